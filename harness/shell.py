@@ -1,0 +1,97 @@
+"""Run other programs: always bounded, always named when they fail."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from harness.errors import HarnessError
+
+TAIL = 12
+"""Lines of a failed program's output that its message carries."""
+
+
+class CommandError(HarnessError):
+    """A program failed, hung or could not be started; `output` is everything it printed."""
+
+    def __init__(self, message: str, output: str = "") -> None:
+        super().__init__(message)
+        self.output = output
+
+
+def run(
+    args: Sequence[str | Path],
+    *,
+    timeout: float,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    stdin: str | None = None,
+    what: str | None = None,
+) -> str:
+    """Run a program and return what it printed on standard output.
+
+    Args:
+        timeout: seconds until the program and its children are killed.
+        env: variables added to the caller's environment.
+        stdin: text for its standard input; nothing is inherited.
+        what: how a message names the work; the program and its first argument otherwise.
+
+    Raises:
+        CommandError: it could not be started, exited non-zero, or was still running after `timeout`.
+    """
+    command = [str(arg) for arg in args]
+    what = what or " ".join(command[:2])
+    try:
+        process = subprocess.Popen(
+            command,
+            env={**os.environ, **(env or {})},
+            cwd=cwd,
+            stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            # A group of its own, so that a time-out ends the children too and Ctrl-C leaves the order of ending to us.
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise CommandError(f"{what}: {command[0]} cannot be started: {error.strerror or error}") from error
+    try:
+        out, err = process.communicate(stdin, timeout=timeout)
+    except subprocess.TimeoutExpired:
+        _kill(process)
+        out, err = process.communicate()
+        raise CommandError(
+            f"{what}: still running after {timeout:.0f} s, killed.{tail(out + err)}", out + err
+        ) from None
+    except BaseException:
+        _kill(process)
+        process.wait()
+        raise
+    if process.returncode:
+        raise CommandError(f"{what}: exit code {process.returncode}.{tail(err.strip() or out)}", out + err)
+    return out
+
+
+def kill_children() -> None:
+    """End every program that `run` has under way in any thread, and with it its own children."""
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            pid, parent = int(status.parent.name), int(status.read_text().rpartition(")")[2].split()[1])
+            if parent == os.getpid() and os.getpgid(pid) == pid:
+                os.killpg(pid, signal.SIGKILL)
+
+
+def _kill(process: subprocess.Popen[str]) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def tail(output: str, lines: int = TAIL) -> str:
+    """The last lines of a program's output, each on a line of its own behind a bar; nothing for no output."""
+    kept = [line for line in output.splitlines() if line.strip()][-lines:]
+    return "".join(f"\n  | {line}" for line in kept)

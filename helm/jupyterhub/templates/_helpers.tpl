@@ -1,0 +1,187 @@
+{{- /* Labels, each from (list $ COMPONENT): what finds a pod, what a pod carries, what an object carries. */}}
+{{- define "selector" -}}
+{{- $root := first . -}}
+app: {{ $root.Chart.Name }}
+release: {{ $root.Release.Name }}
+component: {{ last . }}
+{{- end }}
+
+{{- define "podLabels" -}}
+{{- $root := first . -}}
+{{ include "selector" . }}
+app.kubernetes.io/name: {{ $root.Chart.Name }}
+app.kubernetes.io/instance: {{ $root.Release.Name }}
+app.kubernetes.io/component: {{ last . }}
+{{- end }}
+
+{{- define "labels" -}}
+{{- $root := first . -}}
+{{- $chart := printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_" -}}
+{{ include "podLabels" . }}
+app.kubernetes.io/managed-by: {{ $root.Release.Service }}
+heritage: {{ $root.Release.Service }}
+helm.sh/chart: {{ $chart }}
+chart: {{ $chart }}
+{{- end }}
+
+{{- define "image" -}}
+image: {{ .name }}:{{ .tag }}
+{{- with .pullPolicy }}
+imagePullPolicy: {{ . }}
+{{- end }}
+{{- end }}
+
+{{- /* From (list $ IMAGE). */}}
+{{- define "pullSecrets" -}}
+{{- $secrets := list -}}
+{{- range concat (last .).pullSecrets (first .).Values.imagePullSecrets | uniq -}}
+  {{- $secrets = append $secrets (kindIs "string" . | ternary (dict "name" .) .) -}}
+{{- end -}}
+{{- with $secrets -}}
+imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{- /* Environment variables, from a map of values (or of what says where a value comes from) or a list as it is. */}}
+{{- define "env" -}}
+{{- if kindIs "slice" . -}}
+{{ toYaml . }}
+{{- else -}}
+{{- range $name, $value := . }}
+- {{ kindIs "map" $value | ternary $value (dict "value" (toString $value)) | merge (dict "name" $name) | toJson }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- /* The content of extraFiles as the data of a Secret; structured data is written as the file's name asks. */}}
+{{- define "files" -}}
+{{- range $key, $file := . }}
+{{- $content := $file.stringData | default "" }}
+{{- with $file.data }}
+  {{- $extension := ext $file.mountPath }}
+  {{- if eq $extension ".json" }}
+    {{- $content = toJson . }}
+  {{- else if has $extension (list ".yaml" ".yml") }}
+    {{- $content = toYaml . }}
+  {{- else if eq $extension ".toml" }}
+    {{- $content = toToml . }}
+  {{- else }}
+    {{- fail (printf "extraFiles.%s has data, so its mountPath must end in .json, .yaml, .yml or .toml" $key) }}
+  {{- end }}
+{{- end }}
+{{ $key }}: {{ $file.binaryData | default (trimSuffix "\n" $content | printf "%s\n" | b64enc) | nospace }}
+{{- end }}
+{{- end }}
+
+{{- define "user.resources" -}}
+{{- $resources := dict -}}
+{{- range $bound, $side := dict "limits" "limit" "requests" "guarantee" -}}
+  {{- $amounts := dict -}}
+  {{- range $what := list "cpu" "memory" -}}
+    {{- with index $.Values.singleuser $what $side -}}{{- $_ := set $amounts $what . -}}{{- end -}}
+  {{- end -}}
+  {{- $_ := merge $amounts (index $.Values.singleuser.extraResource (printf "%ss" $side)) -}}
+  {{- if $amounts -}}{{- $_ := set $resources $bound $amounts -}}{{- end -}}
+{{- end -}}
+{{ toYaml $resources }}
+{{- end }}
+
+{{- /* What a pod of ours may do: nothing, as nobody. */}}
+{{- define "securityContext" -}}
+securityContext:
+  runAsNonRoot: true
+  runAsUser: 65534
+  runAsGroup: 65534
+  allowPrivilegeEscalation: false
+  capabilities:
+    drop: [ALL]
+  seccompProfile:
+    type: RuntimeDefault
+{{- end }}
+
+{{- /* From the purpose of a node, core or user. */}}
+{{- define "affinity" -}}
+affinity:
+  nodeAffinity:
+    preferredDuringSchedulingIgnoredDuringExecution:
+      - weight: 100
+        preference:
+          matchExpressions:
+            - key: hub.jupyter.org/node-purpose
+              operator: In
+              values: [{{ . }}]
+{{- end }}
+
+{{- /* From (list $ NAME), the name being that of the component too. */}}
+{{- define "pdb" -}}
+{{- $pdb := index . 2 -}}
+{{- if $pdb.enabled -}}
+---
+apiVersion: policy/v1
+kind: PodDisruptionBudget
+metadata:
+  name: {{ index . 1 }}
+  labels:
+    {{- include "labels" (list (first .) (index . 1)) | nindent 4 }}
+spec:
+  {{- range $bound := list "maxUnavailable" "minAvailable" }}
+  {{- if not (kindIs "invalid" (index $pdb $bound)) }}
+  {{ $bound }}: {{ index $pdb $bound }}
+  {{- end }}
+  {{- end }}
+  selector:
+    matchLabels:
+      {{- include "selector" (list (first .) (index . 1)) | nindent 6 }}
+{{- end }}
+{{- end }}
+
+{{- /* Network policies: who may come in by a label, whom a pod may call by component, what is outside. */}}
+{{- define "netpol.from" -}}
+- ports:
+    - port: {{ last . }}
+  from:
+    - podSelector:
+        matchLabels:
+          hub.jupyter.org/network-access-{{ first . }}: "true"
+{{- end }}
+
+{{- define "netpol.to" -}}
+- ports:
+    - port: {{ index . 2 }}
+  to:
+    - podSelector:
+        matchLabels:
+          {{- include "selector" (list (first .) (index . 1)) | nindent 10 }}
+{{- end }}
+
+{{- define "privateBlocks" -}}
+- ipBlock: {cidr: 10.0.0.0/8}
+- ipBlock: {cidr: 172.16.0.0/12}
+- ipBlock: {cidr: 192.168.0.0/16}
+{{- end }}
+
+{{- define "netpol.outside" -}}
+{{- $metadata := printf "%s/32" .Values.singleuser.cloudMetadata.ip -}}
+- ports:
+    - {port: 53, protocol: UDP}
+    - {port: 53, protocol: TCP}
+  to:
+    - ipBlock: {cidr: {{ $metadata }}}
+    - namespaceSelector:
+        matchLabels:
+          kubernetes.io/metadata.name: kube-system
+    {{- include "privateBlocks" . | nindent 4 }}
+- to:
+    - ipBlock:
+        cidr: 0.0.0.0/0
+        except: [10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, {{ $metadata }}]
+{{- end }}
+
+{{- /* Core pods may go on to the cluster's own network as well; users' may not. */}}
+{{- define "netpol.inside" -}}
+- to:
+    {{- include "privateBlocks" . | nindent 4 }}
+- to:
+    - ipBlock: {cidr: {{ .Values.singleuser.cloudMetadata.ip }}/32}
+{{- end }}

@@ -1,0 +1,144 @@
+"""The built-in chart makes of the same values what the upstream chart makes of them.
+
+Everything that both render is compared, so that a difference nobody thought of is seen too. What may differ is in one
+table, with its reasons.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeAlias
+
+import pytest
+import yaml
+
+from harness.chart import Chart, Helm, Manifest, Release, containers, hub_values
+
+MAY_DIFFER = {
+    r".* metadata\.labels\.(chart|helm\.sh/chart)": "names the chart itself",
+    r".* spec\.template\.spec\.containers\.[\w-]+\.image": "each chart pins its own; a puller has what values choose",
+    r".*\.annotations\.checksum/[\w-]+": "a digest of something compared here, or of something random",
+    r"PriorityClass/.* description": "words for people",
+    r"PriorityClass/.* metadata\.annotations\.meta\.helm\.sh/.*": "Helm adds the same by itself",
+    r"ConfigMap/hub data\..*": "the hub's program; the values that it runs on are compared",
+    r"Secret/hub data\.hub\.config\..*": "random",
+    r"Secret/hub data\.values\.yaml": "each chart's own defaults are in it; compared key by key",
+    r"Deployment/hub .*volumeMounts\./usr/local/etc/jupyterhub/(z2jh\.py|config/)\..*": "parts of upstream's program",
+}
+
+# The built-in chart has no other versions of these than its own.
+MAY_DIFFER_IN_VALUES = r"Chart\..*|.*\.image\.tag"
+
+Flat: TypeAlias = dict[str, Any]
+Objects: TypeAlias = dict[str, Manifest]
+
+
+@pytest.fixture(scope="module", params=["jupyterhub", "jupyterhub-authoring"])
+def release(request: pytest.FixtureRequest, releases: Mapping[str, Release]) -> Release:
+    return releases[request.param]
+
+
+@pytest.fixture(scope="module")
+def builtin(helm: Helm, builtin_chart: Chart, release: Release) -> Objects:
+    return by_name(helm.template(builtin_chart, release))
+
+
+@pytest.fixture(scope="module")
+def upstream(helm: Helm, upstream_chart: Chart, release: Release) -> Objects:
+    return by_name(helm.template(upstream_chart, release))
+
+
+def test_same_objects(builtin: Objects, upstream: Objects) -> None:
+    assert sorted(builtin) == sorted(upstream)
+
+
+def test_same_content(builtin: Objects, upstream: Objects) -> None:
+    ours, theirs = (
+        {f"{name} {path}": leaf for name, manifest in objects.items() for path, leaf in leaves(readable(manifest))}
+        for objects in (builtin, upstream)
+    )
+    assert differences(ours, theirs, "|".join(MAY_DIFFER)) == {}
+
+
+def test_hub_gets_the_same_values(builtin: Objects, upstream: Objects) -> None:
+    """What the values set, and what the chart adds by default to the keys that the built-in chart knows."""
+    ours, theirs = (dict(leaves(hub_values(objects.values()))) for objects in (builtin, upstream))
+    known = {path: leaf for path, leaf in theirs.items() if path in ours}
+    assert differences(ours, known, MAY_DIFFER_IN_VALUES) == {}
+
+
+def test_puller_goes_through_the_images_in_the_same_order(builtin: Objects, upstream: Objects) -> None:
+    puller = "DaemonSet/continuous-image-puller"
+    assert (puller in builtin) == (puller in upstream)
+    ours, theirs = (
+        [(container["name"], container["image"]) for container in containers(objects.get(puller, {}))]
+        for objects in (builtin, upstream)
+    )
+    # The last one only keeps the pod there.
+    assert ours[:-1] == theirs[:-1]
+    if ours:
+        assert ours[0][0] == "image-pull-singleuser"
+
+
+def by_name(manifests: list[Manifest]) -> Objects:
+    named = {f"{manifest['kind']}/{manifest['metadata']['name']}": manifest for manifest in manifests}
+    assert len(named) == len(manifests), "a chart renders an object twice"
+    return named
+
+
+def readable(manifest: Manifest) -> Manifest:
+    """An object with what Kubernetes takes in several forms in one of them."""
+    if manifest["kind"] == "Secret":
+        plain = {key: base64.b64decode(value).decode() for key, value in (manifest.get("data") or {}).items()}
+        return manifest | {"data": plain | (manifest.get("stringData") or {}), "stringData": None}
+    if manifest["kind"] == "ConfigMap" and "config.yaml" in manifest["data"]:
+        return manifest | {"data": {"config.yaml": yaml.safe_load(manifest["data"]["config.yaml"])}}
+    if "rules" in manifest:
+        return manifest | {"rules": dict.fromkeys(permissions(manifest["rules"]), "allowed")}
+    return manifest
+
+
+def permissions(rules: list[dict[str, list[str]]]) -> Iterator[str]:
+    """Each single thing that the rules of a role allow."""
+    for rule in rules:
+        for group in rule["apiGroups"]:
+            for resource in rule["resources"]:
+                for name in rule.get("resourceNames", ["*"]):
+                    yield from (f"{verb} {group}/{resource}/{name}" for verb in rule["verbs"])
+
+
+def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Every single setting with its path, in which a list's entries go by their names where they have any.
+
+    Nothing, however it is written, is no setting.
+    """
+    if isinstance(value, dict):
+        entries = [(str(key), entry) for key, entry in value.items()]
+    elif isinstance(value, list) and value:
+        entries = [(str(label(entry, number)), entry) for number, entry in enumerate(value)]
+    elif value in (None, {}, []):
+        return
+    else:
+        yield path, value
+        return
+    for key, entry in entries:
+        yield from leaves(entry, f"{path}.{key}".strip("."))
+
+
+def label(entry: Any, number: int) -> str | int:
+    if not isinstance(entry, dict):
+        return number
+    # Several mounts have the name of one volume.
+    named: str | int = entry.get("mountPath") or entry.get("name") or number
+    return named
+
+
+def differences(ours: Flat, theirs: Flat, allowed: str) -> dict[str, tuple[Any, Any]]:
+    """Path to (ours, theirs) where they are not the same and may not differ."""
+    return {
+        path: (ours.get(path), theirs.get(path))
+        for path in sorted(ours.keys() | theirs.keys())
+        if ours.get(path) != theirs.get(path) and not re.fullmatch(allowed, path)
+    }
