@@ -90,6 +90,18 @@ class Release:
         return given
 
 
+def chart_directory(path: Path) -> Path:
+    """Where the chart is in a directory that is one, or in a checkout of the upstream project.
+
+    Raises:
+        HarnessError: there is none.
+    """
+    for place in (path, path / CHART_NAME):
+        if (place / "Chart.yaml").is_file():
+            return place
+    raise HarnessError(f"{path} is no chart: it has no Chart.yaml, nor has its directory {CHART_NAME}.")
+
+
 def load_chart(path: Path, *, scratch: Path, origin: str = "a checkout") -> Chart:
     """The chart in a directory, or in the directory `jupyterhub` of a checkout of the upstream project.
 
@@ -101,9 +113,7 @@ def load_chart(path: Path, *, scratch: Path, origin: str = "a checkout") -> Char
     Raises:
         HarnessError: there is no chart, or its Chart.yaml or its schema cannot be read.
     """
-    directory = next((place for place in (path, path / CHART_NAME) if (place / "Chart.yaml").is_file()), None)
-    if directory is None:
-        raise HarnessError(f"{path} is no chart: it has no Chart.yaml, nor has its directory {CHART_NAME}.")
+    directory = chart_directory(path)
     about = _read_yaml(directory / "Chart.yaml")
     if not isinstance(about, dict) or about.get("name") != CHART_NAME or "version" not in about:
         raise HarnessError(f"{directory / 'Chart.yaml'}: expected a name, {CHART_NAME}, and a version.")

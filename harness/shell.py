@@ -64,7 +64,7 @@ def run(
         out, err = process.communicate(stdin, timeout=timeout)
     except subprocess.TimeoutExpired:
         _kill(process)
-        out, err = process.communicate()
+        out, err = _rest(process)
         raise CommandError(
             f"{what}: still running after {timeout:.0f} s, killed.{tail(out + err)}", out + err
         ) from None
@@ -75,6 +75,16 @@ def run(
     if process.returncode:
         raise CommandError(f"{what}: exit code {process.returncode}.{tail(err.strip() or out)}", out + err)
     return out
+
+
+def _rest(process: subprocess.Popen[str]) -> tuple[str, str]:
+    """What a killed program printed; not waited for where a child in a session of its own still holds its output."""
+    try:
+        return process.communicate(timeout=2)
+    except subprocess.TimeoutExpired as error:
+        parts = ((part or b"") for part in (error.stdout, error.stderr))
+        out, err = (part.decode(errors="replace") if isinstance(part, bytes) else part for part in parts)
+        return out, err
 
 
 def kill_children() -> None:

@@ -1,0 +1,79 @@
+"""`tox -e up`, `tox -e down` and `tox -e bench`: what a person does with a deployment outside a test run."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tomllib
+from pathlib import Path
+
+from rich.console import Console
+
+from harness import deployment
+from harness.bench import bench
+from harness.errors import HarnessError
+from harness.options import OPTIONS, Option, read
+from harness.plan import Plan, make_plan
+from harness.steps import Steps
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one of the commands; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m harness", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, text in (
+        ("up", "build a private copy of the deployment, leave it running, and print its URLs"),
+        ("down", "remove every trace of it"),
+        ("bench", "measure the harness against the bare floor, and write bench.json"),
+    ):
+        command = commands.add_parser(name, help=text, description=text)
+        for option in OPTIONS:
+            command.add_argument(option.flag, help=option.help, metavar=option.metavar, action="append", default=[])
+    given = parser.parse_args(arguments)
+    steps = Steps(Console(stderr=False))
+    try:
+        plan = plan_from(given)
+        if given.command == "bench":
+            bench(plan, steps)
+            return 0
+        with deployment.only_run(plan):
+            if given.command == "up":
+                up(plan, steps)
+            else:
+                deployment.remove(plan, steps)
+    except HarnessError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+def plan_from(given: argparse.Namespace) -> Plan:
+    """The plan from a command's arguments, the environment and pyproject.toml."""
+    ini = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["tool"]["pytest"]["ini_options"]
+
+    def from_ini(option: Option) -> list[str]:
+        value = ini.get(option.ini, [])
+        return [value] if isinstance(value, str) else list(value)
+
+    options = read(lambda option: getattr(given, option.dest), os.environ, from_ini)
+    keep = given.command == "up"
+    return make_plan(options, checkout=CHECKOUT, cwd=Path.cwd(), environ=os.environ, keep=keep)
+
+
+def up(plan: Plan, steps: Steps) -> None:
+    """Boot, or bring up to date what is there, and say how to use it."""
+    running = deployment.boot(plan, steps)
+    link = "/tmplogin?course=supervised_learning_fundamentals&notebook=lectures%2Flecture1%2Fregression.ipynb"
+    steps.say(f"A student's link:     {running.student.url}{link}")
+    steps.say(f"kubectl:              {running.artifacts.kubectl} --kubeconfig {running.cluster.kubeconfig}")
+    steps.say("'tox -e down' removes it.")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,186 @@
+"""How much longer the harness takes than the bare minimum, measured in one run on one machine.
+
+The floor is what anybody would type: `kind create cluster` with the same node image and configuration, `helm install
+--wait` of the same chart with the same values, one server asked from the hub's API. The registry and Postgres are
+there already for it, filled. What the floor leaves out is the pre-puller, whose end `helm --wait` would wait for and
+the first student does not.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from harness import deployment, docker
+from harness.chart import Release
+from harness.cluster import Cluster
+from harness.deployment import ROLES, Deployment
+from harness.errors import HarnessError
+from harness.hub import Hub
+from harness.plan import Plan
+from harness.shell import run
+from harness.steps import Steps
+from harness.wait import NotYet, wait_until
+
+FIRST_TEST = "tests/e2e/test_hub_health.py"
+"""The lightest test there is: what a run takes up to its end is start to first test."""
+LIMITS = {"warm start": 1.15, "spawner edit": 1.3}
+"""Highest accepted ratios of the harness to the floor."""
+KEPT_LIMIT = 10.0
+"""Most seconds that a run on a kept, unchanged cluster may take to its first test."""
+
+
+def bench(plan: Plan, steps: Steps) -> None:
+    """Measure, print the ratios, and write bench.json into the evidence directory.
+
+    Raises:
+        HarnessError: a ratio is over its limit.
+    """
+    kept = dataclasses.replace(plan, keep=True)
+    deployment.remove(plan, steps)
+    try:
+        warm = _timed(lambda: _first_test(kept))
+        running = deployment.boot(kept, steps)
+        spawn = _spawn_seconds(running.student)
+        again = _timed(lambda: _first_test(kept))
+        edited = _edited_spawner(plan)
+        edit = _timed(lambda: _first_test(kept, "--spawner", str(edited)))
+        edit_spawn = _spawn_seconds(running.student)
+        bare = _floor(running)
+        upgrade = _bare_upgrade(running, edited)
+    finally:
+        deployment.remove(plan, steps)
+    figures = {
+        "warm start": {"harness": warm + spawn, "floor": sum(bare.values()), "floor parts": bare},
+        "kept cluster": {"harness": again},
+        "spawner edit": {"harness": edit + edit_spawn, "floor": upgrade + edit_spawn},
+    }
+    over = _report(figures, plan.evidence / "bench.json", steps)
+    if over:
+        raise HarnessError(f"Slower than it may be: {'; '.join(over)}")
+
+
+def _report(figures: dict[str, dict[str, object]], file: Path, steps: Steps) -> list[str]:
+    """Print the figures, write them down, and return what is over its limit."""
+    over = []
+    for name, figure in figures.items():
+        harness = float(str(figure["harness"]))
+        if "floor" in figure:
+            ratio = harness / float(str(figure["floor"]))
+            figure["ratio"], figure["limit"] = round(ratio, 3), LIMITS[name]
+            verdict = f"{ratio:.2f} x the floor of {figure['floor']:.1f} s, at most {LIMITS[name]}"
+            too_slow = ratio > LIMITS[name]
+        else:
+            figure["limit"] = KEPT_LIMIT
+            verdict = f"at most {KEPT_LIMIT:.0f} s"
+            too_slow = harness > KEPT_LIMIT
+        steps.say(f"{name:<14} {harness:6.1f} s  {verdict}{'  OVER' if too_slow else ''}")
+        if too_slow:
+            over.append(f"{name} ({verdict})")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(figures, indent=2))
+    steps.say(f"Written to {file}")
+    return over
+
+
+def _first_test(plan: Plan, *more: str) -> None:
+    """Run the lightest test as a person would, in a process of its own that keeps the cluster."""
+    command = [sys.executable, "-m", "pytest", FIRST_TEST, "--keep-cluster", "--chart", plan.chart]
+    command += ["--artifacts", plan.artifacts, "--cluster-name", plan.name, *more]
+    done = subprocess.run(command, cwd=plan.checkout, timeout=900, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise HarnessError(f"The first test did not pass:\n{done.stdout[-2000:]}")
+
+
+def _edited_spawner(plan: Plan) -> Path:
+    """The spawner file with a comment added, as the smallest edit that must reach the hub."""
+    edited = plan.state / "edited_spawner.py"
+    edited.write_text(plan.spawner.read_text() + f"\n# Edited {uuid.uuid4()}\n")
+    return edited
+
+
+def _spawn_seconds(hub: Hub) -> float:
+    """Seconds from asking the hub's API for a server to its being ready."""
+    user = f"bench-{uuid.uuid4().hex[:8]}"
+    hub.api.post(f"/users/{user}").raise_for_status()
+
+    def ready() -> bool | NotYet:
+        model = hub.api.get(f"/users/{user}").raise_for_status().json()
+        return bool(model["server"]) or NotYet(f"pending: {model['pending']}")
+
+    def spawn() -> None:
+        hub.api.post(f"/users/{user}/server", json={}).raise_for_status()
+        wait_until("a server asked from the API", ready, timeout=180)
+
+    try:
+        return _timed(spawn)
+    finally:
+        hub.delete_user(user)
+
+
+def _floor(running: Deployment) -> dict[str, float]:
+    """Seconds of the three bare steps, on a second cluster on the same network."""
+    plan, made = running.plan, running.artifacts
+    state = plan.state / "floor"
+    shutil.rmtree(state, ignore_errors=True)
+    shutil.copytree(running.cluster.certs, state / "certs.d")
+    name = f"{plan.name}-floor"
+    bare = Cluster(name, state, kind=made.kind, kubectl=made.kubectl, image=made.node_image, network=plan.name)
+    try:
+        network_plugin = not made.images
+        create = _timed(
+            lambda: bare.create(
+                plan.checkout / "kind-config.yaml", network_plugin=network_plugin, hub_port=0, authoring_port=0
+            )
+        )
+        without_puller = state / "without-puller.yaml"
+        without_puller.write_text("prePuller: {continuous: {enabled: false}}\n")
+        for role in ROLES:
+            objects = running.helm.template(running.chart, running.releases[role])
+            bare.apply(role.namespace, *deployment.surroundings(objects, role, running.database))
+        install = _timed(lambda: _helm_wait("install", running, bare, without_puller))
+        token = running.student.token
+        hub = dataclasses.replace(running.student, url=bare.hub_url(ROLES[0].node_port), token=token)
+        return {"kind create cluster": create, "helm install --wait": install, "one spawn": _spawn_seconds(hub)}
+    finally:
+        docker.remove(bare.name, "")
+
+
+def _bare_upgrade(running: Deployment, spawner: Path) -> float:
+    """Seconds of a bare `helm upgrade --wait` that brings an edited spawner to the students' hub."""
+    release = running.releases[ROLES[0]]
+    edited = spawner.with_name("edited_again.py")
+    edited.write_text(spawner.read_text() + "# and again\n")
+    changed = dataclasses.replace(release, set_files=dict.fromkeys(release.set_files, edited))
+    return _timed(lambda: _helm(running, running.cluster, "upgrade", changed))
+
+
+def _helm_wait(verb: str, running: Deployment, cluster: Cluster, values: Path) -> None:
+    releases = [dataclasses.replace(release, values=(*release.values, values)) for release in running.releases.values()]
+    with ThreadPoolExecutor(len(releases)) as side:
+        list(side.map(lambda release: _helm(running, cluster, verb, release), releases))
+
+
+def _helm(running: Deployment, cluster: Cluster, verb: str, release: Release) -> None:
+    run(
+        [
+            running.artifacts.helm, verb, release.name, running.chart.path, f"--namespace={release.namespace}",
+            f"--kubeconfig={cluster.kubeconfig}", "--wait", "--timeout=5m", *release.arguments(),
+        ],
+        timeout=330,
+        what=f"helm {verb}",
+    )  # fmt: skip
+
+
+def _timed(work: Callable[[], object]) -> float:
+    started = time.monotonic()
+    work()
+    return time.monotonic() - started

@@ -1,0 +1,91 @@
+"""A real browser, as a student has one: headless Chromium, driven by selenium."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from selenium import webdriver
+from selenium.common.exceptions import TimeoutException
+from selenium.webdriver.chrome.options import Options
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+from selenium.webdriver.remote.webdriver import WebDriver
+from selenium.webdriver.support.wait import WebDriverWait
+
+from harness.errors import HarnessError
+
+PAGE_TIMEOUT = 60
+"""Seconds for a page to show what it should."""
+
+
+class Browser:
+    """One person's browser window."""
+
+    def __init__(self, driver: WebDriver) -> None:
+        self.driver = driver
+
+    def open(self, url: str) -> None:
+        """Go to a URL; returns when the page's own load event fired."""
+        self.driver.get(url)
+
+    def wait_for(self, what: str, css: str, timeout: float = PAGE_TIMEOUT) -> str:
+        """Wait until an element is on screen, and return its text.
+
+        Raises:
+            HarnessError: it is not there after `timeout` seconds; the message says what the page shows instead.
+        """
+        try:
+            return WebDriverWait(self.driver, timeout).until(lambda _: self._shown(css))
+        except TimeoutException as error:
+            raise HarnessError(
+                f"The page does not show {what} after {timeout:.0f} s. It shows: {self.summary()}"
+            ) from error
+
+    def _shown(self, css: str) -> str | None:
+        texts = [
+            element.text or " " for element in self.driver.find_elements(By.CSS_SELECTOR, css) if element.is_displayed()
+        ]
+        return texts[0] if texts else None
+
+    def texts(self, css: str) -> list[str]:
+        """Texts of all elements that match."""
+        return [element.text for element in self.driver.find_elements(By.CSS_SELECTOR, css)]
+
+    def summary(self) -> str:
+        """Where the browser is and what it shows, on one line."""
+        body = " ".join(self.driver.find_element(By.TAG_NAME, "body").text.split())
+        return f"{self.driver.current_url} «{self.driver.title}» {body[:200]}"
+
+    def screenshot(self, file: Path) -> Path:
+        """Keep what the window shows as a PNG."""
+        file.parent.mkdir(parents=True, exist_ok=True)
+        self.driver.save_screenshot(str(file))
+        return file
+
+
+@contextmanager
+def browser() -> Iterator[Browser]:
+    """A fresh Chromium with a profile of its own; gone at the end, profile and all."""
+    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if not chromium or not driver:
+        raise HarnessError("No browser here: chromium and chromedriver are expected in PATH")
+    with TemporaryDirectory(prefix="harness-browser-", ignore_cleanup_errors=True) as profile:
+        options = Options()
+        options.binary_location = chromium
+        for argument in (
+            "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--window-size=1280,900",
+            "--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run",
+            f"--user-data-dir={profile}",
+        ):  # fmt: skip
+            options.add_argument(argument)
+        options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+        chrome = webdriver.Chrome(options=options, service=Service(driver))
+        chrome.set_page_load_timeout(PAGE_TIMEOUT)
+        try:
+            yield Browser(chrome)
+        finally:
+            chrome.quit()

@@ -1,0 +1,340 @@
+"""The kind cluster: a control plane that takes pods, and a worker that plays the GPU node."""
+
+from __future__ import annotations
+
+import functools
+import os
+import shlex
+import socket
+import subprocess
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import yaml
+from kubernetes import client, config, watch
+from kubernetes.client.exceptions import ApiException
+from kubernetes.stream import stream
+from pytest_kind import KindCluster
+from urllib3.exceptions import HTTPError
+
+from harness import docker
+from harness.errors import HarnessError
+from harness.shell import run, tail
+from harness.wait import NotYet, wait_until
+
+GPUS = 8
+"""GPUs that the worker pretends to have: enough for every course that asks for one to run at once on one node."""
+STUDENT_NODE_PORT = 30000
+AUTHORING_NODE_PORT = 30001
+"""The proxies' NodePorts inside the cluster, as production sets them; each is published on a loopback port."""
+
+HOPELESS = {
+    "ImagePullBackOff",
+    "ErrImagePull",
+    "InvalidImageName",
+    "ErrImageNeverPull",
+    "CrashLoopBackOff",
+    "CreateContainerConfigError",
+    "CreateContainerError",
+    "RunContainerError",
+}
+"""Reasons for which a container waits that time alone does not mend (kubelet, pkg/kubelet/images and kuberuntime)."""
+
+
+class Cluster:
+    """One kind cluster, reached by its own kubeconfig and by nothing else."""
+
+    def __init__(
+        self, name: str, state: Path, *, kind: Path, kubectl: Path, image: str, network: str | None = None
+    ) -> None:
+        self.name = name
+        self.network = network or name
+        self.state = state
+        self.kubeconfig = state / "kubeconfig"
+        self.certs = state / "certs.d"
+        self.log = state / "kind.log"
+        self._image = image
+        self._kind = kind
+        self._kubectl = kubectl
+
+    @property
+    def control_plane(self) -> str:
+        return f"{self.name}-control-plane"
+
+    @property
+    def nodes(self) -> tuple[str, str]:
+        """Names of the node containers: the control plane, and the worker that plays the GPU node."""
+        return self.control_plane, f"{self.name}-worker"
+
+    def create(self, template: Path, *, network_plugin: bool, hub_port: int, authoring_port: int) -> None:
+        """Create the cluster and see its nodes ready.
+
+        Args:
+            template: kind-config.yaml.
+            network_plugin: whether kind installs its own; the built node image brings one.
+            hub_port, authoring_port: loopback ports of the two hubs; 0 for any free one.
+
+        Raises:
+            HarnessError: a port is taken, or kind failed (its last lines are shown).
+        """
+        for port in filter(None, (hub_port, authoring_port)):
+            check_port(port)
+        self.state.mkdir(parents=True, exist_ok=True)
+        self.kubeconfig.unlink(missing_ok=True)
+        self.__dict__.pop("api", None)  # it may know the cluster that was here before
+        self.log.unlink(missing_ok=True)
+        config_file = self.state / "kind-config.yaml"
+        config_file.write_text(self._configuration(template, network_plugin, hub_port, authoring_port))
+        try:
+            self._kind_cluster().create(config_file)
+        except subprocess.CalledProcessError as error:
+            output = self.log.read_text(errors="replace") if self.log.exists() else ""
+            raise HarnessError(f"kind could not create the cluster {self.name}.{tail(output)}") from error
+        if not network_plugin:
+            self._route_between_nodes()
+        self._add_gpus()
+        self._wait_for_nodes()
+
+    def _configuration(self, template: Path, network_plugin: bool, hub_port: int, authoring_port: int) -> str:
+        configuration: dict[str, Any] = yaml.safe_load(template.read_text())
+        configuration["networking"] = {"disableDefaultCNI": not network_plugin}
+        self.certs.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for node in configuration["nodes"]:
+            node["extraMounts"] = [{"hostPath": str(self.certs), "containerPath": "/etc/containerd/certs.d"}]
+        configuration["nodes"][0]["extraPortMappings"] = [
+            # -1 leaves the choice to Docker, which cannot lose a race for the port.
+            {"containerPort": inner, "hostPort": outer or -1, "listenAddress": "127.0.0.1"}
+            for inner, outer in ((STUDENT_NODE_PORT, hub_port), (AUTHORING_NODE_PORT, authoring_port))
+        ]
+        return yaml.safe_dump(configuration, sort_keys=False)
+
+    def _kind_cluster(self) -> KindCluster:
+        """pytest-kind's cluster, its kind a script that is bounded, keeps its output, and uses the run's own network.
+
+        KindCluster calls kind without a time limit and lets it print where it likes.
+        """
+        script = self.state / "kind"
+        kind, log = shlex.quote(str(self._kind)), shlex.quote(str(self.log))
+        script.write_text(
+            "#!/bin/sh\n"
+            f"export KIND_EXPERIMENTAL_DOCKER_NETWORK={shlex.quote(self.network)}\n"
+            f'case "$1" in get) exec timeout 30 {kind} "$@" 2>>{log} ;; esac\n'
+            f'exec timeout 300 {kind} "$@" >>{log} 2>&1\n'
+        )
+        script.chmod(0o755)
+        return _Quiet(self.name, self.state, self.kubeconfig, self._image, script, self._kubectl)
+
+    def _route_between_nodes(self) -> None:
+        """Give each node a route to the other's pods; the built node image's network reaches its own node only."""
+        ranges = {
+            node.metadata.name: wait_until(
+                f"the pod range of {node.metadata.name}",
+                functools.partial(self._pod_range, node.metadata.name),
+                timeout=60,
+            )
+            for node in self.core.list_node().items
+        }
+        for node in ranges:
+            routes = [
+                f"ip route replace {pods} via {docker.address(other, self.network)}"
+                for other, pods in ranges.items()
+                if other != node
+            ]
+            docker.docker("exec", node, "sh", "-c", " && ".join(routes))
+
+    def _pod_range(self, node: str) -> str | NotYet:
+        found: str | None = self.core.read_node(node).spec.pod_cidr
+        return found or NotYet("none yet")
+
+    def _add_gpus(self) -> None:
+        """Make the worker a node with GPUs: a capacity without a device, as the kubelet lets an operator set it."""
+        patch = [{"op": "add", "path": "/status/capacity/nvidia.com~1gpu", "value": str(GPUS)}]
+        self.core.patch_node_status(self.nodes[1], patch)
+
+    def _wait_for_nodes(self) -> None:
+        def ready() -> bool | NotYet:
+            waiting = [
+                f"{node.metadata.name}: {condition.message}"
+                for node in self.core.list_node().items
+                for condition in node.status.conditions or []
+                if condition.type == "Ready" and condition.status != "True"
+            ]
+            return NotYet("; ".join(waiting)) if waiting else True
+
+        wait_until("both nodes of the cluster", ready, timeout=120)
+
+    @functools.cached_property
+    def api(self) -> client.ApiClient:
+        return config.new_client_from_config(config_file=str(self.kubeconfig))
+
+    @property
+    def core(self) -> client.CoreV1Api:
+        return client.CoreV1Api(self.api)
+
+    @property
+    def apps(self) -> client.AppsV1Api:
+        return client.AppsV1Api(self.api)
+
+    def answers(self) -> bool:
+        """Whether the API server answers and knows both nodes as ready."""
+        if not self.kubeconfig.exists():
+            return False
+        try:
+            nodes = self.core.list_node(_request_timeout=5).items
+        except (ApiException, HTTPError, config.ConfigException, yaml.YAMLError):
+            return False
+        ready = [c for node in nodes for c in node.status.conditions or [] if c.type == "Ready" and c.status == "True"]
+        return len(ready) == len(self.nodes)
+
+    def hub_url(self, node_port: int) -> str:
+        """Loopback URL of the hub behind a NodePort."""
+        return f"http://{docker.published(self.control_plane, node_port)}"
+
+    def pods(self, namespace: str) -> PodWatch:
+        """The pods of a namespace, to look at and to wait on."""
+        return PodWatch(self.core, namespace)
+
+    def logs(self, namespace: str, pod: str, container: str | None = None, *, previous: bool = False) -> str:
+        """What a pod's container wrote, its last 500 lines; empty where there is nothing yet or no more."""
+        try:
+            answer = self.core.read_namespaced_pod_log(
+                pod, namespace, container=container, previous=previous, tail_lines=500, _preload_content=False
+            )
+        except (ApiException, HTTPError):
+            return ""
+        return str(answer.data.decode(errors="replace"))
+
+    def execute(self, namespace: str, pod: str, *command: str, container: str | None = None) -> str:
+        """Run a command in a pod and return its standard output and error, within 60 s."""
+        return str(
+            stream(
+                self.core.connect_get_namespaced_pod_exec,
+                pod,
+                namespace,
+                command=list(command),
+                container=container,
+                stdout=True,
+                stderr=True,
+                stdin=False,
+                tty=False,
+                _request_timeout=60,
+            )
+        )
+
+    def apply(self, namespace: str, *objects: dict[str, Any]) -> None:
+        """Create the namespace and the objects in it, or bring them up to date."""
+        wanted = [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}, *objects]
+        self.kubectl("--namespace", namespace, "apply", "--filename", "-", stdin=yaml.safe_dump_all(wanted))
+
+    def kubectl(self, *args: str, stdin: str | None = None, timeout: float = 60) -> str:
+        """Run kubectl on this cluster, whatever the caller's KUBECONFIG says."""
+        command: list[str | Path] = [self._kubectl, "--kubeconfig", self.kubeconfig, *args]
+        return run(command, timeout=timeout, stdin=stdin, what=f"kubectl {' '.join(args[:4])}")
+
+
+class _Quiet(KindCluster):  # type: ignore[misc]  # pytest-kind has no types
+    """KindCluster that keeps its directory among the run's own files, not under the current directory."""
+
+    def __init__(self, name: str, path: Path, kubeconfig: Path, image: str, kind: Path, kubectl: Path) -> None:
+        self.name, self.path, self.kubeconfig_path, self.image = name, path, kubeconfig, image
+        self.kind_path, self.kubectl_path = kind, kubectl
+
+
+class PodWatch:
+    """The pods of one namespace: a look at them, and a watch that returns when one changes."""
+
+    def __init__(self, core: client.CoreV1Api, namespace: str) -> None:
+        self._core = core
+        self.namespace = namespace
+        self._version = ""
+
+    def look(self, selector: str = "") -> list[client.V1Pod]:
+        """The pods that match a label selector, now."""
+        found = self._core.list_namespaced_pod(self.namespace, label_selector=selector, _request_timeout=30)
+        self._version = found.metadata.resource_version
+        return list(found.items)
+
+    def change(self, seconds: float) -> None:
+        """Return when a pod changed since the last look, after the seconds given, or after two, whichever is first."""
+        limit = max(1, int(min(seconds, 2)))
+        watching = watch.Watch()
+        try:
+            for _ in watching.stream(
+                self._core.list_namespaced_pod,
+                self.namespace,
+                resource_version=self._version,
+                timeout_seconds=limit,
+                _request_timeout=limit + 3,
+            ):
+                break
+        except ApiException as error:
+            if error.status != 410:  # 410: the version is too old to watch from; the next look gets a new one.
+                raise
+        finally:
+            watching.stop()
+
+    def events(self, pod: str) -> list[client.CoreV1Event]:
+        """What Kubernetes says of a pod, oldest first."""
+        found = self._core.list_namespaced_event(self.namespace, field_selector=f"involvedObject.name={pod}")
+        return sorted(found.items, key=lambda event: str(event.last_timestamp or event.event_time or ""))
+
+
+def why_stuck(pods: Iterable[client.V1Pod], log: Callable[[str, str], str] = lambda pod, container: "") -> str | None:
+    """Why pods will never be ready, in the words of Kubernetes: the first cause found, or None.
+
+    Args:
+        log: gives the log of a pod's crashed container, the previous one; its last lines go into the cause.
+    """
+    for pod in pods:
+        if pod.metadata.deletion_timestamp:
+            continue
+        name = pod.metadata.name
+        for condition in pod.status.conditions or []:
+            if condition.type == "PodScheduled" and condition.reason == "Unschedulable" and not _may_preempt(condition):
+                return f"pod {name} is Unschedulable: {condition.message}"
+        for status in [*(pod.status.init_container_statuses or []), *(pod.status.container_statuses or [])]:
+            if status.ready:
+                continue
+            ended = status.state.terminated or (status.last_state.terminated if status.last_state else None)
+            if ended and ended.reason == "OOMKilled":
+                limit = _memory_limit(pod, status.name)
+                return f"pod {name}: container {status.name} was OOMKilled: over its limit of {limit}"
+            waiting = status.state.waiting
+            if waiting and waiting.reason in HOPELESS:
+                detail = f": {waiting.message}" if waiting.message else ""
+                crash = tail(log(name, status.name), 15) if waiting.reason == "CrashLoopBackOff" else ""
+                return f"pod {name}: container {status.name}: {waiting.reason}, image {status.image}{detail}{crash}"
+    return None
+
+
+def _may_preempt(condition: client.V1PodCondition) -> bool:
+    """Whether an Unschedulable pod may still find room: by preemption, or on a node that is only now coming up."""
+    message = condition.message or ""
+    return "not-ready" in message or ("Insufficient" in message and "No preemption victims found" not in message)
+
+
+def _memory_limit(pod: client.V1Pod, container: str) -> str:
+    for spec in [*(pod.spec.init_containers or []), *pod.spec.containers]:
+        if spec.name == container and spec.resources and spec.resources.limits:
+            return str(spec.resources.limits.get("memory", "none"))
+    return "none"
+
+
+def check_port(port: int) -> None:
+    """See that a loopback port is free.
+
+    Raises:
+        HarnessError: something listens there.
+    """
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except PermissionError:
+            return  # A port below 1024: Docker, which publishes it, is root.
+        except OSError as error:
+            raise HarnessError(
+                f"Port {port} on 127.0.0.1 is taken ({os.strerror(error.errno or 0)}). "
+                "Give another, or 0 for any free one."
+            ) from error

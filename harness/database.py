@@ -1,0 +1,73 @@
+"""Postgres, which keeps the hubs' state: one server, a database a hub, as production's one RDS instance has."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness import docker
+from harness.shell import CommandError
+from harness.wait import NotYet, wait_until
+
+PORT = 5432
+USER = "jupyterhub"
+
+
+@dataclass(frozen=True)
+class Database:
+    """A Postgres server in a container on the run's network, its password new for each run."""
+
+    name: str
+    network: str
+    password: str
+
+    @classmethod
+    def named(cls, run_name: str, password: str) -> Database:
+        return cls(name=f"{run_name}-postgres", network=run_name, password=password)
+
+    def start(self, image: str, state: Path, databases: tuple[str, ...]) -> None:
+        """Start Postgres with an empty database for each name; returns when they answer."""
+        script = state / "databases.sql"
+        script.write_text("".join(f"CREATE DATABASE {name} OWNER {USER};\n" for name in databases))
+        docker.start(
+            self.name,
+            image,
+            owner=self.network,
+            network=self.network,
+            port=PORT,
+            env={"POSTGRES_USER": USER, "POSTGRES_PASSWORD": self.password, "POSTGRES_DB": "postgres"},
+            volumes={script: "/docker-entrypoint-initdb.d/databases.sql"},
+            # Nothing here has to survive a power cut.
+            command=["postgres", "-c", "fsync=off", "-c", "full_page_writes=off"],
+        )
+
+        def answers() -> bool | NotYet:
+            try:
+                # Over TCP: the server that runs the script above listens on its socket alone.
+                docker.docker("exec", self.name, "pg_isready", "--quiet", "--host", "127.0.0.1", "--username", USER)
+            except CommandError as error:
+                return NotYet(str(error))
+            return True
+
+        wait_until("Postgres", answers, timeout=60)
+
+    def url(self, database: str) -> str:
+        """DATABASE_URL of one hub, as its pod uses it."""
+        return f"postgresql://{USER}:{self.password}@{self.name}:{PORT}/{database}"
+
+    def query(self, database: str, sql: str) -> list[list[str]]:
+        """Run a query and return its rows, each a list of texts."""
+        # Over the socket, which asks for no password: none gets into a process list.
+        psql = [
+            "psql",
+            "--username",
+            USER,
+            "--dbname",
+            database,
+            "--no-align",
+            "--tuples-only",
+            "--field-separator",
+            "\t",
+        ]
+        out = docker.docker("exec", self.name, *psql, "--command", sql)
+        return [line.split("\t") for line in out.splitlines()]

@@ -1,0 +1,433 @@
+"""The private copy of the deployment: everything a run builds, in the order it needs it, and its removal."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import shutil
+import threading
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from filelock import FileLock, Timeout
+
+from harness import artifacts, chart, courses, docker, machine
+from harness.aws import COURSES, ECR, REPOSITORY, Aws
+from harness.chart import Chart, Helm, Release
+from harness.cluster import AUTHORING_NODE_PORT, STUDENT_NODE_PORT, Cluster, why_stuck
+from harness.database import Database
+from harness.errors import HarnessError
+from harness.hub import Hub
+from harness.layout import Layout, LayoutStore
+from harness.made import Artifacts
+from harness.plan import Plan, fingerprint
+from harness.registry import Registry
+from harness.shell import kill_children
+from harness.steps import Steps
+from harness.wait import NotYet, wait_until
+
+READY_TIMEOUT = 300.0
+"""Seconds for a release's pods to be ready, images pulled and all."""
+
+
+@dataclass(frozen=True)
+class Role:
+    """One of the two hubs of the deployment, as production names it (release, namespace, database, NodePort)."""
+
+    release: str
+    namespace: str
+    database: str
+    node_port: int
+
+
+STUDENT = Role("jupyterhub", "jupyter", "jupyterhub", STUDENT_NODE_PORT)
+AUTHORING = Role("jupyterhub-authoring", "jupyter-authoring", "jupyterhub_authoring", AUTHORING_NODE_PORT)
+ROLES = (STUDENT, AUTHORING)
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """A running copy of the deployment, and all of its parts."""
+
+    plan: Plan
+    artifacts: Artifacts
+    chart: Chart
+    helm: Helm
+    releases: Mapping[Role, Release]
+    cluster: Cluster
+    registry: Registry
+    aws: Aws
+    database: Database
+    student: Hub
+    authoring: Hub
+
+
+def boot(plan: Plan, steps: Steps) -> Deployment:
+    """Build the private copy, or what is left to do of it where one was kept.
+
+    What was kept is used again only if nothing that it was made of has changed. On any failure and on Ctrl-C
+    everything is removed again, unless the plan says to keep it.
+
+    Raises:
+        HarnessError: something that the copy needs is missing or broken.
+    """
+    try:
+        return _Boot(plan, steps).run()
+    except BaseException:
+        kill_children()
+        if plan.keep:
+            steps.say(f"Kept as it is, because of --keep-cluster: {plan.name}. 'tox -e down' removes it.")
+        else:
+            remove(plan, steps)
+        raise
+
+
+def remove(plan: Plan, steps: Steps) -> None:
+    """Remove every trace of the plan's run from the machine; what is cached for later runs stays."""
+    with steps.step("teardown") as step:
+        gone = docker.remove(plan.name, plan.name) if machine.daemon_answers() else []
+        step.done(f"removed {' '.join(gone)}" if gone else "nothing was there")
+        for path in plan.state.glob("*"):
+            if path.name != _LOCK:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+@contextmanager
+def only_run(plan: Plan) -> Iterator[None]:
+    """Hold the checkout for one run at a time.
+
+    Raises:
+        HarnessError: another run of this checkout is under way.
+    """
+    plan.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        with FileLock(plan.state / _LOCK, timeout=0):
+            yield
+    except Timeout as error:
+        raise HarnessError(
+            f"Another run of this checkout is under way ({plan.name}): wait for it, or end it"
+        ) from error
+
+
+_LOCK = "lock"
+
+
+class _Boot:
+    """The steps of one boot, in their order."""
+
+    def __init__(self, plan: Plan, steps: Steps) -> None:
+        self.plan = plan
+        self.steps = steps
+
+    def run(self) -> Deployment:
+        plan, steps = self.plan, self.steps
+        for line in plan.describe():
+            steps.say(line)
+        how, why = artifacts.choose(plan.artifacts, plan.mirrors)
+        steps.say(f"{'using:':<11}{how}: {why}")
+        machine.prepare(steps, building=how == "build", may_install=plan.may_install, cache=plan.cache)
+        cached = artifacts.cached(how, plan.cache)
+        machine.check_disk(machine.DISK_WARM if cached else machine.DISK_COLD, plan.cache)
+        made = artifacts.get(how, plan.cache, plan.mirrors, steps)
+        helm = Helm(made.helm, plan.state / "kubeconfig")
+        source = find_chart(plan, helm)
+        steps.say(f"{'chart:':<11}{source.version}, {source.origin}")
+
+        secret = read_secrets(plan.state)
+        cluster = Cluster(plan.name, plan.state, kind=made.kind, kubectl=made.kubectl, image=made.node_image)
+        aws = Aws.named(plan.name)
+        registry = Registry.named(plan.name, plan.state, aws)
+        database = Database.named(plan.name, secret["database"])
+        releases = {role: release(plan, role, secret) for role in ROLES}
+        manifests = {role: helm.template(source, releases[role]) for role in ROLES}
+
+        known = State(plan.state / "state.json")
+        self.settle(known, cluster, cluster_print(plan, made))
+        with ThreadPoolExecutor(2) as side:
+            serving = side.submit(self.serve, made, registry, aws, database, manifests, cluster, known)
+            if not known.get("cluster"):
+                self.create_cluster(cluster, network_plugin=how == "pull")
+                known.set("cluster", cluster_print(plan, made))
+            _result(serving)
+            installs = [
+                side.submit(self.install, role, helm, source, releases[role], manifests[role], cluster, database, known)
+                for role in ROLES
+            ]
+            for install in installs:
+                _result(install)
+        student, authoring = (self.hub(role, cluster, secret) for role in ROLES)
+        return Deployment(plan, made, source, helm, releases, cluster, registry, aws, database, student, authoring)
+
+    def settle(self, known: State, cluster: Cluster, wanted: str) -> None:
+        """Use a kept cluster again if it is whole and made of the same; remove anything else that is left."""
+        parts = {f"{self.plan.name}-{part}" for part in ("control-plane", "worker", "registry", "moto", "postgres")}
+        there = docker.running(self.plan.name)
+        if known.get("cluster") == wanted and parts <= there and cluster.answers():
+            self.steps.say(f"{'kept:':<11}cluster {self.plan.name} is used again, nothing it was made of has changed")
+            return
+        if known.get("cluster"):
+            changed = "what it is made of has changed" if known.get("cluster") != wanted else "it is no longer whole"
+            self.steps.say(f"{'kept:':<11}cluster {self.plan.name} is made anew, {changed}")
+        docker.remove(self.plan.name, self.plan.name)
+        known.clear()
+        docker.docker("network", "create", "--label", f"{docker.LABEL}={self.plan.name}", self.plan.name)
+
+    def create_cluster(self, cluster: Cluster, *, network_plugin: bool) -> None:
+        with self.steps.step("kind cluster") as step:
+            cluster.create(
+                self.plan.checkout / "kind-config.yaml",
+                network_plugin=network_plugin,
+                hub_port=self.plan.hub_port,
+                authoring_port=self.plan.authoring_port,
+            )
+            step.done("a control plane that takes pods, and a GPU worker")
+
+    def serve(
+        self,
+        made: Artifacts,
+        registry: Registry,
+        aws: Aws,
+        database: Database,
+        manifests: Mapping[Role, list[dict[str, Any]]],
+        cluster: Cluster,
+        known: State,
+    ) -> None:
+        """Bring up what stands beside the cluster, and fill the registry with what the releases will ask for."""
+        steps = self.steps
+        if not known.get("services"):
+            with steps.step("Postgres, moto and the private registry") as step:
+                database.start(made.postgres, self.plan.state, tuple(role.database for role in ROLES))
+                aws.start(made.moto)
+                registry.start(made.registry)
+                step.done("the registry opens to ECR's token alone")
+            known.set("services", "started")
+        wanted = set().union(*(chart.images(objects) for objects in manifests.values()))
+        upstream = {name for name in wanted if not name.startswith(f"{ECR}/")}
+        ours = {name: made.images[_repository(name)] for name in upstream if made.images and _known_to(made, name)}
+        registry.resolve_in_nodes(cluster.certs, {ECR, *map(_host, ours)}, self.plan.mirrors)
+        tags = sorted(name.removeprefix(f"{COURSES}:") for name in wanted - upstream)
+        layouts = self.course_layouts(made, tags)
+        print_ = fingerprint([*(f"{name} {layout.digest}" for name, layout in sorted({**ours, **layouts}.items()))])
+        if known.get("images") == print_:
+            return
+        with steps.step("images into the registry") as step:
+            for name, layout in ours.items():
+                repository, _, tag = name.partition("/")[2].rpartition(":")
+                registry.push(layout, repository, tag)
+            for tag, layout in layouts.items():
+                registry.push(layout, REPOSITORY, tag)
+            step.done(f"{len(layouts)} courses, and {len(ours)} of the chart's own")
+        known.set("images", print_)
+
+    def course_layouts(self, made: Artifacts, tags: list[str]) -> dict[str, Layout]:
+        """The image of every course that the releases name, by tag."""
+        store = LayoutStore(self.plan.cache / "layouts")
+        repositories = courses.repositories(self.plan.checkout / "courses")
+        with self.steps.step("course images") as step:
+            layouts = {tag: courses.course_image(store, made.notebook, tag, repositories.get(tag)) for tag in tags}
+            own = [tag for tag in tags if tag in repositories]
+            step.done(f"{len(tags)}, of which {' '.join(own) or 'none'} from a repository of its own")
+        return layouts
+
+    def install(
+        self,
+        role: Role,
+        helm: Helm,
+        source: Chart,
+        wanted: Release,
+        objects: list[dict[str, Any]],
+        cluster: Cluster,
+        database: Database,
+        known: State,
+    ) -> None:
+        """Install a release or upgrade it, and wait until its pods are ready; nothing to do where nothing changed."""
+        print_ = fingerprint([source.path, *wanted.values, *wanted.set_files.values()])
+        if known.get(role.release) == print_:
+            return
+        with self.steps.step(f"release {role.release}") as step:
+            cluster.apply(role.namespace, *surroundings(objects, role, database))
+            helm.upgrade_install(source, wanted)
+            wait_until_ready(cluster, role.namespace)
+            step.done("hub, proxy and scheduler ready")
+        known.set(role.release, print_)
+
+    def hub(self, role: Role, cluster: Cluster, secret: Mapping[str, str]) -> Hub:
+        hub = Hub(cluster.hub_url(role.node_port), role.namespace, role.release, role.database, secret[role.release])
+        self.steps.say(f"{role.release + ':':<22}{hub.url}  (JupyterHub {hub.version()})")
+        return hub
+
+
+class State:
+    """What is known of a kept cluster: a small file that a killed run leaves as it was."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._known: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
+        self._lock = threading.Lock()
+
+    def get(self, key: str) -> str | None:
+        return self._known.get(key)
+
+    def set(self, key: str, value: str) -> None:
+        with self._lock:
+            self._known[key] = value
+            self._write()
+
+    def clear(self) -> None:
+        with self._lock:
+            self._known.clear()
+            self._write()
+
+    def _write(self) -> None:
+        scratch = self._path.with_suffix(".new")
+        scratch.write_text(json.dumps(self._known, indent=1))
+        scratch.replace(self._path)
+
+
+def cluster_print(plan: Plan, made: Artifacts) -> str:
+    """Fingerprint of what a cluster and the services beside it are made of; anything else can change under them."""
+    ports = f"{plan.hub_port} {plan.authoring_port}"
+    images = [made.node_image, made.registry, made.moto, made.postgres]
+    return fingerprint([plan.checkout / "kind-config.yaml", ports, *images, *sorted(plan.mirrors.values())])
+
+
+def read_secrets(state: Path) -> dict[str, str]:
+    """Passwords and tokens, new for each cluster and kept with it."""
+    file = state / "secrets.json"
+    if not file.exists():
+        names = ("database", "admin_password", *(role.release for role in ROLES))
+        scratch = file.with_suffix(".new")
+        scratch.touch(0o600)
+        scratch.write_text(json.dumps({name: secrets.token_hex(32) for name in names}))
+        scratch.replace(file)
+    found: dict[str, str] = json.loads(file.read_text())
+    return found
+
+
+def find_chart(plan: Plan, helm: Helm) -> Chart:
+    """The chart that the plan asks for.
+
+    Raises:
+        HarnessError: it is not there; only 'auto' falls back, and only if the repository cannot be reached.
+    """
+    repository = plan.mirrors.get("charts", artifacts.chart_repository(plan.checkout))
+    builtin = plan.checkout / "helm/jupyterhub"
+    into = plan.cache / "charts"
+    if plan.chart == "builtin":
+        return chart.load_chart(builtin, scratch=plan.state, origin="the built-in chart")
+    if plan.chart == "auto":
+        try:
+            return helm.pull(repository, artifacts.pinned_chart(plan.checkout), into)
+        except chart.ChartRepositoryError:
+            origin = f"the built-in chart, because {repository} cannot be reached"
+            return chart.load_chart(builtin, scratch=plan.state, origin=origin)
+    if Path(plan.chart).is_absolute():
+        return chart.load_chart(Path(plan.chart), scratch=plan.state / "chart")
+    return helm.pull(repository, plan.chart, into)
+
+
+def release(plan: Plan, role: Role, secret: Mapping[str, str]) -> Release:
+    """A release of the deployment: its own values, what kind needs otherwise, and what this run decides."""
+    own = plan.values if role is STUDENT else plan.authoring_values
+    run_values = plan.state / f"{role.release}.yaml"
+    run_values.write_text(yaml.safe_dump(_run_values(role, secret)))
+    run_values.chmod(0o600)
+    return Release(
+        name=role.release,
+        namespace=role.namespace,
+        values=(*own, plan.checkout / "helm/values/kind.yaml", run_values),
+        set_files={chart.SPAWNER_KEY: plan.spawner},
+    )
+
+
+def _run_values(role: Role, secret: Mapping[str, str]) -> dict[str, Any]:
+    """Values that this run decides: the NodePort that kind publishes, and who the harness is."""
+    hub: dict[str, Any] = {
+        "services": {"harness": {"apiToken": secret[role.release]}},
+        "loadRoles": {"harness": {"services": ["harness"], "scopes": HARNESS_SCOPES}},
+    }
+    if role is AUTHORING:
+        hub["config"] = {"SharedPasswordAuthenticator": {"admin_password": secret["admin_password"]}}
+    service = {"type": "NodePort", "nodePorts": {"http": role.node_port}}
+    return {"hub": hub, "proxy": {"service": service}}
+
+
+HARNESS_SCOPES = ["admin:users", "admin:servers", "tokens", "proxy", "read:hub", "read:metrics", "list:services"]
+
+
+def surroundings(objects: list[dict[str, Any]], role: Role, database: Database) -> list[dict[str, Any]]:
+    """What production makes beside the chart and its values take for granted: the database's address, an account.
+
+    Their names are taken from the rendered values, so that somebody's own values find theirs.
+    """
+    values = chart.hub_values(objects)
+    made: list[dict[str, Any]] = []
+    given = values.get("hub", {}).get("extraEnv") or {}
+    # A mapping by name, or a list as a pod has it; the chart takes both.
+    variables = given if isinstance(given, dict) else {variable["name"]: variable for variable in given}
+    source = variables.get("DATABASE_URL")
+    if isinstance(source, dict) and (ref := source.get("valueFrom", {}).get("secretKeyRef")):
+        data = {ref["key"]: database.url(role.database)}
+        made.append({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": ref["name"]}, "stringData": data})
+    if account := values.get("singleuser", {}).get("serviceAccountName"):
+        made.append({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": account}})
+    return made
+
+
+def wait_until_ready(cluster: Cluster, namespace: str) -> None:
+    """Wait until every Deployment of a release has rolled out.
+
+    Raises:
+        NeverError: a pod of theirs cannot come up; the message has the cause, a crashed hub's traceback included.
+    """
+    pods = cluster.pods(namespace)
+
+    def ready() -> bool | NotYet:
+        pods.look()
+        waiting = [
+            f"{it.metadata.name} {it.status.updated_replicas or 0}/{it.spec.replicas} updated, "
+            f"{it.status.available_replicas or 0} available"
+            for it in cluster.apps.list_namespaced_deployment(namespace).items
+            if not _rolled_out(it)
+        ]
+        return NotYet("; ".join(waiting)) if waiting else True
+
+    def stuck() -> str | None:
+        own = [pod for pod in pods.look() if (pod.metadata.labels or {}).get("component") in _DEPLOYED]
+        return why_stuck(own, lambda pod, container: cluster.logs(namespace, pod, container, previous=True))
+
+    wait_until(f"the pods of {namespace}", ready, timeout=READY_TIMEOUT, fail_if=stuck, change=pods.change)
+
+
+_DEPLOYED = {"hub", "proxy", "user-scheduler"}
+
+
+def _rolled_out(deployment: Any) -> bool:
+    status, wanted = deployment.status, deployment.spec.replicas
+    seen = (status.observed_generation or 0) >= deployment.metadata.generation
+    counts = (status.updated_replicas, status.replicas, status.available_replicas)
+    return seen and all((count or 0) == wanted for count in counts)
+
+
+def _result(work: Future[None]) -> None:
+    work.result()
+
+
+def _repository(image: str) -> str:
+    return image.rpartition(":")[0]
+
+
+def _host(image: str) -> str:
+    return image.partition("/")[0]
+
+
+def _known_to(made: Artifacts, image: str) -> bool:
+    if _repository(image) not in made.images:
+        known = ", ".join(made.images)
+        raise HarnessError(f"The chart runs {image}, which --artifacts build does not make (it makes {known})")
+    return True

@@ -1,0 +1,99 @@
+"""The containers that stand beside the cluster, by way of the docker command.
+
+Everything a run makes carries its label, and that label is how it is found again: by the next run after a crash, and by
+`tox -e down`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from harness.shell import CommandError, run
+
+LABEL = "ol-jupyterhub-harness"
+KIND_LABEL = "io.x-k8s.kind.cluster"
+"""The label kind puts on its node containers, from kind's source (pkg/cluster/internal/providers/docker)."""
+
+
+def docker(*args: str | Path, timeout: float = 60, stdin: str | None = None) -> str:
+    """Run a docker command and return what it printed, stripped.
+
+    Raises:
+        CommandError: it failed or took longer than `timeout` seconds.
+    """
+    return run(["docker", *args], timeout=timeout, stdin=stdin, what=f"docker {args[0]}").strip()
+
+
+def start(
+    name: str,
+    image: str,
+    *,
+    owner: str,
+    network: str,
+    port: int,
+    env: Mapping[str, str] | None = None,
+    volumes: Mapping[Path, str] | None = None,
+    command: Sequence[str] = (),
+) -> None:
+    """Start a container on the run's network, its port published on a free loopback port.
+
+    Secrets go through an environment of docker's own, so that no process list shows them.
+    """
+    env = env or {}
+    args: list[str | Path] = ["run", "--detach", "--name", name, "--label", f"{LABEL}={owner}", "--network", network]
+    args += ["--publish", f"127.0.0.1::{port}", "--pull", "never"]
+    for key in env:
+        args += ["--env", key]
+    for host_path, path in (volumes or {}).items():
+        args += ["--volume", f"{host_path}:{path}:ro"]
+    run(["docker", *args, image, *command], timeout=120, env=env, what=f"starting {name}")
+
+
+def published(name: str, port: int) -> str:
+    """The loopback address, as host:port, at which a container's port is published."""
+    return docker("port", name, f"{port}/tcp").splitlines()[0]
+
+
+def address(name: str, network: str) -> str:
+    """A container's IPv4 address on a network."""
+    inspected: list[dict[str, Any]] = json.loads(docker("inspect", name))
+    return str(inspected[0]["NetworkSettings"]["Networks"][network]["IPAddress"])
+
+
+def running(owner: str) -> set[str]:
+    """Names of the run's own containers and of its nodes that are running now."""
+    return set(_containers(owner, "--filter", "status=running"))
+
+
+def remove(owner: str, network: str) -> list[str]:
+    """Remove the run's containers with their volumes, its nodes and its network; return the names of what went."""
+    names = _containers(owner, "--all")
+    if names:
+        docker("rm", "--force", "--volumes", *names, timeout=120)
+    if network in docker("network", "ls", "--format", "{{.Name}}").split():
+        docker("network", "rm", network)
+        names.append(network)
+    return names
+
+
+def owners() -> set[str]:
+    """Names of all the runs that have containers on this machine."""
+    return set(docker("ps", "--all", "--filter", f"label={LABEL}", "--format", f'{{{{.Label "{LABEL}"}}}}').split())
+
+
+def logs(name: str, lines: int = 200) -> str:
+    """The last lines a container wrote, standard output and error together; empty for one that does not exist."""
+    try:
+        return run(["sh", "-c", 'docker logs --tail "$1" "$2" 2>&1', "logs", str(lines), name], timeout=30)
+    except CommandError:
+        return ""
+
+
+def _containers(owner: str, *filters: str) -> list[str]:
+    names: set[str] = set()
+    for label in (f"{LABEL}={owner}", f"{KIND_LABEL}={owner}"):
+        names.update(docker("ps", *filters, "--filter", f"label={label}", "--format", "{{.Names}}").split())
+    return sorted(names)

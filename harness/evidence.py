@@ -1,0 +1,82 @@
+"""Evidence: what a failed test leaves behind, so that nobody has to run it again to know why."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from kubernetes.client.exceptions import ApiException
+from urllib3.exceptions import HTTPError
+
+from harness import docker
+from harness.deployment import ROLES, Deployment
+from harness.shell import CommandError
+
+
+def directory(root: Path, test: str) -> Path:
+    """The directory for one test's evidence."""
+    found = root / re.sub(r"[^\w.-]+", "-", test).strip("-")
+    found.mkdir(parents=True, exist_ok=True)
+    return found
+
+
+def collect(deployment: Deployment, into: Path) -> None:
+    """Keep the state of the whole deployment: pods, events, logs, the containers beside the cluster.
+
+    What cannot be had any more is left out with its reason in its place; secrets of the run are blacked out.
+    """
+    for name, text in _pieces(deployment):
+        keep(deployment, into / name, text)
+
+
+def keep(deployment: Deployment, file: Path, text: str) -> None:
+    """Write a file of evidence, the secrets of the run blacked out."""
+    known = deployment.plan.state / "secrets.json"
+    secrets = json.loads(known.read_text()).values() if known.exists() else ()
+    file.write_text(redact(text, secrets))
+
+
+def redact(text: str, secrets: Iterable[str]) -> str:
+    """The text without the secrets, and without tokens and cookies that a log may show."""
+    for secret in secrets:
+        text = text.replace(secret, "[redacted]")
+    for pattern in _SECRET:
+        text = re.sub(pattern, r"\1[redacted]", text)
+    return text
+
+
+_SECRET = (
+    r"(?i)((?:token|_xsrf|password|authorization)[\"']?[=:]\s*[\"']?(?:basic |token |bearer )?)[\w.~+/=|:%-]{8,}",
+    # A header, as a debug log shows it.
+    r"(?i)(\bcookie[\"']?:\s*)[^\r\n]+",
+    # A variable of a pod, in YAML: kubespawner gives each server its token so.
+    r"(?i)(name: \w*(?:token|password|secret|database_url)\s+value: )\S+",
+)
+
+
+def _pieces(deployment: Deployment) -> Iterable[tuple[str, str]]:
+    cluster = deployment.cluster
+    for role in ROLES:
+        namespace = role.namespace
+        for name, args in (
+            ("pods.txt", ("get", "pods", "--output=wide")),
+            ("pods.yaml", ("get", "pods", "--output=yaml")),
+            ("events.txt", ("get", "events", "--sort-by=.lastTimestamp")),
+        ):
+            try:
+                yield f"{role.release}-{name}", cluster.kubectl("--namespace", namespace, *args)
+            except CommandError as error:
+                yield f"{role.release}-{name}", str(error)
+        try:
+            pods = cluster.pods(namespace).look()
+        except (ApiException, HTTPError) as error:
+            yield f"{role.release}-logs.txt", str(error)
+            continue
+        for pod in pods:
+            for container in pod.spec.containers:
+                if log := cluster.logs(namespace, pod.metadata.name, container.name):
+                    yield f"{role.release}-{pod.metadata.name}-{container.name}.log", log
+    for part in ("registry", "moto", "postgres"):
+        yield f"{part}.log", docker.logs(f"{deployment.plan.name}-{part}")

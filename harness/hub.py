@@ -1,0 +1,42 @@
+"""A hub, seen by its operator: its REST API with the harness's own admin token."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+
+
+@dataclass(frozen=True)
+class Hub:
+    """One JupyterHub: where it is, and the API with a token that the release was given for the harness."""
+
+    url: str
+    """Loopback URL of the proxy, without a slash at the end."""
+    namespace: str
+    release: str
+    database: str
+    token: str = field(repr=False)
+
+    @functools.cached_property
+    def api(self) -> httpx.Client:
+        """Client of /hub/api, within 30 s a call."""
+        headers = {"Authorization": f"token {self.token}"}
+        return httpx.Client(base_url=f"{self.url}/hub/api", headers=headers, timeout=30)
+
+    def users(self) -> dict[str, dict[str, Any]]:
+        """The hub's users by name."""
+        answer = self.api.get("/users", params={"include_stopped_servers": "true"}).raise_for_status()
+        return {user["name"]: user for user in answer.json()}
+
+    def delete_user(self, name: str) -> None:
+        """Delete a user, and with the user the server; a user that is gone already is fine."""
+        answer = self.api.delete(f"/users/{name}")
+        if answer.status_code != httpx.codes.NOT_FOUND:
+            answer.raise_for_status()
+
+    def version(self) -> str:
+        """JupyterHub's version, as the hub says it."""
+        return str(self.api.get("/").raise_for_status().json()["version"])

@@ -1,0 +1,82 @@
+"""The options of a run: each on the command line, as HARNESS_… in the environment, or in an ini file.
+
+The command line wins over the environment, and the environment over the ini file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option, in all the places where it can be given."""
+
+    name: str
+    help: str
+    default: str = ""
+    metavar: str = "PATH"
+    repeat: bool = False
+
+    @property
+    def flag(self) -> str:
+        return f"--{self.name}"
+
+    @property
+    def dest(self) -> str:
+        return self.name.replace("-", "_")
+
+    @property
+    def env(self) -> str:
+        return f"HARNESS_{self.dest.upper()}"
+
+    @property
+    def ini(self) -> str:
+        return f"harness_{self.dest}"
+
+
+OPTIONS = (
+    Option(
+        "chart",
+        "the JupyterHub chart: 'builtin', a VERSION of the chart repository, a PATH to a checkout or unpacked chart, "
+        "or 'auto': the pinned version, and only if the repository cannot be reached the built-in chart",
+        default="auto",
+        metavar="CHART",
+    ),
+    Option("spawner", "the custom spawner, in place of helm/spawner/dynamicImageConfig.py"),
+    Option("values", "values of the student hub, in place of helm/values/production.yaml; later wins", repeat=True),
+    Option("authoring-values", "the same for the authoring hub, in place of helm/values/authoring.yaml", repeat=True),
+    Option(
+        "artifacts",
+        "'pull' the published images and tools, 'build' them from package registries, or 'auto': pull if they answer",
+        default="auto",
+        metavar="HOW",
+    ),
+    Option(
+        "mirror",
+        "where 'pull' finds what is published at UPSTREAM (docker.io, quay.io, registry.k8s.io, tools or charts)",
+        metavar="UPSTREAM=LOCATION",
+        repeat=True,
+    ),
+    Option("install", "'never' to install nothing on this machine", default="auto", metavar="HOW"),
+    Option("hub-port", "loopback port of the student hub; 0 for any free one", default="0", metavar="PORT"),
+    Option("authoring-port", "loopback port of the authoring hub; 0 for any free one", default="0", metavar="PORT"),
+    Option("evidence", "where a run leaves its evidence", default=".evidence"),
+)
+
+
+def read(
+    given: Callable[[Option], list[str]], environ: Mapping[str, str], ini: Callable[[Option], list[str]]
+) -> dict[str, list[str]]:
+    """Values of all options by name: from the command line, else the environment, else the ini file, else the default.
+
+    A repeatable option takes several values; in the environment they are separated by blanks.
+    """
+    found: dict[str, list[str]] = {}
+    for option in OPTIONS:
+        from_env = environ.get(option.env, "")
+        env_values = (from_env.split() if option.repeat else [from_env]) if from_env else []
+        default = [option.default] if option.default else []
+        found[option.name] = given(option) or env_values or ini(option) or default
+    return found

@@ -1,0 +1,206 @@
+"""What a run is going to do, decided before anything starts."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from harness.chart import chart_directory
+from harness.errors import HarnessError
+
+HOW = ("auto", "pull", "build")
+MIRRORED = ("docker.io", "quay.io", "registry.k8s.io", "tools", "charts")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything a run was asked to do. Two runs with equal plans do the same."""
+
+    checkout: Path
+    name: str
+    """Name of the run's cluster, network and containers; another checkout or another user has another."""
+    state: Path
+    """Directory for what the run keeps about itself: kubeconfig, secrets, logs. Inside the checkout, not in git."""
+    cache: Path
+    """Directory for what was built or downloaded; shared by all checkouts."""
+    evidence: Path
+    chart: str
+    spawner: Path
+    values: tuple[Path, ...]
+    authoring_values: tuple[Path, ...]
+    artifacts: str
+    mirrors: Mapping[str, str]
+    may_install: bool
+    keep: bool
+    hub_port: int
+    authoring_port: int
+
+    def describe(self) -> list[str]:
+        """The plan as lines for the report header."""
+        shown = {
+            "chart": self.chart,
+            "spawner": self._short(self.spawner),
+            "values": " ".join(map(self._short, self.values)),
+            "authoring": " ".join(map(self._short, self.authoring_values)),
+            "artifacts": self.artifacts + "".join(f" {key}={value}" for key, value in self.mirrors.items()),
+            "cluster": f"{self.name}{', kept' if self.keep else ''}",
+            "evidence": self._short(self.evidence),
+        }
+        return [f"{key + ':':<11}{value}" for key, value in shown.items()]
+
+    def _short(self, path: Path) -> str:
+        return str(path.relative_to(self.checkout)) if path.is_relative_to(self.checkout) else str(path)
+
+
+def make_plan(
+    options: Mapping[str, list[str]],
+    *,
+    checkout: Path,
+    cwd: Path,
+    environ: Mapping[str, str],
+    keep: bool = False,
+    cluster_name: str | None = None,
+) -> Plan:
+    """The plan that a person's options ask for.
+
+    Args:
+        options: values by option name, as harness.options.read gives them; relative paths count from `cwd`.
+
+    Raises:
+        HarnessError: an option is not what it should be, or a file it names is missing or broken.
+    """
+
+    def one(name: str) -> str:
+        given = options[name]
+        return given[-1] if given else ""
+
+    def files(name: str, default: str) -> tuple[Path, ...]:
+        chosen = tuple(cwd / Path(value).expanduser() for value in options[name]) or (checkout / default,)
+        for path in chosen:
+            read_values(path, f"--{name}")
+        return chosen
+
+    spawner = (
+        cwd / Path(one("spawner")).expanduser() if one("spawner") else checkout / "helm/spawner/dynamicImageConfig.py"
+    )
+    check_spawner(spawner)
+    chart = one("chart")
+    if os.sep in chart or chart in (".", ".."):
+        chart = str((cwd / Path(chart).expanduser()).resolve())
+        chart_directory(Path(chart))
+    cache_home = Path(environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    hub_port, authoring_port = (_port(f"--{name}", one(name)) for name in ("hub-port", "authoring-port"))
+    if hub_port and hub_port == authoring_port:
+        raise HarnessError(f"--authoring-port {authoring_port}: --hub-port has it. Give another, or 0 for any free one")
+    return Plan(
+        checkout=checkout,
+        name=cluster_name or run_name(checkout),
+        state=checkout / ".harness",
+        cache=cwd / (environ.get("HARNESS_CACHE") or cache_home / "ol-jupyterhub-harness"),
+        evidence=cwd / one("evidence"),
+        chart=chart,
+        spawner=spawner,
+        values=files("values", "helm/values/production.yaml"),
+        authoring_values=files("authoring-values", "helm/values/authoring.yaml"),
+        artifacts=_one_of("--artifacts", one("artifacts"), HOW),
+        mirrors=_mirrors(options["mirror"]),
+        may_install=_one_of("--install", one("install"), ("auto", "never")) == "auto",
+        keep=keep,
+        hub_port=hub_port,
+        authoring_port=authoring_port,
+    )
+
+
+def run_name(checkout: Path) -> str:
+    """Name of a run: the same for the same user and checkout, another for any other."""
+    whose = f"{os.getuid()}:{checkout.resolve()}"
+    return f"jh-{hashlib.sha256(whose.encode()).hexdigest()[:8]}"
+
+
+def read_values(path: Path, option: str) -> dict[str, object]:
+    """A Helm values file.
+
+    Raises:
+        HarnessError: it is missing, not YAML (the line is named), or not a mapping.
+    """
+    text = _text(path, option)
+    try:
+        values = yaml.safe_load(text)
+    except yaml.MarkedYAMLError as error:
+        where = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise HarnessError(f"{option} {path}{where}: not YAML: {error.problem}") from error
+    except (yaml.YAMLError, ValueError) as error:  # a control character; a date such as 2026-02-31
+        raise HarnessError(f"{option} {path}: not YAML: {' '.join(str(error).split())}") from error
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise HarnessError(f"{option} {path}: expected a mapping of Helm values, found a {type(values).__name__}")
+    return values
+
+
+def check_spawner(path: Path) -> None:
+    """See that a spawner file is Python.
+
+    Raises:
+        HarnessError: it is missing, or has a syntax error (the line is named).
+    """
+    try:
+        ast.parse(_text(path, "--spawner"), filename=str(path))
+    except SyntaxError as error:
+        code = f"\n  | {error.text.rstrip()}" if error.text else ""
+        where = f", line {error.lineno}" if error.lineno else ""
+        raise HarnessError(f"--spawner {path}{where}: not Python: {error.msg}{code}") from error
+    except ValueError as error:  # a null byte, to Python before 3.11.4
+        raise HarnessError(f"--spawner {path}: not Python: {error}") from error
+
+
+def fingerprint(parts: Iterable[str | bytes | Path]) -> str:
+    """A short digest of texts and of the content of files and directories; where they lie does not count."""
+    digest = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, Path):
+            found = sorted(p for p in part.rglob("*") if p.is_file()) if part.is_dir() else [part]
+            for file in found:
+                digest.update(f"{file.relative_to(part)}\0".encode() + file.read_bytes() + b"\0")
+        else:
+            digest.update((part.encode() if isinstance(part, str) else part) + b"\0")
+    return digest.hexdigest()[:16]
+
+
+def _text(path: Path, option: str) -> str:
+    try:
+        return path.read_text()
+    except OSError as error:
+        raise HarnessError(f"{option} {path}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise HarnessError(f"{option} {path}: not a text file: {error.reason} at byte {error.start}") from error
+
+
+def _one_of(option: str, value: str, choices: tuple[str, ...]) -> str:
+    if value not in choices:
+        raise HarnessError(f"{option} {value}: expected one of {', '.join(choices)}")
+    return value
+
+
+def _port(option: str, value: str) -> int:
+    if not value.isdecimal() or int(value) > 65535:
+        raise HarnessError(f"{option} {value}: expected a port from 1 to 65535, or 0 for any free one")
+    return int(value)
+
+
+def _mirrors(given: list[str]) -> dict[str, str]:
+    mirrors = {}
+    for item in given:
+        upstream, found, location = item.partition("=")
+        if not found or not location or upstream not in MIRRORED:
+            raise HarnessError(
+                f"--mirror {item}: expected UPSTREAM=LOCATION with UPSTREAM one of {', '.join(MIRRORED)}"
+            )
+        mirrors[upstream] = location
+    return mirrors

@@ -1,0 +1,257 @@
+"""A student: follows a link hop by hop, waits on the spawn's own progress stream, and runs cells in the notebook."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote, unquote, urlsplit
+
+import httpx
+from jupyter_kernel_client import JupyterKernelClient
+
+from harness.errors import HarnessError
+from harness.hub import Hub
+
+MAX_HOPS = 20
+SPAWN_TIMEOUT = 180.0
+"""Seconds for a server to come up, pull included; production's own limit is 600 (singleuser.startTimeout)."""
+CELL_TIMEOUT = 60.0
+"""Seconds for one cell."""
+
+
+class JourneyError(HarnessError):
+    """A journey ended where it should not; the message says at which hop."""
+
+
+class SpawnError(JourneyError):
+    """The student's server did not come up; the message carries the hub's and Kubernetes' own words."""
+
+
+class CellError(HarnessError):
+    """A cell raised; the message carries the error as the notebook would show it."""
+
+
+@dataclass(frozen=True)
+class Hop:
+    """One request of a journey and its answer."""
+
+    url: str
+    """Path and query."""
+    status: int
+    location: str | None
+    """Where the answer sends the browser, as the server wrote it."""
+    seconds: float
+
+    def __str__(self) -> str:
+        to = f" -> {self.location}" if self.location else ""
+        return f"{self.status} {self.url}{to} ({self.seconds:.2f} s)"
+
+
+@dataclass
+class Journey:
+    """What one person went through, from the first URL to the last answer."""
+
+    hops: list[Hop] = field(default_factory=list)
+    progress: list[str] = field(default_factory=list)
+    """The hub's messages while the server came up, as the student's page shows them."""
+    phases: dict[str, float] = field(default_factory=dict)
+    """Seconds of each part: login, spawn, page."""
+
+    def __str__(self) -> str:
+        return "\n".join([*map(str, self.hops), *(f"    {message}" for message in self.progress)])
+
+
+@dataclass(frozen=True)
+class Page:
+    """The page at the end of a journey."""
+
+    url: str
+    """Path and query."""
+    status: int
+    text: str = field(repr=False)
+
+    @property
+    def path(self) -> str:
+        """The path, decoded."""
+        return unquote(urlsplit(self.url).path)
+
+
+@dataclass(frozen=True)
+class CellResult:
+    """What a cell gave back."""
+
+    value: str
+    """The text of the last expression; empty for none."""
+    stdout: str
+
+
+class Student:
+    """One browser's worth of a student: cookies of its own, and a journey that records every hop.
+
+    Args:
+        hub: the hub to visit.
+        why_stuck: says why a student's server will never come up, as Kubernetes sees it; asked during a spawn.
+    """
+
+    def __init__(self, hub: Hub, why_stuck: Callable[[str], str | None] = lambda user: None) -> None:
+        self.hub = hub
+        self.journey = Journey()
+        self.name = ""
+        """The hub's name for the student: a random UUID, known once the link was followed."""
+        self._why_stuck = why_stuck
+        self._http = httpx.Client(base_url=hub.url, timeout=30, follow_redirects=False)
+        self._token = ""
+
+    def close(self) -> None:
+        self._http.close()
+
+    @property
+    def cookies(self) -> httpx.Cookies:
+        return self._http.cookies
+
+    @property
+    def server_url(self) -> str:
+        """URL of the student's own server."""
+        return f"{self.hub.url}/user/{quote(self.name)}"
+
+    def get(self, url: str, **kwargs: Any) -> httpx.Response:
+        """One request, recorded; redirects are not followed."""
+        started = time.monotonic()
+        answer = self._http.get(url, **kwargs)
+        seconds = time.monotonic() - started
+        asked = answer.request.url.raw_path.decode()
+        self.journey.hops.append(Hop(asked, answer.status_code, answer.headers.get("location"), seconds))
+        return answer
+
+    def open(self, link: str) -> Page:
+        """Follow a link to its end, waiting for the server on the way.
+
+        Args:
+            link: path and query, such as /tmplogin?course=…&notebook=….
+
+        Raises:
+            SpawnError: the server did not come up.
+            JourneyError: an error page, or a journey without an end.
+        """
+        url, started = link, time.monotonic()
+        for _ in range(MAX_HOPS):
+            answer = self.get(url)
+            path = answer.request.url.path
+            if answer.is_redirect and answer.next_request:
+                url = str(answer.next_request.url)
+                if not url.startswith(f"{self.hub.url}/"):
+                    raise JourneyError(f"{link} leaves the hub, for {url}\n{self.journey}")
+            elif answer.is_error:
+                raise JourneyError(f"{link} ended in an error page: {answer.status_code} for {path}\n{self.journey}")
+            elif path.startswith("/hub/spawn-pending/"):
+                self.name = unquote(path.removeprefix("/hub/spawn-pending/"))
+                self.journey.phases["login"] = time.monotonic() - started
+                self._wait_for_server()
+                started = time.monotonic()
+            else:
+                self.journey.phases["page"] = time.monotonic() - started
+                return Page(answer.request.url.raw_path.decode(), answer.status_code, answer.text)
+        raise JourneyError(f"{link} has no end: {MAX_HOPS} hops\n{self.journey}")
+
+    def _wait_for_server(self) -> None:
+        """Read the spawn's progress as the student's page does, until the hub says ready."""
+        started = time.monotonic()
+        for event in self._progress():
+            if message := event.get("message"):
+                self.journey.progress.append(message)
+            elapsed = time.monotonic() - started
+            if event.get("ready"):
+                self.journey.phases["spawn"] = elapsed
+                return
+            cause = self._why_stuck(self.name)
+            if event.get("failed") or cause or elapsed > SPAWN_TIMEOUT:
+                said = " | ".join(self.journey.progress[-3:])
+                raise SpawnError(
+                    f"The server of student {self.name} did not come up within {elapsed:.1f} s: "
+                    f"{cause or 'no cause named by Kubernetes'}.\nThe hub said: {said}"
+                )
+        raise SpawnError(f"The hub ended the progress of student {self.name}'s server without a verdict")
+
+    def _progress(self) -> Iterator[dict[str, Any]]:
+        """Events of the spawn, and an empty one for each keep-alive line between them."""
+        url = f"/hub/api/users/{quote(self.name)}/server/progress"
+        with self._http.stream("GET", url, params={"_xsrf": self._xsrf("/hub/")}, timeout=30) as answer:
+            if answer.is_error:
+                answer.read()
+                raise SpawnError(
+                    f"The progress of student {self.name}'s server: {answer.status_code} {answer.text[:200]}"
+                )
+            for line in answer.iter_lines():
+                yield json.loads(line.removeprefix("data:")) if line.startswith("data:") else {}
+
+    def contents(self, path: str) -> httpx.Response:
+        """Ask the student's server for a file: 200 for one that is there, 404 for one that is not.
+
+        The notebook page itself is 200 for any path (notebook 7 serves its shell), so this is what tells.
+        """
+        return self.get(f"/user/{quote(self.name)}/api/contents/{quote(path)}")
+
+    @property
+    def token(self) -> str:
+        """A token that the student's own session made, as the student's token page does."""
+        if not self._token:
+            answer = self._http.post(
+                f"/hub/api/users/{quote(self.name)}/tokens",
+                json={"note": "kernel", "expires_in": 3600},
+                headers={"X-XSRFToken": self._xsrf("/hub/")},
+            )
+            if answer.is_error:
+                raise JourneyError(f"Student {self.name} gets no token: {answer.status_code} {answer.text[:200]}")
+            self._token = answer.json()["token"]
+        return self._token
+
+    @contextmanager
+    def kernel(self, path: str = "") -> Iterator[Kernel]:
+        """A running kernel in the student's server, over the hub's proxy; gone at the end.
+
+        Args:
+            path: notebook whose directory the kernel works in.
+        """
+        client = JupyterKernelClient(server_url=self.server_url, token=self.token, username=self.name)
+        client.start(path=path or None)
+        try:
+            yield Kernel(client)
+        finally:
+            client.stop(shutdown_kernel=True, shutdown_now=True)
+
+    def _xsrf(self, path: str) -> str:
+        found = [cookie.value for cookie in self._http.cookies.jar if cookie.name == "_xsrf" and cookie.path == path]
+        if not found:
+            raise JourneyError(f"Student {self.name or '(nobody yet)'} has no _xsrf cookie for {path}")
+        return str(found[0])
+
+
+class Kernel:
+    """A kernel that runs a student's cells."""
+
+    def __init__(self, client: JupyterKernelClient) -> None:
+        self._client = client
+
+    def run(self, code: str, *, timeout: float = CELL_TIMEOUT) -> CellResult:
+        """Run one cell.
+
+        Raises:
+            CellError: it raised, or was not done within `timeout` seconds.
+        """
+        try:
+            reply = self._client.execute(code, timeout=timeout)
+        except TimeoutError as error:
+            raise CellError(f"The cell was not done after {timeout:.0f} s:\n{code}") from error
+        outputs = reply["outputs"]
+        errors = [output for output in outputs if output["output_type"] == "error"]
+        if errors:
+            raise CellError(f"The cell raised {errors[0]['ename']}: {errors[0]['evalue']}\n{code}")
+        values = [
+            output["data"].get("text/plain", "") for output in outputs if output["output_type"] == "execute_result"
+        ]
+        stdout = "".join(output["text"] for output in outputs if output.get("name") == "stdout")
+        return CellResult(values[-1] if values else "", stdout)

@@ -1,0 +1,3 @@
+module ol-jupyterhub-harness/images/go/pause
+
+go 1.24.0

@@ -1,0 +1,40 @@
+"""The private registry: what is in it, who may pull from it, and what ECR knows of it."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+
+from harness import docker
+from harness.aws import COURSES, REPOSITORY, Aws
+from harness.cluster import Cluster
+from harness.registry import PORT, Registry
+from harness.shell import CommandError
+
+
+def test_pull_without_credentials_is_refused(cluster: Cluster, registry: Registry) -> None:
+    """The private registry refuses a pull without credentials, from the machine and from a node."""
+    tag = min(registry.tags())
+    answer = httpx.get(f"http://{registry.address}/v2/{REPOSITORY}/manifests/{tag}")
+    assert answer.status_code == 401, f"expected 401 for a stranger, found {answer.status_code}"
+    anonymous = f"{registry.name}:{PORT}/{REPOSITORY}:{tag}"
+    with pytest.raises(CommandError) as refused:
+        docker.docker("exec", cluster.control_plane, "ctr", "images", "pull", "--plain-http", anonymous)
+    said = refused.value.output
+    assert "401" in said or "no basic auth" in said, f"the pull failed, but not for want of credentials: {said}"
+
+
+def test_node_pulls_by_production_name(cluster: Cluster, registry: Registry) -> None:
+    """With ECR's token, a node pulls a course image by the name it has in production."""
+    image = f"{COURSES}:{min(registry.tags())}"
+    ctr = ["ctr", "--namespace", "harness", "images", "pull", "--hosts-dir", "/etc/containerd/certs.d"]
+    said = docker.docker("exec", cluster.control_plane, *ctr, image, timeout=120)
+    digest = registry.digest(image.rpartition(":")[2])
+    assert digest in said, f"expected {image} as {digest}, and the pull says: {said}"
+
+
+def test_ecr_knows_what_was_pushed(aws: Aws, registry: Registry) -> None:
+    """ECR's describe_images gives, for every pushed tag, the digest that the registry serves."""
+    known = aws.image_digests()
+    served = {tag: registry.digest(tag) for tag in registry.tags()}
+    assert known == served, f"ECR and the registry disagree about {sorted(known.items() ^ served.items())}"

@@ -1,0 +1,397 @@
+"""The cluster: its configuration, how kind is called, and why pods are stuck."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+import yaml
+from fakes import Program
+from kubernetes import client
+
+from harness.cluster import Cluster, PodWatch, check_port, why_stuck
+from harness.errors import HarnessError
+
+ROOT = Path(__file__).parents[2]
+IMAGE = "registry.example/courses:clustering"
+
+
+def state(waiting: str | None = None, ended: str | None = None, message: str | None = None) -> client.V1ContainerState:
+    return client.V1ContainerState(
+        waiting=client.V1ContainerStateWaiting(reason=waiting, message=message) if waiting else None,
+        terminated=client.V1ContainerStateTerminated(reason=ended, exit_code=137) if ended else None,
+        running=None if waiting or ended else client.V1ContainerStateRunning(),
+    )
+
+
+def container(
+    now: client.V1ContainerState,
+    before: client.V1ContainerState | None = None,
+    name: str = "notebook",
+    ready: bool = False,
+) -> client.V1ContainerStatus:
+    return client.V1ContainerStatus(
+        name=name, image=IMAGE, image_id="", ready=ready, restart_count=0, state=now, last_state=before
+    )
+
+
+def pod(
+    *containers: client.V1ContainerStatus,
+    init: list[client.V1ContainerStatus] | None = None,
+    unschedulable: str | None = None,
+    leaving: bool = False,
+) -> client.V1Pod:
+    limits = client.V1ResourceRequirements(limits={"memory": "2Gi", "cpu": "1"})
+    specs = [client.V1Container(name="sidecar"), client.V1Container(name="notebook", resources=limits)]
+    condition = client.V1PodCondition(
+        type="PodScheduled", status="False", reason="Unschedulable", message=unschedulable
+    )
+    return client.V1Pod(
+        metadata=client.V1ObjectMeta(name="jupyter-1", deletion_timestamp="2026-01-01" if leaving else None),
+        spec=client.V1PodSpec(containers=specs, init_containers=[client.V1Container(name="block-metadata")]),
+        status=client.V1PodStatus(
+            conditions=[condition] if unschedulable else None,
+            container_statuses=list(containers) or None,
+            init_container_statuses=init,
+        ),
+    )
+
+
+FITS_NOWHERE = (
+    "0/2 nodes are available: 1 Insufficient memory, 1 node(s) had untolerated taint(s). "
+    "preemption: 0/2 nodes are available: 1 No preemption victims found for incoming pod, "
+    "1 Preemption is not helpful for scheduling."
+)
+MAY_PREEMPT = "0/2 nodes are available: 1 Insufficient cpu, 1 node(s) had untolerated taint(s)."
+NO_SUCH_NODE = "0/2 nodes are available: 2 node(s) didn't match Pod's node affinity/selector."
+COMING_UP = "0/2 nodes are available: 2 node(s) had untolerated taint {node.kubernetes.io/not-ready: }."
+CRASHED = container(state("CrashLoopBackOff", message="back-off 10s"), state(ended="Error"))
+OUT_OF_MEMORY = container(state("CrashLoopBackOff", message="back-off 10s"), state(ended="OOMKilled"))
+
+
+class TestWhyStuck:
+    @pytest.mark.parametrize(
+        ("stuck", "why"),
+        [
+            (
+                pod(container(state("ImagePullBackOff", message="Back-off pulling image"))),
+                f"pod jupyter-1: container notebook: ImagePullBackOff, image {IMAGE}: Back-off pulling image",
+            ),
+            (
+                pod(container(state("CreateContainerConfigError"))),
+                f"pod jupyter-1: container notebook: CreateContainerConfigError, image {IMAGE}",
+            ),
+            (
+                pod(init=[container(state("ErrImagePull"), name="block-metadata")]),
+                f"pod jupyter-1: container block-metadata: ErrImagePull, image {IMAGE}",
+            ),
+            (
+                pod(container(state(), name="sidecar", ready=True), container(state("ErrImagePull"))),
+                f"pod jupyter-1: container notebook: ErrImagePull, image {IMAGE}",
+            ),
+            (
+                pod(container(state(ended="OOMKilled"))),
+                "pod jupyter-1: container notebook was OOMKilled: over its limit of 2Gi",
+            ),
+            (pod(OUT_OF_MEMORY), "pod jupyter-1: container notebook was OOMKilled: over its limit of 2Gi"),
+            (
+                pod(container(state(ended="OOMKilled"), name="sidecar")),
+                "pod jupyter-1: container sidecar was OOMKilled: over its limit of none",
+            ),
+            (pod(unschedulable=NO_SUCH_NODE), f"pod jupyter-1 is Unschedulable: {NO_SUCH_NODE}"),
+            (pod(unschedulable=FITS_NOWHERE), f"pod jupyter-1 is Unschedulable: {FITS_NOWHERE}"),
+        ],
+    )
+    def test_hopeless(self, stuck: client.V1Pod, why: str) -> None:
+        assert why_stuck([pod(container(state(), ready=True)), stuck]) == why
+
+    @pytest.mark.parametrize(
+        "coming",
+        [
+            pod(),
+            pod(unschedulable=MAY_PREEMPT),
+            pod(unschedulable=COMING_UP),
+            pod(container(state("ContainerCreating"))),
+            pod(container(state("PodInitializing")), init=[container(state(), name="block-metadata")]),
+            pod(container(state(ended="Completed"))),
+            pod(container(state(), before=state(ended="OOMKilled"), ready=True)),
+            pod(container(state("ImagePullBackOff")), leaving=True),
+        ],
+        ids=["new", "preempts", "node-not-ready", "creating", "init", "completed", "recovered", "leaving"],
+    )
+    def test_may_still_come(self, coming: client.V1Pod) -> None:
+        assert why_stuck([coming]) is None
+
+    def test_a_crash_shows_the_end_of_the_log(self) -> None:
+        asked = []
+
+        def log(name: str, container: str) -> str:
+            asked.append((name, container))
+            return "".join(f"line {number}\n" for number in range(40)) + "KeyError: 'image'\n"
+
+        why = why_stuck([pod(CRASHED)], log)
+        assert why is not None
+        first, *lines = why.splitlines()
+        assert first == f"pod jupyter-1: container notebook: CrashLoopBackOff, image {IMAGE}: back-off 10s"
+        assert len(lines) == 15
+        assert lines[-1] == "  | KeyError: 'image'"
+        assert asked == [("jupyter-1", "notebook")]
+
+    def test_no_log_is_asked_for_where_nothing_ran(self) -> None:
+        def log(name: str, container: str) -> str:
+            raise AssertionError("there is no log of what was never started")
+
+        assert why_stuck([pod(container(state("ErrImagePull")))], log)
+
+
+class TestPort:
+    def test_free(self) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        check_port(port)
+
+    @pytest.mark.parametrize("address", ["127.0.0.1", "0.0.0.0"])
+    def test_taken(self, address: str) -> None:
+        with socket.socket() as other:
+            other.bind((address, 0))
+            other.listen()
+            port = other.getsockname()[1]
+            with pytest.raises(HarnessError) as error:
+                check_port(port)
+        assert str(error.value) == (
+            f"Port {port} on 127.0.0.1 is taken (Address already in use). Give another, or 0 for any free one."
+        )
+
+    def test_only_root_may_have_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Docker publishes the port, and Docker is root."""
+
+        def refuse(*_: object) -> None:
+            raise PermissionError(13, "Permission denied")
+
+        monkeypatch.setattr("harness.cluster.socket.socket.bind", refuse)
+        check_port(80)
+
+
+KUBECONFIG = """
+apiVersion: v1
+kind: Config
+current-context: it
+contexts: [{{name: it, context: {{cluster: it, user: it}}}}]
+clusters: [{{name: it, cluster: {{server: "{server}"}}}}]
+users: [{{name: it, user: {{token: abc}}}}]
+"""
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where everything lies, with a blank in its name; `timeout` is a stand-in that writes down what it is given."""
+    place = tmp_path / "my checkout"
+    (place / "state").mkdir(parents=True)
+    Program(place / "bin", "timeout", 'shift\nexec "$@"')
+    monkeypatch.setenv("PATH", f"{place}/bin:{os.environ['PATH']}")
+    return place
+
+
+def cluster(place: Path, kind: str = "exit 1", network: str | None = None) -> Cluster:
+    Program(place / "bin", "kind", kind)
+    Program(place / "bin", "kubectl")
+    tools = place / "bin"
+    return Cluster(
+        "jh-1", place / "state", kind=tools / "kind", kubectl=tools / "kubectl", image="node:1", network=network
+    )
+
+
+def create(it: Cluster, hub_port: int = 0, authoring_port: int = 0) -> None:
+    it.create(ROOT / "kind-config.yaml", network_plugin=False, hub_port=hub_port, authoring_port=authoring_port)
+
+
+def failed(it: Cluster, **ports: int) -> str:
+    with pytest.raises(HarnessError) as error:
+        create(it, **ports)
+    return str(error.value)
+
+
+def configuration(place: Path) -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load((place / "state/kind-config.yaml").read_text())
+    return found
+
+
+class TestConfiguration:
+    @pytest.mark.parametrize(("given", "published"), [((0, 0), (-1, -1)), ((0, 8001), (-1, 8001))])
+    def test_ports_are_on_loopback(self, place: Path, given: tuple[int, int], published: tuple[int, int]) -> None:
+        failed(cluster(place), hub_port=given[0], authoring_port=given[1])
+        control_plane, worker = configuration(place)["nodes"]
+        assert control_plane["extraPortMappings"] == [
+            {"containerPort": 30000, "hostPort": published[0], "listenAddress": "127.0.0.1"},
+            {"containerPort": 30001, "hostPort": published[1], "listenAddress": "127.0.0.1"},
+        ]
+        assert "extraPortMappings" not in worker
+        assert "apiServerAddress" not in configuration(place)["networking"], "kind's own default is the loopback"
+
+    @pytest.mark.parametrize("plugin", [True, False])
+    def test_network_plugin(self, place: Path, plugin: bool) -> None:
+        with pytest.raises(HarnessError):
+            cluster(place).create(ROOT / "kind-config.yaml", network_plugin=plugin, hub_port=0, authoring_port=0)
+        assert configuration(place)["networking"]["disableDefaultCNI"] is not plugin
+
+    def test_nodes_see_the_registries_and_nobody_else_does(self, place: Path) -> None:
+        """The directory holds the credentials of the private registry."""
+        failed(cluster(place))
+        certs = place / "state/certs.d"
+        mount = {"hostPath": str(certs), "containerPath": "/etc/containerd/certs.d"}
+        assert [node["extraMounts"] for node in configuration(place)["nodes"]] == [[mount], [mount]]
+        assert certs.stat().st_mode & 0o777 == 0o700
+
+    def test_the_worker_plays_the_gpu_node(self, place: Path) -> None:
+        failed(cluster(place))
+        control_plane, worker = configuration(place)["nodes"]
+        assert worker["labels"] == {"ol.mit.edu/gpu_node": "true"}
+        [joining] = map(yaml.safe_load, worker["kubeadmConfigPatches"])
+        assert joining["nodeRegistration"]["taints"] == [
+            {"key": "ol.mit.edu/gpu_node", "value": "true", "effect": "NoSchedule"}
+        ]
+        [starting] = map(yaml.safe_load, control_plane["kubeadmConfigPatches"])
+        assert starting["nodeRegistration"]["taints"] == []
+
+
+class TestKind:
+    @pytest.mark.parametrize(("given", "used"), [(None, "jh-1"), ("shared", "shared")])
+    def test_network_of_its_own(self, place: Path, given: str | None, used: str) -> None:
+        it = cluster(place, 'echo "$KIND_EXPERIMENTAL_DOCKER_NETWORK" >> "$here/network"; [ "$1" = get ]', given)
+        failed(it)
+        assert (place / "bin/network").read_text().split() == [used, used]
+
+    def test_bounded(self, place: Path) -> None:
+        it = cluster(place, '[ "$1" = get ]')
+        failed(it)
+        listing, creating = (place / "bin/timeout.calls").read_text().splitlines()
+        assert listing == f"30 {place}/bin/kind get clusters"
+        assert creating.startswith(f"300 {place}/bin/kind create cluster --name=jh-1 ")
+
+    def test_kubeconfig_of_its_own(self, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("KUBECONFIG", "/somebody/elses")
+        it = cluster(place, '[ "$1" = get ]')
+        failed(it)
+        created = (place / "bin/kind.calls").read_text().splitlines()[-1]
+        assert f"--kubeconfig={place}/state/kubeconfig" in created
+        assert "--image=node:1" in created
+        it.kubectl("get", "pods")
+        assert (place / "bin/kubectl.calls").read_text() == f"--kubeconfig {place}/state/kubeconfig get pods\n"
+
+    def test_failure_shows_what_kind_said(self, place: Path, capfd: pytest.CaptureFixture[str]) -> None:
+        (place / "state/kind.log").write_text("of a run before\n")
+        it = cluster(place, '[ "$1" = get ] && exit; echo creating; echo ERROR: no space left >&2; exit 1')
+        assert failed(it) == ("kind could not create the cluster jh-1.\n  | creating\n  | ERROR: no space left")
+        assert capfd.readouterr() == ("", ""), "kind prints into its log alone"
+
+    def test_a_taken_port_is_seen_before_kind_starts(self, place: Path) -> None:
+        it = cluster(place)
+        with socket.socket() as other:
+            other.bind(("127.0.0.1", 0))
+            other.listen()
+            port = other.getsockname()[1]
+            assert f"Port {port} on 127.0.0.1 is taken" in failed(it, authoring_port=port)
+        assert not (place / "bin/kind.calls").exists()
+
+
+class TestAnswers:
+    @pytest.mark.parametrize(
+        "kubeconfig",
+        [None, "", "apiVersion: v1\nkind: Con", "clusters: [", KUBECONFIG.format(server="http://127.0.0.1:9")],
+    )
+    def test_no_cluster(self, place: Path, kubeconfig: str | None) -> None:
+        """Nothing, what a killed run left half written, a cluster that is gone."""
+        it = cluster(place)
+        if kubeconfig is not None:
+            it.kubeconfig.write_text(kubeconfig)
+        assert it.answers() is False
+
+    def test_the_cluster_made_anew_is_the_one_talked_to(self, place: Path) -> None:
+        it = cluster(
+            place,
+            f"""[ "$1" = get ] || printf '{KUBECONFIG.format(server="http://127.0.0.1:99")}' > "$here/new"
+            [ "$1" = get ] || PATH=/usr/bin:/bin cp "$here/new" "$here/../state/kubeconfig"; [ "$1" = get ]""",
+        )
+        it.kubeconfig.write_text(KUBECONFIG.format(server="http://127.0.0.1:9"))
+        assert it.answers() is False
+        failed(it)
+        assert it.api.configuration.host == "http://127.0.0.1:99"
+
+
+class Api:
+    """A Kubernetes API with a list of pods, and a watch on them that says what it is told to."""
+
+    def __init__(self) -> None:
+        self.watch: list[dict[str, Any]] = []
+        self.status = 200
+        self.asked: list[dict[str, list[str]]] = []
+        api = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                query = parse_qs(urlsplit(self.path).query)
+                api.asked.append(query)
+                listed = {"kind": "PodList", "apiVersion": "v1", "metadata": {"resourceVersion": "7"}, "items": []}
+                self.send_response(api.status)
+                self.send_header("Content-Type", "application/json")
+                self.end_headers()
+                for line in api.watch if "watch" in query else [listed]:
+                    self.wfile.write(json.dumps(line).encode() + b"\n")
+
+            def log_message(self, format: str, *args: Any) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        configuration = client.Configuration(host=f"http://127.0.0.1:{self._server.server_port}")
+        self.pods = PodWatch(client.CoreV1Api(client.ApiClient(configuration)), "jupyter")
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@pytest.fixture
+def api() -> Iterator[Api]:
+    api = Api()
+    yield api
+    api.close()
+
+
+class TestPodWatch:
+    def test_watches_from_what_was_seen(self, api: Api) -> None:
+        assert api.pods.look("component=hub") == []
+        api.watch = [{"type": "MODIFIED", "object": {"kind": "Pod", "metadata": {"name": "hub"}}}] * 2
+        api.pods.change(30)
+        listed, watched = api.asked
+        assert listed["labelSelector"] == ["component=hub"]
+        assert watched["resourceVersion"] == ["7"]
+
+    @pytest.mark.parametrize(("seconds", "asked"), [(0.3, "1"), (1.5, "1"), (600, "2")])
+    def test_never_for_long(self, api: Api, seconds: float, asked: str) -> None:
+        api.pods.look()
+        api.watch = [{"type": "ADDED", "object": {"kind": "Pod", "metadata": {"name": "hub"}}}]
+        api.pods.change(seconds)
+        assert api.asked[-1]["timeoutSeconds"] == [asked]
+
+    def test_a_version_that_is_too_old(self, api: Api) -> None:
+        api.pods.look()
+        api.watch = [
+            {"type": "ERROR", "object": {"kind": "Status", "code": 410, "reason": "Expired", "message": "old"}}
+        ]
+        api.pods.change(1)
+        assert "watch" in api.asked[1]
+
+    def test_a_refusal_is_not_swallowed(self, api: Api) -> None:
+        api.status = 403
+        with pytest.raises(client.ApiException, match="403"):
+            api.pods.change(1)

@@ -1,0 +1,537 @@
+"""The deployment: what is decided before, around and after the cluster."""
+
+from __future__ import annotations
+
+import base64
+import io
+import os
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import yaml
+from fakes import Program
+from rich.console import Console
+
+from harness import chart, deployment
+from harness.artifacts import pinned_chart
+from harness.chart import Helm
+from harness.database import Database
+from harness.deployment import AUTHORING, STUDENT, State, find_chart, only_run, surroundings, wait_until_ready
+from harness.errors import HarnessError
+from harness.options import read
+from harness.plan import Plan, make_plan
+from harness.steps import Steps
+from harness.wait import NeverError, TooLateError
+
+ROOT = Path(__file__).parents[2]
+Planner = Callable[..., Plan]
+
+
+@pytest.fixture
+def planned(tmp_path: Path) -> Planner:
+    """A plan whose files all lie in an empty directory, for options by name."""
+    checkout = tmp_path / "checkout"
+    checkout.mkdir()
+    for name in ("helm", "images", "kind-config.yaml"):
+        (checkout / name).symlink_to(ROOT / name)
+
+    def planned(*, keep: bool = False, **options: str) -> Plan:
+        values = read(lambda it: [options[it.dest]] if it.dest in options else [], {}, lambda _: [])
+        environ = {"HARNESS_CACHE": str(tmp_path / "cache")}
+        plan = make_plan(values, checkout=checkout, cwd=tmp_path, environ=environ, keep=keep, cluster_name="jh-1")
+        plan.state.mkdir(exist_ok=True)
+        return plan
+
+    return planned
+
+
+@pytest.fixture
+def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Program:
+    """A docker whose daemon answers, with the containers and networks named in the file `there`."""
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
+    script = 'case "$1 $2" in "ps "*|"network ls") [ ! -f "$here/$1" ] || cat "$here/$1" ;; version*) echo 28 ;; esac'
+    return Program(tmp_path / "bin", "docker", script)
+
+
+def there(docker: Program, *parts: str) -> None:
+    docker.path.with_name("ps").write_text("".join(f"jh-1-{part}\n" for part in parts))
+    docker.path.with_name("network").write_text("bridge\njh-1\n")
+
+
+def changing(docker: Program) -> list[str]:
+    """The calls of docker that change something."""
+    return [call for call in docker.calls if not call.startswith(("ps ", "network ls", "version"))]
+
+
+@pytest.fixture
+def out() -> io.StringIO:
+    return io.StringIO()
+
+
+@pytest.fixture
+def steps(out: io.StringIO) -> Steps:
+    return Steps(Console(file=out, width=80))
+
+
+class TestState:
+    def test_is_kept(self, tmp_path: Path) -> None:
+        State(tmp_path / "state.json").set("cluster", "abc")
+        again = State(tmp_path / "state.json")
+        assert (again.get("cluster"), again.get("services")) == ("abc", None)
+
+    def test_clear(self, tmp_path: Path) -> None:
+        state = State(tmp_path / "state.json")
+        state.set("cluster", "abc")
+        state.clear()
+        assert (state.get("cluster"), State(tmp_path / "state.json").get("cluster")) == (None, None)
+
+    def test_a_run_killed_while_it_writes_leaves_what_was(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        state = State(tmp_path / "state.json")
+        state.set("cluster", "abc")
+        half_written(monkeypatch)
+        with pytest.raises(KeyboardInterrupt):
+            state.set("services", "started")
+        again = State(tmp_path / "state.json")
+        assert (again.get("cluster"), again.get("services")) == ("abc", None)
+
+
+def half_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From now on, whoever writes a file is ended in the middle."""
+
+    def write(path: Path, text: str) -> None:
+        with path.open("w") as file:
+            file.write(text[: len(text) // 2])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "write_text", write)
+
+
+class TestSecrets:
+    def test_random_and_kept(self, tmp_path: Path) -> None:
+        (tmp_path / "other").mkdir()
+        mine, again, other = map(deployment.read_secrets, (tmp_path, tmp_path, tmp_path / "other"))
+        assert mine == again
+        assert set(mine) == {"database", "admin_password", "jupyterhub", "jupyterhub-authoring"}
+        assert len({*mine.values(), *other.values()}) == 8
+
+    def test_for_nobody_else(self, tmp_path: Path) -> None:
+        deployment.read_secrets(tmp_path)
+        assert (tmp_path / "secrets.json").stat().st_mode & 0o777 == 0o600
+
+    def test_a_run_killed_while_it_writes_leaves_none(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        with monkeypatch.context() as patch:
+            half_written(patch)
+            with pytest.raises(KeyboardInterrupt):
+                deployment.read_secrets(tmp_path)
+        assert len(deployment.read_secrets(tmp_path)) == 4
+
+
+class TestOnlyRun:
+    def test_one_at_a_time(self, planned: Planner) -> None:
+        plan = planned()
+        with (
+            only_run(plan),
+            pytest.raises(
+                HarnessError,
+                match=r"\AAnother run of this checkout is under way \(jh-1\): wait for it, or end it\Z",
+            ),
+            only_run(plan),
+        ):
+            raise AssertionError("two runs at once")
+        with only_run(plan):
+            pass
+
+    def test_its_files_are_for_nobody_else(self, planned: Planner) -> None:
+        plan = planned()
+        plan.state.rmdir()
+        with only_run(plan):
+            assert plan.state.stat().st_mode & 0o777 == 0o700
+
+
+REFUSED = 'echo "Error: looks like $repo is not a valid chart repository or cannot be reached: refused" >&2; exit 1'
+NO_SUCH = """for a; do case $a in --version=*) v=${a#*=} ;; esac; done
+echo "Error: chart \\"jupyterhub\\" version \\"$v\\" not found in repository" >&2; exit 1"""
+GIVES = 'for a; do case $a in --untardir=*) into=${a#*=};; esac; done; cp -r "$here/../published" "$into/jupyterhub"'
+
+
+class TestFindChart:
+    @pytest.fixture
+    def helm(self, tmp_path: Path) -> Callable[[str], tuple[Helm, Program]]:
+        def helm(script: str) -> tuple[Helm, Program]:
+            program = Program(tmp_path / "bin", "helm", script)
+            return Helm(program.path), program
+
+        return helm
+
+    @pytest.fixture
+    def published(self, tmp_path: Path) -> str:
+        """What a repository does that has the chart."""
+        (tmp_path / "published").mkdir()
+        (tmp_path / "published/Chart.yaml").write_text("name: jupyterhub\nversion: 4.4.1-published\n")
+        return GIVES
+
+    def test_builtin_asks_nobody(self, planned: Planner, helm: Callable[[str], tuple[Helm, Program]]) -> None:
+        tool, program = helm("exit 1")
+        plan = planned(chart="builtin")
+        found = find_chart(plan, tool)
+        assert (found.path, found.origin) == (plan.checkout / "helm/jupyterhub", "the built-in chart")
+        assert program.calls == []
+
+    def test_auto_takes_the_pinned_version(
+        self, planned: Planner, helm: Callable[[str], tuple[Helm, Program]], published: str
+    ) -> None:
+        tool, program = helm(published)
+        plan = planned()
+        found = find_chart(plan, tool)
+        assert (found.version, found.origin) == ("4.4.1-published", "chart repository")
+        [call] = program.calls
+        assert f"--version={pinned_chart(plan.checkout)} " in call
+
+    def test_auto_falls_back_and_says_so(self, planned: Planner, helm: Callable[[str], tuple[Helm, Program]]) -> None:
+        tool, _ = helm(REFUSED)
+        found = find_chart(planned(mirror="charts=https://charts.example"), tool)
+        assert found.origin == "the built-in chart, because https://charts.example cannot be reached"
+
+    def test_auto_does_not_fall_back_where_the_repository_answers(
+        self, planned: Planner, helm: Callable[[str], tuple[Helm, Program]]
+    ) -> None:
+        tool, _ = helm(NO_SUCH)
+        with pytest.raises(HarnessError, match=r"\Ahttps://charts\.example has no version .* of jupyterhub\.\Z"):
+            find_chart(planned(mirror="charts=https://charts.example"), tool)
+
+    @pytest.mark.parametrize(
+        ("script", "message"),
+        [
+            (REFUSED, r"\Ahttps://charts\.example gives no chart: .* cannot be reached: refused\Z"),
+            (NO_SUCH, r"\Ahttps://charts\.example has no version 9\.9\.9 of jupyterhub\.\Z"),
+        ],
+    )
+    def test_a_version_never_falls_back(
+        self, planned: Planner, helm: Callable[[str], tuple[Helm, Program]], script: str, message: str
+    ) -> None:
+        tool, _ = helm(script)
+        with pytest.raises(HarnessError, match=message):
+            find_chart(planned(chart="9.9.9", mirror="charts=https://charts.example"), tool)
+
+    def test_a_mirror_is_asked_in_its_place(
+        self, planned: Planner, helm: Callable[[str], tuple[Helm, Program]], published: str
+    ) -> None:
+        tool, program = helm(published)
+        find_chart(planned(mirror="charts=https://charts.example/here"), tool)
+        assert "--repo=https://charts.example/here " in program.calls[0]
+
+    def test_path(self, planned: Planner, helm: Callable[[str], tuple[Helm, Program]], tmp_path: Path) -> None:
+        (tmp_path / "mine/jupyterhub").mkdir(parents=True)
+        (tmp_path / "mine/jupyterhub/Chart.yaml").write_text("name: jupyterhub\nversion: 0.0.1\n")
+        tool, program = helm("exit 1")
+        found = find_chart(planned(chart="./mine"), tool)
+        assert (found.path, found.version) == (tmp_path / "mine/jupyterhub", "0.0.1")
+        assert program.calls == []
+
+
+class TestRelease:
+    def test_what_wins(self, planned: Planner, tmp_path: Path) -> None:
+        (tmp_path / "mine.yaml").write_text("")
+        plan = planned(values="mine.yaml")
+        secret = deployment.read_secrets(plan.state)
+        found = deployment.release(plan, STUDENT, secret)
+        own, kind, run = found.values
+        assert (own, kind) == (tmp_path / "mine.yaml", plan.checkout / "helm/values/kind.yaml")
+        assert found.set_files == {chart.SPAWNER_KEY: plan.spawner}
+        assert run.stat().st_mode & 0o777 == 0o600
+        values = yaml.safe_load(run.read_text())
+        assert values["hub"]["services"]["harness"]["apiToken"] == secret["jupyterhub"]
+        assert values["proxy"]["service"]["nodePorts"] == {"http": 30000}
+
+    def test_authoring(self, planned: Planner) -> None:
+        plan = planned()
+        found = deployment.release(plan, AUTHORING, deployment.read_secrets(plan.state))
+        assert (found.name, found.namespace) == ("jupyterhub-authoring", "jupyter-authoring")
+        assert found.values[0] == plan.checkout / "helm/values/authoring.yaml"
+        values = yaml.safe_load(found.values[-1].read_text())
+        assert values["proxy"]["service"]["nodePorts"] == {"http": 30001}
+        assert values["hub"]["config"]["SharedPasswordAuthenticator"]["admin_password"]
+
+
+def rendered(values: dict[str, Any]) -> list[dict[str, Any]]:
+    data = {"values.yaml": base64.b64encode(yaml.safe_dump(values).encode()).decode()}
+    return [{"kind": "Service"}, {"kind": "Secret", "metadata": {"name": "hub"}, "data": data}]
+
+
+DATABASE = Database("jh-1-postgres", "jh-1", "pass")
+REF = {"valueFrom": {"secretKeyRef": {"name": "creds", "key": "url"}}}
+SECRET = {
+    "apiVersion": "v1",
+    "kind": "Secret",
+    "metadata": {"name": "creds"},
+    "stringData": {"url": "postgresql://jupyterhub:pass@jh-1-postgres:5432/jupyterhub"},
+}
+ACCOUNT = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "student"}}
+
+
+class TestSurroundings:
+    @pytest.mark.parametrize(
+        ("values", "made"),
+        [
+            ({"hub": {"extraEnv": {"DATABASE_URL": REF}}}, [SECRET]),
+            ({"hub": {"extraEnv": [{"name": "A", "value": "1"}, {"name": "DATABASE_URL", **REF}]}}, [SECRET]),
+            ({"hub": {"extraEnv": {"DATABASE_URL": "postgresql://elsewhere"}}}, []),
+            ({"hub": {"extraEnv": None}, "singleuser": {"serviceAccountName": None}}, []),
+            ({"singleuser": {"serviceAccountName": "student"}}, [ACCOUNT]),
+            ({}, []),
+        ],
+    )
+    def test_named_as_the_values_name_them(self, values: dict[str, Any], made: list[dict[str, Any]]) -> None:
+        assert surroundings(rendered(values), STUDENT, DATABASE) == made
+
+    def test_each_hub_has_its_own_database(self) -> None:
+        objects = rendered({"hub": {"extraEnv": {"DATABASE_URL": REF}}})
+        [secret] = surroundings(objects, AUTHORING, DATABASE)
+        assert secret["stringData"]["url"].endswith("/jupyterhub_authoring")
+
+
+PARTS = ("control-plane", "worker", "registry", "moto", "postgres")
+REMADE = [
+    "rm --force --volumes {names}",
+    "network rm jh-1",
+    "network create --label ol-jupyterhub-harness=jh-1 jh-1",
+]
+
+
+class TestSettle:
+    """Whether a kept cluster is used again."""
+
+    def settled(self, plan: Plan, steps: Steps, *, kept: str | None, answers: bool = True) -> State:
+        known = State(plan.state / "state.json")
+        if kept:
+            known.set("cluster", kept)
+            known.set("images", "as they were")
+        cluster: Any = SimpleNamespace(answers=lambda: answers)
+        deployment._Boot(plan, steps).settle(known, cluster, "wanted")
+        return known
+
+    def test_again(self, planned: Planner, steps: Steps, docker: Program, out: io.StringIO) -> None:
+        there(docker, *PARTS)
+        known = self.settled(planned(), steps, kept="wanted")
+        assert (known.get("cluster"), known.get("images")) == ("wanted", "as they were")
+        assert changing(docker) == []
+        assert out.getvalue() == "kept:      cluster jh-1 is used again, nothing it was made of has changed\n"
+
+    @pytest.mark.parametrize(
+        ("kept", "parts", "answers", "said"),
+        [
+            ("other", PARTS, True, "kept:      cluster jh-1 is made anew, what it is made of has changed\n"),
+            ("wanted", PARTS[:-1], True, "kept:      cluster jh-1 is made anew, it is no longer whole\n"),
+            ("wanted", PARTS, False, "kept:      cluster jh-1 is made anew, it is no longer whole\n"),
+            # Nothing was kept on purpose: a killed run left it.
+            (None, PARTS[:2], True, ""),
+        ],
+        ids=["changed", "part-missing", "no-answer", "killed"],
+    )
+    def test_anew(
+        self,
+        planned: Planner,
+        steps: Steps,
+        docker: Program,
+        out: io.StringIO,
+        kept: str | None,
+        parts: tuple[str, ...],
+        answers: bool,
+        said: str,
+    ) -> None:
+        there(docker, *parts)
+        known = self.settled(planned(), steps, kept=kept, answers=answers)
+        assert (known.get("cluster"), known.get("images")) == (None, None)
+        names = " ".join(sorted(f"jh-1-{part}" for part in parts))
+        assert changing(docker) == [call.format(names=names) for call in REMADE]
+        assert out.getvalue() == said
+
+    def test_a_first_run(self, planned: Planner, steps: Steps, docker: Program) -> None:
+        self.settled(planned(), steps, kept=None)
+        assert changing(docker) == REMADE[-1:]
+
+
+class TestClusterPrint:
+    MADE: Any = SimpleNamespace(node_image="node", registry="registry", moto="moto", postgres="postgres")
+
+    def test_same(self, planned: Planner) -> None:
+        one = deployment.cluster_print(planned(), self.MADE)
+        assert one == deployment.cluster_print(planned(keep=True, chart="builtin", install="never"), self.MADE)
+
+    @pytest.mark.parametrize(
+        "options", [{"hub_port": "8000"}, {"authoring_port": "8000"}, {"mirror": "quay.io=here.example"}]
+    )
+    def test_options_count(self, planned: Planner, options: dict[str, str]) -> None:
+        one = deployment.cluster_print(planned(), self.MADE)
+        assert one != deployment.cluster_print(planned(**options), self.MADE)
+
+    @pytest.mark.parametrize("part", ["node_image", "registry", "moto", "postgres"])
+    def test_artifacts_count(self, planned: Planner, part: str) -> None:
+        other: Any = SimpleNamespace(**{**vars(self.MADE), part: "another"})
+        plan = planned()
+        assert deployment.cluster_print(plan, self.MADE) != deployment.cluster_print(plan, other)
+
+
+class TestBoot:
+    @pytest.fixture
+    def failing(self, monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException], None]:
+        """Makes the boot end in an error."""
+
+        def failing(error: BaseException) -> None:
+            def fail(_: object) -> None:
+                raise error
+
+            monkeypatch.setattr(deployment._Boot, "run", fail)
+
+        return failing
+
+    @pytest.mark.parametrize("error", [HarnessError("no"), KeyboardInterrupt(), ValueError()])
+    def test_failure_leaves_nothing(
+        self,
+        planned: Planner,
+        steps: Steps,
+        docker: Program,
+        out: io.StringIO,
+        failing: Callable[[BaseException], None],
+        error: BaseException,
+    ) -> None:
+        there(docker, "moto")
+        failing(error)
+        with pytest.raises(type(error)):
+            deployment.boot(planned(), steps)
+        assert changing(docker) == ["rm --force --volumes jh-1-moto", "network rm jh-1"]
+        assert out.getvalue().endswith("s  teardown: removed jh-1-moto jh-1\n")
+
+    def test_failure_keeps_what_is_to_be_kept_and_says_so(
+        self,
+        planned: Planner,
+        steps: Steps,
+        docker: Program,
+        out: io.StringIO,
+        failing: Callable[[BaseException], None],
+    ) -> None:
+        there(docker, "moto")
+        failing(KeyboardInterrupt())
+        with pytest.raises(KeyboardInterrupt):
+            deployment.boot(planned(keep=True), steps)
+        assert changing(docker) == []
+        assert out.getvalue() == "Kept as it is, because of --keep-cluster: jh-1. 'tox -e down' removes it.\n"
+
+
+class TestRemove:
+    def test_every_trace(self, planned: Planner, steps: Steps, docker: Program) -> None:
+        plan = planned()
+        with only_run(plan):
+            (plan.state / "certs.d/quay.io").mkdir(parents=True)
+            (plan.state / "secrets.json").touch()
+            there(docker, *PARTS)
+            deployment.remove(plan, steps)
+            assert [path.name for path in plan.state.iterdir()] == ["lock"]
+        assert changing(docker)[-1] == "network rm jh-1"
+
+    def test_no_docker(
+        self, planned: Planner, steps: Steps, out: io.StringIO, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("PATH", str(tmp_path))
+        deployment.remove(planned(), steps)
+        assert out.getvalue().endswith("s  teardown: nothing was there\n")
+
+
+def rollout(*, ready: int = 1, updated: int = 1, total: int = 1, seen: int = 2) -> Any:
+    status = SimpleNamespace(
+        updated_replicas=updated, replicas=total, available_replicas=ready or None, observed_generation=seen
+    )
+    metadata = SimpleNamespace(name="hub", generation=2)
+    return SimpleNamespace(metadata=metadata, status=status, spec=SimpleNamespace(replicas=1))
+
+
+def crashing(component: str) -> Any:
+    waiting = SimpleNamespace(reason="CrashLoopBackOff", message=None)
+    container = SimpleNamespace(
+        name=component,
+        image="image",
+        ready=False,
+        state=SimpleNamespace(terminated=None, waiting=waiting),
+        last_state=None,
+    )
+    return SimpleNamespace(
+        metadata=SimpleNamespace(name=f"{component}-1", labels={"component": component}, deletion_timestamp=None),
+        spec=SimpleNamespace(init_containers=None, containers=[]),
+        status=SimpleNamespace(conditions=None, init_container_statuses=None, container_statuses=[container]),
+    )
+
+
+class FakeCluster:
+    """A cluster whose rollouts are, look after look, as given; the last ones stay."""
+
+    def __init__(self, *rollouts: Any, pods: tuple[Any, ...] = ()) -> None:
+        self.rollouts = list(rollouts)
+        self.found = list(pods)
+        self.changes = 0
+        self.apps = SimpleNamespace(list_namespaced_deployment=self._list)
+
+    def _list(self, namespace: str) -> Any:
+        now = self.rollouts.pop(0) if len(self.rollouts) > 1 else self.rollouts[0]
+        return SimpleNamespace(items=[now])
+
+    def pods(self, namespace: str) -> Any:
+        def change(seconds: float) -> None:
+            self.changes += 1
+
+        return SimpleNamespace(look=lambda: self.found, change=change)
+
+    def logs(self, namespace: str, pod: str, container: str, *, previous: bool) -> str:
+        return f"log of {pod}, previous={previous}\nKeyError: 'image'"
+
+
+def wait_ready(cluster: FakeCluster) -> None:
+    given: Any = cluster
+    wait_until_ready(given, "jupyter")
+
+
+class TestReady:
+    def test_at_once(self) -> None:
+        cluster = FakeCluster(rollout())
+        wait_ready(cluster)
+        assert cluster.changes == 0
+
+    @pytest.mark.parametrize(
+        "before",
+        [rollout(seen=1), rollout(ready=0), rollout(updated=0), rollout(total=2)],
+        ids=["unseen", "unavailable", "old", "both"],
+    )
+    def test_after_a_change(self, before: Any) -> None:
+        cluster = FakeCluster(before, rollout())
+        wait_ready(cluster)
+        assert cluster.changes == 1
+
+    def test_a_crashed_hub_shows_its_traceback_at_once(self) -> None:
+        with pytest.raises(NeverError) as error:
+            wait_ready(FakeCluster(rollout(ready=0), pods=(crashing("hub"),)))
+        assert str(error.value).endswith(
+            "pod hub-1: container hub: CrashLoopBackOff, image image"
+            "\n  | log of hub-1, previous=True\n  | KeyError: 'image'"
+        )
+
+    def test_a_student_who_crashes_is_no_matter(self) -> None:
+        wait_ready(FakeCluster(rollout(ready=0), rollout(), pods=(crashing("singleuser-server"),)))
+
+    def test_too_late(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(deployment, "READY_TIMEOUT", 0.0)
+        with pytest.raises(TooLateError, match=r"the pods of jupyter: .* Last seen: hub 1/1 updated, 0 available\Z"):
+            wait_ready(FakeCluster(rollout(ready=0)))
+
+
+def test_an_image_that_nobody_makes() -> None:
+    made: Any = SimpleNamespace(images={"quay.io/jupyterhub/k8s-hub": "layout"})
+    assert deployment._known_to(made, "quay.io/jupyterhub/k8s-hub:4.4.1")
+    with pytest.raises(HarnessError) as error:
+        deployment._known_to(made, "docker.io/nginx:1")
+    assert str(error.value) == (
+        "The chart runs docker.io/nginx:1, which --artifacts build does not make (it makes quay.io/jupyterhub/k8s-hub)"
+    )

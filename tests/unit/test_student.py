@@ -1,0 +1,314 @@
+"""A student's journey, through a hub that is a list of answers."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from harness import student as students
+from harness.errors import HarnessError
+from harness.hub import Hub
+from harness.student import CellError, JourneyError, Kernel, SpawnError, Student
+
+LINK = "/tmplogin?course=clustering&notebook=a%26b.ipynb"
+NAME = "7c1e"
+PENDING = f"/hub/spawn-pending/{NAME}"
+PROGRESS = f"/hub/api/users/{NAME}/server/progress"
+SERVER = f"/user/{NAME}/notebooks/a&b.ipynb"
+
+
+@dataclass
+class Answer:
+    """What a path answers; `lines` are sent one by one, and `hangs` keeps the connection open after them."""
+
+    status: int = 200
+    to: str = ""
+    cookie: str = ""
+    lines: list[str] = field(default_factory=list)
+    hangs: bool = False
+
+
+def event(**about: object) -> str:
+    return f"data: {json.dumps(about)}\n\n"
+
+
+class FakeHub:
+    def __init__(self) -> None:
+        self.answers: dict[str, list[Answer]] = {}
+        self.asked: list[tuple[str, str]] = []
+        self.headers: dict[str, Any] = {}
+        self.end = threading.Event()
+        hub = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                hub.asked.append((self.command, self.path))
+                path = self.path.partition("?")[0]
+                hub.headers[path] = dict(self.headers)
+                there = hub.answers.get(path, [Answer(404, lines=["no such page"])])
+                answer = there.pop(0) if len(there) > 1 else there[0]
+                self.send_response(answer.status)
+                if answer.to:
+                    self.send_header("Location", answer.to)
+                if answer.cookie:
+                    self.send_header("Set-Cookie", answer.cookie)
+                self.end_headers()
+                for line in answer.lines:
+                    self.wfile.write(line.encode())
+                    self.wfile.flush()
+                if answer.hangs:
+                    hub.end.wait(30)
+
+            def do_POST(self) -> None:
+                self.rfile.read(int(self.headers["Content-Length"]))
+                self.do_GET()
+
+            def log_message(self, format: str, *args: Any) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        url = f"http://127.0.0.1:{self._server.server_port}"
+        self.hub = Hub(url, "jupyter", "jupyterhub", "jupyterhub", "secret")
+
+    def plays(self, **progress: Any) -> None:
+        """The way of a link through the hub, with this for its progress."""
+        self.answers = {
+            "/tmplogin": [Answer(302, to="/hub" + LINK)],
+            "/hub/tmplogin": [Answer(302, to="spawn?course=clustering", cookie="_xsrf=crumb; Path=/hub/")],
+            "/hub/spawn": [Answer(302, to=PENDING)],
+            PENDING: [Answer(lines=["your server is starting"]), Answer(302, to=SERVER)],
+            PROGRESS: [Answer(**progress)],
+            SERVER: [Answer(lines=["a notebook"])],
+        }
+
+    def close(self) -> None:
+        self.end.set()
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@pytest.fixture
+def fake() -> Iterator[FakeHub]:
+    fake = FakeHub()
+    yield fake
+    fake.close()
+
+
+@pytest.fixture
+def visit(fake: FakeHub) -> Iterator[Callable[..., Student]]:
+    """A student who visits the hub."""
+    visitors: list[Student] = []
+
+    def visit(why_stuck: Callable[[str], str | None] = lambda user: None) -> Student:
+        visitors.append(Student(fake.hub, why_stuck))
+        return visitors[-1]
+
+    yield visit
+    for visitor in visitors:
+        visitor.close()
+
+
+READY = [event(progress=0, message="Server requested"), ":keepalive\n\n", event(progress=100, ready=True, message="Up")]
+
+
+class TestLink:
+    def test_ends_on_the_page(self, fake: FakeHub, visit: Callable[..., Student]) -> None:
+        fake.plays(lines=READY)
+        student = visit()
+        page = student.open(LINK)
+        assert (page.path, page.status, page.text) == (SERVER, 200, "a notebook")
+        assert student.name == NAME
+        assert set(student.journey.phases) == {"login", "spawn", "page"}
+
+    def test_every_hop_is_recorded(self, fake: FakeHub, visit: Callable[..., Student]) -> None:
+        fake.plays(lines=READY)
+        student = visit()
+        student.open(LINK)
+        assert [(hop.status, hop.url, hop.location) for hop in student.journey.hops] == [
+            (302, LINK, "/hub" + LINK),
+            (302, "/hub" + LINK, "spawn?course=clustering"),
+            (302, "/hub/spawn?course=clustering", PENDING),
+            (200, PENDING, None),
+            (302, PENDING, SERVER),
+            (200, SERVER, None),
+        ]
+        first, *_, last = str(student.journey).splitlines()
+        assert first.startswith(f"302 {LINK} -> /hub{LINK} (")
+        assert last == "    Up"
+
+    def test_a_server_that_is_up_already(self, fake: FakeHub, visit: Callable[..., Student]) -> None:
+        fake.plays()
+        fake.answers["/hub/spawn"] = [Answer(302, to=SERVER)]
+        assert visit().open(LINK).path == SERVER
+        assert not [path for _, path in fake.asked if path.startswith(PROGRESS)]
+
+    def test_a_path_is_decoded(self, fake: FakeHub, visit: Callable[..., Student]) -> None:
+        fake.plays()
+        fake.answers["/tmplogin"] = [Answer(302, to="/a%20b?c=%20")]
+        fake.answers["/a%20b"] = [Answer()]
+        page = visit().open(LINK)
+        assert (page.path, page.url) == ("/a b", "/a%20b?c=%20")
+
+    @pytest.mark.parametrize("status", [404, 500])
+    def test_error_page(self, fake: FakeHub, visit: Callable[..., Student], status: int) -> None:
+        fake.plays()
+        fake.answers["/hub/spawn"] = [Answer(status)]
+        with pytest.raises(JourneyError) as error:
+            visit().open(LINK)
+        first, *hops = str(error.value).splitlines()
+        assert first == f"{LINK} ended in an error page: {status} for /hub/spawn"
+        assert len(hops) == 3
+        assert hops[-1].startswith(f"{status} /hub/spawn?course=clustering (")
+
+    def test_redirects_without_end(self, fake: FakeHub, visit: Callable[..., Student]) -> None:
+        fake.answers["/tmplogin"] = [Answer(302, to="/tmplogin")]
+        student = visit()
+        with pytest.raises(JourneyError, match=rf"\A{LINK.replace('?', '.')} has no end: 20 hops\n302 /tmplogin"):
+            student.open(LINK)
+        assert len(student.journey.hops) == students.MAX_HOPS
+
+    @pytest.mark.parametrize("place", ["https://jupyter.example/hub/", "//jupyter.example/", "http://127.0.0.1:1/"])
+    def test_a_link_that_leaves_the_hub_is_not_followed(
+        self, fake: FakeHub, visit: Callable[..., Student], place: str
+    ) -> None:
+        """It may lead to production."""
+        fake.answers["/tmplogin"] = [Answer(302, to=place)]
+        with pytest.raises(JourneyError, match=r"leaves the hub, for https?://.*\n302 /tmplogin"):
+            visit().open(LINK)
+
+
+class TestSpawn:
+    def test_progress_is_kept_as_the_page_shows_it(self, fake: FakeHub, visit: Callable[..., Student]) -> None:
+        fake.plays(lines=READY)
+        student = visit()
+        student.open(LINK)
+        assert student.journey.progress == ["Server requested", "Up"]
+        assert ("GET", f"{PROGRESS}?_xsrf=crumb") in fake.asked
+
+    @pytest.mark.parametrize(("cause", "named"), [(None, "no cause named by Kubernetes"), ("OOMKilled", "OOMKilled")])
+    def test_failed(self, fake: FakeHub, visit: Callable[..., Student], cause: str | None, named: str) -> None:
+        messages = [event(message=text) for text in ("one", "two", "three")]
+        # The cause is there only once the hub has given up.
+        fake.plays(lines=[*messages, event(failed=True, message="Spawn failed")])
+        student: Student = visit(lambda user: cause if "Spawn failed" in student.journey.progress else None)
+        with pytest.raises(SpawnError) as error:
+            student.open(LINK)
+        first, second = str(error.value).splitlines()
+        assert first.startswith(f"The server of student {NAME} did not come up within 0.")
+        assert first.endswith(f" s: {named}.")
+        assert second == "The hub said: two | three | Spawn failed"
+
+    @pytest.mark.parametrize("line", [event(message="Pulling"), ":keepalive\n\n"])
+    def test_fails_as_soon_as_kubernetes_names_a_cause(
+        self, fake: FakeHub, visit: Callable[..., Student], line: str
+    ) -> None:
+        fake.plays(lines=[line], hangs=True)
+        asked = []
+
+        def stuck(user: str) -> str | None:
+            asked.append(user)
+            return "pod jupyter-7c1e: ImagePullBackOff"
+
+        started = time.monotonic()
+        with pytest.raises(SpawnError, match=r"did not come up within .*: pod jupyter-7c1e: ImagePullBackOff\."):
+            visit(stuck).open(LINK)
+        assert time.monotonic() - started < 5
+        assert asked == [NAME]
+
+    def test_takes_too_long(
+        self, fake: FakeHub, visit: Callable[..., Student], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(students, "SPAWN_TIMEOUT", 0.0)
+        fake.plays(lines=[event(message="Pulling")], hangs=True)
+        with pytest.raises(SpawnError, match="did not come up within"):
+            visit().open(LINK)
+
+    def test_no_verdict(self, fake: FakeHub, visit: Callable[..., Student]) -> None:
+        fake.plays(lines=[event(message="Pulling")])
+        with pytest.raises(SpawnError, match=f"ended the progress of student {NAME}'s server without a verdict"):
+            visit().open(LINK)
+
+    def test_progress_refused(self, fake: FakeHub, visit: Callable[..., Student]) -> None:
+        fake.plays(status=403, lines=["XSRF cookie does not match"])
+        with pytest.raises(SpawnError, match=f"student {NAME}'s server: 403 XSRF cookie does not match"):
+            visit().open(LINK)
+
+    def test_no_cookie(self, fake: FakeHub, visit: Callable[..., Student]) -> None:
+        fake.plays(lines=READY)
+        fake.answers["/hub/tmplogin"][0].cookie = "_xsrf=crumb; Path=/elsewhere/"
+        with pytest.raises(JourneyError, match=f"Student {NAME} has no _xsrf cookie for /hub/"):
+            visit().open(LINK)
+
+
+class TestServer:
+    @pytest.mark.parametrize("status", [200, 404])
+    def test_contents(self, fake: FakeHub, visit: Callable[..., Student], status: int) -> None:
+        student = visit()
+        student.name = NAME
+        fake.answers[f"/user/{NAME}/api/contents/a%20b/c.ipynb"] = [Answer(status)]
+        assert student.contents("a b/c.ipynb").status_code == status
+
+    def test_token_is_made_once(self, fake: FakeHub, visit: Callable[..., Student]) -> None:
+        fake.plays(lines=READY)
+        tokens = f"/hub/api/users/{NAME}/tokens"
+        fake.answers[tokens] = [Answer(201, lines=['{"token": "abc"}'])]
+        student = visit()
+        student.open(LINK)
+        assert [student.token, student.token] == ["abc", "abc"]
+        assert fake.asked.count(("POST", tokens)) == 1
+        assert fake.headers[tokens]["X-XSRFToken"] == "crumb"
+
+    def test_no_token(self, fake: FakeHub, visit: Callable[..., Student]) -> None:
+        fake.plays(lines=READY)
+        student = visit()
+        student.open(LINK)
+        with pytest.raises(JourneyError, match=f"Student {NAME} gets no token: 404 no such page"):
+            _ = student.token
+
+
+def kernel(*outputs: dict[str, Any], error: Exception | None = None) -> Kernel:
+    def execute(code: str, timeout: float) -> dict[str, Any]:
+        if error:
+            raise error
+        return {"outputs": list(outputs)}
+
+    return Kernel(SimpleNamespace(execute=execute))
+
+
+class TestKernel:
+    def test_result(self) -> None:
+        result = kernel(
+            {"output_type": "stream", "name": "stdout", "text": "one\n"},
+            {"output_type": "stream", "name": "stderr", "text": "a warning"},
+            {"output_type": "display_data", "data": {"text/plain": "<Figure>"}},
+            {"output_type": "stream", "name": "stdout", "text": "two\n"},
+            {"output_type": "execute_result", "data": {"text/plain": "42"}},
+        ).run("x")
+        assert (result.value, result.stdout) == ("42", "one\ntwo\n")
+
+    def test_no_result(self) -> None:
+        assert kernel().run("pass").value == ""
+
+    def test_error(self) -> None:
+        raised = {"output_type": "error", "ename": "KeyError", "evalue": "'rent'", "traceback": []}
+        with pytest.raises(CellError, match=r"\AThe cell raised KeyError: 'rent'\ndata\['rent'\]\Z"):
+            kernel(raised).run("data['rent']")
+
+    def test_hangs(self) -> None:
+        with pytest.raises(CellError, match=r"\AThe cell was not done after 7 s:\nwhile True: pass\Z"):
+            kernel(error=TimeoutError()).run("while True: pass", timeout=7)
+
+
+@pytest.mark.parametrize("error", [JourneyError, SpawnError, CellError])
+def test_all_are_for_people(error: type[Exception]) -> None:
+    assert issubclass(error, HarnessError)
