@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 import functools
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import boto3
+import botocore.session
 import httpx
 from botocore.config import Config
 
@@ -92,7 +94,19 @@ class Aws:
         return {tag: image["imageDigest"] for image in images for tag in image.get("imageTags", [])}
 
     def _session(self) -> boto3.Session:
-        return boto3.Session(aws_access_key_id="throwaway", aws_secret_access_key="throwaway", region_name=REGION)
+        return boto3.Session(
+            aws_access_key_id="throwaway",
+            aws_secret_access_key="throwaway",
+            region_name=REGION,
+            botocore_session=botocore.session.Session(session_vars=_NOBODYS),
+        )
 
 
 _BOUNDED = Config(connect_timeout=5, read_timeout=30, retries={"total_max_attempts": 1})
+# Where botocore looks for a profile and for settings: not in the caller's environment, and not in the caller's files.
+_NOBODYS = {
+    "profile": (None, None, None, None),
+    "config_file": (None, None, os.devnull, None),
+    "credentials_file": (None, None, os.devnull, None),
+    "ca_bundle": (None, None, None, None),
+}

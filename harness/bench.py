@@ -58,7 +58,7 @@ def bench(plan: Plan, steps: Steps) -> None:
         upgrade = _bare_upgrade(running, edited)
     finally:
         deployment.remove(plan, steps)
-    figures = {
+    figures: dict[str, dict[str, object]] = {
         "warm start": {"harness": warm + spawn, "floor": sum(bare.values()), "floor parts": bare},
         "kept cluster": {"harness": again},
         "spawner edit": {"harness": edit + edit_spawn, "floor": upgrade + edit_spawn},

@@ -39,7 +39,7 @@ class Browser:
             HarnessError: it is not there after `timeout` seconds; the message says what the page shows instead.
         """
         try:
-            return WebDriverWait(self.driver, timeout).until(lambda _: self._shown(css))
+            return str(WebDriverWait(self.driver, timeout).until(lambda _: self._shown(css)))
         except TimeoutException as error:
             raise HarnessError(
                 f"The page does not show {what} after {timeout:.0f} s. It shows: {self.summary()}"

@@ -120,7 +120,8 @@ class Cluster:
             "#!/bin/sh\n"
             f"export KIND_EXPERIMENTAL_DOCKER_NETWORK={shlex.quote(self.network)}\n"
             f'case "$1" in get) exec timeout 30 {kind} "$@" 2>>{log} ;; esac\n'
-            f'exec timeout 300 {kind} "$@" >>{log} 2>&1\n'
+            # KindCluster kills this script on Ctrl-C; kind must not outlive it and go on making nodes.
+            f'exec timeout --foreground 300 setpriv --pdeathsig KILL {self._kind} "$@" >>{log} 2>&1\n'
         )
         script.chmod(0o755)
         return _Quiet(self.name, self.state, self.kubeconfig, self._image, script, self._kubectl)

@@ -7,7 +7,7 @@ import secrets
 import shutil
 import threading
 from collections.abc import Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +25,7 @@ from harness.errors import HarnessError
 from harness.hub import Hub
 from harness.layout import Layout, LayoutStore
 from harness.made import Artifacts
-from harness.plan import Plan, fingerprint
+from harness.plan import REGISTRIES, Plan, fingerprint
 from harness.registry import Registry
 from harness.shell import kill_children
 from harness.steps import Steps
@@ -79,7 +79,6 @@ def boot(plan: Plan, steps: Steps) -> Deployment:
     try:
         return _Boot(plan, steps).run()
     except BaseException:
-        kill_children()
         if plan.keep:
             steps.say(f"Kept as it is, because of --keep-cluster: {plan.name}. 'tox -e down' removes it.")
         else:
@@ -115,6 +114,7 @@ def only_run(plan: Plan) -> Iterator[None]:
 
 
 _LOCK = "lock"
+SECRETS = "secrets.json"
 
 
 class _Boot:
@@ -131,35 +131,43 @@ class _Boot:
         how, why = artifacts.choose(plan.artifacts, plan.mirrors)
         steps.say(f"{'using:':<11}{how}: {why}")
         machine.prepare(steps, building=how == "build", may_install=plan.may_install, cache=plan.cache)
-        cached = artifacts.cached(how, plan.cache)
+        cached = artifacts.cached(how, plan.cache, plan.mirrors)
         machine.check_disk(machine.DISK_WARM if cached else machine.DISK_COLD, plan.cache)
         made = artifacts.get(how, plan.cache, plan.mirrors, steps)
         helm = Helm(made.helm, plan.state / "kubeconfig")
         source = find_chart(plan, helm)
         steps.say(f"{'chart:':<11}{source.version}, {source.origin}")
 
-        secret = read_secrets(plan.state)
         cluster = Cluster(plan.name, plan.state, kind=made.kind, kubectl=made.kubectl, image=made.node_image)
         aws = Aws.named(plan.name)
         registry = Registry.named(plan.name, plan.state, aws)
+        known = State(plan.state / "state.json")
+        wanted = cluster_print(plan, made)
+        self.settle(known, cluster, wanted)
+        secret = read_secrets(plan.state)
         database = Database.named(plan.name, secret["database"])
         releases = {role: release(plan, role, secret) for role in ROLES}
         manifests = {role: helm.template(source, releases[role]) for role in ROLES}
 
-        known = State(plan.state / "state.json")
-        self.settle(known, cluster, cluster_print(plan, made))
         with ThreadPoolExecutor(2) as side:
-            serving = side.submit(self.serve, made, registry, aws, database, manifests, cluster, known)
-            if not known.get("cluster"):
-                self.create_cluster(cluster, network_plugin=how == "pull")
-                known.set("cluster", cluster_print(plan, made))
-            _result(serving)
-            installs = [
-                side.submit(self.install, role, helm, source, releases[role], manifests[role], cluster, database, known)
-                for role in ROLES
-            ]
-            for install in installs:
-                _result(install)
+            try:
+                serving = side.submit(self.serve, made, registry, aws, database, manifests, cluster, known)
+                if not known.get("cluster"):
+                    self.create_cluster(cluster, network_plugin=how == "pull")
+                    known.set("cluster", wanted)
+                serving.result()
+                installing = [
+                    side.submit(
+                        self.install, role, helm, source, releases[role], manifests[role], cluster, database, known
+                    )
+                    for role in ROLES
+                ]
+                for install in installing:
+                    install.result()
+            except BaseException:
+                steps.stop()
+                kill_children()
+                raise
         student, authoring = (self.hub(role, cluster, secret) for role in ROLES)
         return Deployment(plan, made, source, helm, releases, cluster, registry, aws, database, student, authoring)
 
@@ -175,6 +183,7 @@ class _Boot:
             self.steps.say(f"{'kept:':<11}cluster {self.plan.name} is made anew, {changed}")
         docker.remove(self.plan.name, self.plan.name)
         known.clear()
+        (self.plan.state / SECRETS).unlink(missing_ok=True)
         docker.docker("network", "create", "--label", f"{docker.LABEL}={self.plan.name}", self.plan.name)
 
     def create_cluster(self, cluster: Cluster, *, network_plugin: bool) -> None:
@@ -209,7 +218,8 @@ class _Boot:
         wanted = set().union(*(chart.images(objects) for objects in manifests.values()))
         upstream = {name for name in wanted if not name.startswith(f"{ECR}/")}
         ours = {name: made.images[_repository(name)] for name in upstream if made.images and _known_to(made, name)}
-        registry.resolve_in_nodes(cluster.certs, {ECR, *map(_host, ours)}, self.plan.mirrors)
+        mirrors = {host: place for host, place in self.plan.mirrors.items() if host in REGISTRIES}
+        registry.resolve_in_nodes(cluster.certs, {ECR, *map(_host, ours)}, mirrors)
         tags = sorted(name.removeprefix(f"{COURSES}:") for name in wanted - upstream)
         layouts = self.course_layouts(made, tags)
         print_ = fingerprint([*(f"{name} {layout.digest}" for name, layout in sorted({**ours, **layouts}.items()))])
@@ -217,9 +227,11 @@ class _Boot:
             return
         with steps.step("images into the registry") as step:
             for name, layout in ours.items():
+                steps.go_on()
                 repository, _, tag = name.partition("/")[2].rpartition(":")
                 registry.push(layout, repository, tag)
             for tag, layout in layouts.items():
+                steps.go_on()
                 registry.push(layout, REPOSITORY, tag)
             step.done(f"{len(layouts)} courses, and {len(ours)} of the chart's own")
         known.set("images", print_)
@@ -298,7 +310,7 @@ def cluster_print(plan: Plan, made: Artifacts) -> str:
 
 def read_secrets(state: Path) -> dict[str, str]:
     """Passwords and tokens, new for each cluster and kept with it."""
-    file = state / "secrets.json"
+    file = state / SECRETS
     if not file.exists():
         names = ("database", "admin_password", *(role.release for role in ROLES))
         scratch = file.with_suffix(".new")
@@ -412,10 +424,6 @@ def _rolled_out(deployment: Any) -> bool:
     seen = (status.observed_generation or 0) >= deployment.metadata.generation
     counts = (status.updated_replicas, status.replicas, status.available_replicas)
     return seen and all((count or 0) == wanted for count in counts)
-
-
-def _result(work: Future[None]) -> None:
-    work.result()
 
 
 def _repository(image: str) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.shell import CommandError, run
+from harness.wait import NotYet, wait_until
 
 LABEL = "ol-jupyterhub-harness"
 KIND_LABEL = "io.x-k8s.kind.cluster"
@@ -69,14 +70,24 @@ def running(owner: str) -> set[str]:
 
 
 def remove(owner: str, network: str) -> list[str]:
-    """Remove the run's containers with their volumes, its nodes and its network; return the names of what went."""
-    names = _containers(owner, "--all")
-    if names:
-        docker("rm", "--force", "--volumes", *names, timeout=120)
-    if network in docker("network", "ls", "--format", "{{.Name}}").split():
-        docker("network", "rm", network)
-        names.append(network)
-    return names
+    """Remove the run's containers with their volumes, its nodes and its network; return the names of what went.
+
+    It looks until nothing is left: what was just being started when the run ended may still come up.
+    """
+    gone: list[str] = []
+
+    def nothing_left() -> list[str] | NotYet:
+        names = _containers(owner, "--all")
+        if names:
+            docker("rm", "--force", "--volumes", *names, timeout=180)
+            gone.extend(names)
+            return NotYet(f"{' '.join(names)} were there")
+        if network in docker("network", "ls", "--format", "{{.Name}}").split():
+            docker("network", "rm", network)
+            gone.append(network)
+        return gone
+
+    return wait_until(f"the removal of {owner}", nothing_left, timeout=240)
 
 
 def owners() -> set[str]:

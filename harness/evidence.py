@@ -11,7 +11,7 @@ from kubernetes.client.exceptions import ApiException
 from urllib3.exceptions import HTTPError
 
 from harness import docker
-from harness.deployment import ROLES, Deployment
+from harness.deployment import ROLES, SECRETS, Deployment
 from harness.shell import CommandError
 
 
@@ -33,7 +33,7 @@ def collect(deployment: Deployment, into: Path) -> None:
 
 def keep(deployment: Deployment, file: Path, text: str) -> None:
     """Write a file of evidence, the secrets of the run blacked out."""
-    known = deployment.plan.state / "secrets.json"
+    known = deployment.plan.state / SECRETS
     secrets = json.loads(known.read_text()).values() if known.exists() else ()
     file.write_text(redact(text, secrets))
 

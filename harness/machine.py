@@ -9,7 +9,6 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -236,8 +235,3 @@ def check_disk(needed: int, *places: Path) -> None:
                 f"The disk is nearly full: this run needs {needed / GIB:.0f} GiB under {place}, "
                 f"and {free / GIB:.1f} GiB are free. Make room (docker system prune) and run again."
             )
-
-
-def clean_aws(environ: Mapping[str, str]) -> dict[str, str]:
-    """An environment without the caller's AWS settings, so that nothing can reach a real account."""
-    return {key: value for key, value in environ.items() if not key.startswith("AWS_")}

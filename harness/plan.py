@@ -15,7 +15,8 @@ from harness.chart import chart_directory
 from harness.errors import HarnessError
 
 HOW = ("auto", "pull", "build")
-MIRRORED = ("docker.io", "quay.io", "registry.k8s.io", "tools", "charts")
+REGISTRIES = ("docker.io", "quay.io", "registry.k8s.io")
+MIRRORED = (*REGISTRIES, "tools", "charts")
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,7 +75,7 @@ class Registry:
         """Loopback address of the registry, as host:port."""
         return docker.published(self.name, PORT)
 
-    def resolve_in_nodes(self, certs: Path, hosts: Iterable[str], mirrors: dict[str, str]) -> None:
+    def resolve_in_nodes(self, certs: Path, hosts: Iterable[str], mirrors: Mapping[str, str]) -> None:
         """Make image names resolve inside the nodes.
 
         Args:

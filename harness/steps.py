@@ -15,6 +15,8 @@ from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.text import Text
 
+from harness.errors import HarnessError
+
 
 @dataclass
 class Step:
@@ -34,6 +36,10 @@ class Step:
         return time.monotonic() - self.started
 
 
+class StoppedError(HarnessError):
+    """The run is ending, and what was about to start does not."""
+
+
 class Steps:
     """The set-up steps of one run; safe to use from several threads."""
 
@@ -41,13 +47,19 @@ class Steps:
         self.console = console
         self.times: dict[str, float] = {}
         """Seconds that each finished step took, by title, in order of finishing."""
+        self._stopping = threading.Event()
         self._running: list[Step] = []
         self._lock = threading.Lock()
         self._live: Live | None = None
 
     @contextmanager
     def step(self, title: str) -> Iterator[Step]:
-        """Time a piece of work and print its line when it ends, whichever way."""
+        """Time a piece of work and print its line when it ends, whichever way.
+
+        Raises:
+            StoppedError: the run is ending; the work does not begin.
+        """
+        self.go_on()
         step = Step(title)
         self._begin(step)
         mark = "ok"
@@ -58,6 +70,19 @@ class Steps:
             raise
         finally:
             self._end(step, mark)
+
+    def stop(self) -> None:
+        """Let no further step begin: threads that are at work end at the next one."""
+        self._stopping.set()
+
+    def go_on(self) -> None:
+        """Nothing, or within a long step the place where it ends if the run is ending.
+
+        Raises:
+            StoppedError: the run is ending.
+        """
+        if self._stopping.is_set():
+            raise StoppedError("The run is ending")
 
     def say(self, text: str) -> None:
         """Print a line that belongs to no step."""

@@ -42,7 +42,7 @@ def test_link_opens_the_notebook_and_its_cells_run(
     pushed = registry.digest(COURSE)
     assert image_id == f"{COURSES}@{pushed}", f"the pod runs {image_id}, and the registry's {COURSE} is {pushed}"
 
-    notebook = nbformat.read(plan.checkout / "courses" / COURSE / NOTEBOOK, as_version=4)
+    notebook = nbformat.read(plan.checkout / "courses" / COURSE / NOTEBOOK, as_version=4)  # type: ignore[no-untyped-call]
     with student.kernel(NOTEBOOK) as kernel:
         marker = kernel.run(f"open({MARKER!r}).read().strip()").value
         assert marker == repr(COURSE), f"expected the image of {COURSE}, found the marker {marker} in {MARKER}"

@@ -315,8 +315,3 @@ class TestDisk:
         disk({str(tmp_path): 10, "/": 10})
         machine.check_disk(machine.DISK_WARM, tmp_path)
         assert "needs 20 GiB" in refusal(lambda: machine.check_disk(machine.DISK_COLD, tmp_path))
-
-
-def test_nothing_of_a_real_account() -> None:
-    environ = {"AWS_PROFILE": "production", "AWS_SESSION_TOKEN": "secret", "PATH": "/bin", "AWSOME": "1"}
-    assert machine.clean_aws(environ) == {"PATH": "/bin", "AWSOME": "1"}
