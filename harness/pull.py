@@ -23,13 +23,13 @@ from harness.versions import Versions
 LOOK = 3.0
 """Seconds in which the published places have to answer to be used."""
 PLACES = {
-    "docker.io": "https://registry-1.docker.io/v2/",
-    "quay.io": "https://quay.io/v2/",
-    "registry.k8s.io": "https://registry.k8s.io/v2/",
-    "tools": "https://dl.k8s.io/",
+    "docker.io": ["https://registry-1.docker.io/v2/"],
+    "quay.io": ["https://quay.io/v2/"],
+    "registry.k8s.io": ["https://registry.k8s.io/v2/"],
+    "tools": ["https://dl.k8s.io/", "https://get.helm.sh/", "https://github.com/"],
 }
-"""What answers if a place can be reached: a registry's own page, with 200, or with 401 to a stranger
-(OCI distribution specification, end-1)."""
+"""What answers where a place can be reached: of a registry the page that says it is one, with 200, or with 401 to a
+stranger (OCI distribution specification, end-1)."""
 IMAGES = ("node", "registry", "moto", "postgres", "notebook")
 TOOLS = ("kind", "kubectl", "helm")
 MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
@@ -45,23 +45,25 @@ def choose(how: str, mirrors: Mapping[str, str]) -> tuple[str, str]:
     if how != "auto":
         return how, "as asked for"
     pool = ThreadPoolExecutor(len(PLACES))
-    looks = {name: pool.submit(_look, mirrors.get(name, url), name) for name, url in PLACES.items()}
+    looks = {name: pool.submit(_why_not, name, mirrors.get(name)) for name in PLACES}
     wait(looks.values(), timeout=LOOK)
     # Who has not answered by now is not waited for.
     pool.shutdown(wait=False, cancel_futures=True)
-    silent = {name: look.result() if look.done() else "no answer" for name, look in looks.items()}
-    reasons = [f"{mirrors.get(name, name)} ({why})" for name, why in silent.items() if why]
+    refusals = {name: look.result() if look.done() else "no answer" for name, look in looks.items()}
+    reasons = [f"{mirrors.get(name, name)} ({why})" for name, why in refusals.items() if why]
     if reasons:
         return "build", f"not reached: {', '.join(reasons)}"
     return "pull", f"{', '.join(mirrors.get(name, name) for name in PLACES)} answer"
 
 
-def _look(location: str, name: str) -> str:
-    """Why a place cannot be used; empty if it can."""
-    if name == "tools" or location == PLACES[name]:
-        return _ask(location)
-    # As with Docker, a mirror without a scheme may be either.
-    return _ask(f"{_url(location)}/v2/") and _ask(f"{_url(location, 'http')}/v2/")
+def _why_not(name: str, mirror: str | None) -> str:
+    """Why a place, or the mirror of it, cannot be used; empty if it can."""
+    if mirror is None:
+        return next(filter(None, map(_ask, PLACES[name])), "")
+    if name == "tools":
+        return _ask(_url(mirror))
+    # As with Docker, a registry named without a scheme may speak either.
+    return _ask(f"{_url(mirror)}/v2/") and _ask(f"{_url(mirror, 'http')}/v2/")
 
 
 def _ask(url: str) -> str:

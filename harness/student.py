@@ -216,7 +216,9 @@ class Student:
         Args:
             path: notebook whose directory the kernel works in.
         """
-        client = JupyterKernelClient(server_url=self.server_url, token=self.token, username=self.name)
+        # In a header: JupyterHub takes no token from the address of a websocket (JUPYTERHUB_ALLOW_TOKEN_IN_URL).
+        headers = {"Authorization": f"token {self.token}"}
+        client = JupyterKernelClient(server_url=self.server_url, token=None, username=self.name, headers=headers)
         client.start(path=path or None)
         try:
             yield Kernel(client)
