@@ -12,10 +12,13 @@ from rich.console import Console
 
 from harness import deployment
 from harness.bench import bench
+from harness.build import build_helm
+from harness.chart import SPAWNER_KEY, Helm, Release, load_chart
 from harness.errors import HarnessError
 from harness.options import OPTIONS, Option, read
 from harness.plan import Plan, make_plan
 from harness.steps import Steps
+from harness.versions import read_versions
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 
@@ -28,6 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
         ("up", "build a private copy of the deployment, leave it running, and print its URLs"),
         ("down", "remove every trace of it"),
         ("bench", "measure the harness against the bare floor, and write bench.json"),
+        ("lint", "see that Helm finds nothing wrong with the built-in chart and the values"),
     ):
         command = commands.add_parser(name, help=text, description=text)
         for option in OPTIONS:
@@ -36,6 +40,9 @@ def main(arguments: list[str] | None = None) -> int:
     steps = Steps(Console(stderr=False))
     try:
         plan = plan_from(given)
+        if given.command == "lint":
+            lint(plan, steps)
+            return 0
         if given.command == "bench":
             bench(plan, steps)
             return 0
@@ -73,6 +80,22 @@ def up(plan: Plan, steps: Steps) -> None:
     steps.say(f"A student's link:     {running.student.url}{link}")
     steps.say(f"kubectl:              {running.artifacts.kubectl} --kubeconfig {running.cluster.kubeconfig}")
     steps.say("'tox -e down' removes it.")
+
+
+def lint(plan: Plan, steps: Steps) -> None:
+    """Lint and render the built-in chart with the values of both hubs.
+
+    Raises:
+        HarnessError: Helm finds something wrong.
+    """
+    helm = Helm(build_helm(read_versions(), plan.cache, steps))
+    plan.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    builtin = load_chart(CHECKOUT / "helm/jupyterhub", scratch=plan.state)
+    for values in (plan.values, plan.authoring_values):
+        release = Release("lint", "lint", (*values, CHECKOUT / "helm/values/kind.yaml"), {SPAWNER_KEY: plan.spawner})
+        helm.lint(builtin, release)
+        helm.template(builtin, release)
+        steps.say(f"helm lint: {' '.join(path.name for path in release.values)}: nothing wrong")
 
 
 if __name__ == "__main__":

@@ -24,8 +24,8 @@ SIDE_BY_SIDE = 2
 WAIT_FOR_OTHERS = 3600.0
 """Seconds that another run may take to build."""
 
-KEEP = 3
-"""Versions of each artifact that stay in the cache: enough for going back and forth between branches."""
+KEEP = 2
+"""Versions of each artifact that stay in the cache: enough for going back and forth between two branches."""
 
 SERVED = {
     "quay.io/jupyterhub/k8s-hub": "hub",
@@ -63,6 +63,16 @@ def build(versions: Versions, cache: Path, steps: Steps) -> Artifacts:
         notebook=bench.tag("notebook"),
         images={repository: bench.layout(name) for repository, name in SERVED.items()},
     )
+
+
+def build_helm(versions: Versions, cache: Path, steps: Steps) -> Path:
+    """Helm alone, for what needs no cluster and no Docker."""
+    bench = Workbench(recipes(versions), IMAGES, cache)
+    tools = bench.missing({"go-tools"})
+    if tools:
+        with _alone(cache, steps):
+            make(bench, tools, steps)
+    return bench.directory("go-tools") / "helm"
 
 
 def is_built(versions: Versions, cache: Path) -> bool:

@@ -14,7 +14,7 @@ import json
 import platform
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -93,7 +93,8 @@ class Workbench:
 
     def missing(self, wanted: Collection[str]) -> list[str]:
         """What has to be made to have the wanted artifacts: those that are not there, and what making them needs."""
-        images = local_images()
+        # Docker is asked only if something that is kept there is wanted.
+        images = functools.cache(local_images)
         needed: list[str] = []
         for name in reversed(self.in_order):
             asked_for = name in wanted or any(name in self.recipes[other].needs for other in needed)
@@ -101,10 +102,10 @@ class Workbench:
                 needed.append(name)
         return needed[::-1]
 
-    def _is_there(self, name: str, images: Collection[str]) -> bool:
+    def _is_there(self, name: str, images: Callable[[], Collection[str]]) -> bool:
         match self.recipes[name].kept:
             case Kept.IN_DOCKER:
-                return self.tag(name) in images
+                return self.tag(name) in images()
             case Kept.AS_LAYOUT:
                 return self.layout(name).path.exists()
             case Kept.AS_FILES:

@@ -51,10 +51,12 @@ def upstream(helm: Helm, upstream_chart: Chart, release: Release) -> Objects:
 
 
 def test_same_objects(builtin: Objects, upstream: Objects) -> None:
+    """The built-in chart renders the same objects as the upstream chart, under the same names."""
     assert sorted(builtin) == sorted(upstream)
 
 
 def test_same_content(builtin: Objects, upstream: Objects) -> None:
+    """Every field of every object is what the upstream chart makes it."""
     ours, theirs = (
         {f"{name} {path}": leaf for name, manifest in objects.items() for path, leaf in leaves(readable(manifest))}
         for objects in (builtin, upstream)
@@ -63,13 +65,14 @@ def test_same_content(builtin: Objects, upstream: Objects) -> None:
 
 
 def test_hub_gets_the_same_values(builtin: Objects, upstream: Objects) -> None:
-    """What the values set, and what the chart adds by default to the keys that the built-in chart knows."""
+    """The hub gets the same values: those that are set, and the defaults of the keys that the built-in chart knows."""
     ours, theirs = (dict(leaves(hub_values(objects.values()))) for objects in (builtin, upstream))
     known = {path: leaf for path, leaf in theirs.items() if path in ours}
     assert differences(ours, known, MAY_DIFFER_IN_VALUES) == {}
 
 
 def test_puller_goes_through_the_images_in_the_same_order(builtin: Objects, upstream: Objects) -> None:
+    """The pre-puller goes through the same images in the same order."""
     puller = "DaemonSet/continuous-image-puller"
     assert (puller in builtin) == (puller in upstream)
     ours, theirs = (

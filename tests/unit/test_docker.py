@@ -109,7 +109,7 @@ class TestRemove:
         ]
 
     def test_nothing_there(self, path: Path) -> None:
-        fake = Program(path, "docker", '[ "$1" != network ] || echo bridge')
+        fake = Program(path, "docker", '[ "$1" != network ] || { echo bridge; echo jh-11; }')
         assert docker.remove("jh-1", "jh-1") == []
         assert not [call for call in fake.calls if " rm " in f" {call} "]
 
