@@ -46,7 +46,7 @@ def build(versions: Versions, cache: Path, steps: Steps) -> Artifacts:
     bench = Workbench(recipes(versions), IMAGES, cache)
     if bench.missing(WANTED):
         check_pins(versions, IMAGES)
-        with _alone(cache, steps):
+        with alone(cache, steps):
             make(bench, bench.missing(WANTED), steps)
             prune(cache, KEEP, in_use=[f"{name}-{key}" for name, key in bench.keys.items()])
     else:
@@ -70,7 +70,7 @@ def build_helm(versions: Versions, cache: Path, steps: Steps) -> Path:
     bench = Workbench(recipes(versions), IMAGES, cache)
     tools = bench.missing({"go-tools"})
     if tools:
-        with _alone(cache, steps):
+        with alone(cache, steps):
             make(bench, tools, steps)
     return bench.directory("go-tools") / "helm"
 
@@ -113,7 +113,7 @@ def _make_one(bench: Workbench, name: str, steps: Steps) -> None:
 
 
 @contextmanager
-def _alone(cache: Path, steps: Steps) -> Iterator[None]:
+def alone(cache: Path, steps: Steps) -> Iterator[None]:
     """Be the only run that builds; another one's builds are waited for, and are then ours too."""
     cache.mkdir(parents=True, exist_ok=True)
     lock = FileLock(cache / "build.lock")

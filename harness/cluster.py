@@ -121,7 +121,7 @@ class Cluster:
             f"export KIND_EXPERIMENTAL_DOCKER_NETWORK={shlex.quote(self.network)}\n"
             f'case "$1" in get) exec timeout 30 {kind} "$@" 2>>{log} ;; esac\n'
             # KindCluster kills this script on Ctrl-C; kind must not outlive it and go on making nodes.
-            f'exec timeout --foreground 300 setpriv --pdeathsig KILL {self._kind} "$@" >>{log} 2>&1\n'
+            f'exec timeout --foreground 300 setpriv --pdeathsig KILL {kind} "$@" >>{log} 2>&1\n'
         )
         script.chmod(0o755)
         return _Quiet(self.name, self.state, self.kubeconfig, self._image, script, self._kubectl)

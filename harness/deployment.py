@@ -66,6 +66,17 @@ class Deployment:
     student: Hub
     authoring: Hub
 
+    @property
+    def unchecked(self) -> list[str]:
+        """What nothing in this copy of the deployment can show, each with its reason."""
+        reasons = [
+            "the Keycloak gate in front of the hubs: it is not part of the copy",
+            "a GPU at work: here it is a capacity patched onto a node",
+        ]
+        if self.artifacts.images:
+            reasons.append("NetworkPolicies: the built node image's network does not enforce them")
+        return reasons
+
 
 def boot(plan: Plan, steps: Steps) -> Deployment:
     """Build the private copy, or what is left to do of it where one was kept.
@@ -79,6 +90,7 @@ def boot(plan: Plan, steps: Steps) -> Deployment:
     try:
         return _Boot(plan, steps).run()
     except BaseException:
+        steps.resume()
         if plan.keep:
             steps.say(f"Kept as it is, because of --keep-cluster: {plan.name}. 'tox -e down' removes it.")
         else:
@@ -88,7 +100,7 @@ def boot(plan: Plan, steps: Steps) -> Deployment:
 
 def remove(plan: Plan, steps: Steps) -> None:
     """Remove every trace of the plan's run from the machine; what is cached for later runs stays."""
-    with steps.step("teardown") as step:
+    with steps.step("teardown", always=True) as step:
         gone = docker.remove(plan.name, plan.name) if machine.daemon_answers() else []
         step.done(f"removed {' '.join(gone)}" if gone else "nothing was there")
         for path in plan.state.glob("*"):
@@ -168,7 +180,7 @@ class _Boot:
                 steps.stop()
                 kill_children()
                 raise
-        student, authoring = (self.hub(role, cluster, secret) for role in ROLES)
+                student, authoring = (self.hub(role, cluster, secret) for role in ROLES)
         return Deployment(plan, made, source, helm, releases, cluster, registry, aws, database, student, authoring)
 
     def settle(self, known: State, cluster: Cluster, wanted: str) -> None:

@@ -53,7 +53,7 @@ def choose(how: str, mirrors: Mapping[str, str]) -> tuple[str, str]:
     reasons = [f"{mirrors.get(name, name)} ({why})" for name, why in refusals.items() if why]
     if reasons:
         return "build", f"not reached: {', '.join(reasons)}"
-    return "pull", f"{', '.join(mirrors.get(name, name) for name in PLACES)} answer"
+    return "pull", f"{', '.join(dict.fromkeys(mirrors.get(name, name) for name in PLACES))} answer"
 
 
 def _why_not(name: str, mirror: str | None) -> str:

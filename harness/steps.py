@@ -53,13 +53,17 @@ class Steps:
         self._live: Live | None = None
 
     @contextmanager
-    def step(self, title: str) -> Iterator[Step]:
+    def step(self, title: str, *, always: bool = False) -> Iterator[Step]:
         """Time a piece of work and print its line when it ends, whichever way.
+
+        Args:
+            always: it begins even while the run is ending, as teardown does.
 
         Raises:
             StoppedError: the run is ending; the work does not begin.
         """
-        self.go_on()
+        if not always:
+            self.go_on()
         step = Step(title)
         self._begin(step)
         mark = "ok"
@@ -74,6 +78,10 @@ class Steps:
     def stop(self) -> None:
         """Let no further step begin: threads that are at work end at the next one."""
         self._stopping.set()
+
+    def resume(self) -> None:
+        """Let steps begin again, those that clear up."""
+        self._stopping.clear()
 
     def go_on(self) -> None:
         """Nothing, or within a long step the place where it ends if the run is ending.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import subprocess
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -19,6 +20,7 @@ from kubernetes import client
 
 from harness.cluster import Cluster, PodWatch, check_port, why_stuck
 from harness.errors import HarnessError
+from harness.wait import NotYet, wait_until
 
 ROOT = Path(__file__).parents[2]
 IMAGE = "registry.example/courses:clustering"
@@ -196,7 +198,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where everything lies, with a blank in its name; `timeout` is a stand-in that writes down what it is given."""
     place = tmp_path / "my checkout"
     (place / "state").mkdir(parents=True)
-    Program(place / "bin", "timeout", 'shift\nexec "$@"')
+    Program(place / "bin", "timeout", 'while case "$1" in -*) ;; *) false ;; esac; do shift; done; shift; exec "$@"')
     monkeypatch.setenv("PATH", f"{place}/bin:{os.environ['PATH']}")
     return place
 
@@ -275,7 +277,26 @@ class TestKind:
         failed(it)
         listing, creating = (place / "bin/timeout.calls").read_text().splitlines()
         assert listing == f"30 {place}/bin/kind get clusters"
-        assert creating.startswith(f"300 {place}/bin/kind create cluster --name=jh-1 ")
+        limit, found, _ = creating.partition(f" {place}/bin/kind create cluster --name=jh-1 ")
+        assert found
+        assert "300" in limit.split()
+
+    def test_ends_with_its_script(self, place: Path) -> None:
+        """KindCluster kills the script on Ctrl-C, and kind must not go on making nodes."""
+        (place / "bin/timeout").unlink()
+        os.mkfifo(place / "bin/pid")
+        it = cluster(place, 'echo $$ > "$here/pid"; exec sleep 60')
+        it._kind_cluster()
+        script = subprocess.Popen([place / "state/kind", "create"])
+        pid = (place / "bin/pid").read_text().strip()
+        script.kill()
+        script.wait()
+
+        def ended() -> bool | NotYet:
+            status = Path(f"/proc/{pid}/status")
+            return not status.exists() or "\nState:\tZ" in status.read_text() or NotYet("running")
+
+        wait_until("the end of kind", ended, timeout=10)
 
     def test_kubeconfig_of_its_own(self, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("KUBECONFIG", "/somebody/elses")

@@ -83,7 +83,7 @@ class TestWithoutDocker:
     def test_help_of_the_harness(self, answers: Answers) -> None:
         code, out = answers[HARNESS_HELP]
         assert code == 0
-        for name in ("up", "down", "bench"):
+        for name in ("up", "down", "bench", "lint"):
             assert re.search(rf"^    {name} ", out, re.MULTILINE)
 
 
@@ -130,7 +130,7 @@ class TestMain:
             (["--spawner", "bad.py"], "bad.py, line 1: not Python: invalid syntax\n  | class\n"),
         ],
     )
-    @pytest.mark.parametrize("name", ["up", "down", "bench"])
+    @pytest.mark.parametrize("name", ["up", "down", "bench", "lint"])
     def test_bad_option(
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, args: list[str], told: str
     ) -> None:

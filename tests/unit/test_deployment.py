@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,7 +16,8 @@ import yaml
 from fakes import Program
 from rich.console import Console
 
-from harness import chart, deployment
+from harness import artifacts, chart, deployment, machine
+from harness import docker as containers
 from harness.artifacts import pinned_chart
 from harness.chart import Helm
 from harness.database import Database
@@ -52,7 +54,11 @@ def planned(tmp_path: Path) -> Planner:
 def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Program:
     """A docker whose daemon answers, with the containers and networks named in the file `there`."""
     monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
-    script = 'case "$1 $2" in "ps "*|"network ls") [ ! -f "$here/$1" ] || cat "$here/$1" ;; version*) echo 28 ;; esac'
+    script = """case "$1 $2" in
+      "ps "*|"network ls") [ ! -f "$here/$1" ] || cat "$here/$1" ;;
+      "rm "*) : > "$here/ps" ;;
+      version*) echo 28 ;;
+    esac"""
     return Program(tmp_path / "bin", "docker", script)
 
 
@@ -311,13 +317,16 @@ class TestSettle:
         if kept:
             known.set("cluster", kept)
             known.set("images", "as they were")
+        deployment.read_secrets(plan.state)
         cluster: Any = SimpleNamespace(answers=lambda: answers)
         deployment._Boot(plan, steps).settle(known, cluster, "wanted")
         return known
 
     def test_again(self, planned: Planner, steps: Steps, docker: Program, out: io.StringIO) -> None:
         there(docker, *PARTS)
-        known = self.settled(planned(), steps, kept="wanted")
+        plan = planned()
+        known = self.settled(plan, steps, kept="wanted")
+        assert (plan.state / "secrets.json").exists()
         assert (known.get("cluster"), known.get("images")) == ("wanted", "as they were")
         assert changing(docker) == []
         assert out.getvalue() == "kept:      cluster jh-1 is used again, nothing it was made of has changed\n"
@@ -345,7 +354,9 @@ class TestSettle:
         said: str,
     ) -> None:
         there(docker, *parts)
-        known = self.settled(planned(), steps, kept=kept, answers=answers)
+        plan = planned()
+        known = self.settled(plan, steps, kept=kept, answers=answers)
+        assert not (plan.state / "secrets.json").exists(), "another cluster gets other passwords"
         assert (known.get("cluster"), known.get("images")) == (None, None)
         names = " ".join(sorted(f"jh-1-{part}" for part in parts))
         assert changing(docker) == [call.format(names=names) for call in REMADE]
@@ -406,6 +417,50 @@ class TestBoot:
             deployment.boot(planned(), steps)
         assert changing(docker) == ["rm --force --volumes jh-1-moto", "network rm jh-1"]
         assert out.getvalue().endswith("s  teardown: removed jh-1-moto jh-1\n")
+
+    def test_what_runs_side_by_side_ends_before_what_there_is_goes(
+        self, planned: Planner, steps: Steps, docker: Program, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """When one side fails, the other begins nothing more, is over, and then everything is removed."""
+        events: list[str] = []
+        stopped = threading.Event()
+        made: Any = SimpleNamespace(
+            helm=Path("helm"), kind=Path("kind"), kubectl=Path("kubectl"), **vars(TestClusterPrint.MADE)
+        )
+        monkeypatch.setattr(artifacts, "choose", lambda *_: ("build", "so asked"))
+        monkeypatch.setattr(artifacts, "cached", lambda *_: True)
+        monkeypatch.setattr(artifacts, "get", lambda *_: made)
+        monkeypatch.setattr(machine, "prepare", lambda *_, **__: None)
+        monkeypatch.setattr(machine, "check_disk", lambda *_: None)
+        monkeypatch.setattr(deployment, "find_chart", lambda *_: chart.Chart(Path("chart"), "1", "test"))
+        monkeypatch.setattr(Helm, "template", lambda *_: [])
+        monkeypatch.setattr(deployment, "kill_children", stopped.set)
+
+        def serve(*_: object) -> None:
+            assert stopped.wait(10)
+            try:
+                steps.go_on()
+            finally:
+                events.append("the other side is over")
+
+        def fail(*_: object, **__: object) -> None:
+            there(docker, "moto")
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(deployment._Boot, "serve", serve)
+        monkeypatch.setattr(deployment._Boot, "create_cluster", fail)
+        real = containers.remove
+
+        def removing(*args: str) -> list[str]:
+            events.append("removing")
+            return real(*args)
+
+        monkeypatch.setattr(containers, "remove", removing)
+        with pytest.raises(KeyboardInterrupt):
+            deployment.boot(planned(), steps)
+        # The first is before the start, of whatever a killed run left.
+        assert events == ["removing", "the other side is over", "removing"]
+        assert changing(docker)[-2:] == ["rm --force --volumes jh-1-moto", "network rm jh-1"]
 
     def test_failure_keeps_what_is_to_be_kept_and_says_so(
         self,

@@ -22,6 +22,10 @@ def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 CONTAINERS = """
 case "$*" in
+  "rm "*) : > "$here/gone" ;;
+  "ps "*) [ ! -f "$here/gone" ] || exit 0 ;;
+esac
+case "$*" in
   "ps "*label=ol-jupyterhub-harness=jh-1*) echo "jh-1-moto jh-1-registry" ;;
   "ps "*label=io.x-k8s.kind.cluster=jh-1*) echo jh-1-control-plane ;;
   "network ls "*) echo bridge; echo jh-1; echo jh-11 ;;
@@ -107,6 +111,15 @@ class TestRemove:
             "rm --force --volumes jh-1-control-plane jh-1-moto jh-1-registry",
             "network rm jh-1",
         ]
+
+    def test_what_was_just_being_started_goes_too(self, path: Path) -> None:
+        script = """case "$*" in
+          "rm "*moto*) : > "$here/first" ;;
+          "rm "*) : > "$here/second" ;;
+          "ps "*harness=*) [ -f "$here/second" ] || { [ -f "$here/first" ] && echo jh-1-postgres || echo jh-1-moto; } ;;
+        esac"""
+        Program(path, "docker", script)
+        assert docker.remove("jh-1", "jh-1") == ["jh-1-moto", "jh-1-postgres"]
 
     def test_nothing_there(self, path: Path) -> None:
         fake = Program(path, "docker", '[ "$1" != network ] || { echo bridge; echo jh-11; }')

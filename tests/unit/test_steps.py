@@ -9,7 +9,7 @@ import threading
 import pytest
 from rich.console import Console
 
-from harness.steps import Steps
+from harness.steps import Steps, StoppedError
 from harness.wait import NotYet, wait_until
 
 PICTURE = re.compile(r"\.\.\. +\d+\.\d s  cluster *\r?\n *\.\.\. +\d+\.\d s  registry")
@@ -62,6 +62,19 @@ def test_what_is_said_stays_as_it_is(steps: Steps, out: io.StringIO, text: str) 
     said, ended = out.getvalue().splitlines()
     assert said == text
     assert ended.endswith(f"s  {text}")
+
+
+def test_when_the_run_is_ending_nothing_begins_but_its_end(steps: Steps, out: io.StringIO) -> None:
+    steps.go_on()
+    steps.stop()
+    with pytest.raises(StoppedError), steps.step("images"):
+        raise AssertionError("it began")
+    with pytest.raises(StoppedError):
+        steps.go_on()
+    with steps.step("teardown", always=True):
+        pass
+    assert list(steps.times) == ["teardown"]
+    assert "images" not in out.getvalue()
 
 
 def test_side_by_side(steps: Steps, out: io.StringIO) -> None:
