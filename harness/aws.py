@@ -108,5 +108,4 @@ _NOBODYS = {
     "profile": (None, None, None, None),
     "config_file": (None, None, os.devnull, None),
     "credentials_file": (None, None, os.devnull, None),
-    "ca_bundle": (None, None, None, None),
 }

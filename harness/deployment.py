@@ -90,7 +90,6 @@ def boot(plan: Plan, steps: Steps) -> Deployment:
     try:
         return _Boot(plan, steps).run()
     except BaseException:
-        steps.resume()
         if plan.keep:
             steps.say(f"Kept as it is, because of --keep-cluster: {plan.name}. 'tox -e down' removes it.")
         else:
@@ -180,8 +179,8 @@ class _Boot:
                 steps.stop()
                 kill_children()
                 raise
-                student, authoring = (self.hub(role, cluster, secret) for role in ROLES)
-        return Deployment(plan, made, source, helm, releases, cluster, registry, aws, database, student, authoring)
+        hubs = [self.hub(role, cluster, secret) for role in ROLES]
+        return Deployment(plan, made, source, helm, releases, cluster, registry, aws, database, *hubs)
 
     def settle(self, known: State, cluster: Cluster, wanted: str) -> None:
         """Use a kept cluster again if it is whole and made of the same; remove anything else that is left."""

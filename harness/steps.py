@@ -79,10 +79,6 @@ class Steps:
         """Let no further step begin: threads that are at work end at the next one."""
         self._stopping.set()
 
-    def resume(self) -> None:
-        """Let steps begin again, those that clear up."""
-        self._stopping.clear()
-
     def go_on(self) -> None:
         """Nothing, or within a long step the place where it ends if the run is ending.
 

@@ -27,14 +27,17 @@ def aws() -> Aws:
         {"AWS_DEFAULT_REGION": "eu-west-1", "AWS_REGION": "eu-west-1"},
         {"AWS_CONFIG_FILE": "{tmp}/config", "AWS_PROFILE": "production"},
         {"AWS_SHARED_CREDENTIALS_FILE": "{tmp}/config", "AWS_PROFILE": "production"},
+        {"AWS_CONFIG_FILE": "{tmp}/broken"},
+        {"AWS_SHARED_CREDENTIALS_FILE": "{tmp}/broken"},
     ],
-    ids=lambda settings: "+".join(settings) or "nothing",
+    ids=lambda settings: "+".join(map("=".join, settings.items())) or "nothing",
 )
 def callers_settings(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "config").write_text(
         "[profile production]\nregion = eu-west-1\nendpoint_url = https://aws.example\n"
         "[production]\naws_access_key_id = real\naws_secret_access_key = real\naws_session_token = real\n"
     )
+    (tmp_path / "broken").write_text("no settings")
     for name, value in request.param.items():
         monkeypatch.setenv(name, value.format(tmp=tmp_path))
 

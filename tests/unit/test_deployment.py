@@ -25,7 +25,7 @@ from harness.deployment import AUTHORING, STUDENT, State, find_chart, only_run, 
 from harness.errors import HarnessError
 from harness.options import read
 from harness.plan import Plan, make_plan
-from harness.steps import Steps
+from harness.steps import Steps, StoppedError
 from harness.wait import NeverError, TooLateError
 
 ROOT = Path(__file__).parents[2]
@@ -438,10 +438,9 @@ class TestBoot:
 
         def serve(*_: object) -> None:
             assert stopped.wait(10)
-            try:
+            with pytest.raises(StoppedError):
                 steps.go_on()
-            finally:
-                events.append("the other side is over")
+            events.append("the other side is over")
 
         def fail(*_: object, **__: object) -> None:
             there(docker, "moto")
