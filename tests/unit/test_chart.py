@@ -1,6 +1,6 @@
 """The chart module: charts found and refused, Helm called as it should be and its errors made short.
 
-What needs a real Helm runs where HARNESS_HELM names one.
+What needs a real Helm takes the one that lint and e2e runs build.
 """
 
 from __future__ import annotations
@@ -46,10 +46,10 @@ AUTHORING = release(
 
 @pytest.fixture
 def helm() -> Helm:
-    binary = os.environ.get("HARNESS_HELM")
-    if not binary:
-        pytest.skip("needs a Helm: HARNESS_HELM names none")
-    return Helm(Path(binary))
+    cache = default_cache(os.environ)
+    if not is_helm_built(read_versions(), cache):
+        pytest.skip("there is no Helm in the cache yet: 'tox -e lint' and 'tox -e e2e' build it")
+    return Helm(build_helm(read_versions(), cache, Steps(Console())))
 
 
 @pytest.fixture
