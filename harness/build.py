@@ -65,14 +65,18 @@ def build(versions: Versions, cache: Path, steps: Steps) -> Artifacts:
     )
 
 
+def helm_path(versions: Versions, cache: Path) -> Path:
+    """Where Helm is, once it was built."""
+    return Workbench(recipes(versions), IMAGES, cache).directory("go-tools") / "helm"
+
+
 def build_helm(versions: Versions, cache: Path, steps: Steps) -> Path:
     """Helm alone, for what needs no cluster and no Docker."""
     bench = Workbench(recipes(versions), IMAGES, cache)
-    tools = bench.missing({"go-tools"})
-    if tools:
+    if tools := bench.missing({"go-tools"}):
         with alone(cache, steps):
             make(bench, tools, steps)
-    return bench.directory("go-tools") / "helm"
+    return helm_path(versions, cache)
 
 
 def is_built(versions: Versions, cache: Path) -> bool:

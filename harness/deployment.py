@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 from harness import artifacts, chart, courses, docker, machine
 from harness.aws import COURSES, ECR, REPOSITORY, Aws
 from harness.chart import Chart, Helm, Release
-from harness.cluster import AUTHORING_NODE_PORT, STUDENT_NODE_PORT, Cluster, why_stuck
+from harness.cluster import AUTHORING_NODE_PORT, STUDENT_NODE_PORT, Cluster, check_port, why_stuck
 from harness.database import Database
 from harness.errors import HarnessError
 from harness.hub import Hub
@@ -87,10 +87,14 @@ def boot(plan: Plan, steps: Steps) -> Deployment:
     Raises:
         HarnessError: something that the copy needs is missing or broken.
     """
+    booting = _Boot(plan, steps)
     try:
-        return _Boot(plan, steps).run()
+        return booting.run()
     except BaseException:
-        if plan.keep:
+        if not booting.settled:
+            # Nothing of this run is there yet, and what an earlier one kept is not ours to remove.
+            pass
+        elif plan.keep:
             steps.say(f"Kept as it is, because of --keep-cluster: {plan.name}. 'tox -e down' removes it.")
         else:
             remove(plan, steps)
@@ -134,6 +138,8 @@ class _Boot:
     def __init__(self, plan: Plan, steps: Steps) -> None:
         self.plan = plan
         self.steps = steps
+        self.settled = False
+        """Whether what is on the machine under the plan's name is this run's."""
 
     def run(self) -> Deployment:
         plan, steps = self.plan, self.steps
@@ -142,6 +148,9 @@ class _Boot:
         how, why = artifacts.choose(plan.artifacts, plan.mirrors)
         steps.say(f"{'using:':<11}{how}: {why}")
         machine.prepare(steps, building=how == "build", may_install=plan.may_install, cache=plan.cache)
+        if not docker.running(plan.name):
+            for port in filter(None, (plan.hub_port, plan.authoring_port)):
+                check_port(port)
         cached = artifacts.cached(how, plan.cache, plan.mirrors)
         machine.check_disk(machine.DISK_WARM if cached else machine.DISK_COLD, plan.cache)
         made = artifacts.get(how, plan.cache, plan.mirrors, steps)
@@ -154,6 +163,7 @@ class _Boot:
         registry = Registry.named(plan.name, plan.state, aws)
         known = State(plan.state / "state.json")
         wanted = cluster_print(plan, made)
+        self.settled = True
         self.settle(known, cluster, wanted)
         secret = read_secrets(plan.state)
         database = Database.named(plan.name, secret["database"])
@@ -421,13 +431,26 @@ def wait_until_ready(cluster: Cluster, namespace: str) -> None:
         return NotYet("; ".join(waiting)) if waiting else True
 
     def stuck() -> str | None:
-        own = [pod for pod in pods.look() if (pod.metadata.labels or {}).get("component") in _DEPLOYED]
+        # Of an upgrade, the new pods alone: the old ones may be crashing still, which is why there is an upgrade.
+        newest = _newest_templates(cluster, namespace)
+        own = [pod for pod in pods.look() if (pod.metadata.labels or {}).get("pod-template-hash") in newest]
         return why_stuck(own, lambda pod, container: cluster.logs(namespace, pod, container, previous=True))
 
     wait_until(f"the pods of {namespace}", ready, timeout=READY_TIMEOUT, fail_if=stuck, change=pods.change)
 
 
-_DEPLOYED = {"hub", "proxy", "user-scheduler"}
+def _newest_templates(cluster: Cluster, namespace: str) -> set[str]:
+    """The label pod-template-hash of each Deployment's newest pods."""
+    revision = "deployment.kubernetes.io/revision"
+    wanted = {
+        (it.metadata.name, it.metadata.annotations.get(revision))
+        for it in cluster.apps.list_namespaced_deployment(namespace).items
+    }
+    return {
+        it.metadata.labels["pod-template-hash"]
+        for it in cluster.apps.list_namespaced_replica_set(namespace).items
+        if (it.metadata.owner_references[0].name, it.metadata.annotations.get(revision)) in wanted
+    }
 
 
 def _rolled_out(deployment: Any) -> bool:

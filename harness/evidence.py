@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -17,9 +18,18 @@ from harness.shell import CommandError
 
 def directory(root: Path, test: str) -> Path:
     """The directory for one test's evidence."""
-    found = root / re.sub(r"[^\w.-]+", "-", test).strip("-")
+    found = _place(root, test)
     found.mkdir(parents=True, exist_ok=True)
     return found
+
+
+def clear(root: Path, test: str) -> None:
+    """Remove what an earlier run left of a test: it would be taken for this run's."""
+    shutil.rmtree(_place(root, test), ignore_errors=True)
+
+
+def _place(root: Path, test: str) -> Path:
+    return root / re.sub(r"[^\w.-]+", "-", test).strip("-")
 
 
 def collect(deployment: Deployment, into: Path) -> None:

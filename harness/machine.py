@@ -99,7 +99,8 @@ def _shopping_list(lacking: tuple[Need, ...], refusal: str) -> str:
     # Debian 12 and Ubuntu have no docker-cli, and where there is one, docker.io recommends it.
     packages = sorted({package for need in lacking for package in need.packages} - {"docker-cli"})
     by_hand = [f"{need.program} from its own site" for need in lacking if not need.packages]
-    commands = [f"apt-get install {' '.join(packages)}"] if packages else []
+    get = "apt-get install" if shutil.which("apt-get") else "this system's packages like Debian's"
+    commands = [f"{get} {' '.join(packages)}"] if packages else []
     return f"This machine lacks {names}.\nNothing was installed: {refusal}. Get it: {', and '.join(commands + by_hand)}"
 
 
@@ -161,7 +162,9 @@ def _apt(scratch: Path) -> list[str]:
 
 def _docker_packages(apt: list[str], packages: list[str]) -> list[str]:
     if len(apt) == 1:
-        return [package for package in packages if package != "docker-cli"]
+        # Debian 13 has it apart, Ubuntu within docker.io.
+        apart = run(["apt-cache", "search", "--names-only", "^docker-cli$"], timeout=60, what="apt-cache search")
+        return [package for package in packages if package != "docker-cli" or apart]
     if shutil.which("docker"):
         packages = [package for package in packages if package != "docker-cli"]
     from_trixie = {"docker.io", "docker-cli"}

@@ -95,7 +95,6 @@ def make_plan(
     if os.sep in chart or chart in (".", ".."):
         chart = str((cwd / Path(chart).expanduser()).resolve())
         chart_directory(Path(chart))
-    cache_home = Path(environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     hub_port, authoring_port = (_port(f"--{name}", one(name)) for name in ("hub-port", "authoring-port"))
     if hub_port and hub_port == authoring_port:
         raise HarnessError(f"--authoring-port {authoring_port}: --hub-port has it. Give another, or 0 for any free one")
@@ -103,8 +102,8 @@ def make_plan(
         checkout=checkout,
         name=cluster_name or run_name(checkout),
         state=checkout / ".harness",
-        cache=cwd / (environ.get("HARNESS_CACHE") or cache_home / "ol-jupyterhub-harness"),
-        evidence=cwd / one("evidence"),
+        cache=cwd / default_cache(environ),
+        evidence=cwd / Path(one("evidence")).expanduser(),
         chart=chart,
         spawner=spawner,
         values=files("values", "helm/values/production.yaml"),
@@ -116,6 +115,12 @@ def make_plan(
         hub_port=hub_port,
         authoring_port=authoring_port,
     )
+
+
+def default_cache(environ: Mapping[str, str]) -> Path:
+    """Directory for what runs build and download, outside every checkout; HARNESS_CACHE names another."""
+    home = Path(environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return Path(environ.get("HARNESS_CACHE") or home / "ol-jupyterhub-harness")
 
 
 def run_name(checkout: Path) -> str:

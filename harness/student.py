@@ -160,6 +160,15 @@ class Student:
     def _wait_for_server(self) -> None:
         """Read the spawn's progress as the student's page does, until the hub says ready."""
         started = time.monotonic()
+        try:
+            self._follow_progress(started)
+        except httpx.HTTPError as error:
+            raise SpawnError(
+                f"The hub went away while student {self.name}'s server came up, after "
+                f"{time.monotonic() - started:.1f} s: {error or type(error).__name__}"
+            ) from error
+
+    def _follow_progress(self, started: float) -> None:
         for event in self._progress():
             if message := event.get("message"):
                 self.journey.progress.append(message)
@@ -248,6 +257,8 @@ class Kernel:
             reply = self._client.execute(code, timeout=timeout)
         except TimeoutError as error:
             raise CellError(f"The cell was not done after {timeout:.0f} s:\n{code}") from error
+        except RuntimeError as error:
+            raise CellError(f"The kernel went away ({error}):\n{code}") from error
         outputs = reply["outputs"]
         errors = [output for output in outputs if output["output_type"] == "error"]
         if errors:

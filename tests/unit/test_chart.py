@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from harness.build import helm_path
 from harness.chart import (
     SPAWNER_KEY,
     Chart,
@@ -24,6 +25,8 @@ from harness.chart import (
     load_chart,
 )
 from harness.errors import HarnessError
+from harness.plan import default_cache
+from harness.versions import read_versions
 
 ROOT = Path(__file__).parents[2]
 BUILTIN = ROOT / "helm/jupyterhub"
@@ -46,10 +49,10 @@ AUTHORING = release(
 
 @pytest.fixture
 def helm() -> Helm:
-    cache = default_cache(os.environ)
-    if not is_helm_built(read_versions(), cache):
-        pytest.skip("there is no Helm in the cache yet: 'tox -e lint' and 'tox -e e2e' build it")
-    return Helm(build_helm(read_versions(), cache, Steps(Console())))
+    binary = helm_path(read_versions(), default_cache(os.environ))
+    if not binary.exists():
+        pytest.skip("no Helm in the cache yet: 'tox -e lint' and 'tox -e e2e' build it")
+    return Helm(binary)
 
 
 @pytest.fixture
