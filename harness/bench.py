@@ -135,12 +135,7 @@ def _floor(running: Deployment) -> dict[str, float]:
     name = f"{plan.name}-floor"
     bare = Cluster(name, state, kind=made.kind, kubectl=made.kubectl, image=made.node_image, network=plan.name)
     try:
-        network_plugin = not made.images
-        create = _timed(
-            lambda: bare.create(
-                plan.checkout / "kind-config.yaml", network_plugin=network_plugin, hub_port=0, authoring_port=0
-            )
-        )
+        create = _timed(lambda: bare.create(plan.checkout / "kind-config.yaml", hub_port=0, authoring_port=0))
         without_puller = state / "without-puller.yaml"
         without_puller.write_text("prePuller: {continuous: {enabled: false}}\n")
         for role in ROLES:

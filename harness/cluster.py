@@ -67,12 +67,11 @@ class Cluster:
         """Names of the node containers: the control plane, and the worker that plays the GPU node."""
         return self.control_plane, f"{self.name}-worker"
 
-    def create(self, template: Path, *, network_plugin: bool, hub_port: int, authoring_port: int) -> None:
+    def create(self, template: Path, *, hub_port: int, authoring_port: int) -> None:
         """Create the cluster and see its nodes ready.
 
         Args:
             template: kind-config.yaml.
-            network_plugin: whether kind installs its own; the built node image brings one.
             hub_port, authoring_port: loopback ports of the two hubs; 0 for any free one.
 
         Raises:
@@ -85,20 +84,18 @@ class Cluster:
         self.__dict__.pop("api", None)  # it may know the cluster that was here before
         self.log.unlink(missing_ok=True)
         config_file = self.state / "kind-config.yaml"
-        config_file.write_text(self._configuration(template, network_plugin, hub_port, authoring_port))
+        config_file.write_text(self._configuration(template, hub_port, authoring_port))
         try:
             self._kind_cluster().create(config_file)
         except subprocess.CalledProcessError as error:
             output = self.log.read_text(errors="replace") if self.log.exists() else ""
             raise HarnessError(f"kind could not create the cluster {self.name}.{tail(output)}") from error
-        if not network_plugin:
-            self._route_between_nodes()
+        self._route_between_nodes()
         self._add_gpus()
         self._wait_for_nodes()
 
-    def _configuration(self, template: Path, network_plugin: bool, hub_port: int, authoring_port: int) -> str:
+    def _configuration(self, template: Path, hub_port: int, authoring_port: int) -> str:
         configuration: dict[str, Any] = yaml.safe_load(template.read_text())
-        configuration["networking"] = {"disableDefaultCNI": not network_plugin}
         self.certs.mkdir(mode=0o700, parents=True, exist_ok=True)
         for node in configuration["nodes"]:
             node["extraMounts"] = [{"hostPath": str(self.certs), "containerPath": "/etc/containerd/certs.d"}]
@@ -127,7 +124,10 @@ class Cluster:
         return _Quiet(self.name, self.state, self.kubeconfig, self._image, script, self._kubectl)
 
     def _route_between_nodes(self) -> None:
-        """Give each node a route to the other's pods; the built node image's network reaches its own node only."""
+        """Give each node a route to the other's pods.
+
+        The built node image's network reaches its own node only; kindest/node's sets the same routes by itself.
+        """
         ranges = {
             node.metadata.name: wait_until(
                 f"the pod range of {node.metadata.name}",

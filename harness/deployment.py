@@ -174,7 +174,7 @@ class _Boot:
             try:
                 serving = side.submit(self.serve, made, registry, aws, database, manifests, cluster, known)
                 if not known.get("cluster"):
-                    self.create_cluster(cluster, network_plugin=how == "pull")
+                    self.create_cluster(cluster)
                     known.set("cluster", wanted)
                 serving.result()
                 installing = [
@@ -207,11 +207,10 @@ class _Boot:
         (self.plan.state / SECRETS).unlink(missing_ok=True)
         docker.docker("network", "create", "--label", f"{docker.LABEL}={self.plan.name}", self.plan.name)
 
-    def create_cluster(self, cluster: Cluster, *, network_plugin: bool) -> None:
+    def create_cluster(self, cluster: Cluster) -> None:
         with self.steps.step("kind cluster") as step:
             cluster.create(
                 self.plan.checkout / "kind-config.yaml",
-                network_plugin=network_plugin,
                 hub_port=self.plan.hub_port,
                 authoring_port=self.plan.authoring_port,
             )

@@ -55,7 +55,8 @@ OPTIONS = (
     ),
     Option(
         "mirror",
-        "where 'pull' finds what is published at UPSTREAM (docker.io, quay.io, registry.k8s.io, tools or charts)",
+        "where 'pull' finds what is published at UPSTREAM (docker.io, quay.io, registry.k8s.io, tools or charts); "
+        "https unless it begins with http://",
         metavar="UPSTREAM=LOCATION",
         repeat=True,
     ),

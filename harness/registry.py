@@ -90,7 +90,7 @@ class Registry:
             header = f'[host."{here}".header]\n  Authorization = ["Basic {secret}"]\n'
             _write_hosts(certs, host, here, header)
         for host, location in mirrors.items():
-            _write_hosts(certs, host, location if "://" in location else f"http://{location}", "")
+            _write_hosts(certs, host, location if "://" in location else f"https://{location}", "")
 
     def push(self, layout: Layout, repository: str, *tags: str) -> str:
         """Push an image under its tags and return its digest; what the registry has already is not sent again.

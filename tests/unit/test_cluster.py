@@ -213,7 +213,7 @@ def cluster(place: Path, kind: str = "exit 1", network: str | None = None) -> Cl
 
 
 def create(it: Cluster, hub_port: int = 0, authoring_port: int = 0) -> None:
-    it.create(ROOT / "kind-config.yaml", network_plugin=False, hub_port=hub_port, authoring_port=authoring_port)
+    it.create(ROOT / "kind-config.yaml", hub_port=hub_port, authoring_port=authoring_port)
 
 
 def failed(it: Cluster, **ports: int) -> str:
@@ -237,13 +237,7 @@ class TestConfiguration:
             {"containerPort": 30001, "hostPort": published[1], "listenAddress": "127.0.0.1"},
         ]
         assert "extraPortMappings" not in worker
-        assert "apiServerAddress" not in configuration(place)["networking"], "kind's own default is the loopback"
-
-    @pytest.mark.parametrize("plugin", [True, False])
-    def test_network_plugin(self, place: Path, plugin: bool) -> None:
-        with pytest.raises(HarnessError):
-            cluster(place).create(ROOT / "kind-config.yaml", network_plugin=plugin, hub_port=0, authoring_port=0)
-        assert configuration(place)["networking"]["disableDefaultCNI"] is not plugin
+        assert "networking" not in configuration(place), "kind's own default for the API server is the loopback"
 
     def test_nodes_see_the_registries_and_nobody_else_does(self, place: Path) -> None:
         """The directory holds the credentials of the private registry."""
