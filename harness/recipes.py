@@ -140,18 +140,23 @@ class NodeImage(Image):
 
 
 def recipes(versions: Versions) -> list[Recipe]:
-    """All recipes, those that others wait for longest first."""
+    """All recipes; those that can be made at the same time are made in this order."""
     kubernetes = versions.get("go", "k8s.io/kubernetes")
     programs = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
     return [
         GoPrograms("go-kubernetes", "go/kubernetes", Kept.AS_FILES, variables=_kubernetes_variables(kubernetes)),
+        # These wait for the network while Kubernetes has the processors.
         _debian(versions.get("debian", "suite")),
+        Image("python", "python", Kept.IN_DOCKER, base="debian", texts={"pip.conf": pip_configuration()}),
+        _image_of_packages("notebook", Kept.IN_DOCKER, versions, JUPYTER="notebook", SCIENCE="science"),
+        _image_of_packages("hub", Kept.AS_LAYOUT, versions, PACKAGES="hub"),
+        _image_of_packages("moto", Kept.IN_DOCKER, versions, PACKAGES="moto"),
+        Image("postgres", "postgres", Kept.IN_DOCKER, base="debian"),
+        NodePackages("npm-proxy", "npm/proxy", Kept.AS_FILES),
+        Image("proxy", "proxy", Kept.AS_LAYOUT, base="debian", parts=("npm-proxy/node_modules",)),
         GoPrograms("go-coredns", "go/coredns", Kept.AS_FILES),
         GoPrograms("go-etcd", "go/etcd", Kept.AS_FILES),
         GoPrograms("go-pause", "go/pause", Kept.AS_FILES),
-        GoPrograms("go-tools", "go/tools", Kept.AS_FILES),
-        GoPrograms("go-registry", "go/registry", Kept.AS_FILES),
-        NodePackages("npm-proxy", "proxy", Kept.AS_FILES),
         *(Image(name, name, Kept.AS_LAYOUT, parts=(f"go-kubernetes/{name}",)) for name in programs),
         Image("kube-proxy", "kube-proxy", Kept.AS_LAYOUT, base="debian", parts=("go-kubernetes/kube-proxy",)),
         Image("coredns", "coredns", Kept.AS_LAYOUT, parts=("go-coredns/coredns",)),
@@ -166,25 +171,16 @@ def recipes(versions: Versions) -> list[Recipe]:
             parts=tuple(f"go-kubernetes/{program}" for program in ("kubeadm", "kubelet", "kubectl")),
             bundled=(*programs, "kube-proxy", "coredns", "etcd", "pause"),
         ),
+        GoPrograms("go-tools", "go/tools", Kept.AS_FILES),
+        GoPrograms("go-registry", "go/registry", Kept.AS_FILES),
         Image("registry", "registry", Kept.IN_DOCKER, parts=("go-registry/registry",)),
-        Image("postgres", "postgres", Kept.IN_DOCKER, base="debian"),
-        Image("proxy", "proxy", Kept.AS_LAYOUT, base="debian", parts=("npm-proxy/node_modules",)),
-        Image("python", "python", Kept.IN_DOCKER, base="debian", texts={"pip.conf": pip_configuration()}),
-        Image("hub", "hub", Kept.AS_LAYOUT, base="python", arguments={"PACKAGES": versions.requirements("python.hub")}),
-        Image(
-            "moto", "moto", Kept.IN_DOCKER, base="python", arguments={"PACKAGES": versions.requirements("python.moto")}
-        ),
-        Image(
-            "notebook",
-            "notebook",
-            Kept.IN_DOCKER,
-            base="python",
-            arguments={
-                "JUPYTER": versions.requirements("python.notebook"),
-                "SCIENCE": versions.requirements("python.science"),
-            },
-        ),
     ]
+
+
+def _image_of_packages(name: str, kept: Kept, versions: Versions, **tables: str) -> Image:
+    """An image of Python packages; each build argument is told the packages of a table of the versions."""
+    arguments = {argument: versions.requirements(f"python.{table}") for argument, table in tables.items()}
+    return Image(name, name, kept, base="python", arguments=arguments)
 
 
 def _debian(suite: str) -> Debian:

@@ -82,9 +82,9 @@ def check_pins(versions: Versions, images: Path) -> None:
     for file in sorted(images.glob("go/*/go.mod")):
         required |= dict(re.findall(r"^(?:require)?\s+(\S+) v(\S+)", file.read_text(), re.MULTILINE))
     _compare(versions, "go", {module: required.get(module) for module in wanted}, "go/*/go.mod")
-    package = json.loads((images / "proxy/package.json").read_text())
+    package = json.loads((images / "npm/proxy/package.json").read_text())
     packages = {**package["dependencies"], **package.get("optionalDependencies", {})}
-    _compare(versions, "npm", {name: packages.get(name) for name in versions.table("npm")}, "proxy/package.json")
+    _compare(versions, "npm", {name: packages.get(name) for name in versions.table("npm")}, "npm/proxy/package.json")
 
 
 def _compare(versions: Versions, table: str, found: Mapping[str, str | None], where: str) -> None:

@@ -19,7 +19,7 @@ import pytest
 from rich.console import Console
 
 from harness import pull
-from harness.build import alone, make
+from harness.build import alone, build_helm, helm_path, make
 from harness.dockerfile import NAMESPACE, build_image
 from harness.errors import HarnessError
 from harness.layout import LayoutStore, merge
@@ -195,6 +195,19 @@ class TestMissing:
         made = bench(Meeting("hub", "hub", Kept.AS_FILES), Meeting("registry", "registry", Kept.AS_FILES))
         make(made, ["hub", "registry"], steps)
         assert made.missing(["hub", "registry"]) == []
+
+    def test_helm_that_is_there_is_not_made(
+        self, docker: Callable[[str], Path], steps: Steps, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        made: list[list[str]] = []
+        monkeypatch.setattr("harness.build.make", lambda bench, names, steps: made.append(names))
+        calls = docker("exit 1")
+        helm = helm_path(read_versions(), tmp_path / "cache")
+        for _ in range(2):
+            assert build_helm(read_versions(), tmp_path / "cache", steps) == helm
+            helm.parent.mkdir(parents=True, exist_ok=True)
+        assert made == [["go-tools"]]
+        assert not calls.exists()
 
     def test_two_runs_do_not_build_at_once(self, tmp_path: Path) -> None:
         said, order = io.StringIO(), []

@@ -5,8 +5,9 @@ from __future__ import annotations
 import base64
 import io
 import os
+import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -389,17 +390,66 @@ class TestClusterPrint:
 
 
 class TestBoot:
-    @pytest.fixture
-    def failing(self, monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException], None]:
-        """Makes the boot end in an error."""
+    @pytest.fixture(autouse=True)
+    def ready(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """All that a boot needs before its cluster is there."""
+        made: Any = SimpleNamespace(
+            helm=Path("helm"), kind=Path("kind"), kubectl=Path("kubectl"), **vars(TestClusterPrint.MADE)
+        )
+        monkeypatch.setattr(artifacts, "choose", lambda *_: ("build", "so asked"))
+        monkeypatch.setattr(artifacts, "cached", lambda *_: True)
+        monkeypatch.setattr(artifacts, "get", lambda *_: made)
+        monkeypatch.setattr(machine, "prepare", lambda *_, **__: None)
+        monkeypatch.setattr(machine, "check_disk", lambda *_: None)
+        monkeypatch.setattr(deployment, "find_chart", lambda *_: chart.Chart(Path("chart"), "1", "test"))
+        monkeypatch.setattr(Helm, "template", lambda *_: [])
 
-        def failing(error: BaseException) -> None:
-            def fail(_: object) -> None:
+    @pytest.fixture
+    def failing(self, monkeypatch: pytest.MonkeyPatch) -> Callable[[Any, str, BaseException], None]:
+        """Makes a step of the boot end in an error."""
+
+        def failing(where: Any, step: str, error: BaseException) -> None:
+            def fail(*_: object, **__: object) -> None:
                 raise error
 
-            monkeypatch.setattr(deployment._Boot, "run", fail)
+            monkeypatch.setattr(where, step, fail)
 
         return failing
+
+    BEFORE = (
+        (artifacts, "choose"),
+        (machine, "prepare"),
+        (machine, "check_disk"),
+        (artifacts, "get"),
+        (deployment, "find_chart"),
+    )
+
+    @pytest.mark.parametrize("keep", [False, True])
+    @pytest.mark.parametrize(("where", "step"), BEFORE, ids=[step for _, step in BEFORE])
+    def test_failure_before_anything_is_there_leaves_alone_what_an_earlier_run_kept(
+        self,
+        planned: Planner,
+        steps: Steps,
+        docker: Program,
+        out: io.StringIO,
+        failing: Callable[[Any, str, BaseException], None],
+        where: Any,
+        step: str,
+        keep: bool,
+    ) -> None:
+        there(docker, *PARTS)
+        plan = planned(keep=keep)
+        secret = deployment.read_secrets(plan.state)
+        State(plan.state / "state.json").set("cluster", "as it was")
+        failing(where, step, HarnessError("no"))
+        with pytest.raises(HarnessError, match=r"\Ano\Z"):
+            deployment.boot(plan, steps)
+        assert changing(docker) == []
+        assert (plan.state / "secrets.json").exists()
+        assert deployment.read_secrets(plan.state) == secret
+        assert State(plan.state / "state.json").get("cluster") == "as it was"
+        assert "teardown" not in out.getvalue()
+        assert "Kept" not in out.getvalue()
 
     @pytest.mark.parametrize("error", [HarnessError("no"), KeyboardInterrupt(), ValueError()])
     def test_failure_leaves_nothing(
@@ -408,11 +458,11 @@ class TestBoot:
         steps: Steps,
         docker: Program,
         out: io.StringIO,
-        failing: Callable[[BaseException], None],
+        failing: Callable[[Any, str, BaseException], None],
         error: BaseException,
     ) -> None:
         there(docker, "moto")
-        failing(error)
+        failing(deployment._Boot, "settle", error)
         with pytest.raises(type(error)):
             deployment.boot(planned(), steps)
         assert changing(docker) == ["rm --force --volumes jh-1-moto", "network rm jh-1"]
@@ -424,16 +474,6 @@ class TestBoot:
         """When one side fails, the other begins nothing more, is over, and then everything is removed."""
         events: list[str] = []
         stopped = threading.Event()
-        made: Any = SimpleNamespace(
-            helm=Path("helm"), kind=Path("kind"), kubectl=Path("kubectl"), **vars(TestClusterPrint.MADE)
-        )
-        monkeypatch.setattr(artifacts, "choose", lambda *_: ("build", "so asked"))
-        monkeypatch.setattr(artifacts, "cached", lambda *_: True)
-        monkeypatch.setattr(artifacts, "get", lambda *_: made)
-        monkeypatch.setattr(machine, "prepare", lambda *_, **__: None)
-        monkeypatch.setattr(machine, "check_disk", lambda *_: None)
-        monkeypatch.setattr(deployment, "find_chart", lambda *_: chart.Chart(Path("chart"), "1", "test"))
-        monkeypatch.setattr(Helm, "template", lambda *_: [])
         monkeypatch.setattr(deployment, "kill_children", stopped.set)
 
         def serve(*_: object) -> None:
@@ -467,14 +507,48 @@ class TestBoot:
         steps: Steps,
         docker: Program,
         out: io.StringIO,
-        failing: Callable[[BaseException], None],
+        failing: Callable[[Any, str, BaseException], None],
     ) -> None:
         there(docker, "moto")
-        failing(KeyboardInterrupt())
+        failing(deployment._Boot, "settle", KeyboardInterrupt())
         with pytest.raises(KeyboardInterrupt):
             deployment.boot(planned(keep=True), steps)
         assert changing(docker) == []
-        assert out.getvalue() == "Kept as it is, because of --keep-cluster: jh-1. 'tox -e down' removes it.\n"
+        assert out.getvalue().endswith("\nKept as it is, because of --keep-cluster: jh-1. 'tox -e down' removes it.\n")
+
+    @pytest.fixture
+    def taken(self) -> Iterator[str]:
+        """A port that somebody listens on."""
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            yield str(server.getsockname()[1])
+
+    @pytest.mark.parametrize("option", ["hub_port", "authoring_port"])
+    def test_a_taken_port_is_said_before_artifacts_are_made(
+        self,
+        planned: Planner,
+        steps: Steps,
+        docker: Program,
+        failing: Callable[[Any, str, BaseException], None],
+        taken: str,
+        option: str,
+    ) -> None:
+        failing(artifacts, "get", AssertionError("artifacts were made"))
+        with pytest.raises(HarnessError, match=rf"\APort {taken} on 127\.0\.0\.1 is taken "):
+            deployment.boot(planned(**{option: taken}), steps)
+        assert changing(docker) == []
+
+    def test_a_port_that_may_be_our_own_clusters_is_not(
+        self,
+        planned: Planner,
+        steps: Steps,
+        docker: Program,
+        failing: Callable[[Any, str, BaseException], None],
+        taken: str,
+    ) -> None:
+        there(docker, *PARTS)
+        failing(deployment, "find_chart", HarnessError("far enough"))
+        with pytest.raises(HarnessError, match=r"\Afar enough\Z"):
+            deployment.boot(planned(hub_port=taken), steps)
 
 
 class TestRemove:
@@ -496,15 +570,44 @@ class TestRemove:
         assert out.getvalue().endswith("s  teardown: nothing was there\n")
 
 
-def rollout(*, ready: int = 1, updated: int = 1, total: int = 1, seen: int = 2) -> Any:
+def revision(number: int) -> dict[str, str]:
+    return {"meta.helm.sh/release-name": "jupyterhub", "deployment.kubernetes.io/revision": str(number)}
+
+
+def rollout(
+    name: str = "hub", number: int = 2, *, ready: int = 1, updated: int = 1, total: int = 1, seen: int = 2
+) -> Any:
+    """A Deployment after an upgrade."""
     status = SimpleNamespace(
         updated_replicas=updated, replicas=total, available_replicas=ready or None, observed_generation=seen
     )
-    metadata = SimpleNamespace(name="hub", generation=2)
+    metadata = SimpleNamespace(name=name, generation=2, annotations=revision(number))
     return SimpleNamespace(metadata=metadata, status=status, spec=SimpleNamespace(replicas=1))
 
 
-def crashing(component: str) -> Any:
+def replica_set(owner: str, number: int, template: str, *, pods: int) -> Any:
+    metadata = SimpleNamespace(
+        name=f"{owner}-{template}",
+        owner_references=[SimpleNamespace(kind="Deployment", name=owner)],
+        annotations=revision(number),
+        labels={"pod-template-hash": template},
+    )
+    return SimpleNamespace(metadata=metadata, spec=SimpleNamespace(replicas=pods))
+
+
+NEW, OLD, PROXYS_OLD = "7f", "5c", "9d"
+REPLICA_SETS = [
+    replica_set("hub", 1, OLD, pods=1),
+    replica_set("hub", 2, NEW, pods=1),
+    # A revision is a Deployment's own number: what is the hub's newest may be another's old one.
+    replica_set("proxy", 2, PROXYS_OLD, pods=0),
+    replica_set("proxy", 3, "8e", pods=1),
+]
+PROXY = rollout("proxy", 3)
+
+
+def crashing(component: str, template: str | None = None) -> Any:
+    labels = {"component": component, **({"pod-template-hash": template} if template else {})}
     waiting = SimpleNamespace(reason="CrashLoopBackOff", message=None)
     container = SimpleNamespace(
         name=component,
@@ -514,28 +617,29 @@ def crashing(component: str) -> Any:
         last_state=None,
     )
     return SimpleNamespace(
-        metadata=SimpleNamespace(name=f"{component}-1", labels={"component": component}, deletion_timestamp=None),
+        metadata=SimpleNamespace(name=f"{component}-{template}", labels=labels, deletion_timestamp=None),
         spec=SimpleNamespace(init_containers=None, containers=[]),
         status=SimpleNamespace(conditions=None, init_container_statuses=None, container_statuses=[container]),
     )
 
 
 class FakeCluster:
-    """A cluster whose rollouts are, look after look, as given; the last ones stay."""
+    """A cluster whose hub's rollout is, look after look, as given, the last one to stay; its proxy is there."""
 
     def __init__(self, *rollouts: Any, pods: tuple[Any, ...] = ()) -> None:
         self.rollouts = list(rollouts)
         self.found = list(pods)
         self.changes = 0
-        self.apps = SimpleNamespace(list_namespaced_deployment=self._list)
-
-    def _list(self, namespace: str) -> Any:
-        now = self.rollouts.pop(0) if len(self.rollouts) > 1 else self.rollouts[0]
-        return SimpleNamespace(items=[now])
+        self.apps = SimpleNamespace(
+            list_namespaced_deployment=lambda namespace: SimpleNamespace(items=[self.rollouts[0], PROXY]),
+            list_namespaced_replica_set=lambda namespace: SimpleNamespace(items=REPLICA_SETS),
+        )
 
     def pods(self, namespace: str) -> Any:
         def change(seconds: float) -> None:
             self.changes += 1
+            if len(self.rollouts) > 1:
+                del self.rollouts[0]
 
         return SimpleNamespace(look=lambda: self.found, change=change)
 
@@ -564,16 +668,26 @@ class TestReady:
         wait_ready(cluster)
         assert cluster.changes == 1
 
-    def test_a_crashed_hub_shows_its_traceback_at_once(self) -> None:
+    @pytest.mark.parametrize("others", [(), (crashing("hub", OLD),)], ids=["alone", "beside the one it replaces"])
+    def test_a_crashed_hub_shows_its_traceback_at_once(self, others: tuple[Any, ...]) -> None:
+        cluster = FakeCluster(rollout(ready=0), pods=(*others, crashing("hub", NEW)))
         with pytest.raises(NeverError) as error:
-            wait_ready(FakeCluster(rollout(ready=0), pods=(crashing("hub"),)))
+            wait_ready(cluster)
         assert str(error.value).endswith(
-            "pod hub-1: container hub: CrashLoopBackOff, image image"
-            "\n  | log of hub-1, previous=True\n  | KeyError: 'image'"
+            f"pod hub-{NEW}: container hub: CrashLoopBackOff, image image"
+            f"\n  | log of hub-{NEW}, previous=True\n  | KeyError: 'image'"
         )
+        assert cluster.changes == 0
 
-    def test_a_student_who_crashes_is_no_matter(self) -> None:
-        wait_ready(FakeCluster(rollout(ready=0), rollout(), pods=(crashing("singleuser-server"),)))
+    @pytest.mark.parametrize(
+        "pod",
+        [crashing("hub", OLD), crashing("proxy", PROXYS_OLD), crashing("singleuser-server")],
+        ids=["the hub that is replaced", "another Deployment's", "a student"],
+    )
+    def test_another_pod_that_crashes_is_no_matter(self, pod: Any) -> None:
+        cluster = FakeCluster(rollout(ready=0), rollout(), pods=(pod,))
+        wait_ready(cluster)
+        assert cluster.changes == 1
 
     def test_too_late(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(deployment, "READY_TIMEOUT", 0.0)

@@ -126,6 +126,23 @@ class TestCollect:
         assert "moto.log" in collected(state, FakeCluster())
 
 
+class TestClear:
+    def test_what_an_earlier_run_left_of_a_test_goes(self, tmp_path: Path) -> None:
+        mine, other = (f"tests/e2e/test_a.py::test_b[/hub/{path}]" for path in ("a", "b"))
+        for test in (mine, other):
+            (evidence.directory(tmp_path, test) / "deeper").mkdir()
+            (evidence.directory(tmp_path, test) / "deeper/failure.txt").touch()
+        (tmp_path / "kept.png").touch()
+        evidence.clear(tmp_path, mine)
+        assert {path.name for path in tmp_path.iterdir()} == {"tests-e2e-test_a.py-test_b-hub-b", "kept.png"}
+        assert (evidence.directory(tmp_path, other) / "deeper/failure.txt").exists()
+        assert list(evidence.directory(tmp_path, mine).iterdir()) == []
+
+    def test_nothing_was_left(self, tmp_path: Path) -> None:
+        evidence.clear(tmp_path / "none", "tests/e2e/test_a.py::test_b")
+        assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("test", "name"),
     [

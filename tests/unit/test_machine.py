@@ -95,9 +95,8 @@ class TestLacking:
         "npm (has configurable-http-proxy)."
     )
     # No docker-cli: Debian 12 and Ubuntu know no such package, and apt-get would refuse the whole command.
-    COMMAND = (
-        "Get it: apt-get install chromium chromium-driver docker.io iptables mmdebstrap npm, and go from its own site"
-    )
+    PACKAGES = "chromium chromium-driver docker.io iptables mmdebstrap npm, and go from its own site"
+    COMMAND = f"Get it: apt-get install {PACKAGES}"
 
     @pytest.mark.usefixtures("nobody")
     def test_all_at_once_where_not_root(self, bin_: Path, steps: Steps, tmp_path: Path) -> None:
@@ -118,7 +117,9 @@ class TestLacking:
     def test_all_at_once_where_not_debian(self, steps: Steps, tmp_path: Path) -> None:
         said, do = refusal(lambda: prepare(steps, tmp_path)).splitlines()
         assert said == self.EVERYTHING
-        assert do == f"Nothing was installed: not Debian or Ubuntu. {self.COMMAND}"
+        assert do == (
+            f"Nothing was installed: not Debian or Ubuntu. Get it: this system's packages like Debian's {self.PACKAGES}"
+        )
 
     @pytest.mark.usefixtures("root")
     def test_what_no_package_has(self, bin_: Path, steps: Steps, tmp_path: Path) -> None:
@@ -134,6 +135,7 @@ class TestLacking:
 
     @pytest.mark.usefixtures("nobody")
     def test_only_what_the_run_needs(self, bin_: Path, steps: Steps, tmp_path: Path) -> None:
+        have(bin_, "apt-get")
         Program(bin_, "docker", ANSWERS)
         message = refusal(lambda: prepare(steps, tmp_path, building=False))
         assert message.startswith("This machine lacks chromium (shows a student's page as a person sees it); chromed")
@@ -167,7 +169,7 @@ class TestReady:
         self, bin_: Path, steps: Steps, out: io.StringIO, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(machine, "_os_release", lambda: {"VERSION_CODENAME": "noble"})
-        have(bin_, "chromium", "chromedriver")
+        have(bin_, "chromium", "chromedriver", "apt-cache")
         up = f'[ -f "$here/up" ] || {{ {DOWN}; }}; {ANSWERS}'
         Program(bin_, "ready-docker", up)
         apt = Program(bin_, "apt-get", '[ "$1" = update ] || PATH=/usr/bin:/bin cp "$here/ready-docker" "$here/docker"')
@@ -183,6 +185,8 @@ class TestReady:
 
 class TestInstall:
     SOURCES = 'case "$*" in indextargets*) echo "http://mirror.example/debian bookworm" ;; esac'
+    HAS_CLIENT = 'read -r first < "$here/apt-get.calls"; [ "$first" != update ] || echo "docker-cli - its client"'
+    """An apt-cache that knows docker-cli, once the lists are fresh."""
 
     def installed(self, steps: Steps, apt: Program, *needs: machine.Need) -> list[str]:
         machine.install(needs, steps)
@@ -190,11 +194,12 @@ class TestInstall:
         return call.rpartition("--no-install-recommends ")[2].split()
 
     @pytest.mark.parametrize(
-        ("codename", "has_client", "packages"),
+        ("codename", "has_client", "known", "packages"),
         [
-            ("bookworm", False, ["docker-cli/trixie", "docker.io/trixie", "iptables", "containerd/trixie"]),
-            ("bookworm", True, ["docker.io/trixie", "iptables", "containerd/trixie"]),
-            ("noble", False, ["docker.io", "iptables"]),
+            ("bookworm", False, False, ["docker-cli/trixie", "docker.io/trixie", "iptables", "containerd/trixie"]),
+            ("bookworm", True, False, ["docker.io/trixie", "iptables", "containerd/trixie"]),
+            ("trixie", False, True, ["docker-cli", "docker.io", "iptables"]),
+            ("noble", False, False, ["docker.io", "iptables"]),
         ],
     )
     def test_docker(
@@ -204,13 +209,25 @@ class TestInstall:
         monkeypatch: pytest.MonkeyPatch,
         codename: str,
         has_client: bool,
+        known: bool,
         packages: list[str],
     ) -> None:
         monkeypatch.setattr(machine, "_os_release", lambda: {"VERSION_CODENAME": codename})
         if has_client:
             have(bin_, "docker")
-        apt = Program(bin_, "apt-get", self.SOURCES)
+        apt, cache = (
+            Program(bin_, "apt-get", self.SOURCES),
+            Program(bin_, "apt-cache", self.HAS_CLIENT if known else ""),
+        )
         assert self.installed(steps, apt, machine.DOCKERD) == packages
+        # On Debian 12 it would answer from the machine's own lists, which know no Debian 13.
+        assert cache.calls == ([] if codename == "bookworm" else ["search --names-only ^docker-cli$"])
+
+    def test_who_needs_no_docker_asks_for_none(self, bin_: Path, steps: Steps, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(machine, "_os_release", lambda: {"VERSION_CODENAME": "trixie"})
+        apt, cache = Program(bin_, "apt-get"), Program(bin_, "apt-cache", self.HAS_CLIENT)
+        assert self.installed(steps, apt, *machine.BROWSER) == ["chromium", "chromium-driver"]
+        assert cache.calls == []
 
     def test_the_machines_own_lists_stay_as_they_are(
         self, bin_: Path, steps: Steps, monkeypatch: pytest.MonkeyPatch

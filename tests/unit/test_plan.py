@@ -11,7 +11,7 @@ import pytest
 
 from harness.errors import HarnessError
 from harness.options import read
-from harness.plan import Plan, check_spawner, fingerprint, make_plan, read_values, run_name
+from harness.plan import Plan, check_spawner, default_cache, fingerprint, make_plan, read_values, run_name
 
 ROOT = Path(__file__).parents[2]
 Planner = Callable[..., Plan]
@@ -54,6 +54,19 @@ class TestDefaults:
     def test_cache_elsewhere(self, planned: Planner, tmp_path: Path) -> None:
         assert planned({"HARNESS_CACHE": "mine"}).cache == tmp_path / "mine"
 
+    @pytest.mark.parametrize(
+        ("environ", "cache"),
+        [
+            ({}, "/home/me/.cache/ol-jupyterhub-harness"),
+            ({"XDG_CACHE_HOME": "", "HARNESS_CACHE": ""}, "/home/me/.cache/ol-jupyterhub-harness"),
+            ({"XDG_CACHE_HOME": "/caches"}, "/caches/ol-jupyterhub-harness"),
+            ({"XDG_CACHE_HOME": "/caches", "HARNESS_CACHE": "/mine"}, "/mine"),
+        ],
+    )
+    def test_cache(self, monkeypatch: pytest.MonkeyPatch, environ: dict[str, str], cache: str) -> None:
+        monkeypatch.setenv("HOME", "/home/me")
+        assert default_cache(environ) == Path(cache)
+
     @pytest.mark.parametrize(("install", "may"), [("auto", True), ("never", False)])
     def test_install(self, planned: Planner, install: str, may: bool) -> None:
         assert planned(install=install).may_install is may
@@ -71,7 +84,8 @@ class TestGiven:
         monkeypatch.setenv("HOME", str(tmp_path / "home"))
         (tmp_path / "home").mkdir()
         (tmp_path / "home/spawner.py").write_text("")
-        assert planned(spawner="~/spawner.py").spawner == tmp_path / "home/spawner.py"
+        plan = planned(spawner="~/spawner.py", evidence="~/evidence")
+        assert (plan.spawner, plan.evidence) == (tmp_path / "home/spawner.py", tmp_path / "home/evidence")
 
     @pytest.mark.parametrize("chart", ["auto", "builtin", "4.4.1"])
     def test_chart_by_word_or_version(self, planned: Planner, chart: str) -> None:

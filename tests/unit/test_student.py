@@ -27,13 +27,18 @@ SERVER = f"/user/{NAME}/notebooks/a&b.ipynb"
 
 @dataclass
 class Answer:
-    """What a path answers; `lines` are sent one by one, and `hangs` keeps the connection open after them."""
+    """What a path answers: `lines`, one by one.
+
+    `hangs` keeps the connection open after them, `promised` is how long it says it is, and `drops` is no answer at all.
+    """
 
     status: int = 200
     to: str = ""
     cookie: str = ""
     lines: list[str] = field(default_factory=list)
     hangs: bool = False
+    promised: int = 0
+    drops: bool = False
 
 
 def event(**about: object) -> str:
@@ -55,7 +60,11 @@ class FakeHub:
                 hub.headers[path] = dict(self.headers)
                 there = hub.answers.get(path, [Answer(404, lines=["no such page"])])
                 answer = there.pop(0) if len(there) > 1 else there[0]
+                if answer.drops:
+                    return
                 self.send_response(answer.status)
+                if answer.promised:
+                    self.send_header("Content-Length", str(answer.promised))
                 if answer.to:
                     self.send_header("Location", answer.to)
                 if answer.cookie:
@@ -238,6 +247,26 @@ class TestSpawn:
         with pytest.raises(SpawnError, match=f"ended the progress of student {NAME}'s server without a verdict"):
             visit().open(LINK)
 
+    @pytest.mark.parametrize(
+        ("progress", "words"),
+        [
+            ({"drops": True}, "Server disconnected without sending a response."),
+            (
+                {"lines": [event(message="Pulling")], "promised": 1000},
+                "peer closed connection without sending complete",
+            ),
+        ],
+        ids=["at once", "on the way"],
+    )
+    def test_the_hub_goes_away(
+        self, fake: FakeHub, visit: Callable[..., Student], progress: dict[str, Any], words: str
+    ) -> None:
+        fake.plays(**progress)
+        with pytest.raises(SpawnError) as error:
+            visit().open(LINK)
+        assert str(error.value).startswith(f"The hub went away while student {NAME}'s server came up, after 0.")
+        assert f" s: {words}" in str(error.value)
+
     def test_progress_refused(self, fake: FakeHub, visit: Callable[..., Student]) -> None:
         fake.plays(status=403, lines=["XSRF cookie does not match"])
         with pytest.raises(SpawnError, match=f"student {NAME}'s server: 403 XSRF cookie does not match"):
@@ -307,6 +336,10 @@ class TestKernel:
     def test_hangs(self) -> None:
         with pytest.raises(CellError, match=r"\AThe cell was not done after 7 s:\nwhile True: pass\Z"):
             kernel(error=TimeoutError()).run("while True: pass", timeout=7)
+
+    def test_goes_away(self) -> None:
+        with pytest.raises(CellError, match=r"\AThe kernel went away \(Connection was lost\.\):\nos\.abort\(\)\Z"):
+            kernel(error=RuntimeError("Connection was lost.")).run("os.abort()")
 
 
 @pytest.mark.parametrize("error", [JourneyError, SpawnError, CellError])
