@@ -58,7 +58,7 @@ class Aws:
             try:
                 return httpx.get(f"{self.endpoint}/moto-api/data.json", timeout=5).is_success or NotYet("an error page")
             except httpx.TransportError as error:
-                return NotYet(f"{error or type(error).__name__}")
+                return NotYet(f"{str(error) or type(error).__name__}")
 
         wait_until("moto", answers, timeout=60)
         self.ecr.create_repository(repositoryName=REPOSITORY, imageTagMutability="MUTABLE")

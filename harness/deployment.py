@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import yaml
 from filelock import FileLock, Timeout
 
@@ -290,7 +291,7 @@ class _Boot:
 
     def hub(self, role: Role, cluster: Cluster, secret: Mapping[str, str]) -> Hub:
         hub = Hub(cluster.hub_url(role.node_port), role.namespace, role.release, role.database, secret[role.release])
-        self.steps.say(f"{role.release + ':':<22}{hub.url}  (JupyterHub {hub.version()})")
+        self.steps.say(f"{role.release + ':':<22}{hub.url}  (JupyterHub {wait_for_answer(hub)})")
         return hub
 
 
@@ -438,17 +439,31 @@ def wait_until_ready(cluster: Cluster, namespace: str) -> None:
     wait_until(f"the pods of {namespace}", ready, timeout=READY_TIMEOUT, fail_if=stuck, change=pods.change)
 
 
+def wait_for_answer(hub: Hub) -> str:
+    """Wait until a hub answers through its proxy, which may learn of a new hub a moment later; returns its version."""
+
+    def version() -> str | NotYet:
+        try:
+            return hub.version()
+        except httpx.HTTPError as error:
+            return NotYet(str(error) or type(error).__name__)
+
+    return wait_until(f"an answer of {hub.release} through its proxy", version, timeout=60)
+
+
 def _newest_templates(cluster: Cluster, namespace: str) -> set[str]:
     """The label pod-template-hash of each Deployment's newest pods."""
     revision = "deployment.kubernetes.io/revision"
     wanted = {
         (it.metadata.name, it.metadata.annotations.get(revision))
         for it in cluster.apps.list_namespaced_deployment(namespace).items
+        # One that its controller has not looked at yet still carries the revision before.
+        if (it.status.observed_generation or 0) >= it.metadata.generation
     }
     return {
         it.metadata.labels["pod-template-hash"]
         for it in cluster.apps.list_namespaced_replica_set(namespace).items
-        if (it.metadata.owner_references[0].name, it.metadata.annotations.get(revision)) in wanted
+        if it.spec.replicas and (it.metadata.owner_references[0].name, it.metadata.annotations.get(revision)) in wanted
     }
 
 

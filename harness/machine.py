@@ -164,7 +164,7 @@ def _docker_packages(apt: list[str], packages: list[str]) -> list[str]:
     if len(apt) == 1:
         # Debian 13 has it apart, Ubuntu within docker.io.
         apart = run(["apt-cache", "search", "--names-only", "^docker-cli$"], timeout=60, what="apt-cache search")
-        return [package for package in packages if package != "docker-cli" or apart]
+        return [package for package in packages if package != "docker-cli" or (apart and not shutil.which("docker"))]
     if shutil.which("docker"):
         packages = [package for package in packages if package != "docker-cli"]
     from_trixie = {"docker.io", "docker-cli"}

@@ -65,7 +65,7 @@ class Registry:
             try:
                 status = httpx.get(f"http://{self.address}/v2/", timeout=5).status_code
             except httpx.TransportError as error:
-                return NotYet(f"{error or type(error).__name__}")
+                return NotYet(f"{str(error) or type(error).__name__}")
             return status == 401 or NotYet(f"status {status} without credentials, expected 401")
 
         wait_until("the private registry", answers, timeout=30)

@@ -12,6 +12,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 import httpx
 from jupyter_kernel_client import JupyterKernelClient
+from websocket import WebSocketException
 
 from harness.errors import HarnessError
 from harness.hub import Hub
@@ -165,7 +166,7 @@ class Student:
         except httpx.HTTPError as error:
             raise SpawnError(
                 f"The hub went away while student {self.name}'s server came up, after "
-                f"{time.monotonic() - started:.1f} s: {error or type(error).__name__}"
+                f"{time.monotonic() - started:.1f} s: {str(error) or type(error).__name__}"
             ) from error
 
     def _follow_progress(self, started: float) -> None:
@@ -257,7 +258,7 @@ class Kernel:
             reply = self._client.execute(code, timeout=timeout)
         except TimeoutError as error:
             raise CellError(f"The cell was not done after {timeout:.0f} s:\n{code}") from error
-        except RuntimeError as error:
+        except (RuntimeError, WebSocketException) as error:
             raise CellError(f"The kernel went away ({error}):\n{code}") from error
         outputs = reply["outputs"]
         errors = [output for output in outputs if output["output_type"] == "error"]

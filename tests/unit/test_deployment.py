@@ -668,6 +668,12 @@ class TestReady:
         wait_ready(cluster)
         assert cluster.changes == 1
 
+    def test_an_upgrade_that_nobody_has_looked_at_yet(self) -> None:
+        """Its Deployment still carries the revision before, whose pods are what the upgrade is to replace."""
+        cluster = FakeCluster(rollout("hub", 1, seen=1), rollout(), pods=(crashing("hub", OLD),))
+        wait_ready(cluster)
+        assert cluster.changes == 1
+
     @pytest.mark.parametrize("others", [(), (crashing("hub", OLD),)], ids=["alone", "beside the one it replaces"])
     def test_a_crashed_hub_shows_its_traceback_at_once(self, others: tuple[Any, ...]) -> None:
         cluster = FakeCluster(rollout(ready=0), pods=(*others, crashing("hub", NEW)))

@@ -11,6 +11,7 @@ import pytest
 
 from harness.errors import HarnessError
 from harness.shell import CommandError, kill_children, run, tail
+from harness.wait import NotYet, wait_until
 
 
 def sh(script: str, *, timeout: float = 20, **more: str) -> str:
@@ -82,7 +83,8 @@ class TestTimeout:
         started = time.monotonic()
         with pytest.raises(CommandError, match="killed"):
             sh(f"sleep 60 & echo $! > {tmp_path}/pid; wait", timeout=0.5)
-        assert not alive(int((tmp_path / "pid").read_text()))
+        child = int((tmp_path / "pid").read_text())
+        wait_until("the end of the child", lambda: not alive(child) or NotYet("alive"), timeout=5)
         assert time.monotonic() - started < 10
 
     def test_does_not_wait_for_a_child_that_got_away(self, tmp_path: Path) -> None:
