@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from harness.docker import docker
@@ -18,32 +19,35 @@ def repositories(directory: Path) -> dict[str, Path]:
     return {path.name: path for path in sorted(directory.iterdir()) if (path / "Dockerfile").is_file()}
 
 
-def course_image(store: LayoutStore, base: str, tag: str, repository: Path | None) -> Layout:
-    """The image of a course, with its marker.
+def course_images(store: LayoutStore, base: str, tags: Iterable[str], own: Mapping[str, Path]) -> dict[str, Layout]:
+    """The images of courses by tag, each with its marker.
 
     Args:
         base: the local Docker image that courses are built on.
-        repository: the course's own; without one, the course is the base image and its marker.
+        own: course repositories by tag; a course without one is the base image and its marker.
 
     Raises:
-        HarnessError: the repository's Dockerfile does not build.
+        HarnessError: a repository's Dockerfile does not build.
     """
-    image = _build(base, tag, repository) if repository else base
-    made_of = _image_layout(store, image)
-    name = f"course-{tag}-{fingerprint([made_of.digest, MARKER])}"
-    return store.find(name) or store.with_file(made_of, MARKER, f"{tag}\n", name)
+    bare = _image_layout(store, base)
+    return {tag: _marked(store, _built(store, base, tag, own[tag]) if tag in own else bare, tag) for tag in tags}
 
 
-def _build(base: str, tag: str, repository: Path) -> str:
+def _marked(store: LayoutStore, image: Layout, tag: str) -> Layout:
+    name = f"course-{tag}-{fingerprint([image.digest, MARKER])}"
+    return store.find(name) or store.with_file(image, MARKER, f"{tag}\n", name)
+
+
+def _built(store: LayoutStore, base: str, tag: str, repository: Path) -> Layout:
     key = fingerprint([repository, _image_id(base)])
     image = f"{NAMESPACE}/course-{tag.lower()}:{key}"
     if image not in local_images():
         build_image(repository, tag=image, build_args={"BASE_IMAGE": base}, what=f"course {tag}")
-    return image
+    return _image_layout(store, image)
 
 
 def _image_layout(store: LayoutStore, image: str) -> Layout:
-    name = f"image-{_image_id(image).removeprefix('sha256:')[:16]}"
+    name = f"image-{image.rpartition('/')[2].partition(':')[0]}-{_image_id(image).removeprefix('sha256:')[:16]}"
     return store.find(name) or store.save(image, name)
 
 

@@ -262,7 +262,7 @@ class _Boot:
         store = LayoutStore(self.plan.cache / "layouts")
         repositories = courses.repositories(self.plan.checkout / "courses")
         with self.steps.step("course images") as step:
-            layouts = {tag: courses.course_image(store, made.notebook, tag, repositories.get(tag)) for tag in tags}
+            layouts = courses.course_images(store, made.notebook, tags, repositories)
             own = [tag for tag in tags if tag in repositories]
             step.done(f"{len(tags)}, of which {' '.join(own) or 'none'} from a repository of its own")
         return layouts
