@@ -68,11 +68,6 @@ class Aws:
         """Loopback URL of every AWS service."""
         return f"http://{docker.published(self.name, PORT)}"
 
-    @property
-    def endpoint_in_cluster(self) -> str:
-        """URL of every AWS service as a pod sees it."""
-        return f"http://{self.name}:{PORT}"
-
     @functools.cached_property
     def ecr(self) -> ECRClient:
         return self._session().client("ecr", endpoint_url=self.endpoint, config=_BOUNDED)

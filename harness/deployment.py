@@ -246,6 +246,7 @@ class _Boot:
         print_ = fingerprint([*(f"{name} {layout.digest}" for name, layout in sorted({**ours, **layouts}.items()))])
         if known.get("images") == print_:
             return
+        known.forget("images")
         with steps.step("images into the registry") as step:
             for name, layout in ours.items():
                 steps.go_on()
@@ -282,6 +283,8 @@ class _Boot:
         print_ = fingerprint([source.path, *wanted.values, *wanted.set_files.values()])
         if known.get(role.release) == print_:
             return
+        # What fails half-way is neither what it was nor what it was to be: the next run must not take it for either.
+        known.forget(role.release)
         with self.steps.step(f"release {role.release}") as step:
             cluster.apply(role.namespace, *surroundings(objects, role, database))
             helm.upgrade_install(source, wanted)
@@ -309,6 +312,11 @@ class State:
     def set(self, key: str, value: str) -> None:
         with self._lock:
             self._known[key] = value
+            self._write()
+
+    def forget(self, key: str) -> None:
+        with self._lock:
+            self._known.pop(key, None)
             self._write()
 
     def clear(self) -> None:

@@ -90,11 +90,6 @@ def remove(owner: str, network: str) -> list[str]:
     return wait_until(f"the removal of {owner}", nothing_left, timeout=240)
 
 
-def owners() -> set[str]:
-    """Names of all the runs that have containers on this machine."""
-    return set(docker("ps", "--all", "--filter", f"label={LABEL}", "--format", f'{{{{.Label "{LABEL}"}}}}').split())
-
-
 def logs(name: str, lines: int = 200) -> str:
     """The last lines a container wrote, standard output and error together; empty for one that does not exist."""
     try:

@@ -83,6 +83,27 @@ def steps(out: io.StringIO) -> Steps:
     return Steps(Console(file=out, width=80))
 
 
+def test_an_upgrade_that_failed_is_not_taken_for_what_was_there_before(
+    planned: Planner, steps: Steps, tmp_path: Path
+) -> None:
+    """A good spawner, a broken one, and the good one again: the third run has something to do."""
+
+    def refuse(*_: object) -> None:
+        raise HarnessError("the hub crashes")
+
+    plan = planned()
+    known = State(plan.state / "state.json")
+    known.set(STUDENT.release, "the good one")
+    chart: Any = SimpleNamespace(path=plan.spawner)
+    helm: Any = SimpleNamespace(upgrade_install=refuse)
+    cluster: Any = SimpleNamespace(apply=lambda *_: None)
+    database: Any = None
+    release: Any = SimpleNamespace(values=(), set_files={})
+    with pytest.raises(HarnessError, match="crashes"):
+        deployment._Boot(plan, steps).install(STUDENT, helm, chart, release, [], cluster, database, known)
+    assert State(plan.state / "state.json").get(STUDENT.release) is None
+
+
 class TestState:
     def test_is_kept(self, tmp_path: Path) -> None:
         State(tmp_path / "state.json").set("cluster", "abc")

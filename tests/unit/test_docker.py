@@ -131,11 +131,6 @@ class TestRemove:
         assert docker.remove("jh-1", "jh-1") == ["jh-1"]
 
 
-def test_owners(path: Path) -> None:
-    Program(path, "docker", "echo jh-1; echo jh-2; echo jh-1")
-    assert docker.owners() == {"jh-1", "jh-2"}
-
-
 class TestLogs:
     def test_both_streams(self, path: Path) -> None:
         fake = Program(path, "docker", "echo out; echo err >&2")
