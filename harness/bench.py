@@ -25,10 +25,11 @@ from pathlib import Path
 from harness import deployment, docker
 from harness.chart import Release
 from harness.cluster import Cluster
-from harness.deployment import ROLES, Deployment
+from harness.deployment import Deployment
 from harness.errors import HarnessError
 from harness.hub import Hub
 from harness.plan import Plan
+from harness.roles import ROLES
 from harness.shell import run
 from harness.steps import Steps
 from harness.wait import NotYet, wait_until
@@ -101,8 +102,12 @@ def _report(figures: dict[str, dict[str, object]], file: Path, steps: Steps) -> 
 
 def _first_test(plan: Plan, *more: str) -> None:
     """Run the lightest test as a person would, in a process of its own that keeps the cluster."""
-    command = [sys.executable, "-m", "pytest", FIRST_TEST, "--keep-cluster", "--chart", plan.chart]
-    command += ["--artifacts", plan.artifacts, "--cluster-name", plan.name, *more]
+    command = [sys.executable, "-m", "pytest", FIRST_TEST, "--keep-cluster", "--cluster-name", plan.name]
+    command += ["--chart", plan.chart, "--artifacts", plan.artifacts, "--spawner", str(plan.spawner)]
+    command += [f"--values={path}" for path in plan.values]
+    command += [f"--authoring-values={path}" for path in plan.authoring_values]
+    command += [f"--mirror={name}={place}" for name, place in plan.mirrors.items()]
+    command += [f"--hub-port={plan.hub_port}", f"--authoring-port={plan.authoring_port}", *more]
     done = subprocess.run(command, cwd=plan.checkout, timeout=900, capture_output=True, text=True, check=False)
     if done.returncode:
         raise HarnessError(f"The first test did not pass:\n{done.stdout[-2000:]}")

@@ -29,6 +29,11 @@ STUDENT_NODE_PORT = 30000
 AUTHORING_NODE_PORT = 30001
 """The proxies' NodePorts inside the cluster, as production sets them; each is published on a loopback port."""
 
+SERVICES = "10.96.0.0/16"
+"""Addresses of Services: kind's default (pkg/apis/config/defaults.go)."""
+LEAVING = ("FORWARD", "OUTPUT")
+"""Chains of iptables' filter that a packet passes after its Service's address became a pod's."""
+
 HOPELESS = {
     "ImagePullBackOff",
     "ErrImagePull",
@@ -90,7 +95,7 @@ class Cluster:
         except subprocess.CalledProcessError as error:
             output = self.log.read_text(errors="replace") if self.log.exists() else ""
             raise HarnessError(f"kind could not create the cluster {self.name}.{tail(output)}") from error
-        self._route_between_nodes()
+        self._connect_nodes()
         self._add_gpus()
         self._wait_for_nodes()
 
@@ -123,10 +128,12 @@ class Cluster:
         script.chmod(0o755)
         return _Quiet(self.name, self.state, self.kubeconfig, self._image, script, self._kubectl)
 
-    def _route_between_nodes(self) -> None:
-        """Give each node a route to the other's pods.
+    def _connect_nodes(self) -> None:
+        """Give each node a route to the other's pods, and let what is meant for a Service never leave a node.
 
         The built node image's network reaches its own node only; kindest/node's sets the same routes by itself.
+        Until kube-proxy knows a new Service, its address is nobody's: a packet would go out to the machine's own
+        network, and whoever answers there would be the hub for as long as the proxy keeps that connection.
         """
         ranges = {
             node.metadata.name: wait_until(
@@ -142,7 +149,8 @@ class Cluster:
                 for other, pods in ranges.items()
                 if other != node
             ]
-            docker.docker("exec", node, "sh", "-c", " && ".join(routes))
+            reject = [f"iptables --append {chain} --destination {SERVICES} --jump REJECT" for chain in LEAVING]
+            docker.docker("exec", node, "sh", "-c", " && ".join([*routes, *reject]))
 
     def _pod_range(self, node: str) -> str | NotYet:
         found: str | None = self.core.read_node(node).spec.pod_cidr

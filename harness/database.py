@@ -36,7 +36,7 @@ class Database:
             network=self.network,
             port=PORT,
             env={"POSTGRES_USER": USER, "POSTGRES_PASSWORD": self.password, "POSTGRES_DB": "postgres"},
-            volumes={script: "/docker-entrypoint-initdb.d/databases.sql"},
+            volumes={script: "/docker-entrypoint-initdb.d/databases.sql:ro"},
             # Nothing here has to survive a power cut.
             command=["postgres", "-c", "fsync=off", "-c", "full_page_writes=off"],
         )

@@ -17,38 +17,26 @@ import httpx
 import yaml
 from filelock import FileLock, Timeout
 
-from harness import artifacts, chart, courses, docker, machine
-from harness.aws import COURSES, ECR, REPOSITORY, Aws
+from harness import artifacts, chart, courses, docker, evidence, machine
+from harness.aws import COURSES, ECR, Aws
 from harness.chart import Chart, Helm, Release
-from harness.cluster import AUTHORING_NODE_PORT, STUDENT_NODE_PORT, Cluster, check_port, why_stuck
+from harness.cluster import Cluster, check_port, why_stuck
 from harness.database import Database
 from harness.errors import HarnessError
 from harness.hub import Hub
 from harness.layout import Layout, LayoutStore
 from harness.made import Artifacts
 from harness.plan import REGISTRIES, Plan, fingerprint
-from harness.registry import Registry
+from harness.registry import Registry, split
+from harness.roles import AUTHORING, ROLES, STUDENT, Role
 from harness.shell import kill_children
 from harness.steps import Steps
 from harness.wait import NotYet, wait_until
 
 READY_TIMEOUT = 300.0
 """Seconds for a release's pods to be ready, images pulled and all."""
-
-
-@dataclass(frozen=True)
-class Role:
-    """One of the two hubs of the deployment, as production names it (release, namespace, database, NodePort)."""
-
-    release: str
-    namespace: str
-    database: str
-    node_port: int
-
-
-STUDENT = Role("jupyterhub", "jupyter", "jupyterhub", STUDENT_NODE_PORT)
-AUTHORING = Role("jupyterhub-authoring", "jupyter-authoring", "jupyterhub_authoring", AUTHORING_NODE_PORT)
-ROLES = (STUDENT, AUTHORING)
+ANSWER_TIMEOUT = 60.0
+"""Seconds for a proxy to learn of a hub that is ready."""
 
 
 @dataclass(frozen=True)
@@ -89,9 +77,15 @@ def boot(plan: Plan, steps: Steps) -> Deployment:
         HarnessError: something that the copy needs is missing or broken.
     """
     booting = _Boot(plan, steps)
+    evidence.clear(plan.evidence, BOOT)
     try:
         return booting.run()
-    except BaseException:
+    except BaseException as error:
+        if booting.cluster and isinstance(error, HarnessError):
+            # Before anything is torn down, while the corpses are still there.
+            into = evidence.directory(plan.evidence, BOOT)
+            evidence.collect(plan, booting.cluster, into)
+            steps.say(f"Logs, pods and events: {into}")
         if not booting.settled:
             # Nothing of this run is there yet, and what an earlier one kept is not ours to remove.
             pass
@@ -129,8 +123,9 @@ def only_run(plan: Plan) -> Iterator[None]:
         ) from error
 
 
+BOOT = "boot"
+"""Name of the evidence of a boot that failed."""
 _LOCK = "lock"
-SECRETS = "secrets.json"
 
 
 class _Boot:
@@ -141,6 +136,8 @@ class _Boot:
         self.steps = steps
         self.settled = False
         """Whether what is on the machine under the plan's name is this run's."""
+        self.cluster: Cluster | None = None
+        """The cluster, once there is one."""
 
     def run(self) -> Deployment:
         plan, steps = self.plan, self.steps
@@ -166,7 +163,7 @@ class _Boot:
         wanted = cluster_print(plan, made)
         self.settled = True
         self.settle(known, cluster, wanted)
-        secret = read_secrets(plan.state)
+        secret = read_secrets(plan.secrets)
         database = Database.named(plan.name, secret["database"])
         releases = {role: release(plan, role, secret) for role in ROLES}
         manifests = {role: helm.template(source, releases[role]) for role in ROLES}
@@ -177,6 +174,7 @@ class _Boot:
                 if not known.get("cluster"):
                     self.create_cluster(cluster)
                     known.set("cluster", wanted)
+                self.cluster = cluster
                 serving.result()
                 installing = [
                     side.submit(
@@ -205,7 +203,7 @@ class _Boot:
             self.steps.say(f"{'kept:':<11}cluster {self.plan.name} is made anew, {changed}")
         docker.remove(self.plan.name, self.plan.name)
         known.clear()
-        (self.plan.state / SECRETS).unlink(missing_ok=True)
+        self.plan.secrets.unlink(missing_ok=True)
         docker.docker("network", "create", "--label", f"{docker.LABEL}={self.plan.name}", self.plan.name)
 
     def create_cluster(self, cluster: Cluster) -> None:
@@ -229,33 +227,30 @@ class _Boot:
     ) -> None:
         """Bring up what stands beside the cluster, and fill the registry with what the releases will ask for."""
         steps = self.steps
-        if not known.get("services"):
-            with steps.step("Postgres, moto and the private registry") as step:
-                database.start(made.postgres, self.plan.state, tuple(role.database for role in ROLES))
-                aws.start(made.moto)
-                registry.start(made.registry)
-                step.done("the registry opens to ECR's token alone")
-            known.set("services", "started")
         wanted = set().union(*(chart.images(objects) for objects in manifests.values()))
         upstream = {name for name in wanted if not name.startswith(f"{ECR}/")}
         ours = {name: made.images[_repository(name)] for name in upstream if made.images and _known_to(made, name)}
+        by_tag = self.course_layouts(made, sorted(name.removeprefix(f"{COURSES}:") for name in wanted - upstream))
+        images = {**ours, **{f"{COURSES}:{tag}": layout for tag, layout in by_tag.items()}}
+        if not known.get("services"):
+            with steps.step("Postgres, moto and the private registry") as step:
+                aws.start(made.moto)
+                registry.start(made.registry, images)
+                database.start(made.postgres, self.plan.state, tuple(role.database for role in ROLES))
+                step.done("the registry opens to ECR's token alone")
+            known.set("services", "started")
         mirrors = {host: place for host, place in self.plan.mirrors.items() if host in REGISTRIES}
         registry.resolve_in_nodes(cluster.certs, {ECR, *map(_host, ours)}, mirrors)
-        tags = sorted(name.removeprefix(f"{COURSES}:") for name in wanted - upstream)
-        layouts = self.course_layouts(made, tags)
-        print_ = fingerprint([*(f"{name} {layout.digest}" for name, layout in sorted({**ours, **layouts}.items()))])
+        print_ = fingerprint(f"{name} {layout.digest}" for name, layout in sorted(images.items()))
         if known.get("images") == print_:
             return
         known.forget("images")
         with steps.step("images into the registry") as step:
-            for name, layout in ours.items():
+            for name, layout in images.items():
                 steps.go_on()
-                repository, _, tag = name.partition("/")[2].rpartition(":")
+                _, repository, tag = split(name)
                 registry.push(layout, repository, tag)
-            for tag, layout in layouts.items():
-                steps.go_on()
-                registry.push(layout, REPOSITORY, tag)
-            step.done(f"{len(layouts)} courses, and {len(ours)} of the chart's own")
+            step.done(f"{len(by_tag)} courses, and {len(ours)} of the chart's own")
         known.set("images", print_)
 
     def course_layouts(self, made: Artifacts, tags: list[str]) -> dict[str, Layout]:
@@ -337,9 +332,8 @@ def cluster_print(plan: Plan, made: Artifacts) -> str:
     return fingerprint([plan.checkout / "kind-config.yaml", ports, *images, *sorted(plan.mirrors.values())])
 
 
-def read_secrets(state: Path) -> dict[str, str]:
+def read_secrets(file: Path) -> dict[str, str]:
     """Passwords and tokens, new for each cluster and kept with it."""
-    file = state / SECRETS
     if not file.exists():
         names = ("database", "admin_password", *(role.release for role in ROLES))
         scratch = file.with_suffix(".new")
@@ -453,10 +447,14 @@ def wait_for_answer(hub: Hub) -> str:
     def version() -> str | NotYet:
         try:
             return hub.version()
+        except httpx.HTTPStatusError as error:
+            answer = error.response
+            who = answer.headers.get("server", "unknown")
+            return NotYet(f"{answer.status_code} {answer.reason_phrase}, server {who}: {answer.text[:200]}")
         except httpx.HTTPError as error:
             return NotYet(str(error) or type(error).__name__)
 
-    return wait_until(f"an answer of {hub.release} through its proxy", version, timeout=60)
+    return wait_until(f"an answer of {hub.release} through its proxy", version, timeout=ANSWER_TIMEOUT)
 
 
 def _newest_templates(cluster: Cluster, namespace: str) -> set[str]:

@@ -37,11 +37,17 @@ def start(
     port: int,
     env: Mapping[str, str] | None = None,
     volumes: Mapping[Path, str] | None = None,
+    user: str = "",
     command: Sequence[str] = (),
 ) -> None:
     """Start a container on the run's network, its port published on a free loopback port.
 
     Secrets go through an environment of docker's own, so that no process list shows them.
+
+    Args:
+        volumes: files and directories of the machine, each with its place in the container and `:ro` where it is only
+            to be read.
+        user: who it runs as, `uid:gid`; the image decides where this is empty.
     """
     env = env or {}
     args: list[str | Path] = ["run", "--detach", "--name", name, "--label", f"{LABEL}={owner}", "--network", network]
@@ -49,7 +55,9 @@ def start(
     for key in env:
         args += ["--env", key]
     for host_path, path in (volumes or {}).items():
-        args += ["--volume", f"{host_path}:{path}:ro"]
+        args += ["--volume", f"{host_path}:{path}"]
+    if user:
+        args += ["--user", user]
     run(["docker", *args, image, *command], timeout=120, env=env, what=f"starting {name}")
 
 

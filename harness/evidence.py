@@ -12,7 +12,9 @@ from kubernetes.client.exceptions import ApiException
 from urllib3.exceptions import HTTPError
 
 from harness import docker
-from harness.deployment import ROLES, SECRETS, Deployment
+from harness.cluster import Cluster
+from harness.plan import Plan
+from harness.roles import ROLES
 from harness.shell import CommandError
 
 
@@ -32,19 +34,18 @@ def _place(root: Path, test: str) -> Path:
     return root / re.sub(r"[^\w.-]+", "-", test).strip("-")
 
 
-def collect(deployment: Deployment, into: Path) -> None:
+def collect(plan: Plan, cluster: Cluster, into: Path) -> None:
     """Keep the state of the whole deployment: pods, events, logs, the containers beside the cluster.
 
     What cannot be had any more is left out with its reason in its place; secrets of the run are blacked out.
     """
-    for name, text in _pieces(deployment):
-        keep(deployment, into / name, text)
+    for name, text in _pieces(plan, cluster):
+        keep(plan, into / name, text)
 
 
-def keep(deployment: Deployment, file: Path, text: str) -> None:
+def keep(plan: Plan, file: Path, text: str) -> None:
     """Write a file of evidence, the secrets of the run blacked out."""
-    known = deployment.plan.state / SECRETS
-    secrets = json.loads(known.read_text()).values() if known.exists() else ()
+    secrets = json.loads(plan.secrets.read_text()).values() if plan.secrets.exists() else ()
     file.write_text(redact(text, secrets))
 
 
@@ -66,8 +67,7 @@ _SECRET = (
 )
 
 
-def _pieces(deployment: Deployment) -> Iterable[tuple[str, str]]:
-    cluster = deployment.cluster
+def _pieces(plan: Plan, cluster: Cluster) -> Iterable[tuple[str, str]]:
     for role in ROLES:
         namespace = role.namespace
         for name, args in (
@@ -89,4 +89,4 @@ def _pieces(deployment: Deployment) -> Iterable[tuple[str, str]]:
                 if log := cluster.logs(namespace, pod.metadata.name, container.name):
                     yield f"{role.release}-{pod.metadata.name}-{container.name}.log", log
     for part in ("registry", "moto", "postgres"):
-        yield f"{part}.log", docker.logs(f"{deployment.plan.name}-{part}")
+        yield f"{part}.log", docker.logs(f"{plan.name}-{part}")

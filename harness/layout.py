@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import hashlib
 import io
@@ -130,7 +131,8 @@ class LayoutStore:
 def merge(images: Mapping[str, Layout], into: Path) -> None:
     """Put images into one new layout directory, each under its full name, as containerd imports them."""
     for layout in images.values():
-        shutil.copytree(layout.path / "blobs", into / "blobs", copy_function=_link, dirs_exist_ok=True)
+        for digest, file in [*layout.blobs(), (layout.digest, layout.file(layout.digest))]:
+            link_file(file, _blob(into, digest))
     _write_index(
         into,
         [
@@ -168,13 +170,11 @@ class _NewLayout:
     def share(self, digest: str, file: Path) -> None:
         """Have a blob that is in a file: the shared one if there is one, else the file, which others then share."""
         here, shared = _blob(self.path, digest), _blob(self._shared, digest)
-        for path in (here, shared):
-            path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            _link(shared, here)
+            link_file(shared, here)
         except FileNotFoundError:
-            _link(file, here)
-            _link(here, shared)
+            link_file(file, here)
+            link_file(here, shared)
 
     def finish(self, config: dict[str, Any], layers: list[dict[str, Any]]) -> None:
         """Write the manifest and the index: the layout is whole."""
@@ -192,9 +192,21 @@ def _blob(directory: Path, digest: str) -> Path:
     return directory / "blobs" / digest.replace(":", "/")
 
 
-def _link(source: str | Path, target: str | Path) -> None:
-    with contextlib.suppress(FileExistsError):
+def link_file(source: Path, target: Path) -> None:
+    """Have a file in a second place, where it may be already: a hard link, or a copy on another file system.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
         os.link(source, target)
+    except FileExistsError:
+        return
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        shutil.copyfile(source, target)
 
 
 def _member(archive: tarfile.TarFile, name: str) -> IO[bytes]:

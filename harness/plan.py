@@ -42,6 +42,11 @@ class Plan:
     hub_port: int
     authoring_port: int
 
+    @property
+    def secrets(self) -> Path:
+        """File of the run's passwords and tokens, which nothing that is kept as evidence may show."""
+        return self.state / "secrets.json"
+
     def describe(self) -> list[str]:
         """The plan as lines for the report header."""
         shown = {

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import functools
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ import httpx
 from harness import docker
 from harness.aws import ECR, REPOSITORY, Aws
 from harness.errors import HarnessError
-from harness.layout import MANIFEST, Layout
+from harness.layout import MANIFEST, Layout, link_file
 from harness.wait import NotYet, wait_until
 
 PORT = 5000
@@ -36,11 +37,19 @@ class Registry:
     def named(cls, run_name: str, state: Path, aws: Aws) -> Registry:
         return cls(name=f"{run_name}-registry", network=run_name, state=state, aws=aws)
 
-    def start(self, image: str) -> None:
+    def start(self, image: str, images: Mapping[str, Layout]) -> None:
         """Start the registry, opened by the token that ECR hands out; returns when it answers.
 
         Needs moto running.
+
+        Args:
+            images: by name, what is going to be pushed. Their blobs lie in its storage from the start, where they cost
+                nothing, and a push finds them there.
         """
+        storage = self.state / "registry"
+        storage.mkdir()
+        for name, layout in images.items():
+            _store_blobs(storage / "docker/registry/v2", split(name)[1], layout)
         user, password = self.aws.registry_login()
         hashed = bcrypt.hashpw(password.encode(), bcrypt.gensalt(rounds=4)).decode()
         htpasswd = self.state / "htpasswd"
@@ -58,7 +67,9 @@ class Registry:
                 "REGISTRY_AUTH_HTPASSWD_PATH": "/htpasswd",
                 "OTEL_TRACES_EXPORTER": "none",
             },
-            volumes={htpasswd: "/htpasswd"},
+            volumes={htpasswd: "/htpasswd:ro", storage: "/var/lib/registry"},
+            # What it writes is the run's, to remove.
+            user=f"{os.getuid()}:{os.getgid()}",
         )
 
         def answers() -> bool | NotYet:
@@ -123,6 +134,9 @@ class Registry:
 
     def _push_blob(self, repository: str, digest: str, file: Path) -> None:
         """Upload a blob in one piece, unless it is there (OCI distribution specification, pushing blobs)."""
+        if (repository, digest) in self._there:
+            return
+        self._there.add((repository, digest))
         if self._http.head(f"{repository}/blobs/{digest}").is_success:
             return
         session = self._http.post(f"{repository}/blobs/uploads/").raise_for_status()
@@ -148,9 +162,31 @@ class Registry:
         return str(answer.headers["Docker-Content-Digest"])
 
     @functools.cached_property
+    def _there(self) -> set[tuple[str, str]]:
+        """Repositories and blobs that need not be asked for again."""
+        return set()
+
+    @functools.cached_property
     def _http(self) -> httpx.Client:
         """Client of the registry's API, opened by ECR's token, within 120 s a call."""
         return httpx.Client(base_url=f"http://{self.address}/v2/", auth=self.aws.registry_login(), timeout=120)
+
+
+def split(image: str) -> tuple[str, str, str]:
+    """Host, repository and tag of an image's full name."""
+    host, _, rest = image.partition("/")
+    repository, _, tag = rest.rpartition(":")
+    return host, repository, tag
+
+
+def _store_blobs(root: Path, repository: str, layout: Layout) -> None:
+    """Put an image's blobs where a registry keeps those of a repository (distribution, registry/storage/paths.go)."""
+    for digest, file in layout.blobs():
+        algorithm, _, sum_ = digest.partition(":")
+        link_file(file, root / "blobs" / algorithm / sum_[:2] / sum_ / "data")
+        link = root / "repositories" / repository / "_layers" / algorithm / sum_ / "link"
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.write_text(digest)
 
 
 def _write_hosts(certs: Path, host: str, location: str, header: str) -> None:

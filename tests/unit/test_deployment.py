@@ -12,20 +12,23 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import httpx
 import pytest
 import yaml
 from fakes import Program
 from rich.console import Console
 
-from harness import artifacts, chart, deployment, machine
+from harness import artifacts, chart, deployment, evidence, machine
 from harness import docker as containers
 from harness.artifacts import pinned_chart
 from harness.chart import Helm
 from harness.database import Database
-from harness.deployment import AUTHORING, STUDENT, State, find_chart, only_run, surroundings, wait_until_ready
+from harness.deployment import State, find_chart, only_run, surroundings, wait_until_ready
 from harness.errors import HarnessError
+from harness.hub import Hub
 from harness.options import read
 from harness.plan import Plan, make_plan
+from harness.roles import AUTHORING, STUDENT
 from harness.steps import Steps, StoppedError
 from harness.wait import NeverError, TooLateError
 
@@ -139,24 +142,43 @@ def half_written(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Path, "write_text", write)
 
 
+class TestAnswer:
+    """The first answer of a hub through its proxy."""
+
+    def hub(self, status: int, text: str) -> Hub:
+        hub = Hub("http://hub", "jupyter", "jupyterhub", "jupyterhub", "token")
+        answer = httpx.Response(status, text=text, headers={"server": "gateway"})
+        transport = httpx.MockTransport(lambda _: answer)
+        vars(hub)["api"] = httpx.Client(base_url="http://hub/hub/api", transport=transport)
+        return hub
+
+    def test_version(self) -> None:
+        assert deployment.wait_for_answer(self.hub(200, '{"version": "5.5.0"}')) == "5.5.0"
+
+    def test_somebody_else_answers(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(deployment, "ANSWER_TIMEOUT", 0.0)
+        last = r"Last seen: 403 Forbidden, server gateway: not for you\Z"
+        with pytest.raises(TooLateError, match=last):
+            deployment.wait_for_answer(self.hub(403, "not for you"))
+
+
 class TestSecrets:
     def test_random_and_kept(self, tmp_path: Path) -> None:
-        (tmp_path / "other").mkdir()
-        mine, again, other = map(deployment.read_secrets, (tmp_path, tmp_path, tmp_path / "other"))
+        mine, again, other = map(deployment.read_secrets, (tmp_path / name for name in ("mine", "mine", "other")))
         assert mine == again
         assert set(mine) == {"database", "admin_password", "jupyterhub", "jupyterhub-authoring"}
         assert len({*mine.values(), *other.values()}) == 8
 
     def test_for_nobody_else(self, tmp_path: Path) -> None:
-        deployment.read_secrets(tmp_path)
+        deployment.read_secrets(tmp_path / "secrets.json")
         assert (tmp_path / "secrets.json").stat().st_mode & 0o777 == 0o600
 
     def test_a_run_killed_while_it_writes_leaves_none(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         with monkeypatch.context() as patch:
             half_written(patch)
             with pytest.raises(KeyboardInterrupt):
-                deployment.read_secrets(tmp_path)
-        assert len(deployment.read_secrets(tmp_path)) == 4
+                deployment.read_secrets(tmp_path / "secrets.json")
+        assert len(deployment.read_secrets(tmp_path / "secrets.json")) == 4
 
 
 class TestOnlyRun:
@@ -266,7 +288,7 @@ class TestRelease:
     def test_what_wins(self, planned: Planner, tmp_path: Path) -> None:
         (tmp_path / "mine.yaml").write_text("")
         plan = planned(values="mine.yaml")
-        secret = deployment.read_secrets(plan.state)
+        secret = deployment.read_secrets(plan.secrets)
         found = deployment.release(plan, STUDENT, secret)
         own, kind, run = found.values
         assert (own, kind) == (tmp_path / "mine.yaml", plan.checkout / "helm/values/kind.yaml")
@@ -278,7 +300,7 @@ class TestRelease:
 
     def test_authoring(self, planned: Planner) -> None:
         plan = planned()
-        found = deployment.release(plan, AUTHORING, deployment.read_secrets(plan.state))
+        found = deployment.release(plan, AUTHORING, deployment.read_secrets(plan.secrets))
         assert (found.name, found.namespace) == ("jupyterhub-authoring", "jupyter-authoring")
         assert found.values[0] == plan.checkout / "helm/values/authoring.yaml"
         values = yaml.safe_load(found.values[-1].read_text())
@@ -339,7 +361,7 @@ class TestSettle:
         if kept:
             known.set("cluster", kept)
             known.set("images", "as they were")
-        deployment.read_secrets(plan.state)
+        deployment.read_secrets(plan.secrets)
         cluster: Any = SimpleNamespace(answers=lambda: answers)
         deployment._Boot(plan, steps).settle(known, cluster, "wanted")
         return known
@@ -460,14 +482,14 @@ class TestBoot:
     ) -> None:
         there(docker, *PARTS)
         plan = planned(keep=keep)
-        secret = deployment.read_secrets(plan.state)
+        secret = deployment.read_secrets(plan.secrets)
         State(plan.state / "state.json").set("cluster", "as it was")
         failing(where, step, HarnessError("no"))
         with pytest.raises(HarnessError, match=r"\Ano\Z"):
             deployment.boot(plan, steps)
         assert changing(docker) == []
         assert (plan.state / "secrets.json").exists()
-        assert deployment.read_secrets(plan.state) == secret
+        assert deployment.read_secrets(plan.secrets) == secret
         assert State(plan.state / "state.json").get("cluster") == "as it was"
         assert "teardown" not in out.getvalue()
         assert "Kept" not in out.getvalue()
@@ -488,6 +510,30 @@ class TestBoot:
             deployment.boot(planned(), steps)
         assert changing(docker) == ["rm --force --volumes jh-1-moto", "network rm jh-1"]
         assert out.getvalue().endswith("s  teardown: removed jh-1-moto jh-1\n")
+
+    def test_failure_of_a_cluster_keeps_its_logs_before_it_goes(
+        self,
+        planned: Planner,
+        steps: Steps,
+        docker: Program,
+        out: io.StringIO,
+        failing: Callable[[Any, str, BaseException], None],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        there(docker, "moto")
+        monkeypatch.setattr(deployment._Boot, "serve", lambda *_: None)
+        monkeypatch.setattr(deployment._Boot, "create_cluster", lambda *_: None)
+        failing(deployment._Boot, "install", HarnessError("no"))
+
+        def collect(plan: Plan, cluster: object, into: Path) -> None:
+            (into / "hub.log").write_text(f"{len(changing(docker))} changes so far")
+
+        monkeypatch.setattr(evidence, "collect", collect)
+        plan = planned()
+        with pytest.raises(HarnessError, match=r"\Ano\Z"):
+            deployment.boot(plan, steps)
+        assert (plan.evidence / "boot/hub.log").read_text() == "3 changes so far"
+        assert f"\nLogs, pods and events: {plan.evidence}/boot\n" in out.getvalue()
 
     def test_what_runs_side_by_side_ends_before_what_there_is_goes(
         self, planned: Planner, steps: Steps, docker: Program, monkeypatch: pytest.MonkeyPatch

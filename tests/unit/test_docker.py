@@ -42,7 +42,7 @@ def started(path: Path, tmp_path: Path) -> str:
         network="jh-1",
         port=5432,
         env={"PASSWORD": "hunter2"},
-        volumes={tmp_path / "init.sql": "/init.sql"},
+        volumes={tmp_path / "init.sql": "/init.sql:ro"},
         command=["postgres", "-c", "fsync=off"],
     )
     [call] = fake.calls

@@ -94,8 +94,9 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def collected(state: Path, cluster: FakeCluster) -> dict[str, str]:
     into = evidence.directory(state.parent / "evidence", "tests/e2e/test_a.py::test_b[x y]")
-    deployment: Any = SimpleNamespace(plan=SimpleNamespace(state=state, name="jh-1"), cluster=cluster)
-    evidence.collect(deployment, into)
+    plan: Any = SimpleNamespace(secrets=state / "secrets.json", name="jh-1")
+    fake: Any = cluster
+    evidence.collect(plan, fake, into)
     return {file.name: file.read_text() for file in into.iterdir()}
 
 
