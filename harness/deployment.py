@@ -281,7 +281,11 @@ class _Boot:
         # What fails half-way is neither what it was nor what it was to be: the next run must not take it for either.
         known.forget(role.release)
         with self.steps.step(f"release {role.release}") as step:
-            cluster.apply(role.namespace, *surroundings(objects, role, database))
+            around = surroundings(objects, role, database)
+            around_print = fingerprint([json.dumps(around)])
+            if known.get(role.namespace) != around_print:
+                cluster.apply(role.namespace, *around)
+                known.set(role.namespace, around_print)
             helm.upgrade_install(source, wanted)
             wait_until_ready(cluster, role.namespace)
             step.done("hub, proxy and scheduler ready")

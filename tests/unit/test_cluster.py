@@ -319,16 +319,27 @@ class TestKind:
 
 
 class TestAnswers:
-    @pytest.mark.parametrize(
-        "kubeconfig",
-        [None, "", "apiVersion: v1\nkind: Con", "clusters: [", KUBECONFIG.format(server="http://127.0.0.1:9")],
-    )
-    def test_no_cluster(self, place: Path, kubeconfig: str | None) -> None:
-        """Nothing, what a killed run left half written, a cluster that is gone."""
+    def test_no_kubeconfig(self, place: Path) -> None:
         it = cluster(place)
-        if kubeconfig is not None:
-            it.kubeconfig.write_text(kubeconfig)
+        Program(place / "bin", "kubectl", "echo True True")
         assert it.answers() is False
+
+    @pytest.mark.parametrize(
+        ("kubectl", "answers"),
+        [
+            ("echo True True", True),
+            ("echo True", False),
+            ("echo True Unknown", False),
+            ("echo The connection to the server was refused >&2; exit 1", False),
+        ],
+    )
+    def test_both_nodes_are_ready(self, place: Path, kubectl: str, answers: bool) -> None:
+        it = cluster(place)
+        it.kubeconfig.touch()
+        fake = Program(place / "bin", "kubectl", kubectl)
+        assert it.answers() is answers
+        [call] = fake.calls
+        assert "--request-timeout=5s" in call
 
     def test_the_cluster_made_anew_is_the_one_talked_to(self, place: Path) -> None:
         it = cluster(
@@ -337,7 +348,7 @@ class TestAnswers:
             [ "$1" = get ] || PATH=/usr/bin:/bin cp "$here/new" "$here/../state/kubeconfig"; [ "$1" = get ]""",
         )
         it.kubeconfig.write_text(KUBECONFIG.format(server="http://127.0.0.1:9"))
-        assert it.answers() is False
+        assert it.api.configuration.host == "http://127.0.0.1:9"
         failed(it)
         assert it.api.configuration.host == "http://127.0.0.1:99"
 
