@@ -106,21 +106,23 @@ def _shopping_list(lacking: tuple[Need, ...], refusal: str) -> str:
 
 def install(lacking: tuple[Need, ...], steps: Steps) -> None:
     """Install what is missing from the machine's own Debian or Ubuntu mirror, saying what and why."""
-    for need in lacking:
-        steps.say(f"Installing {', '.join(need.packages)}: no {need.program} here, and it {need.why}")
-    packages = sorted({package for need in lacking for package in need.packages})
+    for packages in dict.fromkeys(need.packages for need in lacking):
+        needs = [need for need in lacking if need.packages == packages]
+        programs = " and no ".join(need.program for need in needs)
+        steps.say(f"Installing {', '.join(packages)}: no {programs} here, and it {needs[0].why}")
+    wanted = sorted({package for need in lacking for package in need.packages})
     with steps.step("packages") as step, tempfile.TemporaryDirectory() as scratch:
         apt = _apt(Path(scratch))
         if DOCKER in lacking or DOCKERD in lacking:
-            packages = _docker_packages(apt, packages)
+            wanted = _docker_packages(apt, wanted)
         env = {"DEBIAN_FRONTEND": "noninteractive"}
         run(
-            [*apt, "install", "--yes", "--no-install-recommends", *packages],
+            [*apt, "install", "--yes", "--no-install-recommends", *wanted],
             timeout=900,
             env=env,
             what="apt-get install",
         )
-        step.done(" ".join(packages))
+        step.done(" ".join(wanted))
 
 
 def _os_release() -> dict[str, str]:
@@ -137,12 +139,6 @@ def _apt(scratch: Path) -> list[str]:
     """
     command = ["apt-get"]
     if _os_release().get("VERSION_CODENAME") == "bookworm":
-        targets = run(
-            ["apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE)", "Created-By: Packages"],
-            timeout=60,
-            what="asking apt for its mirrors",
-        )
-        mirrors = {uri for uri, release in (line.split() for line in targets.splitlines()) if release == "bookworm"}
         sources, lists, preferences = scratch / "sources", scratch / "lists", scratch / "preferences"
         for directory in (sources, lists, preferences):
             directory.mkdir()
@@ -151,11 +147,16 @@ def _apt(scratch: Path) -> list[str]:
             shutil.copy(main, sources / "machine.list")
         for file in Path("/etc/apt/sources.list.d").glob("*"):
             shutil.copy(file, sources)
-        (sources / "trixie.list").write_text("".join(f"deb {uri} trixie main\n" for uri in sorted(mirrors)))
-        (preferences / "trixie").write_text("Package: *\nPin: release n=trixie*\nPin-Priority: 50\n")
         for key, path in (("SourceParts", sources), ("PreferencesParts", preferences)):
             command += ["-o", f"Dir::Etc::{key}={path}"]
         command += ["-o", "Dir::Etc::SourceList=/dev/null", "-o", f"Dir::State::Lists={lists}"]
+        # A mirror is not among apt's answers before its lists are there, which they are not on a new machine.
+        run([*command, "update"], timeout=300, what="apt-get update")
+        asked = ["indextargets", "--format", "$(REPO_URI) $(RELEASE)", "Created-By: Packages"]
+        targets = run([*command, *asked], timeout=60, what="asking apt for its mirrors")
+        mirrors = {uri for uri, release in (line.split() for line in targets.splitlines()) if release == "bookworm"}
+        (sources / "trixie.list").write_text("".join(f"deb {uri} trixie main\n" for uri in sorted(mirrors)))
+        (preferences / "trixie").write_text("Package: *\nPin: release n=trixie*\nPin-Priority: 50\n")
     run([*command, "update"], timeout=300, what="apt-get update")
     return command
 
