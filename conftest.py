@@ -6,7 +6,7 @@ import pytest
 
 from harness.options import OPTIONS
 
-pytest_plugins = ["fixtures.run", "fixtures.deployment", "fixtures.people", "fixtures.report"]
+pytest_plugins = ["fixtures.run", "fixtures.deployment", "fixtures.people", "fixtures.report", "fixtures.known_defects"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -13,6 +13,7 @@ from selenium.common.exceptions import TimeoutException
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webdriver import WebDriver
 from selenium.webdriver.support.wait import WebDriverWait
 
@@ -50,6 +51,23 @@ class Browser:
             element.text or " " for element in self.driver.find_elements(By.CSS_SELECTOR, css) if element.is_displayed()
         ]
         return texts[0] if texts else None
+
+    def fill(self, name: str, text: str) -> None:
+        """Type into the field with that name or id."""
+        field = self.driver.find_element(By.CSS_SELECTOR, f'[name="{name}"], #{name}')
+        field.clear()
+        field.send_keys(text)
+
+    def run_first_cell(self, code: str) -> None:
+        """Replace the first code cell of the notebook on screen, and run it, by the keyboard."""
+        self.driver.find_element(By.CSS_SELECTOR, ".jp-CodeCell .cm-content").click()
+        keys = webdriver.ActionChains(self.driver)
+        keys.key_down(Keys.CONTROL).send_keys("a").key_up(Keys.CONTROL).send_keys(Keys.DELETE).send_keys(code)
+        keys.key_down(Keys.SHIFT).send_keys(Keys.ENTER).key_up(Keys.SHIFT).perform()
+
+    def press(self, css: str) -> None:
+        """Press the first button that matches."""
+        self.driver.find_element(By.CSS_SELECTOR, css).click()
 
     def texts(self, css: str) -> list[str]:
         """Texts of all elements that match."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import os
 import shlex
 import socket
@@ -23,11 +24,13 @@ from harness.errors import HarnessError
 from harness.shell import CommandError, run, tail
 from harness.wait import NotYet, wait_until
 
-GPUS = 8
+GPUS = 32
 """GPUs that the worker pretends to have: enough for every course that asks for one to run at once on one node."""
 STUDENT_NODE_PORT = 30000
 AUTHORING_NODE_PORT = 30001
 """The proxies' NodePorts inside the cluster, as production sets them; each is published on a loopback port."""
+SCALED_NODE_PORT = 30002
+"""The same for a hub that a test brings up beside them."""
 
 SERVICES = "10.96.0.0/16"
 """Addresses of Services: kind's default (pkg/apis/config/defaults.go)."""
@@ -107,7 +110,11 @@ class Cluster:
         configuration["nodes"][0]["extraPortMappings"] = [
             # -1 leaves the choice to Docker, which cannot lose a race for the port.
             {"containerPort": inner, "hostPort": outer or -1, "listenAddress": "127.0.0.1"}
-            for inner, outer in ((STUDENT_NODE_PORT, hub_port), (AUTHORING_NODE_PORT, authoring_port))
+            for inner, outer in (
+                (STUDENT_NODE_PORT, hub_port),
+                (AUTHORING_NODE_PORT, authoring_port),
+                (SCALED_NODE_PORT, 0),
+            )
         ]
         return yaml.safe_dump(configuration, sort_keys=False)
 
@@ -204,6 +211,23 @@ class Cluster:
     def pods(self, namespace: str) -> PodWatch:
         """The pods of a namespace, to look at and to wait on."""
         return PodWatch(self.core, namespace)
+
+    def deployment(self, namespace: str, name: str) -> dict[str, Any]:
+        """A Deployment as Kubernetes writes it."""
+        found: dict[str, Any] = json.loads(
+            self.kubectl("--namespace", namespace, "get", "deployment", name, "--output=json")
+        )
+        return found
+
+    def images(self, node: str) -> set[str]:
+        """Names of the images on a node."""
+        return set(docker.docker("exec", node, "ctr", "--namespace", "k8s.io", "images", "ls", "--quiet").split())
+
+    def restart(self, namespace: str, deployment: str) -> None:
+        """Replace the pods of a Deployment, and wait until the new ones are ready, within 120 s."""
+        rollout = ["--namespace", namespace, "rollout"]
+        self.kubectl(*rollout, "restart", f"deployment/{deployment}")
+        self.kubectl(*rollout, "status", f"deployment/{deployment}", "--timeout=120s", timeout=130)
 
     def logs(self, namespace: str, pod: str, container: str | None = None, *, previous: bool = False) -> str:
         """What a pod's container wrote, its last 500 lines; empty where there is nothing yet or no more."""

@@ -28,7 +28,7 @@ from harness.layout import Layout, LayoutStore
 from harness.made import Artifacts
 from harness.plan import REGISTRIES, Plan, fingerprint
 from harness.registry import Registry, split
-from harness.roles import AUTHORING, ROLES, STUDENT, Role
+from harness.roles import AUTHORING, ROLES, SCALED, Role
 from harness.shell import kill_children
 from harness.steps import Steps
 from harness.wait import NotYet, wait_until
@@ -54,6 +54,11 @@ class Deployment:
     database: Database
     student: Hub
     authoring: Hub
+
+    def course_image(self, tag: str) -> Layout:
+        """The image of a course, as it is built from its repository or from the base image."""
+        store, own = LayoutStore(self.plan.cache / "layouts"), courses.repositories(self.plan.checkout / "courses")
+        return courses.course_images(store, self.artifacts.notebook, [tag], own)[tag]
 
     @property
     def unchecked(self) -> list[str]:
@@ -339,7 +344,7 @@ def cluster_print(plan: Plan, made: Artifacts) -> str:
 def read_secrets(file: Path) -> dict[str, str]:
     """Passwords and tokens, new for each cluster and kept with it."""
     if not file.exists():
-        names = ("database", "admin_password", *(role.release for role in ROLES))
+        names = ("database", "admin_password", *(role.release for role in (*ROLES, SCALED)))
         scratch = file.with_suffix(".new")
         scratch.touch(0o600)
         scratch.write_text(json.dumps({name: secrets.token_hex(32) for name in names}))
@@ -372,7 +377,7 @@ def find_chart(plan: Plan, helm: Helm) -> Chart:
 
 def release(plan: Plan, role: Role, secret: Mapping[str, str]) -> Release:
     """A release of the deployment: its own values, what kind needs otherwise, and what this run decides."""
-    own = plan.values if role is STUDENT else plan.authoring_values
+    own = plan.authoring_values if role is AUTHORING else plan.values
     run_values = plan.state / f"{role.release}.yaml"
     run_values.write_text(yaml.safe_dump(_run_values(role, secret)))
     run_values.chmod(0o600)

@@ -59,7 +59,7 @@ def redact(text: str, secrets: Iterable[str]) -> str:
 
 
 _SECRET = (
-    r"(?i)((?:token|_xsrf|password|authorization)[\"']?[=:]\s*[\"']?(?:basic |token |bearer )?)[\w.~+/=|:%-]{8,}",
+    r"(?i)((?:token|_xsrf|password|authorization)[\"']?[=:][ \t]*[\"']?(?:basic |token |bearer )?)[\w.~+/=|:%-]{8,}",
     # A header, as a debug log shows it.
     r"(?i)(\bcookie[\"']?:\s*)[^\r\n]+",
     # A variable of a pod, in YAML: kubespawner gives each server its token so.
@@ -86,7 +86,9 @@ def _pieces(plan: Plan, cluster: Cluster) -> Iterable[tuple[str, str]]:
             continue
         for pod in pods:
             for container in pod.spec.containers:
-                if log := cluster.logs(namespace, pod.metadata.name, container.name):
-                    yield f"{role.release}-{pod.metadata.name}-{container.name}.log", log
+                for previous, which in ((False, ""), (True, "-before")):
+                    # What ran before a restart says why there was one.
+                    if log := cluster.logs(namespace, pod.metadata.name, container.name, previous=previous):
+                        yield f"{role.release}-{pod.metadata.name}-{container.name}{which}.log", log
     for part in ("registry", "moto", "postgres"):
         yield f"{part}.log", docker.logs(f"{plan.name}-{part}")

@@ -8,6 +8,8 @@ from typing import Any
 
 import httpx
 
+from harness.wait import NotYet, wait_until
+
 
 @dataclass(frozen=True)
 class Hub:
@@ -27,8 +29,8 @@ class Hub:
         return httpx.Client(base_url=f"{self.url}/hub/api", headers=headers, timeout=30)
 
     def users(self) -> dict[str, dict[str, Any]]:
-        """The hub's users by name."""
-        answer = self.api.get("/users", params={"include_stopped_servers": "true"}).raise_for_status()
+        """The hub's users by name, each with the servers that run or are about to."""
+        answer = self.api.get("/users").raise_for_status()
         return {user["name"]: user for user in answer.json()}
 
     def delete_user(self, name: str) -> None:
@@ -36,6 +38,16 @@ class Hub:
         answer = self.api.delete(f"/users/{name}")
         if answer.status_code != httpx.codes.NOT_FOUND:
             answer.raise_for_status()
+
+    def stop_server(self, name: str) -> None:
+        """Stop a user's server, and return when it is gone."""
+        self.api.delete(f"/users/{name}/server").raise_for_status()
+
+        def gone() -> bool | NotYet:
+            servers = self.users()[name]["servers"]
+            return not servers or NotYet(f"pending: {servers['']['pending']}")
+
+        wait_until(f"the end of {name}'s server", gone, timeout=60)
 
     def version(self) -> str:
         """JupyterHub's version, as the hub says it."""

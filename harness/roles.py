@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness.cluster import AUTHORING_NODE_PORT, STUDENT_NODE_PORT
+from harness.cluster import AUTHORING_NODE_PORT, SCALED_NODE_PORT, STUDENT_NODE_PORT
 
 
 @dataclass(frozen=True)
@@ -20,3 +20,5 @@ class Role:
 STUDENT = Role("jupyterhub", "jupyter", "jupyterhub", STUDENT_NODE_PORT)
 AUTHORING = Role("jupyterhub-authoring", "jupyter-authoring", "jupyterhub_authoring", AUTHORING_NODE_PORT)
 ROLES = (STUDENT, AUTHORING)
+SCALED = Role("jupyterhub-scaled", "jupyter-scaled", "jupyterhub_scaled", SCALED_NODE_PORT)
+"""Not of the deployment: the students' hub again, at another scale, while a test needs it."""

@@ -17,6 +17,8 @@ from websocket import WebSocketException
 from harness.errors import HarnessError
 from harness.hub import Hub
 
+UUID = r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}"
+"""What the hub calls a student."""
 MAX_HOPS = 20
 SPAWN_TIMEOUT = 180.0
 """Seconds for a server to come up, pull included; production's own limit is 600 (singleuser.startTimeout)."""
@@ -121,8 +123,11 @@ class Student:
 
     def get(self, url: str, **kwargs: Any) -> httpx.Response:
         """One request, recorded; redirects are not followed."""
+        return self._request("GET", url, **kwargs)
+
+    def _request(self, method: str, url: str, **kwargs: Any) -> httpx.Response:
         started = time.monotonic()
-        answer = self._http.get(url, **kwargs)
+        answer = self._http.request(method, url, **kwargs)
         seconds = time.monotonic() - started
         asked = answer.request.url.raw_path.decode()
         self.journey.hops.append(Hop(asked, answer.status_code, answer.headers.get("location"), seconds))
@@ -138,14 +143,18 @@ class Student:
             SpawnError: the server did not come up.
             JourneyError: an error page, or a journey without an end.
         """
-        url, started = link, time.monotonic()
+        return self._arrive(link, self.get(link))
+
+    def _arrive(self, link: str, answer: httpx.Response) -> Page:
+        """Go on from the first answer to the page at the end."""
+        started = time.monotonic()
         for _ in range(MAX_HOPS):
-            answer = self.get(url)
             path = answer.request.url.path
             if answer.is_redirect and answer.next_request:
                 url = str(answer.next_request.url)
                 if not url.startswith(f"{self.hub.url}/"):
                     raise JourneyError(f"{link} leaves the hub, for {url}\n{self.journey}")
+                answer = self.get(url)
             elif answer.is_error:
                 raise JourneyError(f"{link} ended in an error page: {answer.status_code} for {path}\n{self.journey}")
             elif path.startswith("/hub/spawn-pending/"):
@@ -153,6 +162,7 @@ class Student:
                 self.journey.phases["login"] = time.monotonic() - started
                 self._wait_for_server()
                 started = time.monotonic()
+                answer = self.get(answer.request.url.raw_path.decode())
             else:
                 self.journey.phases["page"] = time.monotonic() - started
                 return Page(answer.request.url.raw_path.decode(), answer.status_code, answer.text)
@@ -218,6 +228,20 @@ class Student:
                 raise JourneyError(f"Student {self.name} gets no token: {answer.status_code} {answer.text[:200]}")
             self._token = answer.json()["token"]
         return self._token
+
+    def write(self, path: str, text: str) -> None:
+        """Save a text file in the student's home directory, as the file browser does.
+
+        Raises:
+            JourneyError: the server refuses.
+        """
+        answer = self._http.put(
+            f"/user/{quote(self.name)}/api/contents/{quote(path)}",
+            json={"type": "file", "format": "text", "content": text},
+            headers={"Authorization": f"token {self.token}"},
+        )
+        if answer.is_error:
+            raise JourneyError(f"{path} cannot be saved: {answer.status_code} {answer.text[:200]}")
 
     @contextmanager
     def kernel(self, path: str = "") -> Iterator[Kernel]:

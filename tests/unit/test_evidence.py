@@ -47,6 +47,7 @@ class TestRedact:
             "the token was refused: expired yesterday",
             "Cookie secret loaded from environment",
             "image registry.example/courses@sha256:" + "ab" * 32,
+            "- serviceAccountToken:\n    expirationSeconds: 3607",
             "- name: JUPYTERHUB_API_URL\n  value: http://hub:8081/hub/api",
             "pod jupyter-1: container notebook: ImagePullBackOff",
         ],
@@ -77,8 +78,8 @@ class FakeCluster:
 
         return SimpleNamespace(look=look)
 
-    def logs(self, namespace: str, pod: str, container: str) -> str:
-        return "" if container == "silent" else f"connecting with {PASSWORD}"
+    def logs(self, namespace: str, pod: str, container: str, *, previous: bool = False) -> str:
+        return "" if container == "silent" else f"{'crashing' if previous else 'connecting'} with {PASSWORD}"
 
 
 @pytest.fixture
@@ -104,11 +105,12 @@ class TestCollect:
     def test_everything_is_there(self, state: Path) -> None:
         files = collected(state, FakeCluster())
         hubs = ("jupyterhub", "jupyterhub-authoring")
-        kinds = ("pods.txt", "pods.yaml", "events.txt", "hub-1-hub.log")
+        kinds = ("pods.txt", "pods.yaml", "events.txt", "hub-1-hub.log", "hub-1-hub-before.log")
         beside = {f"{part}.log" for part in ("registry", "moto", "postgres")}
         assert set(files) == {f"{hub}-{kind}" for hub in hubs for kind in kinds} | beside
         assert files["jupyterhub-pods.yaml"] == "--namespace jupyter get pods --output=yaml [redacted]"
         assert files["jupyterhub-authoring-hub-1-hub.log"] == "connecting with [redacted]"
+        assert files["jupyterhub-authoring-hub-1-hub-before.log"] == "crashing with [redacted]"
         assert files["moto.log"] == "log of jh-1-moto, [redacted]\n"
 
     def test_no_secret_is_in_it(self, state: Path) -> None:

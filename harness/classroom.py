@@ -1,0 +1,101 @@
+"""A class: students who all follow their links at the same moment, each for a course of their own."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import httpx
+
+from harness.cluster import Cluster
+from harness.courses import MARKER
+from harness.errors import HarnessError
+from harness.hub import Hub
+from harness.spawner import GPU
+from harness.student import Student
+
+KERNELS = 4
+"""Kernels that start at a time: more only wait for each other."""
+
+
+@dataclass
+class Seat:
+    """What one student of a class got."""
+
+    course: str
+    name: str = ""
+    pod: str = ""
+    node: str = ""
+    image_id: str = ""
+    marker: str = ""
+    """The course that the image says it is of, read through the student's kernel."""
+    gpus: int = 0
+    trouble: str = ""
+    """Why the student has no running notebook; empty for one who has."""
+
+
+@dataclass
+class Class:
+    """What a class got."""
+
+    seats: dict[str, Seat] = field(default_factory=dict)
+    """By course."""
+    slowest_answer: float = 0.0
+    """Seconds of the hub's slowest answer to somebody else meanwhile."""
+
+
+def arrive(hub: Hub, cluster: Cluster, courses: Iterable[str], why_stuck: Callable[[str], str | None]) -> Class:
+    """Have a student of each course follow the course's link, all at once; each leaves when seen."""
+    wanted = sorted(courses)
+    door, kernels = threading.Barrier(len(wanted)), threading.Semaphore(KERNELS)
+    arrived = Class()
+
+    def attend(course: str) -> Seat:
+        seat, student = Seat(course), Student(hub, why_stuck)
+        try:
+            door.wait(60)
+            _take(seat, student, hub, cluster, kernels)
+            hub.delete_user(student.name)
+        except (HarnessError, httpx.HTTPError) as error:
+            seat.trouble = f"{error or type(error).__name__}"
+        finally:
+            student.close()
+        return seat
+
+    done = threading.Event()
+    with ThreadPoolExecutor(len(wanted) + 1) as people:
+        passer_by = people.submit(_slowest_answer, hub, done)
+        try:
+            arrived.seats = {seat.course: seat for seat in people.map(attend, wanted)}
+        finally:
+            done.set()
+        arrived.slowest_answer = passer_by.result()
+    return arrived
+
+
+def _take(seat: Seat, student: Student, hub: Hub, cluster: Cluster, kernels: threading.Semaphore) -> None:
+    student.open(f"/tmplogin?course={seat.course}")
+    seat.name = student.name
+    pods = cluster.pods(hub.namespace).look(f"hub.jupyter.org/username={seat.name}")
+    if len(pods) != 1:
+        raise HarnessError(f"expected one pod of student {seat.name}, found {[pod.metadata.name for pod in pods]}")
+    [pod] = pods
+    seat.pod, seat.node = pod.metadata.name, pod.spec.node_name
+    seat.image_id = pod.status.container_statuses[0].image_id
+    seat.gpus = int((pod.spec.containers[0].resources.limits or {}).get(GPU, 0))
+    with kernels, student.kernel() as kernel:
+        seat.marker = kernel.run(f"print(open({MARKER!r}).read().strip())").stdout.strip()
+
+
+def _slowest_answer(hub: Hub, done: threading.Event) -> float:
+    slowest = 0.0
+    while not done.wait(0.5):
+        started = time.monotonic()
+        with contextlib.suppress(httpx.TimeoutException):
+            httpx.get(f"{hub.url}/hub/health", timeout=60).raise_for_status()
+        slowest = max(slowest, time.monotonic() - started)
+    return slowest
