@@ -3,44 +3,42 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable
-from pathlib import Path
-from urllib.parse import quote, urlencode
+from urllib.parse import parse_qs, urlsplit
 
+import httpx
 import nbformat
 import pytest
-from kubernetes.client import V1Pod
 
-from harness.aws import COURSES
 from harness.browser import Browser
 from harness.cluster import Cluster
 from harness.courses import MARKER
 from harness.hub import Hub
+from harness.link import EXAMPLE
 from harness.plan import Plan
 from harness.registry import Registry
-from harness.student import Student
+from harness.student import UUID, Student
 
-COURSE = "supervised_learning_fundamentals"
-NOTEBOOK = "lectures/lecture1/regression.ipynb"
-LINK = "/tmplogin?" + urlencode({"course": COURSE, "notebook": NOTEBOOK}, quote_via=quote, safe="")
-UUID = r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}"
+COURSE, NOTEBOOK = EXAMPLE.course, EXAMPLE.notebook
+DAY = 24 * 3600.0
+
+FORMS = [
+    "/tmplogin?course=Supervised_Learning_Fundamentals&notebook=a%26b.ipynb",
+    "/hub/tmplogin?course=Supervised_Learning_Fundamentals&notebook=a%26b.ipynb",
+    "/tmplogin?notebook=a%26b.ipynb&course=supervised_learning_fundamentals",
+    "/tmplogin?course=supervised_learning_fundamentals&notebook=lectures/lecture1/regression.ipynb",
+    "/tmplogin?course=supervised_learning_fundamentals",
+]
 
 
 def test_link_opens_the_notebook_and_its_cells_run(
-    visit: Callable[[], Student], cluster: Cluster, hub: Hub, registry: Registry, plan: Plan
+    visit: Callable[[], Student], cluster: Cluster, registry: Registry, plan: Plan
 ) -> None:
     """A course link opens its notebook in the course's own image, and every cell of it runs."""
     student = visit()
-    page = student.open(LINK)
-
-    assert re.fullmatch(UUID, student.name), f"expected a random UUID as the student's name, found {student.name!r}"
+    page = EXAMPLE.follow(student, cluster, registry)
     assert page.path == f"/user/{student.name}/notebooks/{NOTEBOOK}", f"the link ended elsewhere: {page.url}"
-    found = student.contents(NOTEBOOK)
-    assert found.status_code == 200, f"the notebook page opened, but the server has no {NOTEBOOK}: {found.status_code}"
-
-    image_id = running_image(cluster, hub, student)
-    pushed = registry.digest(COURSE)
-    assert image_id == f"{COURSES}@{pushed}", f"the pod runs {image_id}, and the registry's {COURSE} is {pushed}"
 
     notebook = nbformat.read(plan.checkout / "courses" / COURSE / NOTEBOOK, as_version=4)  # type: ignore[no-untyped-call]
     with student.kernel(NOTEBOOK) as kernel:
@@ -51,60 +49,130 @@ def test_link_opens_the_notebook_and_its_cells_run(
     assert 0.9 < r2 < 1, f"the regression ran, but explains {r2} of the variance where its data give over 0.9"
 
 
-@pytest.mark.parametrize("path", ["/tmplogin", "/hub/tmplogin"])
-def test_each_hop_keeps_course_and_notebook(visit: Callable[[], Student], path: str) -> None:
-    """Course and notebook survive every redirect between the link and the student's server."""
-    query = "course=Supervised_Learning_Fundamentals&notebook=a%26b.ipynb"
+@pytest.mark.parametrize("link", FORMS)
+def test_each_hop_keeps_course_and_notebook(visit: Callable[[], Student], link: str) -> None:
+    """Every published form of the link leads, hop by hop and with nothing lost, to the student's own server."""
     student = visit()
-    student.open(f"{path}?{query}")
+    page = student.open(link)
 
-    places = [re.sub(UUID, "UUID", hop.url.partition("?")[0]) for hop in student.journey.hops]
-    expected = [
-        "/hub/tmplogin",
-        "/hub/spawn",
-        "/hub/spawn-pending/UUID",
-        "/user/UUID/",
-        "/user/UUID/notebooks/a&b.ipynb",
-    ]
+    assert re.fullmatch(UUID, student.name), f"expected a random UUID as the student's name, found {student.name!r}"
+    places = [re.sub(UUID, "UUID", urlsplit(hop.url).path) for hop in student.journey.hops]
+    expected = ["/hub/tmplogin", "/hub/spawn", "/hub/spawn-pending/UUID", "/user/UUID/"]
     visited = iter(places)
     lost = [place for place in expected if place not in visited]
     assert not lost, f"the journey misses {lost[0]}:\n{student.journey}"
+
+    asked = parse_qs(urlsplit(link).query)
     for hop in student.journey.hops[: places.index("/user/UUID/")]:
-        assert hop.url.endswith(f"?{query}"), f"the query got lost on the way to {hop.url}:\n{student.journey}"
+        carried = parse_qs(urlsplit(hop.url).query)
+        assert {name: carried.get(name) for name in asked} == asked, (
+            f"the query got lost on the way to {hop.url}:\n{student.journey}"
+        )
+    for name in asked.get("notebook", []):
+        assert page.path == f"/user/{student.name}/notebooks/{name}", f"the link ended elsewhere: {page.url}"
 
 
-def test_browser_shows_the_notebook(
-    browser: Browser, hub: Hub, evidence_dir: Path, deleted_after: Callable[[str], None]
-) -> None:
+def test_nothing_is_asked_on_the_way(visit: Callable[[], Student]) -> None:
+    """Between the link and the notebook there is no login form, no control panel and nothing to press."""
+    student = visit()
+    student.open(str(EXAMPLE))
+    places = [urlsplit(hop.url).path for hop in student.journey.hops]
+    in_the_way = [place for place in places if place in ("/hub/login", "/hub/home", "/hub/spawn-form")]
+    assert not in_the_way, f"the student is sent to {in_the_way[0]}:\n{student.journey}"
+    pages = [hop for hop in student.journey.hops if hop.status == 200]
+    assert urlsplit(pages[0].url).path.startswith("/hub/spawn-pending/"), (
+        f"the first page that the student sees is {pages[0].url}, which is not the progress of the spawn"
+    )
+
+
+def test_visitors_share_nothing(visit: Callable[[], Student], hub: Hub) -> None:
+    """Two visitors of one link are two users, with servers, cookies and names of their own."""
+    one, other = visit(), visit()
+    for student in (one, other):
+        student.open(f"/tmplogin?course={COURSE}")
+    assert one.name != other.name, f"two visitors are both {one.name}"
+    users = hub.users()
+    for student in (one, other):
+        assert student.name in users, f"the hub does not know {student.name}"
+        assert not users[student.name]["admin"], f"{student.name}, a visitor, is an admin"
+    shared = {cookie.value for cookie in one.cookies.jar} & {cookie.value for cookie in other.cookies.jar}
+    assert not shared, f"{len(shared)} cookies are the same for two visitors"
+
+
+def test_second_visit_is_a_new_user(visit: Callable[[], Student], deleted_after: Callable[[str], None]) -> None:
+    """A second visit from the same browser is a new user, and the link works again."""
+    student = visit()
+    student.open(f"/tmplogin?course={COURSE}")
+    first = student.name
+    deleted_after(first)
+    page = student.open(str(EXAMPLE))
+    assert student.name != first, f"the second visit came as the same user, {first}"
+    assert page.path.startswith(f"/user/{student.name}/"), f"the second visit ended at {page.path}"
+
+
+def test_cookies_live_for_a_day(visit: Callable[[], Student]) -> None:
+    """The three cookies of a student's session are there and live for one day."""
+    student = visit()
+    arrived = time.time()
+    student.open(f"/tmplogin?course={COURSE}")
+    lifetimes = {
+        cookie.name: (cookie.expires or 0) - arrived
+        for cookie in student.cookies.jar
+        if cookie.path in ("/", "/hub/") and cookie.name in ("jupyterhub-session-id", "jupyterhub-hub-login", "_xsrf")
+    }
+    missing = {"jupyterhub-session-id", "jupyterhub-hub-login", "_xsrf"} - set(lifetimes)
+    assert not missing, f"the student has no cookie {' and no '.join(sorted(missing))}"
+    for name, seconds in lifetimes.items():
+        assert 0.95 * DAY < seconds < 1.05 * DAY, f"{name} lives for {seconds / DAY:.2f} days, expected 1.00"
+
+
+def test_long_headers_are_accepted(hub: Hub) -> None:
+    """A request with 31 KB of cookies, as a learner who has been around has them, is answered."""
+    cookies = "; ".join(f"learn-{number}={'x' * 1000}" for number in range(31))
+    answer = httpx.get(f"{hub.url}/hub/health", headers={"Cookie": cookies}, timeout=30)
+    assert answer.status_code == 200, (
+        f"the proxy answers {answer.status_code} to {len(cookies)} bytes of headers: it must take 32 KB "
+        "(NODE_OPTIONS=--max-http-header-size=32768)"
+    )
+
+
+def test_health_and_logo(hub: Hub) -> None:
+    """The hub says that it is healthy, and shows the logo, to anybody."""
+    health = httpx.get(f"{hub.url}/hub/health", timeout=30)
+    assert health.status_code == 200, f"/hub/health answers {health.status_code}"
+    logo = httpx.get(f"{hub.url}/hub/logo", timeout=30)
+    assert logo.status_code == 200, f"/hub/logo answers {logo.status_code}"
+    assert b"MIT" in logo.content or logo.headers["content-type"].startswith("image/"), "the logo is no picture"
+
+
+def test_logo_leads_to_the_dashboard(visit: Callable[[], Student]) -> None:
+    """The logo on the hub's pages leads back to the learner's dashboard."""
+    student = visit()
+    student.open(f"/tmplogin?course={COURSE}")
+    home = student.get("/hub/home")
+    links = re.findall(r'<a[^>]*href="([^"]*)"[^>]*>\s*<img[^>]*logo', home.text)
+    assert links, f"no link around the logo on /hub/home ({home.status_code})"
+    assert urlsplit(links[0]).path == "/dashboard", f"the logo leads to {links[0]}"
+    assert (urlsplit(links[0]).hostname or "").endswith("learn.mit.edu"), f"the logo leads to {links[0]}"
+
+
+def test_logout(visit: Callable[[], Student]) -> None:
+    """Who logs out is nobody again: the hub and the server no longer know them."""
+    student = visit()
+    student.open(f"/tmplogin?course={COURSE}")
+    before = student.get("/hub/home")
+    assert before.status_code == 200, f"logged in, /hub/home answers {before.status_code}"
+    out = student.get("/hub/logout")
+    assert out.status_code in (200, 302), f"/hub/logout answers {out.status_code}"
+    after = student.get("/hub/home")
+    assert after.is_redirect, f"logged out, /hub/home still answers {after.status_code}"
+    assert student.name not in after.headers["location"], f"logged out, and sent to {after.headers['location']}"
+
+
+def test_browser_shows_the_notebook(browser: Browser, hub: Hub) -> None:
     """In a real browser, a course link ends with the notebook on screen and no error dialog."""
-    browser.open(hub.url + LINK)
-    try:
-        browser.wait_for("the notebook's first heading", ".jp-Notebook h1")
-    finally:
-        if user := re.search(UUID, browser.driver.current_url):
-            deleted_after(user[0])
-        browser.screenshot(evidence_dir / "notebook.png")
-    headings = browser.texts(".jp-Notebook h1")
-    assert any("linear regression" in heading for heading in headings), f"another notebook is on screen: {headings}"
+    browser.open(hub.url + str(EXAMPLE))
+    shown = browser.wait_for("the notebook's first heading", ".jp-Notebook h1")
+    assert "linear regression" in shown, f"another notebook is on screen, with the heading {shown!r}"
     dialogs = browser.texts(".jp-Dialog-header")
     assert not dialogs, f"a dialog is in the way: {dialogs}"
-
-
-def test_gpu_course_lands_on_the_gpu_node(visit: Callable[[], Student], cluster: Cluster, hub: Hub) -> None:
-    """A course that needs a GPU gets one, on the GPU node."""
-    student = visit()
-    student.open("/tmplogin?course=uai_source-uai.1")
-    pod = own_pod(cluster, hub, student)
-    limits = pod.spec.containers[0].resources.limits or {}
-    assert limits.get("nvidia.com/gpu") == "1", f"the course uai_source-uai.1 asks for no GPU: limits are {limits}"
-    assert pod.spec.node_name == cluster.nodes[1], f"the pod runs on {pod.spec.node_name}, which is not the GPU node"
-
-
-def own_pod(cluster: Cluster, hub: Hub, student: Student) -> V1Pod:
-    pods = cluster.pods(hub.namespace).look(f"hub.jupyter.org/username={student.name}")
-    assert len(pods) == 1, f"expected one pod of student {student.name}, found {[pod.metadata.name for pod in pods]}"
-    return pods[0]
-
-
-def running_image(cluster: Cluster, hub: Hub, student: Student) -> str:
-    return str(own_pod(cluster, hub, student).status.container_statuses[0].image_id)

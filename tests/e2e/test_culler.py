@@ -1,0 +1,182 @@
+"""The idle culler: servers that nobody uses go, with their users, and those that somebody uses stay.
+
+Production's numbers are read from the running culler. What they mean is seen at a scale, on a hub of its own.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+
+import pytest
+
+from harness.browser import browser
+from harness.cluster import Cluster
+from harness.contract import CULL_EVERY, CULL_MAX_AGE, CULL_TIMEOUT
+from harness.culler import FACTOR, Life, Times, Watch, configured, read_culler, scaled_hub
+from harness.database import Database
+from harness.deployment import Deployment
+from harness.hub import Hub
+from harness.link import EXAMPLE
+from harness.roles import ROLES
+from harness.student import UUID, CellError, Student
+from harness.wait import NotYet, TooLateError, wait_until
+
+PRODUCTION = Times(CULL_EVERY, CULL_TIMEOUT, CULL_MAX_AGE)
+SLACK = 15.0
+"""Seconds that a server may need to go once the culler has said so, on a machine that is busy."""
+ANSWER_FOR_EVER = """
+import time
+while True:
+    print("still at it")
+    time.sleep(1)
+"""
+
+
+@dataclass(frozen=True)
+class Lives:
+    """What became of three servers: nobody uses one, a cell runs in the second, the third's page is open."""
+
+    hub: Hub
+    times: Times
+    idle: Life
+    busy: Life
+    page: Life
+    returning: Student
+    """The student of the idle server, who still has the cookies of it."""
+
+
+@pytest.fixture(scope="module")
+def scaled(deployment: Deployment) -> Iterator[Hub]:
+    with scaled_hub(deployment) as hub:
+        yield hub
+
+
+@pytest.fixture(scope="module")
+def lives(scaled: Hub, cluster: Cluster) -> Iterator[Lives]:
+    times, watch = read_culler(cluster, scaled).times, Watch(scaled)
+    busy, idle = Student(scaled), Student(scaled)
+    busy.open(str(EXAMPLE))
+    watch.add(busy.name)
+    work = threading.Thread(target=answer_for_ever, args=(busy, times.max_age + SLACK))
+    work.start()
+    try:
+        with browser() as window:
+            window.open(scaled.url + str(EXAMPLE))
+            window.wait_for("the notebook", ".jp-Notebook h1")
+            [page] = re.findall(UUID, window.driver.current_url)[:1]
+            watch.add(page)
+            idle.open(str(EXAMPLE))
+            watch.add(idle.name)
+            longest = times.max_age + 2 * times.every + 4 * SLACK
+            with suppress(TooLateError):
+                wait_until("the end of all servers", watch.all_gone, timeout=longest)
+        there = watch.lives
+        yield Lives(scaled, times, there[idle.name], there[busy.name], there[page], idle)
+    finally:
+        for name in watch.lives:
+            scaled.delete_user(name)
+        work.join()
+        busy.close()
+        idle.close()
+
+
+def answer_for_ever(student: Student, seconds: float) -> None:
+    """Have a cell run for a time; its server may be gone before that."""
+    with suppress(CellError), student.kernel() as kernel:
+        kernel.run(ANSWER_FOR_EVER, timeout=seconds)
+
+
+@pytest.mark.parametrize("role", ROLES, ids=lambda role: role.release)
+def test_culler_runs_with_the_numbers_that_are_set(
+    deployment: Deployment, cluster: Cluster, hub: Hub, authoring_hub: Hub, role: object
+) -> None:
+    """Each hub's culler runs, with the times that are set, and deletes users too."""
+    [one] = [each for each, its in zip((hub, authoring_hub), ROLES, strict=True) if its is role]
+    [release] = [release for its, release in deployment.releases.items() if its is role]
+    culler = read_culler(cluster, one)
+    expected = configured(deployment.helm.template(deployment.chart, release))
+    assert culler.times == expected, f"the values say {expected}, and the culler runs with {culler.times}"
+    assert culler.users, "the culler removes servers alone: without --cull-users their users stay for ever"
+    assert expected.timeout >= PRODUCTION.timeout, f"a learner may be idle for {PRODUCTION.timeout:.0f} s, not less"
+    assert expected.max_age >= PRODUCTION.max_age, f"a server may live for {PRODUCTION.max_age:.0f} s, not less"
+
+
+@pytest.mark.timeout(900)
+def test_idle_server_goes_in_time(lives: Lives) -> None:
+    """A server that nobody uses is there just before its time, and gone soon after it."""
+    life, times = lives.idle, lives.times
+    assert life.seen >= 0.8 * times.timeout, (
+        f"an idle server was gone after {life.gone} s, long before its {times.timeout:.0f} s "
+        f"(production's, divided by {FACTOR})"
+    )
+    assert life.gone is not None, f"an idle server is still there after {life.seen:.0f} s: the culler culls nothing"
+    latest = times.timeout + 2 * times.every + SLACK
+    assert life.gone <= latest, f"an idle server went after {life.gone:.0f} s, expected within {latest:.0f} s"
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("who", ["busy", "page"])
+def test_used_server_stays_until_its_maximum_age(lives: Lives, who: str) -> None:
+    """A server with a running cell or an open page stays until its maximum age, and goes then."""
+    life: Life = getattr(lives, who)
+    used = {"busy": "in which a cell runs", "page": "whose page is open"}[who]
+    age = lives.times.max_age
+    assert life.seen >= 0.9 * age, f"a server {used} went after {life.gone} s; it may stay for {age:.0f} s"
+    assert life.gone is not None, f"a server {used} is still there after {life.seen:.0f} s; {age:.0f} s are its end"
+    latest = age + 2 * lives.times.every + SLACK
+    assert life.gone <= latest, f"a server {used} went after {life.gone:.0f} s, expected within {latest:.0f} s"
+
+
+@pytest.mark.timeout(900)
+def test_nothing_is_left_of_what_was_culled(lives: Lives, cluster: Cluster, database: Database) -> None:
+    """Of a culled server there is no pod left, no volume, no route in the proxy, and no user in hub and Postgres."""
+    names = {life.user for life in (lives.idle, lives.busy, lives.page)}
+    pods = cluster.pods(lives.hub.namespace)
+
+    def no_pod() -> bool | NotYet:
+        left = [pod.metadata.name for pod in pods.look("component=singleuser-server")]
+        return NotYet(f"there are {', '.join(left)}") if left else True
+
+    wait_until("the end of the culled pods", no_pod, timeout=60, change=pods.change)
+    volumes = cluster.core.list_namespaced_persistent_volume_claim(lives.hub.namespace).items
+    assert not volumes, f"volumes are left: {[volume.metadata.name for volume in volumes]}"
+    routes = lives.hub.api.get("/proxy").raise_for_status().json()
+    left = [route for route in routes if any(name in route for name in names)]
+    assert not left, f"the proxy still has routes to culled servers: {left}"
+    assert not names & set(lives.hub.users()), "the hub still knows culled users"
+    stored = {row[0] for row in database.query(lives.hub.database, "SELECT name FROM users")}
+    assert not names & stored, "Postgres still has culled users"
+
+
+@pytest.mark.timeout(900)
+def test_returning_visitor_gets_a_new_life(lives: Lives) -> None:
+    """The cookies of a culled user lead to a new user and a new server, not to an error."""
+    before, student = lives.idle.user, lives.returning
+    page = student.open(str(EXAMPLE))
+    try:
+        assert student.name != before, f"a culled user came back under the same name, {before}"
+        assert page.path.startswith(f"/user/{student.name}/"), f"the return ended at {page.path}"
+        found = student.contents(EXAMPLE.notebook)
+        assert found.status_code == 200, f"after the return the notebook answers {found.status_code}"
+    finally:
+        lives.hub.delete_user(student.name)
+
+
+@pytest.mark.timeout(900)
+def test_culler_survives_a_restart_of_its_hub(scaled: Hub, cluster: Cluster) -> None:
+    """After a restart of the hub the culler runs again, and servers from before it are culled."""
+    student, watch = Student(scaled), Watch(scaled)
+    student.open(str(EXAMPLE))
+    watch.add(student.name)
+    try:
+        cluster.restart(scaled.namespace, "hub")
+        times = read_culler(cluster, scaled).times
+        latest = times.timeout + 2 * times.every + 3 * SLACK
+        wait_until("the end of an idle server from before the restart", watch.all_gone, timeout=latest)
+    finally:
+        scaled.delete_user(student.name)
+        student.close()

@@ -1,0 +1,194 @@
+"""Which image a student gets: the course in the link decides, and nothing else does.
+
+Every row of the table is put to the deployed spawner, inside the hub's own image and configuration. What only a real
+server shows (pull, scheduling, one student's request in another's server) is seen with real servers, a class at once.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from urllib.parse import quote, unquote
+
+import pytest
+
+from harness.aws import COURSES as COURSE_IMAGES
+from harness.classroom import Class
+from harness.cluster import Cluster
+from harness.contract import COURSES, CPU_COURSES, DEFAULT_COURSE, GPU_COURSES
+from harness.registry import Registry
+from harness.spawner import Choice, Request, known_courses, told_apart
+
+Ask = Callable[[Sequence[Request]], list[Choice]]
+
+PLAIN, GPU_COURSE = "uai_source-uai.0", "uai_source-uai.1"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A request, and what a person relies on to come of it.
+
+    Attributes:
+        page: the notebook's page, decoded; None for the server's own first page.
+    """
+
+    request: Request
+    tag: str
+    page: str | None = None
+    gpu: bool = False
+
+    def __str__(self) -> str:
+        request = self.request
+        if request.form is not None:
+            return f"form {dict(request.form)}"
+        if request.options is not None:
+            return f"options {request.options}" + (f" with ?{request.query}" if request.query else "")
+        return "no link" if request.query is None else f"?{request.query}"
+
+
+def link(query: str, tag: str, page: str | None = None, *, gpu: bool = False) -> Row:
+    return Row(Request(query), tag, page, gpu)
+
+
+def notebook(written: str, page: str | None) -> Row:
+    """A notebook of a known course, its name as a link writes it."""
+    return link(f"course={PLAIN}&notebook={written}", PLAIN, page)
+
+
+TABLE = [
+    Row(Request(None), DEFAULT_COURSE),
+    link("", DEFAULT_COURSE),
+    link("course=", DEFAULT_COURSE),
+    link("foo=1", DEFAULT_COURSE),
+    *(link(f"course={course}", course, gpu=course in GPU_COURSES) for course in sorted(COURSES)),
+    # However a course is written
+    link("course=CLUSTERING_and_Descriptive_AI", "clustering_and_descriptive_ai"),
+    link("course=%20uai_source-uai.0a%20", "uai_source-uai.0a"),
+    link("course=+uai_source-uai.0a+", "uai_source-uai.0a"),
+    link(f"course=nope&course={PLAIN}", PLAIN),
+    link(f"course={PLAIN}&course=nope", DEFAULT_COURSE),
+    link(f"Course={PLAIN}", DEFAULT_COURSE),
+    link(f"courses={PLAIN}", DEFAULT_COURSE),
+    # Courses that there are none of
+    link("course=uai_source-uai.10", DEFAULT_COURSE),
+    link("course=uai_source-uai.14", DEFAULT_COURSE),
+    link("course=nope", DEFAULT_COURSE),
+    link("course=nope&notebook=A.ipynb", DEFAULT_COURSE),
+    link("notebook=A.ipynb", DEFAULT_COURSE),
+    # Notebooks
+    notebook("A.ipynb", "A.ipynb"),
+    link(f"notebook=A.ipynb&course={PLAIN}", PLAIN, "A.ipynb"),
+    notebook("A", None),
+    notebook("A.txt", None),
+    notebook("A.IPYNB", None),
+    notebook("", None),
+    notebook(".ipynb", ".ipynb"),
+    notebook("Assignment_2_LogReg_%26_CART_%26_XGBoost.ipynb", "Assignment_2_LogReg_&_CART_&_XGBoost.ipynb"),
+    notebook("LogReg_&_CART.ipynb", None),
+    notebook("My%20Note.ipynb", "My Note.ipynb"),
+    notebook("My+Note.ipynb", "My Note.ipynb"),
+    notebook("sub%2Fdir%2FA.ipynb", "sub/dir/A.ipynb"),
+    notebook("sub/dir/A.ipynb", "sub/dir/A.ipynb"),
+    notebook("%C3%A9t%C3%A9.ipynb", "été.ipynb"),
+    # Tags, which win over courses
+    link(f"course={PLAIN}&tag=abc", "abc"),
+    link(f"course={GPU_COURSE}&tag=abc", "abc", gpu=True),
+    link("tag=Feature-X", "feature-x"),
+    link("tag=x&notebook=A.ipynb", "x", "A.ipynb"),
+    link("tag=", DEFAULT_COURSE),
+    # GPUs
+    link(f"course={DEFAULT_COURSE}&needs_gpu=true", DEFAULT_COURSE, gpu=True),
+    link(f"course={GPU_COURSE}&needs_gpu=", GPU_COURSE, gpu=True),
+    link("needs_gpu=true", DEFAULT_COURSE),
+    link("needs_gpu=", DEFAULT_COURSE),
+    # The form, and the REST API
+    Row(Request("", form={"course": [" UAI_SOURCE-UAI.ST1 "]}), "uai_source-uai.st1", gpu=True),
+    Row(Request("", form={}), DEFAULT_COURSE),
+    Row(Request("", options={"course": "UAI_SOURCE-UAI.ST1"}), "uai_source-uai.st1", gpu=True),
+    Row(Request("", options={}), DEFAULT_COURSE),
+    Row(Request("course=nope", options={"course": PLAIN}), DEFAULT_COURSE),
+]
+HOSTILE = ["../../../etc/passwd.ipynb", "//evil.example/x.ipynb", "https://evil.example/x.ipynb", "%0d%0aX:1.ipynb"]
+
+
+@pytest.fixture(scope="module")
+def choices(ask_spawner: Ask) -> Mapping[str, Choice]:
+    """What the deployed spawner makes of every row."""
+    return dict(zip(map(str, TABLE), ask_spawner([row.request for row in TABLE]), strict=True))
+
+
+@pytest.mark.parametrize("row", TABLE, ids=str)
+def test_request_decides(choices: Mapping[str, Choice], row: Row) -> None:
+    """A request gets the image, the first page and the GPU that it asks for, and no others."""
+    found = choices[str(row)]
+    assert not found.error, f"{row} ends in an error, where {row.tag} is expected: {found.error}"
+    said = f"{row} gives {told_apart(found)}"
+    if found.tag == DEFAULT_COURSE != row.tag:
+        course = re.sub(r".*course=|[+&].*|%20", "", row.request.query or "") or row.tag
+        pytest.fail(f"course {course} opened {DEFAULT_COURSE}: it is missing from the spawner's known courses ({row})")
+    assert found.image == f"{COURSE_IMAGES}:{row.tag}", f"{said}; expected image {COURSE_IMAGES}:{row.tag}"
+    page = found.default_url and unquote(found.default_url)
+    expected = row.page and f"/notebooks/{row.page}"
+    assert page == expected, f"{said}; expected page {expected or 'of its own choice'}"
+    assert found.gpus == int(row.gpu), f"{said}; expected {int(row.gpu)} GPU, found {found.gpus}"
+    assert found.on_gpu_node == row.gpu, f"{said}, and {'must' if row.gpu else 'must not'} be bound to the GPU node"
+
+
+def test_hostile_notebook_names_stay_on_the_server(ask_spawner: Ask) -> None:
+    """A notebook's name never leads to another host or out of the notebook pages."""
+    for name, found in zip(
+        HOSTILE, ask_spawner([Request(f"course={PLAIN}&notebook={name}") for name in HOSTILE]), strict=True
+    ):
+        page = found.default_url or "/notebooks/"
+        assert not found.error, f"notebook={name} ends in an error: {found.error}"
+        assert page.startswith("/notebooks/"), f"notebook={name} sends the student to {page}"
+        assert "\n" not in page and "\r" not in page, f"notebook={name} breaks the lines of an answer: {page!r}"  # noqa: PT018
+
+
+def test_lists_of_courses_are_the_same(ask_spawner: Ask, registry: Registry, pre_pulled: set[str]) -> None:
+    """The courses that the spawner knows, the pre-puller pulls and the registry holds are the same."""
+    pulled = {image.removeprefix(f"{COURSE_IMAGES}:") for image in pre_pulled}
+    candidates = sorted(pulled | registry.tags() | COURSES)
+    asked = ask_spawner([Request(f"course={quote(course)}") for course in candidates])
+    known = known_courses(dict(zip(candidates, asked, strict=True)))
+    for where, there in (("the pre-puller", pulled), ("the registry", registry.tags())):
+        assert not known - there, f"missing from {where}, though the spawner knows them: {sorted(known - there)}"
+    assert not pulled - known, f"pre-pulled, but missing from the spawner's known courses: {sorted(pulled - known)}"
+
+
+def test_whole_class_at_once(student_class: Class, cluster: Cluster, registry: Registry) -> None:
+    """Students of every course arrive together, and each works in the image of their own course, on a right node."""
+    wrong = []
+    for course, seat in sorted(student_class.seats.items()):
+        if seat.trouble:
+            wrong.append(f"{course}: {seat.trouble}")
+            continue
+        pushed = f"{COURSE_IMAGES}@{registry.digest(course)}"
+        if seat.marker != course:
+            wrong.append(f"course {course} opened the image of {seat.marker}")
+        if seat.image_id != pushed:
+            wrong.append(f"course {course} runs {seat.image_id}, and pushed was {pushed}")
+        if course in GPU_COURSES and seat.node != cluster.nodes[1]:
+            wrong.append(f"course {course} needs a GPU and landed on {seat.node}")
+        if course in GPU_COURSES and seat.gpus != 1:
+            wrong.append(f"course {course} has {seat.gpus} GPUs, expected 1")
+        if course in CPU_COURSES and seat.gpus:
+            wrong.append(f"course {course} needs no GPU and has {seat.gpus}")
+    assert not wrong, "\n".join(wrong)
+    assert set(student_class.seats) == COURSES
+
+
+def test_hub_answers_while_a_class_arrives(student_class: Class) -> None:
+    """The hub answers others while a class of students arrives: a spawn never freezes it."""
+    assert student_class.slowest_answer < 10, (
+        f"/hub/health took {student_class.slowest_answer:.1f} s while a class arrived: something blocks the hub's loop"
+    )
+
+
+def test_students_of_a_class_share_nothing(student_class: Class) -> None:
+    """Nobody in a class has the name, the pod or the cookies of another."""
+    seats = [seat for seat in student_class.seats.values() if not seat.trouble]
+    for what in ("name", "pod"):
+        found = [getattr(seat, what) for seat in seats]
+        assert len(set(found)) == len(found), f"two students have the same {what}"

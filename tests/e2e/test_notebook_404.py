@@ -1,0 +1,116 @@
+"""The notebook in the link: it is there and on screen, or the student and the test see that it is not.
+
+The page itself proves nothing: it answers 200 for any path. What tells is the contents API, and the dialog on screen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from harness.browser import Browser
+from harness.cluster import Cluster
+from harness.hub import Hub
+from harness.link import EXAMPLE, Link, NoNotebookError, WrongImageError
+from harness.registry import Registry
+from harness.student import JourneyError, Student
+
+COURSE, NOTEBOOK = EXAMPLE.course, EXAMPLE.notebook
+
+OPENS = {
+    "lectures%2Flecture1%2Fregression.ipynb": NOTEBOOK,
+    "lectures/lecture1/regression.ipynb": NOTEBOOK,
+    "practice%2FMy%20Notes.ipynb": "practice/My Notes.ipynb",
+    "practice/My+Notes.ipynb": "practice/My Notes.ipynb",
+    "practice%2FLogReg_%26_CART.ipynb": "practice/LogReg_&_CART.ipynb",
+    "practice/%C3%A9t%C3%A9.ipynb": "practice/été.ipynb",
+    "practice%2FWeek%202%2FDeep%2FTrees.ipynb": "practice/Week 2/Deep/Trees.ipynb",
+}
+DOES_NOT_OPEN = {
+    "missing": "lectures/lecture1/missing.ipynb",
+    "wrong case": "Lectures/Lecture1/Regression.ipynb",
+    "wrong directory": "regression.ipynb",
+    "encoded three times": "practice%25252FMy%252520Notes.ipynb",
+    "another host": "%2F%2Fevil.example%2Fx.ipynb",
+}
+
+
+@pytest.mark.parametrize("written", OPENS)
+def test_notebook_opens(visit: Callable[[], Student], written: str) -> None:
+    """However its path is written in the link, a notebook that is there opens."""
+    path, student = OPENS[written], visit()
+    page = student.open(f"/tmplogin?course={COURSE}&notebook={written}")
+    assert page.path == f"/user/{student.name}/notebooks/{path}", f"notebook={written} ended at {page.path}"
+    found = student.contents(path)
+    assert found.status_code == 200, f"notebook={written}: the contents API says {found.status_code} of {path}"
+    assert found.json()["type"] == "notebook", f"{path} is there, as a {found.json()['type']}"
+
+
+@pytest.mark.parametrize("mistake", DOES_NOT_OPEN)
+def test_notebook_that_is_not_there_is_a_404(visit: Callable[[], Student], mistake: str) -> None:
+    """A notebook that is not there is a 404 of the contents API, and the student's server stays usable."""
+    written, student = DOES_NOT_OPEN[mistake], visit()
+    page = student.open(f"/tmplogin?course={COURSE}&notebook={written}")
+    own = f"/user/{student.name}/"
+    assert page.path.startswith(own), f"notebook={written} sends the student away from their server, to {page.path}"
+    path = page.path.removeprefix(f"{own}notebooks/")
+    found = student.contents(path)
+    assert found.status_code == 404, f"notebook={written}: expected 404 of {path}, found {found.status_code}"
+    right = student.contents(NOTEBOOK)
+    assert right.status_code == 200, f"after notebook={written} the right notebook answers {right.status_code}"
+
+
+@pytest.mark.parametrize("written", ["..%2Fpasswd.ipynb", "..%2F..%2Fetc%2Fpasswd.ipynb"])
+def test_path_out_of_the_home_directory_is_a_404(visit: Callable[[], Student], written: str) -> None:
+    """A path that leads out of the home directory ends in a 404, and the student's server stays usable."""
+    student = visit()
+    with pytest.raises(JourneyError, match="ended in an error page: 404"):
+        student.open(f"/tmplogin?course={COURSE}&notebook={written}")
+    student.open(f"/user/{student.name}/notebooks/{NOTEBOOK}")
+    right = student.contents(NOTEBOOK)
+    assert right.status_code == 200, f"after notebook={written} the right notebook answers {right.status_code}"
+
+
+def test_what_is_no_notebook_opens_the_first_page(visit: Callable[[], Student]) -> None:
+    """A path that does not end in .ipynb opens the server's own first page, and no error."""
+    student = visit()
+    page = student.open(f"/tmplogin?course={COURSE}&notebook=lectures/lecture1/regression.txt")
+    assert page.status == 200, f"the page answers {page.status}"
+    assert page.path.startswith(f"/user/{student.name}/"), f"the link ended at {page.path}"
+    assert "regression" not in page.path, f"a page for {page.path} opened, which is no notebook"
+
+
+@pytest.mark.parametrize(
+    ("path", "heading"), [("practice/LogReg_&_CART.ipynb", "Logistic regression"), ("practice/été.ipynb", "Un été")]
+)
+def test_right_notebook_is_on_screen(browser: Browser, hub: Hub, path: str, heading: str) -> None:
+    """What a student sees in the browser is the notebook that the link names."""
+    browser.open(hub.url + str(Link(COURSE, path)))
+    shown = browser.wait_for(f"the heading of {path}", ".jp-Notebook h1")
+    assert heading in shown, f"{path} shows the heading {shown!r}"
+
+
+def test_student_sees_that_a_notebook_is_missing(browser: Browser, hub: Hub, evidence_dir: Path) -> None:
+    """A student whose notebook is missing sees a dialog that names it; the right link then works."""
+    browser.open(hub.url + str(Link(COURSE, "lectures/lecture1/missing.ipynb")))
+    title = browser.wait_for("the dialog about the missing notebook", ".jp-Dialog-header")
+    browser.screenshot(evidence_dir / "missing.png")
+    said = " ".join([title, *browser.texts(".jp-Dialog-body")])
+    assert "missing.ipynb" in said, f"the dialog does not name the notebook: {said}"
+    assert "404" in said, f"the dialog does not say that it is not found: {said}"
+    own = browser.driver.current_url.partition("/notebooks/")[0]
+    browser.open(f"{own}/notebooks/{NOTEBOOK}")
+    shown = browser.wait_for("the right notebook", ".jp-Notebook h1")
+    assert "linear regression" in shown, f"the right link shows {shown!r}"
+
+
+def test_wrong_image_is_told_from_wrong_path(
+    visit: Callable[[], Student], cluster: Cluster, registry: Registry
+) -> None:
+    """The two symptoms that authors are told to look for are told apart, each with what to check."""
+    with pytest.raises(WrongImageError, match=r"opened the image base_authoring_image, not uai_source-uai\.10"):
+        Link("uai_source-uai.10", NOTEBOOK).follow(visit(), cluster, registry)
+    with pytest.raises(NoNotebookError, match=r"Regression\.ipynb is not in it"):
+        Link(COURSE, "lectures/lecture1/Regression.ipynb").follow(visit(), cluster, registry)
