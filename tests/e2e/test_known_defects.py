@@ -1,0 +1,92 @@
+"""Promises that the deployment does not keep today: told at the end as still there or as fixed, never red."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from urllib.parse import unquote, urlsplit
+
+import pytest
+
+from harness.cluster import Cluster
+from harness.contract import DEFAULT_COURSE
+from harness.hub import Hub
+from harness.spawner import Choice, Request, told_apart
+from harness.student import Student
+
+Ask = Callable[[Sequence[Request]], list[Choice]]
+
+PLAIN = "uai_source-uai.0"
+
+
+@pytest.mark.known_defect("a link without a course shows students the authors' form, not a server")
+@pytest.mark.parametrize("link", ["/", "/hub/", "/tmplogin", "/hub/tmplogin"])
+def test_link_without_a_course_opens_a_server(visit: Callable[[], Student], link: str) -> None:
+    """A link without a course opens the default course."""
+    student = visit()
+    page = student.open(link)
+    assert page.path.startswith("/user/"), f"{link} ends at {page.path}"
+
+
+@pytest.mark.known_defect("braces and %U in a notebook's name are taken for placeholders")
+@pytest.mark.parametrize("name", ["%7Bx%7D.ipynb", "%7Busername%7D.ipynb", "%25U.ipynb"])
+def test_placeholders_in_a_notebook_name_are_only_letters(ask_spawner: Ask, name: str) -> None:
+    """A notebook may have braces and percent signs in its name."""
+    [found] = ask_spawner([Request(f"course={PLAIN}&notebook={name}")])
+    expected = f"/notebooks/{unquote(name)}"
+    assert found.default_url in (expected, f"/notebooks/{name}"), f"notebook={name} gives {told_apart(found)}"
+
+
+@pytest.mark.known_defect("%, ? and # in a notebook's name break the address of its page")
+@pytest.mark.parametrize("name", ["100%25.ipynb", "Q%3F.ipynb", "h%23.ipynb"])
+def test_signs_of_an_address_in_a_notebook_name(ask_spawner: Ask, name: str) -> None:
+    """A notebook may have the signs in its name that mean something in an address."""
+    [found] = ask_spawner([Request(f"course={PLAIN}&notebook={name}")])
+    path = unquote(urlsplit(found.default_url or "").path)
+    assert path == f"/notebooks/{unquote(name)}", f"notebook={name} gives {told_apart(found)}, whose path is {path}"
+    assert "%" not in unquote(name) or "%25" in (found.default_url or ""), f"{found.default_url} is no address"
+
+
+@pytest.mark.known_defect("needs_gpu=false and needs_gpu=0 give a GPU")
+@pytest.mark.parametrize("value", ["false", "0", "no"])
+def test_who_refuses_a_gpu_gets_none(ask_spawner: Ask, value: str) -> None:
+    """Whoever says that no GPU is needed gets none."""
+    [found] = ask_spawner([Request(f"course={DEFAULT_COURSE}&needs_gpu={value}")])
+    assert not found.gpus, f"needs_gpu={value} gives {told_apart(found)}"
+
+
+@pytest.mark.known_defect("a student may run any tag of the private registry")
+def test_students_may_not_choose_any_tag(ask_spawner: Ask) -> None:
+    """A student's link runs no image but a course's."""
+    [found] = ask_spawner([Request("tag=somebodys-experiment")])
+    assert found.tag != "somebodys-experiment", f"tag=somebodys-experiment gives {told_apart(found)}"
+
+
+@pytest.mark.known_defect("a course that is no text ends in a server error")
+@pytest.mark.parametrize("course", [None, ["uai_source-uai.0"], 7], ids=["null", "list", "number"])
+def test_course_that_is_no_text(ask_spawner: Ask, course: object) -> None:
+    """Whatever the REST API is given for a course, the spawner does not fail."""
+    [found] = ask_spawner([Request("", options={"course": course})])
+    assert not found.error, f"user_options.course = {course!r} gives {told_apart(found)}"
+
+
+@pytest.mark.known_defect("the hub's database is not upgraded: a JupyterHub with new migrations will not start")
+def test_hub_upgrades_its_database(cluster: Cluster, hub: Hub) -> None:
+    """A hub whose JupyterHub is newer than its database brings the database up to date."""
+    container = cluster.deployment(hub.namespace, "hub")["spec"]["template"]["spec"]["containers"][0]
+    assert "--upgrade-db" in container["args"], f"the hub starts with {' '.join(container['args'])}"
+
+
+@pytest.mark.known_defect("the form takes any course and opens the default one without a word")
+def test_form_refuses_a_course_that_there_is_none_of(ask_spawner: Ask) -> None:
+    """An author who mistypes a course is told so."""
+    [found] = ask_spawner([Request("", form={"course": ["uai_source-uai.10"]})])
+    assert found.error or found.tag != DEFAULT_COURSE, f"the form gives {told_apart(found)}"
+
+
+@pytest.mark.known_defect("/hub/login loses course and notebook")
+def test_login_page_keeps_the_link(visit: Callable[[], Student]) -> None:
+    """Whoever arrives by /hub/login keeps course and notebook."""
+    student = visit()
+    student.open(f"/hub/login?course={PLAIN}&notebook=A.ipynb")
+    spawns = [hop.url for hop in student.journey.hops if hop.url.startswith("/hub/spawn")]
+    assert all("notebook=A.ipynb" in url for url in spawns), f"the query got lost:\n{student.journey}"
