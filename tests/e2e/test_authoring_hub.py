@@ -1,0 +1,103 @@
+"""The authors' hub: one shared password, a form that asks for the course, and a bucket to publish to."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+
+from harness.author import NAME, Author
+from harness.aws import COURSES, Aws
+from harness.browser import Browser
+from harness.cluster import Cluster
+from harness.courses import MARKER
+from harness.hub import Hub
+from harness.link import EXAMPLE
+from harness.student import CellError
+
+COURSE = EXAMPLE.course
+PUBLISH = """
+import os, urllib.request
+where = f"{endpoint}/{os.environ['NOTEBOOK_BUCKET']}/drafts/lecture.ipynb"
+headers = {
+    "Content-Type": "application/x-ipynb+json",
+    "Authorization": "AWS4-HMAC-SHA256 Credential=it/20260101/us-east-1/s3/aws4_request, Signature=0",
+}
+urllib.request.urlopen(urllib.request.Request(where, data=b"a draft", headers=headers, method="PUT")).status
+"""
+
+
+def test_form_gives_the_courses_image(author: Author, cluster: Cluster, password: str) -> None:
+    """An author logs in by the shared password, fills in the form, and works in the course's image."""
+    assert author.log_in(password) == 302, f"the shared password is refused:\n{author.journey}"
+    author.ask_for(COURSE.upper())
+    assert author.name == NAME, f"the author is {author.name}"
+    [pod] = cluster.pods(author.hub.namespace).look(f"hub.jupyter.org/username={NAME}")
+    running = pod.spec.containers[0].image
+    assert running == f"{COURSES}:{COURSE}", f"the form was sent with {COURSE}, and {running} runs"
+    with author.kernel() as kernel:
+        marker = kernel.run(f"print(open({MARKER!r}).read().strip())").stdout.strip()
+    assert marker == COURSE, f"the author works in the image of {marker}"
+
+
+def test_author_publishes_to_the_bucket(author: Author, aws_in_cluster: str, aws: Aws, password: str) -> None:
+    """What an author's kernel writes to the courses' bucket is there."""
+    author.log_in(password)
+    author.ask_for(COURSE)
+    with author.kernel() as kernel:
+        bucket = kernel.run("import os; print(os.environ['NOTEBOOK_BUCKET'])").stdout.strip()
+        assert bucket.startswith("jupyter-courses-"), f"NOTEBOOK_BUCKET is {bucket!r}"
+        aws.s3.create_bucket(Bucket=bucket)
+        kernel.run(f"endpoint = {aws_in_cluster!r}")
+        try:
+            kernel.run(PUBLISH)
+        except CellError as error:
+            pytest.fail(f"an author's kernel cannot write to {bucket}: {error}")
+    found = aws.s3.get_object(Bucket=bucket, Key="drafts/lecture.ipynb")["Body"].read()
+    assert found == b"a draft", f"the bucket has {found!r}"
+
+
+def test_author_has_the_service_account(author: Author, cluster: Cluster, password: str) -> None:
+    """An author's server runs under the service account that may write to the bucket; a student's does not."""
+    author.log_in(password)
+    author.ask_for(COURSE)
+    [pod] = cluster.pods(author.hub.namespace).look(f"hub.jupyter.org/username={NAME}")
+    assert pod.spec.service_account_name == "jupyterhub-service-account", (
+        f"the author's server runs under the account {pod.spec.service_account_name}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "right"),
+    [(NAME, False), ("somebody", True), ("jovyan", False)],
+    ids=["wrong password", "stranger", "both"],
+)
+def test_strangers_are_refused(author: Author, password: str, name: str, right: bool) -> None:
+    """Nobody gets in but the authors' one user with the shared password."""
+    status = author.log_in(password if right else "not-the-password-" * 3, name)
+    assert status == 403, f"{name} with {'the' if right else 'a wrong'} password gets {status}, expected 403"
+    assert author.get("/hub/home").is_redirect, f"{name} was refused, and /hub/home opens all the same"
+
+
+def test_no_tmplogin(authoring_hub: Hub) -> None:
+    """There is no tmplogin on the authors' hub: a learner's link does not let anybody in."""
+    for path in ("/tmplogin", "/hub/tmplogin"):
+        answer = httpx.get(f"{authoring_hub.url}{path}?course={COURSE}", timeout=30, follow_redirects=True)
+        inside = "/user/" in str(answer.url) or "spawn-pending" in str(answer.url)
+        assert not inside, f"{path} on the authors' hub lets a visitor in, to {answer.url}"
+
+
+def test_authors_have_all_menus(browser: Browser, author: Author, password: str) -> None:
+    """Authors have the menus that students do not."""
+    browser.open(f"{author.hub.url}/hub/login")
+    browser.fill("username_input", NAME)
+    browser.fill("password_input", password)
+    browser.press("#login_submit, input[type=submit], button[type=submit]")
+    browser.wait_for("the form", "input[name=course]")
+    browser.fill("course", COURSE)
+    browser.press("form input[type=submit], form button[type=submit]")
+    browser.wait_for("the author's first page", ".jp-NotebookSpacer, .jp-FileBrowser, .jp-DirListing", 120)
+    browser.open(f"{author.hub.url}/user/{NAME}/notebooks/lectures/lecture1/regression.ipynb")
+    browser.wait_for("the notebook", ".jp-Notebook h1")
+    menus = set(browser.texts(".lm-MenuBar-itemLabel"))
+    missing = {"File", "Edit", "View", "Run", "Kernel", "Settings", "Help"} - menus
+    assert not missing, f"authors miss the menus {sorted(missing)}; there are {sorted(menus)}"

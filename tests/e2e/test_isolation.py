@@ -1,0 +1,63 @@
+"""Students are alone: nobody reaches another's server, files, API or tokens, and strangers see no numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import httpx
+import pytest
+
+from harness.hub import Hub
+from harness.link import EXAMPLE
+from harness.student import Student
+
+COURSE = EXAMPLE.course
+
+
+@pytest.fixture
+def two(visit: Callable[[], Student]) -> tuple[Student, Student]:
+    """Two students with a server each."""
+    one, other = visit(), visit()
+    for student in (one, other):
+        student.open(f"/tmplogin?course={COURSE}")
+    return one, other
+
+
+def test_nobody_reaches_anothers_server(two: tuple[Student, Student], hub: Hub) -> None:
+    """A student's cookies and token open neither another's files, nor their user, nor their tokens."""
+    one, other = two
+    other.write("private.txt", "not for you")
+    forbidden = {
+        "files": f"/user/{other.name}/api/contents/private.txt",
+        "server": f"/user/{other.name}/api/status",
+        "user": f"/hub/api/users/{other.name}",
+        "tokens": f"/hub/api/users/{other.name}/tokens",
+    }
+    with httpx.Client(base_url=hub.url, headers={"Authorization": f"token {one.token}"}, timeout=30) as with_token:
+        for what, path in forbidden.items():
+            for how, answer in (("cookies", one.get(path)), ("token", with_token.get(path))):
+                assert not answer.is_success, f"a student's {how} open another's {what}: {path} {answer.status_code}"
+        # What a student may list is themselves.
+        listed = with_token.get("/hub/api/users")
+    seen = {user["name"] for user in listed.json()} if listed.is_success else set()
+    assert seen <= {one.name}, f"a student may list others: {sorted(seen - {one.name})}"
+    mine = other.contents("private.txt")
+    assert mine.status_code == 200, f"the student's own file answers {mine.status_code}"
+
+
+def test_nobody_stops_anothers_server(two: tuple[Student, Student], hub: Hub) -> None:
+    """A student can neither stop another's server nor delete their user."""
+    one, other = two
+    with httpx.Client(base_url=hub.url, headers={"Authorization": f"token {one.token}"}, timeout=30) as with_token:
+        for path in (f"/hub/api/users/{other.name}/server", f"/hub/api/users/{other.name}"):
+            answer = with_token.delete(path)
+            assert answer.is_error, f"a student may DELETE {path}: {answer.status_code}"
+    assert hub.users()[other.name]["servers"], "the other's server is gone"
+
+
+@pytest.mark.parametrize("path", ["/hub/metrics", "/hub/api/users", "/hub/api/services", "/hub/api/proxy"])
+def test_strangers_see_no_numbers(hub: Hub, authoring_hub: Hub, path: str) -> None:
+    """Who is not logged in gets no metrics and no API."""
+    for each in (hub, authoring_hub):
+        answer = httpx.get(f"{each.url}{path}", timeout=30)
+        assert answer.status_code in (401, 403), f"{each.release}: {path} answers a stranger {answer.status_code}"

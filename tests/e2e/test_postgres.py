@@ -1,0 +1,49 @@
+"""Postgres keeps the hubs' state: a hub may go and come back, and nobody notices."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from harness.cluster import Cluster
+from harness.database import Database
+from harness.deployment import wait_for_answer
+from harness.hub import Hub
+from harness.link import EXAMPLE
+from harness.student import Student
+
+COURSE, NOTEBOOK = EXAMPLE.course, EXAMPLE.notebook
+
+
+def test_restart_of_the_hub_keeps_session_user_and_server(
+    visit: Callable[[], Student], cluster: Cluster, hub: Hub
+) -> None:
+    """A restart of the hub keeps a student's session, user and running server."""
+    student = visit()
+    student.open(f"/tmplogin?course={COURSE}")
+    [before] = cluster.pods(hub.namespace).look(f"hub.jupyter.org/username={student.name}")
+    with student.kernel() as kernel:
+        kernel.run("kept = 42")
+        cluster.restart(hub.namespace, "hub")
+        wait_for_answer(hub)
+        assert kernel.run("kept").value == "42", "the kernel forgot what it knew before the hub's restart"
+    assert student.name in hub.users(), "the hub forgot the student"
+    [after] = cluster.pods(hub.namespace).look(f"hub.jupyter.org/username={student.name}")
+    assert after.metadata.uid == before.metadata.uid, "the student's server is another after the hub's restart"
+    home = student.get("/hub/home")
+    assert home.status_code == 200, f"the student's session is gone: /hub/home answers {home.status_code}"
+    found = student.contents(NOTEBOOK)
+    assert found.status_code == 200, f"after the restart the notebook answers {found.status_code}"
+
+
+def test_each_hub_has_a_database_of_its_own(
+    visit: Callable[[], Student], hub: Hub, authoring_hub: Hub, database: Database
+) -> None:
+    """A student's user is in the students' database, and not in the authors'."""
+    student = visit()
+    student.open(f"/tmplogin?course={COURSE}")
+    names = {
+        each.release: {row[0] for row in database.query(each.database, "SELECT name FROM users")}
+        for each in (hub, authoring_hub)
+    }
+    assert student.name in names[hub.release], f"Postgres has no user {student.name} of {hub.release}"
+    assert student.name not in names[authoring_hub.release], f"{authoring_hub.release} has the students' users"

@@ -1,0 +1,85 @@
+"""The pre-puller: a course's image is on every node before its first student, and a new one with the next."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from harness.aws import COURSES as COURSE_IMAGES
+from harness.aws import REPOSITORY
+from harness.cluster import Cluster
+from harness.courses import MARKER
+from harness.deployment import Deployment
+from harness.hub import Hub
+from harness.layout import Layout
+from harness.registry import Registry
+from harness.student import Student
+from harness.wait import NotYet, wait_until
+
+REPUSHED, OTHER = "uai_source-uai.scm2", "uai_source-uai.scm1"
+
+
+def test_every_course_is_on_every_node(cluster: Cluster, hub: Hub, pre_pulled: set[str]) -> None:
+    """The pre-puller brings every course's image to every node, and stays within its memory."""
+    pods = cluster.pods(hub.namespace)
+
+    def done() -> bool | NotYet:
+        pullers = pods.look("component=continuous-image-puller")
+        if len(pullers) < len(cluster.nodes):
+            return NotYet(f"{len(pullers)} pullers for {len(cluster.nodes)} nodes")
+        busy = [pod.metadata.name for pod in pullers if pod.status.phase != "Running"]
+        return NotYet(f"still pulling: {', '.join(busy)}") if busy else True
+
+    wait_until("the pre-puller's end", done, timeout=240, change=pods.change)
+    for node in cluster.nodes:
+        missing = pre_pulled - cluster.images(node)
+        assert not missing, f"pre-pulled, and not on {node}: {sorted(missing)}"
+    for pod in pods.look("component=continuous-image-puller"):
+        for status in pod.status.init_container_statuses:
+            assert status.restart_count == 0, f"{status.name} on {pod.spec.node_name} had to start again"
+
+
+def test_no_hook_puller(deployment: Deployment, hub: Hub) -> None:
+    """No upgrade waits for a hook puller."""
+    [release] = [each for each in deployment.releases.values() if each.name == hub.release]
+    hooks = [
+        f"{manifest['kind']} {manifest['metadata']['name']}"
+        for manifest in deployment.helm.template(deployment.chart, release)
+        if "hook-image-" in manifest["metadata"]["name"]
+    ]
+    assert not hooks, f"the release has a hook puller: {hooks}"
+
+
+@pytest.fixture
+def repush(deployment: Deployment, registry: Registry) -> Iterator[Callable[[str, str], Layout]]:
+    """Pushes another course's image under a course's tag; the course's own comes back when the test is over."""
+    before: dict[str, Layout] = {}
+
+    def push(course: str, other: str) -> Layout:
+        before[course] = deployment.course_image(course)
+        image = deployment.course_image(other)
+        registry.push(image, REPOSITORY, course)
+        return image
+
+    yield push
+    for course, image in before.items():
+        registry.push(image, REPOSITORY, course)
+
+
+def test_repushed_course_is_what_the_next_student_gets(
+    visit: Callable[[], Student], cluster: Cluster, hub: Hub, repush: Callable[[str, str], Layout]
+) -> None:
+    """An image pushed again under a course's tag is what the next student works in, whatever a node has."""
+    pushed = repush(REPUSHED, OTHER)
+    student = visit()
+    student.open(f"/tmplogin?course={REPUSHED}")
+    [pod] = cluster.pods(hub.namespace).look(f"hub.jupyter.org/username={student.name}")
+    running = pod.status.container_statuses[0].image_id
+    assert running == f"{COURSE_IMAGES}@{pushed.digest}", (
+        f"the student runs {running}, and pushed was {pushed.digest}: the node's old image was taken "
+        "(singleuser.image.pullPolicy: Always brings the new one)"
+    )
+    with student.kernel() as kernel:
+        marker = kernel.run(f"print(open({MARKER!r}).read().strip())").stdout.strip()
+    assert marker == OTHER, f"the student works in the image of {marker}"

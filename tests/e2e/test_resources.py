@@ -1,0 +1,91 @@
+"""A student's server: what it may use, what happens to one that wants more, and that nothing of it stays."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.browser import Browser
+from harness.cluster import Cluster
+from harness.hub import Hub
+from harness.link import EXAMPLE
+from harness.placeholders import to_bytes
+from harness.student import UUID, CellError, Student
+from harness.wait import NotYet, wait_until
+
+COURSE, NOTEBOOK = EXAMPLE.course, EXAMPLE.notebook
+GREEDY = "[1] * (1 << 30)"
+"""Takes 8 GiB."""
+GB = 1e9
+
+
+def test_server_may_use_what_production_gives(visit: Callable[[], Student], cluster: Cluster, hub: Hub) -> None:
+    """A student's server may use at least 4 GB of memory, and as much CPU as there is."""
+    student = visit()
+    student.open(f"/tmplogin?course={COURSE}")
+    [pod] = cluster.pods(hub.namespace).look(f"hub.jupyter.org/username={student.name}")
+    limits = pod.spec.containers[0].resources.limits or {}
+    memory = to_bytes(limits.get("memory", "0"))
+    assert memory >= 4 * GB, f"a student's server may use {memory / GB:.1f} GB, expected 4"
+    assert "cpu" not in limits, f"a student's server is held at {limits['cpu']} CPU"
+
+
+def test_server_is_guaranteed_what_production_gives(student_values: Mapping[str, Any]) -> None:
+    """Production guarantees each server 2 GB of memory and a quarter of a CPU (kind itself has less to give)."""
+    memory, cpu = student_values["singleuser"]["memory"], student_values["singleuser"]["cpu"]
+    assert to_bytes(memory["guarantee"]) >= 2 * GB, f"guaranteed memory is {memory['guarantee']}, expected 2G"
+    assert float(cpu["guarantee"]) >= 0.25, f"guaranteed CPU is {cpu['guarantee']}, expected 0.25"
+
+
+def test_student_whose_kernel_wants_too_much_is_told(
+    browser: Browser, hub: Hub, cluster: Cluster, evidence_dir: Path
+) -> None:
+    """A kernel that takes more memory than it may is killed; the page says so, and an operator can see it."""
+    browser.open(hub.url + str(EXAMPLE))
+    browser.wait_for("the notebook", ".jp-Notebook h1")
+    browser.run_first_cell(GREEDY)
+    said = browser.wait_for("the dialog about the dead kernel", ".jp-Dialog", 120)
+    browser.screenshot(evidence_dir / "killed.png")
+    assert re.search("died|restart", said, re.IGNORECASE), f"the dialog says {said!r}"
+    [user] = re.findall(UUID, browser.driver.current_url)[:1]
+    [pod] = cluster.pods(hub.namespace).look(f"hub.jupyter.org/username={user}")
+    [status] = pod.status.container_statuses
+    ended = status.last_state.terminated if status.last_state else None
+    log = cluster.logs(hub.namespace, pod.metadata.name)
+    seen = (ended and ended.reason == "OOMKilled") or "restarting kernel" in log
+    assert seen, f"neither the state of pod {pod.metadata.name} nor its log tells an operator of a killed kernel"
+
+
+def test_server_lives_on_when_a_kernel_is_killed(visit: Callable[[], Student]) -> None:
+    """After a kernel was killed for its memory, the student can start another and go on."""
+    student = visit()
+    student.open(f"/tmplogin?course={COURSE}")
+    with pytest.raises(CellError), student.kernel() as kernel:
+        kernel.run(GREEDY, timeout=20)
+
+    def answers() -> bool | NotYet:
+        status = student.contents(NOTEBOOK).status_code
+        return status == 200 or NotYet(f"{status} for {NOTEBOOK}")
+
+    wait_until("the student's server after a killed kernel", answers, timeout=90)
+    with student.kernel() as kernel:
+        assert kernel.run("6 * 7").value == "42"
+
+
+def test_nothing_survives_a_stop(visit: Callable[[], Student], cluster: Cluster, hub: Hub) -> None:
+    """What a student saves is gone with the server, and takes no volume."""
+    student = visit()
+    student.open(f"/tmplogin?course={COURSE}")
+    student.write("mine.txt", "what I wrote")
+    assert student.contents("mine.txt").status_code == 200, "what was saved is not there even before the stop"
+    [pod] = cluster.pods(hub.namespace).look(f"hub.jupyter.org/username={student.name}")
+    claims = [volume.name for volume in pod.spec.volumes or [] if volume.persistent_volume_claim]
+    assert not claims, f"the server has volumes that stay: {claims}"
+    hub.stop_server(student.name)
+    student.open(f"/hub/spawn?course={COURSE}")
+    found = student.contents("mine.txt")
+    assert found.status_code == 404, f"what was saved before the stop answers {found.status_code} after it"

@@ -1,0 +1,37 @@
+"""Scheduling: placeholders keep room for the next students and give way to them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from harness.cluster import Cluster
+from harness.hub import Hub
+from harness.link import EXAMPLE
+from harness.placeholders import full_house
+from harness.student import Student
+
+COURSE = EXAMPLE.course
+
+
+def test_user_scheduler_places_students(visit: Callable[[], Student], cluster: Cluster, hub: Hub) -> None:
+    """Students' pods are placed by the release's own scheduler."""
+    student = visit()
+    student.open(f"/tmplogin?course={COURSE}")
+    pods = cluster.pods(hub.namespace)
+    [pod] = pods.look(f"hub.jupyter.org/username={student.name}")
+    wanted = pod.spec.scheduler_name
+    assert wanted.endswith("user-scheduler"), f"the student's pod is left to {wanted}"
+    by = [event.reporting_component for event in pods.events(pod.metadata.name) if event.reason == "Scheduled"]
+    assert by == [wanted], f"the pod asks for {wanted}, and {by} placed it"
+
+
+def test_placeholders_give_way(visit: Callable[[], Student], cluster: Cluster, hub: Hub) -> None:
+    """Where a placeholder has taken the last room, a student gets it at once."""
+    pods = cluster.pods(hub.namespace)
+    with full_house(cluster, hub.namespace):
+        student = visit()
+        student.open(f"/tmplogin?course={COURSE}")
+        [pod] = pods.look(f"hub.jupyter.org/username={student.name}")
+        waiting = [each.metadata.name for each in pods.look("component=user-placeholder") if not each.spec.node_name]
+    assert pod.spec.node_name == cluster.control_plane, f"the student's server runs on {pod.spec.node_name}"
+    assert waiting, "the student found room, and no placeholder had to go: the house was not full"
