@@ -10,6 +10,9 @@ import httpx
 
 from harness.wait import NotYet, wait_until
 
+DELETE_TIMEOUT = 90.0
+"""Seconds for a user to go, server and all."""
+
 
 @dataclass(frozen=True)
 class Hub:
@@ -34,10 +37,17 @@ class Hub:
         return {user["name"]: user for user in answer.json()}
 
     def delete_user(self, name: str) -> None:
-        """Delete a user, and with the user the server; a user that is gone already is fine."""
-        answer = self.api.delete(f"/users/{name}")
-        if answer.status_code != httpx.codes.NOT_FOUND:
-            answer.raise_for_status()
+        """Delete a user, and with the user the server; a user that is gone already is fine.
+
+        The hub refuses while the server is on its way up or down, or while the culler is deleting the user too.
+        """
+
+        def gone() -> bool | NotYet:
+            answer = self.api.delete(f"/users/{name}")
+            there = answer.is_error and answer.status_code != httpx.codes.NOT_FOUND
+            return NotYet(f"{answer.status_code} {answer.text[:200]}") if there else True
+
+        wait_until(f"the end of user {name}", gone, timeout=DELETE_TIMEOUT)
 
     def stop_server(self, name: str) -> None:
         """Stop a user's server, and return when it is gone."""

@@ -1,0 +1,46 @@
+"""The hub's API, as an operator uses it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import httpx
+import pytest
+
+from harness.hub import Hub
+from harness.wait import TooLateError
+
+
+def hub(answers: Iterable[httpx.Response], asked: list[str]) -> Hub:
+    rest = iter(answers)
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(f"{request.method} {request.url.path}")
+        return next(rest)
+
+    found = Hub("http://hub", "jupyter", "jupyterhub", "jupyterhub", "token")
+    client = httpx.Client(base_url="http://hub/hub/api", transport=httpx.MockTransport(answer))
+    vars(found)["api"] = client
+    return found
+
+
+@pytest.mark.parametrize("statuses", [(204,), (404,), (500, 404), (400, 503, 204)], ids=str)
+def test_delete_user(statuses: tuple[int, ...]) -> None:
+    """A user goes once, whoever else deletes it, and whatever its server is doing."""
+    asked: list[str] = []
+    hub(map(httpx.Response, statuses), asked).delete_user("1")
+    assert asked == ["DELETE /hub/api/users/1"] * len(statuses)
+
+
+def test_stop_server() -> None:
+    asked: list[str] = []
+    stopping, stopped = ([{"name": "1", "servers": servers}] for servers in ({"": {"pending": "stop"}}, {}))
+    answers = [httpx.Response(202), httpx.Response(200, json=stopping), httpx.Response(200, json=stopped)]
+    hub(answers, asked).stop_server("1")
+    assert asked == ["DELETE /hub/api/users/1/server", "GET /hub/api/users", "GET /hub/api/users"]
+
+
+def test_stuck_user_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.hub.DELETE_TIMEOUT", 0.0)
+    with pytest.raises(TooLateError, match=r"the end of user 1: not there after 0 s\. Last seen: 500 broken"):
+        hub([httpx.Response(500, text="broken")], []).delete_user("1")
