@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
 import httpx
+import requests
 from jupyter_kernel_client import JupyterKernelClient
 from websocket import WebSocketException
 
@@ -257,7 +258,9 @@ class Student:
         try:
             yield Kernel(client)
         finally:
-            client.stop(shutdown_kernel=True, shutdown_now=True)
+            # A server that is gone has taken its kernel along.
+            with suppress(requests.RequestException):
+                client.stop(shutdown_kernel=True, shutdown_now=True)
 
     def _xsrf(self, path: str) -> str:
         found = [cookie.value for cookie in self._http.cookies.jar if cookie.name == "_xsrf" and cookie.path == path]
