@@ -149,7 +149,7 @@ class Student:
     def _arrive(self, link: str, answer: httpx.Response) -> Page:
         """Go on from the first answer to the page at the end."""
         started = time.monotonic()
-        for _ in range(MAX_HOPS):
+        for _ in range(MAX_HOPS - 1):  # the first answer is there already
             path = answer.request.url.path
             if answer.is_redirect and answer.next_request:
                 url = str(answer.next_request.url)
