@@ -166,8 +166,8 @@ class TestSecrets:
     def test_random_and_kept(self, tmp_path: Path) -> None:
         mine, again, other = map(deployment.read_secrets, (tmp_path / name for name in ("mine", "mine", "other")))
         assert mine == again
-        assert set(mine) == {"database", "admin_password", "jupyterhub", "jupyterhub-authoring"}
-        assert len({*mine.values(), *other.values()}) == 8
+        assert set(mine) == {"database", "admin_password", "jupyterhub", "jupyterhub-authoring", "jupyterhub-scaled"}
+        assert len({*mine.values(), *other.values()}) == 10
 
     def test_for_nobody_else(self, tmp_path: Path) -> None:
         deployment.read_secrets(tmp_path / "secrets.json")
@@ -178,7 +178,7 @@ class TestSecrets:
             half_written(patch)
             with pytest.raises(KeyboardInterrupt):
                 deployment.read_secrets(tmp_path / "secrets.json")
-        assert len(deployment.read_secrets(tmp_path / "secrets.json")) == 4
+        assert len(deployment.read_secrets(tmp_path / "secrets.json")) == 5
 
 
 class TestOnlyRun:
