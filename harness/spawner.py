@@ -57,6 +57,12 @@ class Choice:
         """The image's tag."""
         return self.image.rpartition(":")[2]
 
+    def __str__(self) -> str:
+        if self.error:
+            return f"an error: {self.error}"
+        gpu = ", a GPU" if self.gpus else ""
+        return f"image {self.tag}, page {self.default_url or 'of its own choice'}{gpu}"
+
 
 def read_choice(answer: Mapping[str, Any]) -> Choice:
     """A choice out of an answer of in_hub.py."""
@@ -137,14 +143,6 @@ def _wait_for_pod(cluster: Cluster, hub: Hub, name: str) -> None:
         fail_if=lambda: why_stuck(pods.look(f"harness={name}")),
         change=pods.change,
     )
-
-
-def told_apart(choice: Choice) -> str:
-    """A choice on one line, for messages."""
-    if choice.error:
-        return f"an error: {choice.error}"
-    gpu = ", a GPU" if choice.gpus else ""
-    return f"image {choice.tag}, page {choice.default_url or 'of its own choice'}{gpu}"
 
 
 def known_courses(choices: Mapping[str, Choice]) -> set[str]:

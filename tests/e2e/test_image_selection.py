@@ -18,7 +18,7 @@ from harness.classroom import Class
 from harness.cluster import Cluster
 from harness.contract import COURSES, CPU_COURSES, DEFAULT_COURSE, GPU_COURSES
 from harness.registry import Registry
-from harness.spawner import Choice, Request, known_courses, told_apart
+from harness.spawner import Choice, Request, known_courses
 
 Ask = Callable[[Sequence[Request]], list[Choice]]
 
@@ -123,7 +123,7 @@ def test_request_decides(choices: Mapping[str, Choice], row: Row) -> None:
     """A request gets the image, the first page and the GPU that it asks for, and no others."""
     found = choices[str(row)]
     assert not found.error, f"{row} ends in an error, where {row.tag} is expected: {found.error}"
-    said = f"{row} gives {told_apart(found)}"
+    said = f"{row} gives {found}"
     if found.tag == DEFAULT_COURSE != row.tag:
         course = re.sub(r".*course=|[+&].*|%20", "", row.request.query or "") or row.tag
         pytest.fail(f"course {course} opened {DEFAULT_COURSE}: it is missing from the spawner's known courses ({row})")

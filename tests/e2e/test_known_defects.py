@@ -10,7 +10,7 @@ import pytest
 from harness.cluster import Cluster
 from harness.contract import DEFAULT_COURSE
 from harness.hub import Hub
-from harness.spawner import Choice, Request, told_apart
+from harness.spawner import Choice, Request
 from harness.student import Student
 
 Ask = Callable[[Sequence[Request]], list[Choice]]
@@ -33,7 +33,7 @@ def test_placeholders_in_a_notebook_name_are_only_letters(ask_spawner: Ask, name
     """A notebook may have braces and percent signs in its name."""
     [found] = ask_spawner([Request(f"course={PLAIN}&notebook={name}")])
     expected = f"/notebooks/{unquote(name)}"
-    assert found.default_url in (expected, f"/notebooks/{name}"), f"notebook={name} gives {told_apart(found)}"
+    assert found.default_url in (expected, f"/notebooks/{name}"), f"notebook={name} gives {found}"
 
 
 @pytest.mark.known_defect("%, ? and # in a notebook's name break the address of its page")
@@ -42,7 +42,7 @@ def test_signs_of_an_address_in_a_notebook_name(ask_spawner: Ask, name: str) -> 
     """A notebook may have the signs in its name that mean something in an address."""
     [found] = ask_spawner([Request(f"course={PLAIN}&notebook={name}")])
     path = unquote(urlsplit(found.default_url or "").path)
-    assert path == f"/notebooks/{unquote(name)}", f"notebook={name} gives {told_apart(found)}, whose path is {path}"
+    assert path == f"/notebooks/{unquote(name)}", f"notebook={name} gives {found}, whose path is {path}"
     assert "%" not in unquote(name) or "%25" in (found.default_url or ""), f"{found.default_url} is no address"
 
 
@@ -51,14 +51,14 @@ def test_signs_of_an_address_in_a_notebook_name(ask_spawner: Ask, name: str) -> 
 def test_who_refuses_a_gpu_gets_none(ask_spawner: Ask, value: str) -> None:
     """Whoever says that no GPU is needed gets none."""
     [found] = ask_spawner([Request(f"course={DEFAULT_COURSE}&needs_gpu={value}")])
-    assert not found.gpus, f"needs_gpu={value} gives {told_apart(found)}"
+    assert not found.gpus, f"needs_gpu={value} gives {found}"
 
 
 @pytest.mark.known_defect("a student may run any tag of the private registry")
 def test_students_may_not_choose_any_tag(ask_spawner: Ask) -> None:
     """A student's link runs no image but a course's."""
     [found] = ask_spawner([Request("tag=somebodys-experiment")])
-    assert found.tag != "somebodys-experiment", f"tag=somebodys-experiment gives {told_apart(found)}"
+    assert found.tag != "somebodys-experiment", f"tag=somebodys-experiment gives {found}"
 
 
 @pytest.mark.known_defect("a course that is no text ends in a server error")
@@ -66,7 +66,7 @@ def test_students_may_not_choose_any_tag(ask_spawner: Ask) -> None:
 def test_course_that_is_no_text(ask_spawner: Ask, course: object) -> None:
     """Whatever the REST API is given for a course, the spawner does not fail."""
     [found] = ask_spawner([Request("", options={"course": course})])
-    assert not found.error, f"user_options.course = {course!r} gives {told_apart(found)}"
+    assert not found.error, f"user_options.course = {course!r} gives {found}"
 
 
 @pytest.mark.known_defect("the hub's database is not upgraded: a JupyterHub with new migrations will not start")
@@ -80,7 +80,7 @@ def test_hub_upgrades_its_database(cluster: Cluster, hub: Hub) -> None:
 def test_form_refuses_a_course_that_there_is_none_of(ask_spawner: Ask) -> None:
     """An author who mistypes a course is told so."""
     [found] = ask_spawner([Request("", form={"course": ["uai_source-uai.10"]})])
-    assert found.error or found.tag != DEFAULT_COURSE, f"the form gives {told_apart(found)}"
+    assert found.error or found.tag != DEFAULT_COURSE, f"the form gives {found}"
 
 
 @pytest.mark.known_defect("/hub/login loses course and notebook")

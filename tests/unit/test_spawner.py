@@ -8,7 +8,7 @@ import pytest
 
 from harness.errors import HarnessError
 from harness.placeholders import to_bytes
-from harness.spawner import Choice, Request, known_courses, pod_beside, read_choice, told_apart
+from harness.spawner import Choice, Request, known_courses, pod_beside, read_choice
 
 IMAGE = "registry.example/courses:intro"
 ON_GPU_NODE = {"key": "ol.mit.edu/gpu_node", "operator": "In", "values": ["true"]}
@@ -43,7 +43,7 @@ class TestChoice:
     def test_error(self) -> None:
         choice = read_choice({"error": "KeyError: 'x'"})
         assert choice == Choice(error="KeyError: 'x'")
-        assert told_apart(choice) == "an error: KeyError: 'x'"
+        assert str(choice) == "an error: KeyError: 'x'"
 
     def test_page_and_gpu(self) -> None:
         env = [{"name": "JUPYTERHUB_DEFAULT_URL", "value": "/notebooks/A.ipynb"}]
@@ -54,12 +54,12 @@ class TestChoice:
             1,
             True,
         )
-        assert told_apart(choice) == "image intro, page /notebooks/A.ipynb, a GPU"
+        assert str(choice) == "image intro, page /notebooks/A.ipynb, a GPU"
 
     def test_neither(self) -> None:
         choice = read_choice(answer([], {}))
         assert (choice.default_url, choice.gpus, choice.on_gpu_node) == (None, 0, False)
-        assert told_apart(choice) == "image intro, page of its own choice"
+        assert str(choice) == "image intro, page of its own choice"
 
     @pytest.mark.parametrize(
         ("spec", "bound"),
