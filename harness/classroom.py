@@ -80,10 +80,7 @@ def arrive(hub: Hub, cluster: Cluster, courses: Iterable[str], why_stuck: Callab
 def _take(seat: Seat, student: Student, hub: Hub, cluster: Cluster, kernels: threading.Semaphore) -> None:
     student.open(f"/tmplogin?course={seat.course}")
     seat.name = student.name
-    pods = cluster.pods(hub.namespace).look(f"hub.jupyter.org/username={seat.name}")
-    if len(pods) != 1:
-        raise HarnessError(f"expected one pod of student {seat.name}, found {[pod.metadata.name for pod in pods]}")
-    [pod] = pods
+    pod = cluster.server_pod(hub.namespace, seat.name)
     seat.pod, seat.node = pod.metadata.name, pod.spec.node_name
     seat.image_id = pod.status.container_statuses[0].image_id
     seat.gpus = int((pod.spec.containers[0].resources.limits or {}).get(GPU, 0))

@@ -229,6 +229,17 @@ class Cluster:
         self.kubectl(*rollout, "restart", f"deployment/{deployment}")
         self.kubectl(*rollout, "status", f"deployment/{deployment}", "--timeout=120s", timeout=130)
 
+    def server_pod(self, namespace: str, user: str) -> client.V1Pod:
+        """The pod of a user's server.
+
+        Raises:
+            HarnessError: there is none, or more than one.
+        """
+        pods = self.pods(namespace).look(server_of(user))
+        if len(pods) != 1:
+            raise HarnessError(f"expected one pod of user {user}, found {[pod.metadata.name for pod in pods]}")
+        return pods[0]
+
     def logs(self, namespace: str, pod: str, container: str | None = None, *, previous: bool = False) -> str:
         """What a pod's container wrote, its last 500 lines; empty where there is nothing yet or no more."""
         try:
@@ -312,6 +323,11 @@ class PodWatch:
         """What Kubernetes says of a pod, oldest first."""
         found = self._core.list_namespaced_event(self.namespace, field_selector=f"involvedObject.name={pod}")
         return sorted(found.items, key=lambda event: str(event.last_timestamp or event.event_time or ""))
+
+
+def server_of(user: str) -> str:
+    """Label selector of a user's server (kubespawner, _build_common_labels)."""
+    return f"hub.jupyter.org/username={user}"
 
 
 def why_stuck(pods: Iterable[client.V1Pod], log: Callable[[str, str], str] = lambda pod, container: "") -> str | None:

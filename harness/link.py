@@ -48,7 +48,7 @@ class Link:
         return page
 
     def _check_image(self, student: Student, cluster: Cluster, registry: Registry) -> None:
-        [pod] = cluster.pods(student.hub.namespace).look(f"hub.jupyter.org/username={student.name}")
+        pod = cluster.server_pod(student.hub.namespace, student.name)
         expected = f"{COURSES}:{self.course}"
         running = pod.spec.containers[0].image
         if running != expected:

@@ -31,7 +31,7 @@ def test_form_gives_the_courses_image(author: Author, cluster: Cluster, password
     assert author.log_in(password) == 302, f"the shared password is refused:\n{author.journey}"
     author.ask_for(COURSE.upper())
     assert author.name == NAME, f"the author is {author.name}"
-    [pod] = cluster.pods(author.hub.namespace).look(f"hub.jupyter.org/username={NAME}")
+    pod = cluster.server_pod(author.hub.namespace, NAME)
     running = pod.spec.containers[0].image
     assert running == f"{COURSES}:{COURSE}", f"the form was sent with {COURSE}, and {running} runs"
     with author.kernel() as kernel:
@@ -60,7 +60,7 @@ def test_author_has_the_service_account(author: Author, cluster: Cluster, passwo
     """An author's server runs under the service account that may write to the bucket; a student's does not."""
     author.log_in(password)
     author.ask_for(COURSE)
-    [pod] = cluster.pods(author.hub.namespace).look(f"hub.jupyter.org/username={NAME}")
+    pod = cluster.server_pod(author.hub.namespace, NAME)
     assert pod.spec.service_account_name == "jupyterhub-service-account", (
         f"the author's server runs under the account {pod.spec.service_account_name}"
     )

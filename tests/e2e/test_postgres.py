@@ -20,14 +20,14 @@ def test_restart_of_the_hub_keeps_session_user_and_server(
     """A restart of the hub keeps a student's session, user and running server."""
     student = visit()
     student.open(f"/tmplogin?course={COURSE}")
-    [before] = cluster.pods(hub.namespace).look(f"hub.jupyter.org/username={student.name}")
+    before = cluster.server_pod(hub.namespace, student.name)
     with student.kernel() as kernel:
         kernel.run("kept = 42")
         cluster.restart(hub.namespace, "hub")
         wait_for_answer(hub)
         assert kernel.run("kept").value == "42", "the kernel forgot what it knew before the hub's restart"
     assert student.name in hub.users(), "the hub forgot the student"
-    [after] = cluster.pods(hub.namespace).look(f"hub.jupyter.org/username={student.name}")
+    after = cluster.server_pod(hub.namespace, student.name)
     assert after.metadata.uid == before.metadata.uid, "the student's server is another after the hub's restart"
     home = student.get("/hub/home")
     assert home.status_code == 200, f"the student's session is gone: /hub/home answers {home.status_code}"

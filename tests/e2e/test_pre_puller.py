@@ -74,7 +74,7 @@ def test_repushed_course_is_what_the_next_student_gets(
     pushed = repush(REPUSHED, OTHER)
     student = visit()
     student.open(f"/tmplogin?course={REPUSHED}")
-    [pod] = cluster.pods(hub.namespace).look(f"hub.jupyter.org/username={student.name}")
+    pod = cluster.server_pod(hub.namespace, student.name)
     running = pod.status.container_statuses[0].image_id
     assert running == f"{COURSE_IMAGES}@{pushed.digest}", (
         f"the student runs {running}, and pushed was {pushed.digest}: the node's old image was taken "

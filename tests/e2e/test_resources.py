@@ -27,7 +27,7 @@ def test_server_may_use_what_production_gives(visit: Callable[[], Student], clus
     """A student's server may use at least 4 GB of memory, and as much CPU as there is."""
     student = visit()
     student.open(f"/tmplogin?course={COURSE}")
-    [pod] = cluster.pods(hub.namespace).look(f"hub.jupyter.org/username={student.name}")
+    pod = cluster.server_pod(hub.namespace, student.name)
     limits = pod.spec.containers[0].resources.limits or {}
     memory = to_bytes(limits.get("memory", "0"))
     assert memory >= 4 * GB, f"a student's server may use {memory / GB:.1f} GB, expected 4"
@@ -52,7 +52,7 @@ def test_student_whose_kernel_wants_too_much_is_told(
     browser.screenshot(evidence_dir / "killed.png")
     assert re.search("died|restart", said, re.IGNORECASE), f"the dialog says {said!r}"
     [user] = re.findall(UUID, browser.driver.current_url)[:1]
-    [pod] = cluster.pods(hub.namespace).look(f"hub.jupyter.org/username={user}")
+    pod = cluster.server_pod(hub.namespace, user)
     [status] = pod.status.container_statuses
     ended = status.last_state.terminated if status.last_state else None
     log = cluster.logs(hub.namespace, pod.metadata.name)
@@ -82,7 +82,7 @@ def test_nothing_survives_a_stop(visit: Callable[[], Student], cluster: Cluster,
     student.open(f"/tmplogin?course={COURSE}")
     student.write("mine.txt", "what I wrote")
     assert student.contents("mine.txt").status_code == 200, "what was saved is not there even before the stop"
-    [pod] = cluster.pods(hub.namespace).look(f"hub.jupyter.org/username={student.name}")
+    pod = cluster.server_pod(hub.namespace, student.name)
     claims = [volume.name for volume in pod.spec.volumes or [] if volume.persistent_volume_claim]
     assert not claims, f"the server has volumes that stay: {claims}"
     hub.stop_server(student.name)

@@ -18,7 +18,7 @@ def test_user_scheduler_places_students(visit: Callable[[], Student], cluster: C
     student = visit()
     student.open(f"/tmplogin?course={COURSE}")
     pods = cluster.pods(hub.namespace)
-    [pod] = pods.look(f"hub.jupyter.org/username={student.name}")
+    pod = cluster.server_pod(hub.namespace, student.name)
     wanted = pod.spec.scheduler_name
     assert wanted.endswith("user-scheduler"), f"the student's pod is left to {wanted}"
     by = [event.reporting_component for event in pods.events(pod.metadata.name) if event.reason == "Scheduled"]
@@ -31,7 +31,7 @@ def test_placeholders_give_way(visit: Callable[[], Student], cluster: Cluster, h
     with full_house(cluster, hub.namespace):
         student = visit()
         student.open(f"/tmplogin?course={COURSE}")
-        [pod] = pods.look(f"hub.jupyter.org/username={student.name}")
+        pod = cluster.server_pod(hub.namespace, student.name)
         waiting = [each.metadata.name for each in pods.look("component=user-placeholder") if not each.spec.node_name]
     assert pod.spec.node_name == cluster.control_plane, f"the student's server runs on {pod.spec.node_name}"
     assert waiting, "the student found room, and no placeholder had to go: the house was not full"

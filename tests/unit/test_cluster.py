@@ -394,6 +394,26 @@ def api() -> Iterator[Api]:
     api.close()
 
 
+@pytest.mark.parametrize("count", [0, 1, 2])
+def test_server_pod(place: Path, monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    pods = [client.V1Pod(metadata=client.V1ObjectMeta(name=f"jupyter-{number}")) for number in range(count)]
+    asked: list[str] = []
+
+    def look(_: PodWatch, selector: str) -> list[client.V1Pod]:
+        asked.append(selector)
+        return pods
+
+    monkeypatch.setattr(PodWatch, "look", look)
+    it = cluster(place)
+    vars(it)["api"] = client.ApiClient()
+    if count == 1:
+        assert it.server_pod("jupyter", "7c1e") is pods[0]
+    else:
+        with pytest.raises(HarnessError, match="expected one pod of user 7c1e, found"):
+            it.server_pod("jupyter", "7c1e")
+    assert asked == ["hub.jupyter.org/username=7c1e"]
+
+
 class TestPodWatch:
     def test_watches_from_what_was_seen(self, api: Api) -> None:
         assert api.pods.look("component=hub") == []

@@ -33,7 +33,7 @@ def world(image: str = "intro", image_id: str = "sha256:ff", status: int = 200) 
     answer = SimpleNamespace(status_code=status, raise_for_status=lambda: None)
     hub = SimpleNamespace(namespace="jupyter")
     student = SimpleNamespace(hub=hub, name="1", open=lambda link: f"page of {link}", contents=lambda path: answer)
-    cluster = SimpleNamespace(pods=lambda namespace: SimpleNamespace(look=lambda selector: [pod]))
+    cluster = SimpleNamespace(server_pod=lambda namespace, user: pod)
     return student, cluster, SimpleNamespace(digest=lambda course: "sha256:ff")
 
 
