@@ -21,7 +21,7 @@ from harness.hub import Hub
 UUID = r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}"
 """What the hub calls a student."""
 MAX_HOPS = 20
-SPAWN_TIMEOUT = 180.0
+SPAWN_TIMEOUT = 300.0
 """Seconds for a server to come up, pull included; production's own limit is 600 (singleuser.startTimeout)."""
 CELL_TIMEOUT = 60.0
 """Seconds for one cell."""

@@ -181,7 +181,7 @@ def test_whole_class_at_once(student_class: Class, cluster: Cluster, registry: R
 
 def test_hub_answers_while_a_class_arrives(student_class: Class) -> None:
     """The hub answers others while a class of students arrives: a spawn never freezes it."""
-    assert student_class.slowest_answer < 10, (
+    assert student_class.slowest_answer < 30, (
         f"/hub/health took {student_class.slowest_answer:.1f} s while a class arrived: something blocks the hub's loop"
     )
 
