@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import functools
 import os
+import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,6 +48,8 @@ class Registry:
                 nothing, and a push finds them there.
         """
         storage = self.state / "registry"
+        # A run that was killed, or a cluster that is made anew, leaves what was there.
+        shutil.rmtree(storage, ignore_errors=True)
         storage.mkdir()
         for name, layout in images.items():
             _store_blobs(storage / "docker/registry/v2", split(name)[1], layout)

@@ -44,6 +44,16 @@ def test_blobs_lie_where_a_registry_looks_for_them(layout: Layout, tmp_path: Pat
         assert link.read_text() == "sha256:c0"
 
 
+def test_storage_of_a_killed_run_is_replaced(layout: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "registry").mkdir()
+    (tmp_path / "registry/old").touch()
+    monkeypatch.setattr("harness.docker.start", lambda *_, **__: None)
+    monkeypatch.setattr("harness.registry.wait_until", lambda *_, **__: True)
+    aws: Any = SimpleNamespace(registry_login=lambda: ("AWS", "token"))
+    Registry("jh-1-registry", "jh-1", tmp_path, aws).start("registry:3", {"quay.io/hub:1": layout})
+    assert [path.name for path in (tmp_path / "registry").iterdir()] == ["docker"]
+
+
 class TestPush:
     @pytest.fixture
     def asked(self) -> list[str]:
