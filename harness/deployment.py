@@ -57,8 +57,7 @@ class Deployment:
 
     def course_image(self, tag: str) -> Layout:
         """The image of a course, as it is built from its repository or from the base image."""
-        store, own = LayoutStore(self.plan.cache / "layouts"), courses.repositories(self.plan.checkout / "courses")
-        return courses.course_images(store, self.artifacts.notebook, [tag], own)[tag]
+        return course_layouts(self.plan, self.artifacts, [tag])[tag]
 
     @property
     def unchecked(self) -> list[str]:
@@ -245,7 +244,7 @@ class _Boot:
                 step.done("the registry opens to ECR's token alone")
             known.set("services", "started")
         mirrors = {host: place for host, place in self.plan.mirrors.items() if host in REGISTRIES}
-        registry.resolve_in_nodes(cluster.certs, {ECR, *map(_host, ours)}, mirrors)
+        registry.resolve_in_nodes(cluster.certs, {ECR, *(split(name)[0] for name in ours)}, mirrors)
         print_ = fingerprint(f"{name} {layout.digest}" for name, layout in sorted(images.items()))
         if known.get("images") == print_:
             return
@@ -260,11 +259,9 @@ class _Boot:
 
     def course_layouts(self, made: Artifacts, tags: list[str]) -> dict[str, Layout]:
         """The image of every course that the releases name, by tag."""
-        store = LayoutStore(self.plan.cache / "layouts")
-        repositories = courses.repositories(self.plan.checkout / "courses")
         with self.steps.step("course images") as step:
-            layouts = courses.course_images(store, made.notebook, tags, repositories)
-            own = [tag for tag in tags if tag in repositories]
+            layouts = course_layouts(self.plan, made, tags)
+            own = [tag for tag in tags if tag in courses.repositories(self.plan.checkout / "courses")]
             step.done(f"{len(tags)}, of which {' '.join(own) or 'none'} from a repository of its own")
         return layouts
 
@@ -300,6 +297,12 @@ class _Boot:
         hub = Hub(cluster.hub_url(role.node_port), role.namespace, role.release, role.database, secret[role.release])
         self.steps.say(f"{role.release + ':':<22}{hub.url}  (JupyterHub {wait_for_answer(hub)})")
         return hub
+
+
+def course_layouts(plan: Plan, made: Artifacts, tags: list[str]) -> dict[str, Layout]:
+    """The images of courses by tag, each built from its repository or from the base image."""
+    store, own = LayoutStore(plan.cache / "layouts"), courses.repositories(plan.checkout / "courses")
+    return courses.course_images(store, made.notebook, tags, own)
 
 
 class State:
@@ -491,10 +494,6 @@ def _rolled_out(deployment: Any) -> bool:
 
 def _repository(image: str) -> str:
     return image.rpartition(":")[0]
-
-
-def _host(image: str) -> str:
-    return image.partition("/")[0]
 
 
 def _known_to(made: Artifacts, image: str) -> bool:

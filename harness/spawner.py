@@ -50,7 +50,6 @@ class Choice:
     on_gpu_node: bool = False
     """Whether the pod can land on a GPU node only."""
     error: str = ""
-    pod: Manifest | None = None
 
     @property
     def tag(self) -> str:
@@ -76,7 +75,6 @@ def read_choice(answer: Mapping[str, Any]) -> Choice:
         default_url=env.get("JUPYTERHUB_DEFAULT_URL"),
         gpus=int((container["resources"].get("limits") or {}).get(GPU, 0)),
         on_gpu_node=_needs_gpu_node(pod["spec"]),
-        pod=pod,
     )
 
 

@@ -88,7 +88,7 @@ def test_pod_beside_the_hub() -> None:
     """It has the hub's configuration, runs nothing, and no Service or Deployment takes it for the hub."""
     hub = {"name": "hub", "image": "hub:1", "args": ["jupyterhub"], "env": [{"name": "A", "value": "b"}]}
     probes = {"readinessProbe": {}, "livenessProbe": {}, "resources": {"limits": {"memory": "256Mi"}}}
-    template = {
+    template: dict[str, Any] = {
         "metadata": {"labels": {"component": "hub"}},
         "spec": {"containers": [{**hub, **probes}], "volumes": [{"name": "config"}], "serviceAccountName": "hub"},
     }
@@ -99,7 +99,7 @@ def test_pod_beside_the_hub() -> None:
     [container] = pod["spec"]["containers"]
     expected = {"name": "hub", "image": "hub:1", "command": ["sleep", "infinity"], "env": hub["env"]}
     assert container == expected
-    assert "args" in template["spec"]["containers"][0], "the hub's own Deployment was changed"  # type: ignore[index]
+    assert "args" in template["spec"]["containers"][0], "the hub's own Deployment was changed"
 
 
 @pytest.mark.parametrize(
