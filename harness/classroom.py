@@ -1,25 +1,56 @@
-"""A class: students who all follow their links at the same moment, each for a course of their own."""
+"""Students who follow their links at the same moment: a few, or a class with a student for every course."""
 
 from __future__ import annotations
 
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import httpx
 
 from harness.cluster import Cluster
 from harness.courses import MARKER
+from harness.departures import Departures
 from harness.errors import HarnessError
 from harness.hub import Hub
 from harness.spawner import GPU
-from harness.student import Student
+from harness.student import Page, Student
 
-KERNELS = 4
-"""Kernels that start at a time: more only wait for each other."""
+AT_ONCE = 4
+"""Servers, or kernels of a class, that start at a time: more only wait for each other."""
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """A student who followed a link together with others."""
+
+    student: Student
+    began: float
+    """When the student set out, as time.time()."""
+    _end: Future[Page]
+
+    @property
+    def page(self) -> Page:
+        """Where the link led.
+
+        Raises:
+            SpawnError, JourneyError: the student never arrived.
+        """
+        return self._end.result()
+
+
+def follow_together(links: Mapping[str, str], new: Callable[[], Student]) -> dict[str, Arrival]:
+    """Have a new student follow each link; returns, by the links' names, when nobody is under way any more."""
+
+    def set_out(link: str) -> Arrival:
+        student = new()
+        return Arrival(student, time.time(), pool.submit(student.open, link))
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        return {name: set_out(link) for name, link in links.items()}
 
 
 @dataclass
@@ -48,10 +79,16 @@ class Class:
     """Seconds of the hub's slowest answer to somebody else meanwhile."""
 
 
-def arrive(hub: Hub, cluster: Cluster, courses: Iterable[str], why_stuck: Callable[[str], str | None]) -> Class:
+def arrive(
+    hub: Hub,
+    cluster: Cluster,
+    courses: Iterable[str],
+    why_stuck: Callable[[str], str | None],
+    departures: Departures,
+) -> Class:
     """Have a student of each course follow the course's link, all at once; each leaves when seen."""
     wanted = sorted(courses)
-    door, kernels = threading.Barrier(len(wanted)), threading.Semaphore(KERNELS)
+    door, kernels = threading.Barrier(len(wanted)), threading.Semaphore(AT_ONCE)
     arrived = Class()
 
     def attend(course: str) -> Seat:
@@ -59,11 +96,12 @@ def arrive(hub: Hub, cluster: Cluster, courses: Iterable[str], why_stuck: Callab
         try:
             door.wait(60)
             _take(seat, student, hub, cluster, kernels)
-            hub.delete_user(student.name)
         except (HarnessError, httpx.HTTPError) as error:
             seat.trouble = f"{error or type(error).__name__}"
         finally:
             student.close()
+            if student.name:
+                departures.add(hub, student.name)
         return seat
 
     done = threading.Event()

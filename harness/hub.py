@@ -43,7 +43,10 @@ class Hub:
         """
 
         def gone() -> bool | NotYet:
-            answer = self.api.delete(f"/users/{name}")
+            try:
+                answer = self.api.delete(f"/users/{name}")
+            except httpx.TransportError as error:  # the hub is being restarted
+                return NotYet(str(error) or type(error).__name__)
             there = answer.is_error and answer.status_code != httpx.codes.NOT_FOUND
             return NotYet(f"{answer.status_code} {answer.text[:200]}") if there else True
 

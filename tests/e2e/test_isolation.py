@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import httpx
 import pytest
 
+from harness.classroom import Arrival
 from harness.hub import Hub
 from harness.link import EXAMPLE
 from harness.student import Student
@@ -14,13 +15,13 @@ from harness.student import Student
 COURSE = EXAMPLE.course
 
 
-@pytest.fixture
-def two(visit: Callable[[], Student]) -> tuple[Student, Student]:
+@pytest.fixture(scope="module")
+def two(visit_together: Callable[[Mapping[str, str]], dict[str, Arrival]]) -> tuple[Student, Student]:
     """Two students with a server each."""
-    one, other = visit(), visit()
-    for student in (one, other):
-        student.open(f"/tmplogin?course={COURSE}")
-    return one, other
+    arrivals = visit_together(dict.fromkeys(["one", "other"], f"/tmplogin?course={COURSE}"))
+    for name, arrival in arrivals.items():
+        assert arrival.page.status == 200, f"{name} student got {arrival.page.status}"
+    return arrivals["one"].student, arrivals["other"].student
 
 
 def test_nobody_reaches_anothers_server(two: tuple[Student, Student], hub: Hub) -> None:

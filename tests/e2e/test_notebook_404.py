@@ -5,12 +5,13 @@ The page itself proves nothing: it answers 200 for any path. What tells is the c
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 
 from harness.browser import Browser
+from harness.classroom import Arrival
 from harness.cluster import Cluster
 from harness.hub import Hub
 from harness.link import EXAMPLE, Link, NoNotebookError, WrongImageError
@@ -35,13 +36,21 @@ DOES_NOT_OPEN = {
     "encoded three times": "practice%25252FMy%252520Notes.ipynb",
     "another host": "%2F%2Fevil.example%2Fx.ipynb",
 }
+LEADS_OUT = ["..%2Fpasswd.ipynb", "..%2F..%2Fetc%2Fpasswd.ipynb"]
+NO_NOTEBOOK = "lectures/lecture1/regression.txt"
+
+
+@pytest.fixture(scope="module")
+def arrivals(visit_together: Callable[[Mapping[str, str]], dict[str, Arrival]]) -> dict[str, Arrival]:
+    """A student for each way to write a notebook in a link."""
+    written = [*OPENS, *DOES_NOT_OPEN.values(), *LEADS_OUT, NO_NOTEBOOK]
+    return visit_together({each: f"/tmplogin?course={COURSE}&notebook={each}" for each in written})
 
 
 @pytest.mark.parametrize("written", OPENS)
-def test_notebook_opens(visit: Callable[[], Student], written: str) -> None:
+def test_notebook_opens(arrivals: Mapping[str, Arrival], written: str) -> None:
     """However its path is written in the link, a notebook that is there opens."""
-    path, student = OPENS[written], visit()
-    page = student.open(f"/tmplogin?course={COURSE}&notebook={written}")
+    path, student, page = OPENS[written], arrivals[written].student, arrivals[written].page
     assert page.path == f"/user/{student.name}/notebooks/{path}", f"notebook={written} ended at {page.path}"
     found = student.contents(path)
     assert found.status_code == 200, f"notebook={written}: the contents API says {found.status_code} of {path}"
@@ -49,10 +58,10 @@ def test_notebook_opens(visit: Callable[[], Student], written: str) -> None:
 
 
 @pytest.mark.parametrize("mistake", DOES_NOT_OPEN)
-def test_notebook_that_is_not_there_is_a_404(visit: Callable[[], Student], mistake: str) -> None:
+def test_notebook_that_is_not_there_is_a_404(arrivals: Mapping[str, Arrival], mistake: str) -> None:
     """A notebook that is not there is a 404 of the contents API, and the student's server stays usable."""
-    written, student = DOES_NOT_OPEN[mistake], visit()
-    page = student.open(f"/tmplogin?course={COURSE}&notebook={written}")
+    written = DOES_NOT_OPEN[mistake]
+    student, page = arrivals[written].student, arrivals[written].page
     own = f"/user/{student.name}/"
     assert page.path.startswith(own), f"notebook={written} sends the student away from their server, to {page.path}"
     path = page.path.removeprefix(f"{own}notebooks/")
@@ -62,21 +71,20 @@ def test_notebook_that_is_not_there_is_a_404(visit: Callable[[], Student], mista
     assert right.status_code == 200, f"after notebook={written} the right notebook answers {right.status_code}"
 
 
-@pytest.mark.parametrize("written", ["..%2Fpasswd.ipynb", "..%2F..%2Fetc%2Fpasswd.ipynb"])
-def test_path_out_of_the_home_directory_is_a_404(visit: Callable[[], Student], written: str) -> None:
+@pytest.mark.parametrize("written", LEADS_OUT)
+def test_path_out_of_the_home_directory_is_a_404(arrivals: Mapping[str, Arrival], written: str) -> None:
     """A path that leads out of the home directory ends in a 404, and the student's server stays usable."""
-    student = visit()
+    student = arrivals[written].student
     with pytest.raises(JourneyError, match="ended in an error page: 404"):
-        student.open(f"/tmplogin?course={COURSE}&notebook={written}")
+        print(f"notebook={written} opened {arrivals[written].page}")
     student.open(f"/user/{student.name}/notebooks/{NOTEBOOK}")
     right = student.contents(NOTEBOOK)
     assert right.status_code == 200, f"after notebook={written} the right notebook answers {right.status_code}"
 
 
-def test_what_is_no_notebook_opens_the_first_page(visit: Callable[[], Student]) -> None:
+def test_what_is_no_notebook_opens_the_first_page(arrivals: Mapping[str, Arrival]) -> None:
     """A path that does not end in .ipynb opens the server's own first page, and no error."""
-    student = visit()
-    page = student.open(f"/tmplogin?course={COURSE}&notebook=lectures/lecture1/regression.txt")
+    student, page = arrivals[NO_NOTEBOOK].student, arrivals[NO_NOTEBOOK].page
     assert page.status == 200, f"the page answers {page.status}"
     assert page.path.startswith(f"/user/{student.name}/"), f"the link ended at {page.path}"
     assert "regression" not in page.path, f"a page for {page.path} opened, which is no notebook"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
+
 from harness.cluster import Cluster
 from harness.database import Database
 from harness.deployment import wait_for_answer
@@ -14,6 +16,7 @@ from harness.student import Student
 COURSE, NOTEBOOK = EXAMPLE.course, EXAMPLE.notebook
 
 
+@pytest.mark.usefixtures("nobody_leaving")
 def test_restart_of_the_hub_keeps_session_user_and_server(
     visit: Callable[[], Student], cluster: Cluster, hub: Hub
 ) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
+
 from harness.cluster import Cluster
 from harness.hub import Hub
 from harness.link import EXAMPLE
@@ -25,6 +27,7 @@ def test_user_scheduler_places_students(visit: Callable[[], Student], cluster: C
     assert by == [wanted], f"the pod asks for {wanted}, and {by} placed it"
 
 
+@pytest.mark.usefixtures("nobody_leaving")
 def test_placeholders_give_way(visit: Callable[[], Student], cluster: Cluster, hub: Hub) -> None:
     """Where a placeholder has taken the last room, a student gets it at once."""
     pods = cluster.pods(hub.namespace)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
@@ -12,6 +11,7 @@ import nbformat
 import pytest
 
 from harness.browser import Browser
+from harness.classroom import Arrival
 from harness.cluster import Cluster
 from harness.courses import MARKER
 from harness.hub import Hub
@@ -32,6 +32,12 @@ FORMS = [
 ]
 
 
+@pytest.fixture(scope="module")
+def arrivals(visit_together: Callable[[Mapping[str, str]], dict[str, Arrival]]) -> dict[str, Arrival]:
+    """A student for each form of the link, and one each for the way there, for cookies, and for the logo."""
+    return visit_together({**{link: link for link in FORMS}, **dict.fromkeys(["way", "cookies", "logo"], str(EXAMPLE))})
+
+
 def test_link_opens_the_notebook_and_its_cells_run(
     visit: Callable[[], Student], cluster: Cluster, registry: Registry, plan: Plan
 ) -> None:
@@ -50,10 +56,9 @@ def test_link_opens_the_notebook_and_its_cells_run(
 
 
 @pytest.mark.parametrize("link", FORMS)
-def test_each_hop_keeps_course_and_notebook(visit: Callable[[], Student], link: str) -> None:
+def test_each_hop_keeps_course_and_notebook(arrivals: Mapping[str, Arrival], link: str) -> None:
     """Every published form of the link leads, hop by hop and with nothing lost, to the student's own server."""
-    student = visit()
-    page = student.open(link)
+    student, page = arrivals[link].student, arrivals[link].page
 
     assert re.fullmatch(UUID, student.name), f"expected a random UUID as the student's name, found {student.name!r}"
     places = [re.sub(UUID, "UUID", urlsplit(hop.url).path) for hop in student.journey.hops]
@@ -72,10 +77,10 @@ def test_each_hop_keeps_course_and_notebook(visit: Callable[[], Student], link: 
         assert page.path == f"/user/{student.name}/notebooks/{name}", f"the link ended elsewhere: {page.url}"
 
 
-def test_nothing_is_asked_on_the_way(visit: Callable[[], Student]) -> None:
+def test_nothing_is_asked_on_the_way(arrivals: Mapping[str, Arrival]) -> None:
     """Between the link and the notebook there is no login form, no control panel and nothing to press."""
-    student = visit()
-    student.open(str(EXAMPLE))
+    student, page = arrivals["way"].student, arrivals["way"].page
+    assert page.path.startswith(f"/user/{student.name}/"), f"the link ended at {page.path}"
     places = [urlsplit(hop.url).path for hop in student.journey.hops]
     in_the_way = [place for place in places if place in ("/hub/login", "/hub/home", "/hub/spawn-form")]
     assert not in_the_way, f"the student is sent to {in_the_way[0]}:\n{student.journey}"
@@ -85,11 +90,9 @@ def test_nothing_is_asked_on_the_way(visit: Callable[[], Student]) -> None:
     )
 
 
-def test_visitors_share_nothing(visit: Callable[[], Student], hub: Hub) -> None:
+def test_visitors_share_nothing(arrivals: Mapping[str, Arrival], hub: Hub) -> None:
     """Two visitors of one link are two users, with servers, cookies and names of their own."""
-    one, other = visit(), visit()
-    for student in (one, other):
-        student.open(f"/tmplogin?course={COURSE}")
+    one, other = arrivals["way"].student, arrivals["cookies"].student
     assert one.name != other.name, f"two visitors are both {one.name}"
     users = hub.users()
     for student in (one, other):
@@ -110,14 +113,13 @@ def test_second_visit_is_a_new_user(visit: Callable[[], Student], deleted_after:
     assert page.path.startswith(f"/user/{student.name}/"), f"the second visit ended at {page.path}"
 
 
-def test_cookies_live_for_a_day(visit: Callable[[], Student]) -> None:
+def test_cookies_live_for_a_day(arrivals: Mapping[str, Arrival]) -> None:
     """The three cookies of a student's session are there and live for one day."""
-    student = visit()
-    arrived = time.time()
-    student.open(f"/tmplogin?course={COURSE}")
+    arrival = arrivals["cookies"]
+    assert arrival.page.status == 200, f"the link ended in {arrival.page.status}"
     lifetimes = {
-        cookie.name: (cookie.expires or 0) - arrived
-        for cookie in student.cookies.jar
+        cookie.name: (cookie.expires or 0) - arrival.began
+        for cookie in arrival.student.cookies.jar
         if cookie.path in ("/", "/hub/") and cookie.name in ("jupyterhub-session-id", "jupyterhub-hub-login", "_xsrf")
     }
     missing = {"jupyterhub-session-id", "jupyterhub-hub-login", "_xsrf"} - set(lifetimes)
@@ -145,11 +147,10 @@ def test_health_and_logo(hub: Hub) -> None:
     assert b"MIT" in logo.content or logo.headers["content-type"].startswith("image/"), "the logo is no picture"
 
 
-def test_logo_leads_to_the_dashboard(visit: Callable[[], Student]) -> None:
+def test_logo_leads_to_the_dashboard(arrivals: Mapping[str, Arrival]) -> None:
     """The logo on the hub's pages leads back to the learner's dashboard."""
-    student = visit()
-    student.open(f"/tmplogin?course={COURSE}")
-    home = student.get("/hub/home")
+    assert arrivals["logo"].page.status == 200, f"the link ended in {arrivals['logo'].page.status}"
+    home = arrivals["logo"].student.get("/hub/home")
     links = re.findall(r'<a[^>]*href="([^"]*)"[^>]*>\s*<img[^>]*logo', home.text)
     assert links, f"no link around the logo on /hub/home ({home.status_code})"
     assert urlsplit(links[0]).path == "/dashboard", f"the logo leads to {links[0]}"

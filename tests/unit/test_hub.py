@@ -7,16 +7,20 @@ from collections.abc import Iterable
 import httpx
 import pytest
 
+from harness.departures import Departures
 from harness.hub import Hub
 from harness.wait import TooLateError
 
 
-def hub(answers: Iterable[httpx.Response], asked: list[str]) -> Hub:
+def hub(answers: Iterable[httpx.Response | httpx.HTTPError], asked: list[str]) -> Hub:
     rest = iter(answers)
 
     def answer(request: httpx.Request) -> httpx.Response:
         asked.append(f"{request.method} {request.url.path}")
-        return next(rest)
+        found = next(rest)
+        if isinstance(found, httpx.HTTPError):
+            raise found
+        return found
 
     found = Hub("http://hub", "jupyter", "jupyterhub", "jupyterhub", "token")
     client = httpx.Client(base_url="http://hub/hub/api", transport=httpx.MockTransport(answer))
@@ -44,3 +48,28 @@ def test_stuck_user_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("harness.hub.DELETE_TIMEOUT", 0.0)
     with pytest.raises(TooLateError, match=r"the end of user 1: not there after 0 s\. Last seen: 500 broken"):
         hub([httpx.Response(500, text="broken")], []).delete_user("1")
+
+
+def test_restart_of_the_hub_is_waited_out() -> None:
+    asked: list[str] = []
+    hub([httpx.ConnectError("refused"), httpx.Response(204)], asked).delete_user("1")
+    assert len(asked) == 2
+
+
+class TestDepartures:
+    def test_everybody_is_gone_in_the_end(self) -> None:
+        asked: list[str] = []
+        leaving = Departures()
+        for user in "123":
+            leaving.add(hub([httpx.Response(204)], asked), user)
+        leaving.wait()
+        leaving.close()
+        assert sorted(asked) == [f"DELETE /hub/api/users/{user}" for user in "123"]
+
+    def test_who_does_not_go_is_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("harness.hub.DELETE_TIMEOUT", 0.0)
+        leaving = Departures()
+        leaving.add(hub([httpx.Response(500, text="broken")], []), "1")
+        with pytest.raises(TooLateError, match="the end of user 1"):
+            leaving.wait()
+        leaving.close()
