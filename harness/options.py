@@ -51,8 +51,8 @@ OPTIONS = (
     Option(
         "ol-infrastructure",
         "a checkout of mitodl/ol-infrastructure: its spawner (unless --spawner is given), the chart version that it "
-        "pins (while --chart is 'auto'), and its pre-pulled courses, settings files and logo, in place of what --values and "
-        "--authoring-values have of those; what else its Python code makes of the values is not read",
+        "pins (while --chart is 'auto'), and its pre-pulled courses, settings files and logo, in place of those in "
+        "--values and --authoring-values; what else its Python code makes of the values is not read",
     ),
     Option(
         "artifacts",
