@@ -17,6 +17,7 @@ from harness.chart import SPAWNER_KEY, Helm, Release, load_chart
 from harness.errors import HarnessError
 from harness.options import OPTIONS, Option, read
 from harness.plan import Plan, make_plan
+from harness.roles import AUTHORING, STUDENT
 from harness.steps import Steps
 from harness.versions import read_versions
 
@@ -91,8 +92,10 @@ def lint(plan: Plan, steps: Steps) -> None:
     helm = Helm(build_helm(read_versions(), plan.cache, steps))
     plan.state.mkdir(mode=0o700, parents=True, exist_ok=True)
     builtin = load_chart(CHECKOUT / "helm/jupyterhub", scratch=plan.state)
-    for values in (plan.values, plan.authoring_values):
-        release = Release("lint", "lint", (*values, CHECKOUT / "helm/values/kind.yaml"), {SPAWNER_KEY: plan.spawner})
+    kind = CHECKOUT / "helm/values/kind.yaml"
+    for role, values in ((STUDENT, plan.values), (AUTHORING, plan.authoring_values)):
+        replaced = deployment.replaced_values(plan, role)
+        release = Release("lint", "lint", (*values, kind), {SPAWNER_KEY: plan.spawner}, replaced)
         helm.lint(builtin, release)
         helm.template(builtin, release)
         steps.say(f"helm lint: {' '.join(path.name for path in release.values)}: nothing wrong")

@@ -127,6 +127,7 @@ def _tests(plan: Plan, which: str, *more: str) -> None:
     command += ["--chart", plan.chart, "--artifacts", plan.artifacts, "--spawner", str(plan.spawner)]
     command += [f"--values={path}" for path in plan.values]
     command += [f"--authoring-values={path}" for path in plan.authoring_values]
+    command += [f"--ol-infrastructure={plan.ol_infrastructure.checkout}"] if plan.ol_infrastructure else []
     command += [f"--mirror={name}={place}" for name, place in plan.mirrors.items()]
     command += [f"--hub-port={plan.hub_port}", f"--authoring-port={plan.authoring_port}", *more]
     done = subprocess.run(command, cwd=plan.checkout, timeout=3600, capture_output=True, text=True, check=False)

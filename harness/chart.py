@@ -74,12 +74,14 @@ class Release:
     Attributes:
         values: files, later wins.
         set_files: files whose text becomes a value, by that value's key in the syntax of Helm's --set-file.
+        replaced: values by dotted key, each in place of all that the files have there, where a file would be merged.
     """
 
     name: str
     namespace: str
     values: tuple[Path, ...]
     set_files: Mapping[str, Path] = field(default_factory=dict)
+    replaced: Mapping[str, Any] = field(default_factory=dict)
 
     def arguments(self) -> list[str]:
         """The release's values as arguments for Helm."""
@@ -87,6 +89,7 @@ class Release:
         # To Helm a bare comma starts the next key.
         for key, path in self.set_files.items():
             given.append(f"--set-file={key}=" + str(path).replace(",", r"\,"))
+        given += [f"--set-json={key}={json.dumps(value)}" for key, value in self.replaced.items()]
         return given
 
 

@@ -17,7 +17,7 @@ import httpx
 import yaml
 from filelock import FileLock, Timeout
 
-from harness import artifacts, chart, courses, docker, evidence, machine
+from harness import artifacts, chart, courses, docker, evidence, machine, ol_infrastructure
 from harness.aws import COURSES, ECR, Aws
 from harness.chart import Chart, Helm, Release
 from harness.cluster import Cluster, check_port, why_stuck
@@ -68,6 +68,8 @@ class Deployment:
         ]
         if self.artifacts.images:
             reasons.append("NetworkPolicies: the built node image's network does not enforce them")
+        if self.plan.ol_infrastructure:
+            reasons.append("the values in the checkout's Pulumi code: but for its lists and files, our values are used")
         return reasons
 
 
@@ -277,7 +279,7 @@ class _Boot:
         known: State,
     ) -> None:
         """Install a release or upgrade it, and wait until its pods are ready; nothing to do where nothing changed."""
-        print_ = fingerprint([source.path, *wanted.values, *wanted.set_files.values()])
+        print_ = fingerprint([source.path, *wanted.values, *wanted.set_files.values(), json.dumps(wanted.replaced)])
         if known.get(role.release) == print_:
             return
         # What fails half-way is neither what it was nor what it was to be: the next run must not take it for either.
@@ -369,13 +371,27 @@ def find_chart(plan: Plan, helm: Helm) -> Chart:
         return chart.load_chart(builtin, scratch=plan.state, origin="the built-in chart")
     if plan.chart == "auto":
         try:
-            return helm.pull(repository, artifacts.pinned_chart(plan.checkout), into)
+            return helm.pull(repository, pinned_chart(plan), into)
         except chart.ChartRepositoryError:
             origin = f"the built-in chart, because {repository} cannot be reached"
             return chart.load_chart(builtin, scratch=plan.state, origin=origin)
     if Path(plan.chart).is_absolute():
         return chart.load_chart(Path(plan.chart), scratch=plan.state / "chart")
     return helm.pull(repository, plan.chart, into)
+
+
+def pinned_chart(plan: Plan) -> str:
+    """Version of the chart that 'auto' asks the repository for."""
+    theirs = plan.ol_infrastructure
+    return theirs.chart_version if theirs else artifacts.pinned_chart(plan.checkout)
+
+
+def replaced_values(plan: Plan, role: Role) -> dict[str, Any]:
+    """Values of a release that --ol-infrastructure puts in place of those in files, by dotted key."""
+    if not plan.ol_infrastructure:
+        return {}
+    theirs = ol_infrastructure.authoring_values if role is AUTHORING else ol_infrastructure.values
+    return theirs(plan.ol_infrastructure)
 
 
 def release(plan: Plan, role: Role, secret: Mapping[str, str]) -> Release:
@@ -389,6 +405,7 @@ def release(plan: Plan, role: Role, secret: Mapping[str, str]) -> Release:
         namespace=role.namespace,
         values=(*own, plan.checkout / "helm/values/kind.yaml", run_values),
         set_files={chart.SPAWNER_KEY: plan.spawner},
+        replaced=replaced_values(plan, role),
     )
 
 

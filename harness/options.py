@@ -40,13 +40,20 @@ OPTIONS = (
     Option(
         "chart",
         "the JupyterHub chart: 'builtin', a VERSION of the chart repository, a PATH to a checkout or unpacked chart, "
-        "or 'auto': the pinned version, and only if the repository cannot be reached the built-in chart",
+        "or 'auto': the pinned version (that of --ol-infrastructure, if given), and only if the repository cannot be "
+        "reached the built-in chart",
         default="auto",
         metavar="CHART",
     ),
     Option("spawner", "the custom spawner, in place of helm/spawner/dynamicImageConfig.py"),
     Option("values", "values of the student hub, in place of helm/values/production.yaml; later wins", repeat=True),
     Option("authoring-values", "the same for the authoring hub, in place of helm/values/authoring.yaml", repeat=True),
+    Option(
+        "ol-infrastructure",
+        "a checkout of mitodl/ol-infrastructure: its spawner (unless --spawner is given), the chart version that it "
+        "pins (while --chart is 'auto'), and its pre-pulled courses, settings files and logo, in place of those in "
+        "--values and --authoring-values; what else its Python code makes of the values is not read",
+    ),
     Option(
         "artifacts",
         "'pull' the published images and tools, 'build' them from package registries, or 'auto': pull if they answer",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import os
 from collections.abc import Iterable, Mapping
@@ -13,6 +12,9 @@ import yaml
 
 from harness.chart import chart_directory
 from harness.errors import HarnessError
+from harness.files import parse_python, read_text
+from harness.ol_infrastructure import OlInfrastructure
+from harness.ol_infrastructure import read as read_ol_infrastructure
 
 HOW = ("auto", "pull", "build")
 REGISTRIES = ("docker.io", "quay.io", "registry.k8s.io")
@@ -35,6 +37,8 @@ class Plan:
     spawner: Path
     values: tuple[Path, ...]
     authoring_values: tuple[Path, ...]
+    ol_infrastructure: OlInfrastructure | None
+    """What a checkout of mitodl/ol-infrastructure says, in place of what the values files have of the same."""
     artifacts: str
     mirrors: Mapping[str, str]
     may_install: bool
@@ -54,6 +58,7 @@ class Plan:
             "spawner": self._short(self.spawner),
             "values": " ".join(map(self._short, self.values)),
             "authoring": " ".join(map(self._short, self.authoring_values)),
+            **({"ol-infra": str(self.ol_infrastructure)} if self.ol_infrastructure else {}),
             "artifacts": self.artifacts + "".join(f" {key}={value}" for key, value in self.mirrors.items()),
             "cluster": f"{self.name}{', kept' if self.keep else ''}",
             "evidence": self._short(self.evidence),
@@ -92,8 +97,13 @@ def make_plan(
             read_values(path, f"--{name}")
         return chosen
 
-    spawner = (
-        cwd / Path(one("spawner")).expanduser() if one("spawner") else checkout / "helm/spawner/dynamicImageConfig.py"
+    def path(name: str) -> Path | None:
+        return cwd / Path(one(name)).expanduser() if one(name) else None
+
+    theirs = path("ol-infrastructure")
+    ol_infrastructure = read_ol_infrastructure(theirs) if theirs else None
+    spawner = path("spawner") or (
+        ol_infrastructure.spawner if ol_infrastructure else checkout / "helm/spawner/dynamicImageConfig.py"
     )
     check_spawner(spawner)
     chart = one("chart")
@@ -113,6 +123,7 @@ def make_plan(
         spawner=spawner,
         values=files("values", "helm/values/production.yaml"),
         authoring_values=files("authoring-values", "helm/values/authoring.yaml"),
+        ol_infrastructure=ol_infrastructure,
         artifacts=_one_of("--artifacts", one("artifacts"), HOW),
         mirrors=_mirrors(options["mirror"]),
         may_install=_one_of("--install", one("install"), ("auto", "never")) == "auto",
@@ -140,7 +151,7 @@ def read_values(path: Path, option: str) -> dict[str, object]:
     Raises:
         HarnessError: it is missing, not YAML (the line is named), or not a mapping.
     """
-    text = _text(path, option)
+    text = read_text(path, option)
     try:
         values = yaml.safe_load(text)
     except yaml.MarkedYAMLError as error:
@@ -161,14 +172,7 @@ def check_spawner(path: Path) -> None:
     Raises:
         HarnessError: it is missing, or has a syntax error (the line is named).
     """
-    try:
-        ast.parse(_text(path, "--spawner"), filename=str(path))
-    except SyntaxError as error:
-        code = f"\n  | {error.text.rstrip()}" if error.text else ""
-        where = f", line {error.lineno}" if error.lineno else ""
-        raise HarnessError(f"--spawner {path}{where}: not Python: {error.msg}{code}") from error
-    except ValueError as error:  # a null byte, to Python before 3.11.4
-        raise HarnessError(f"--spawner {path}: not Python: {error}") from error
+    parse_python(path, "--spawner")
 
 
 def fingerprint(parts: Iterable[str | bytes | Path]) -> str:
@@ -182,15 +186,6 @@ def fingerprint(parts: Iterable[str | bytes | Path]) -> str:
         else:
             digest.update((part.encode() if isinstance(part, str) else part) + b"\0")
     return digest.hexdigest()[:16]
-
-
-def _text(path: Path, option: str) -> str:
-    try:
-        return path.read_text()
-    except OSError as error:
-        raise HarnessError(f"{option} {path}: cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise HarnessError(f"{option} {path}: not a text file: {error.reason} at byte {error.start}") from error
 
 
 def _one_of(option: str, value: str, choices: tuple[str, ...]) -> str:

@@ -5,11 +5,15 @@ What needs a real Helm takes the one that lint and e2e runs build.
 
 from __future__ import annotations
 
+import base64
+import dataclasses
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from fakes import ol_infrastructure
 
 from harness.build import helm_path
 from harness.chart import (
@@ -25,6 +29,7 @@ from harness.chart import (
     load_chart,
 )
 from harness.errors import HarnessError
+from harness.ol_infrastructure import OlInfrastructure, authoring_values, read, values
 from harness.plan import default_cache
 from harness.versions import read_versions
 
@@ -141,6 +146,10 @@ class TestCalls:
         given = Release("a", "b", (), {"key": tmp_path / "one,two"}).arguments()
         assert given == [f"--set-file=key={tmp_path}/one\\,two"]
 
+    def test_what_is_replaced(self) -> None:
+        given = Release("a", "b", (), {}, {"key.inner": {"name": "x, y", "number": 1}}).arguments()
+        assert given == ['--set-json=key.inner={"name": "x, y", "number": 1}']
+
     def test_the_error_is_one_line(self, builtin: Chart, tmp_path: Path) -> None:
         helm = fake_helm(tmp_path, 'echo "Error: the cluster said no\n\nUse --debug flag" >&2; exit 1')
         with pytest.raises(HarnessError, match=r"\Ainstalling jupyterhub: the cluster said no\Z"):
@@ -239,6 +248,31 @@ class TestBuiltinChart:
         assert pod(first, "hub") == pod(again, "hub") != pod(other, "hub")
         for name in ("proxy", "user-scheduler"):
             assert pod(first, name) == pod(other, name)
+
+    @pytest.mark.parametrize(
+        ("wanted", "replaced"), [(STUDENT, values), (AUTHORING, authoring_values)], ids=["student", "authoring"]
+    )
+    def test_a_checkout_replaces_what_files_would_be_merged_with(
+        self,
+        helm: Helm,
+        builtin: Chart,
+        tmp_path: Path,
+        wanted: Release,
+        replaced: Callable[[OlInfrastructure], dict[str, Any]],
+    ) -> None:
+        theirs = read(ol_infrastructure(tmp_path / "theirs"))
+        release = dataclasses.replace(wanted, replaced=replaced(theirs))
+        helm.lint(builtin, release)
+        found = helm.template(builtin, release)
+        settings = theirs.students if wanted is STUDENT else theirs.authors
+        files = one(found, "Secret", "singleuser")["data"]
+        assert base64.b64decode(files["menu_override"]).decode().strip() == settings.menu_override
+        assert base64.b64decode(files["disabled_extensions"]).decode().strip() == settings.disabled_extensions
+        assert hub_values(found)["hub"]["extraFiles"]["mit_learn_svg"]["mountPath"] == "/opt/mit_learn.svg"
+        pulled = {image.rpartition(":")[2] for image in images(found) if image.startswith(COURSE_IMAGES)}
+        # What the hub runs by default is not theirs to say.
+        by_default = {"clustering_and_descriptive_ai"}
+        assert pulled == (theirs.pre_pulled | by_default if wanted is STUDENT else by_default)
 
     def test_an_admin_service(self, helm: Helm, builtin: Chart, tmp_path: Path) -> None:
         (tmp_path / "values.yaml").write_text(

@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import pytest
 import yaml
-from fakes import Program
+from fakes import Program, ol_infrastructure
 from rich.console import Console
 
 from harness import artifacts, chart, deployment, evidence, machine
@@ -28,7 +28,7 @@ from harness.errors import HarnessError
 from harness.hub import Hub
 from harness.options import read
 from harness.plan import Plan, make_plan
-from harness.roles import AUTHORING, STUDENT
+from harness.roles import AUTHORING, SCALED, STUDENT
 from harness.steps import Steps, StoppedError
 from harness.wait import NeverError, TooLateError
 
@@ -101,7 +101,7 @@ def test_an_upgrade_that_failed_is_not_taken_for_what_was_there_before(
     helm: Any = SimpleNamespace(upgrade_install=refuse)
     cluster: Any = SimpleNamespace(apply=lambda *_: None)
     database: Any = None
-    release: Any = SimpleNamespace(values=(), set_files={})
+    release: Any = SimpleNamespace(values=(), set_files={}, replaced={})
     with pytest.raises(HarnessError, match="crashes"):
         deployment._Boot(plan, steps).install(STUDENT, helm, chart, release, [], cluster, database, known)
     assert State(plan.state / "state.json").get(STUDENT.release) is None
@@ -242,6 +242,30 @@ class TestFindChart:
         [call] = program.calls
         assert f"--version={pinned_chart(plan.checkout)} " in call
 
+    def test_auto_takes_the_version_that_a_checkout_pins(
+        self, planned: Planner, helm: Callable[[str], tuple[Helm, Program]], published: str, tmp_path: Path
+    ) -> None:
+        ol_infrastructure(tmp_path / "theirs")
+        tool, program = helm(published)
+        find_chart(planned(ol_infrastructure="theirs"), tool)
+        assert "--version=1.2.3 " in program.calls[0]
+
+    def test_a_chart_that_is_given_wins_over_a_checkout(
+        self, planned: Planner, helm: Callable[[str], tuple[Helm, Program]], published: str, tmp_path: Path
+    ) -> None:
+        ol_infrastructure(tmp_path / "theirs")
+        tool, program = helm(published)
+        find_chart(planned(ol_infrastructure="theirs", chart="4.4.0"), tool)
+        assert "--version=4.4.0 " in program.calls[0]
+
+    def test_auto_falls_back_with_a_checkout_too(
+        self, planned: Planner, helm: Callable[[str], tuple[Helm, Program]], tmp_path: Path
+    ) -> None:
+        ol_infrastructure(tmp_path / "theirs")
+        tool, _ = helm(REFUSED)
+        found = find_chart(planned(ol_infrastructure="theirs", mirror="charts=https://charts.example"), tool)
+        assert found.origin == "the built-in chart, because https://charts.example cannot be reached"
+
     def test_auto_falls_back_and_says_so(self, planned: Planner, helm: Callable[[str], tuple[Helm, Program]]) -> None:
         tool, _ = helm(REFUSED)
         found = find_chart(planned(mirror="charts=https://charts.example"), tool)
@@ -306,6 +330,26 @@ class TestRelease:
         values = yaml.safe_load(found.values[-1].read_text())
         assert values["proxy"]["service"]["nodePorts"] == {"http": 30001}
         assert values["hub"]["config"]["SharedPasswordAuthenticator"]["admin_password"]
+
+    def test_nothing_is_replaced_without_a_checkout(self, planned: Planner) -> None:
+        plan = planned()
+        secret = deployment.read_secrets(plan.secrets)
+        assert [dict(deployment.release(plan, role, secret).replaced) for role in (STUDENT, AUTHORING)] == [{}, {}]
+
+    def test_a_checkout_replaces(self, planned: Planner, tmp_path: Path) -> None:
+        ol_infrastructure(tmp_path / "theirs")
+        plan = planned(ol_infrastructure="theirs")
+        secret = deployment.read_secrets(plan.secrets)
+        student, scaled, authoring = (deployment.release(plan, it, secret) for it in (STUDENT, SCALED, AUTHORING))
+        assert set(student.replaced["prePuller.extraImages"]) == {
+            "base-authoring-image",
+            "poetry",
+            "prose-1-intro",
+            "prose-1-2",
+        }
+        assert scaled.replaced == student.replaced
+        assert "prePuller.extraImages" not in authoring.replaced
+        assert authoring.replaced["singleuser.extraFiles.menu_override"]["stringData"] == '{"menus": "all"}'
 
 
 def rendered(values: dict[str, Any]) -> list[dict[str, Any]]:

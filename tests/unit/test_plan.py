@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from fakes import ol_infrastructure
 
 from harness.errors import HarnessError
 from harness.options import read
@@ -121,6 +122,47 @@ class TestGiven:
             f"evidence:  {plan.evidence}",
         ):
             assert shown in text
+
+
+class TestOlInfrastructure:
+    @pytest.fixture
+    def theirs(self, tmp_path: Path) -> Path:
+        return ol_infrastructure(tmp_path / "theirs")
+
+    def test_none(self, planned: Planner) -> None:
+        plan = planned()
+        assert plan.ol_infrastructure is None
+        assert not any("ol-infra" in line for line in plan.describe())
+
+    def test_spawner_is_theirs(self, planned: Planner, theirs: Path) -> None:
+        plan = planned(ol_infrastructure="theirs")
+        assert plan.ol_infrastructure
+        assert plan.ol_infrastructure.checkout == theirs
+        assert plan.spawner == theirs / "src/ol_infrastructure/applications/jupyterhub/dynamicImageConfig.py"
+
+    @pytest.mark.usefixtures("theirs")
+    def test_a_spawner_that_is_given_wins(self, planned: Planner, tmp_path: Path) -> None:
+        (tmp_path / "mine.py").write_text("")
+        assert planned(ol_infrastructure="theirs", spawner="mine.py").spawner == tmp_path / "mine.py"
+
+    @pytest.mark.usefixtures("theirs")
+    def test_files_stay_ours(self, planned: Planner) -> None:
+        plan, without = planned(ol_infrastructure="theirs"), planned()
+        assert (plan.values, plan.authoring_values) == (without.values, without.authoring_values)
+
+    def test_header(self, planned: Planner, theirs: Path) -> None:
+        said = f"ol-infra:  {theirs}: 4 courses known, 4 pre-pulled, 4 built, chart 1.2.3"
+        assert said in planned(ol_infrastructure="theirs").describe()
+
+    def test_home(self, planned: Planner, theirs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("HOME", str(theirs.parent))
+        found = planned(ol_infrastructure="~/theirs").ol_infrastructure
+        assert found
+        assert found.checkout == theirs
+
+    def test_no_checkout(self, planned: Planner, tmp_path: Path) -> None:
+        message = refusal(lambda: planned(ol_infrastructure="nowhere"))
+        assert message.startswith(f"--ol-infrastructure {tmp_path}/nowhere: expected a ")
 
 
 class TestRefused:

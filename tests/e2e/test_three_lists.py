@@ -1,0 +1,63 @@
+"""The lists of courses that people keep in step by hand: the spawner's, the pre-puller's, and the build jobs'.
+
+The first two are taken from what is deployed; build jobs are no part of it, so their list is a checkout's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from urllib.parse import quote
+
+import pytest
+
+from harness.aws import COURSES as COURSE_IMAGES
+from harness.lists import differences, job_faults
+from harness.ol_infrastructure import OlInfrastructure
+from harness.plan import Plan
+from harness.spawner import Choice, Request, known_courses
+
+
+@pytest.fixture(scope="session")
+def checkout(plan: Plan) -> OlInfrastructure:
+    if not plan.ol_infrastructure:
+        pytest.skip("no list of build jobs at hand: give --ol-infrastructure")
+    return plan.ol_infrastructure
+
+
+@pytest.fixture(scope="session")
+def pulled(pre_pulled: set[str]) -> set[str]:
+    """Courses that the release pre-pulls."""
+    return {image.removeprefix(f"{COURSE_IMAGES}:") for image in pre_pulled}
+
+
+@pytest.fixture(scope="session")
+def known(
+    checkout: OlInfrastructure, pulled: set[str], ask_spawner: Callable[[Sequence[Request]], list[Choice]]
+) -> set[str]:
+    """Courses of any list that get their own image of the deployed spawner."""
+    candidates = sorted(checkout.known | checkout.built | pulled)
+    asked = ask_spawner([Request(f"course={quote(course)}") for course in candidates])
+    return known_courses(dict(zip(candidates, asked, strict=True)))
+
+
+def test_every_course_is_in_all_three(checkout: OlInfrastructure, known: set[str], pulled: set[str]) -> None:
+    """Every course is known to the deployed spawner, is pre-pulled, and has a build job."""
+    found = differences(known, pulled, checkout.built)
+    assert not found, "\n".join(found)
+
+
+def test_what_the_checkout_lists_is_deployed(
+    checkout: OlInfrastructure, plan: Plan, known: set[str], pulled: set[str]
+) -> None:
+    """Every course in the checkout's own lists opens its image and is pre-pulled."""
+    # With a --spawner of its own, a run has another list of known courses.
+    listed = checkout.known if plan.spawner == checkout.spawner else frozenset()
+    assert not listed - known, f"in the spawner's list, and their links open another image: {sorted(listed - known)}"
+    missing = checkout.pre_pulled - pulled
+    assert not missing, f"in the pre-puller's list, and not pre-pulled: {sorted(missing)}"
+
+
+def test_build_jobs_are_sound(checkout: OlInfrastructure) -> None:
+    """Every build job has something to build from, and a name and a repository of its own."""
+    found = job_faults(checkout.build_jobs)
+    assert not found, "\n".join(found)
