@@ -12,7 +12,7 @@ from harness.cluster import Cluster
 LONGEST = 3 * 3600.0
 """Seconds for which a server can be watched."""
 _WATCHING = "/tmp/.harness-watches-memory"
-# What the kubelet calls the working set: all memory but the file pages that can be dropped at once. Four looks a second.
+# What the kubelet calls the working set: all memory but the file pages that can be dropped at once; four a second.
 # The names are those of cgroup v1 (kernel, admin-guide/cgroup-v1/memory.rst) and v2 (admin-guide/cgroup-v2.rst).
 _WATCH = f"""
 cd /sys/fs/cgroup
