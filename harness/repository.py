@@ -26,7 +26,7 @@ GIT_TIMEOUT = 60.0
 """Seconds."""
 UNVERSIONED = "unversioned"
 DESCRIBE_REF = Path(".git/describe_ref")
-"""Where Concourse's git resource leaves `git describe --tags` of what it got (its README, on `in`)."""
+"""Where Concourse's git resource leaves what `git describe` says: the image's additional tag in production."""
 
 TAG = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")
 """The value of a Kubernetes label. All of these are tags of images too, which may be longer and begin with "_"."""
@@ -82,7 +82,7 @@ def parse_course(given: str) -> tuple[str, str]:
 def name_of(source: str) -> str:
     """The default tag of a course: the last part of a path or git URL without ".git"; nothing for one such as "..".
 
-    Production's images have the tags of their repositories' names, so a leading "course_" stays.
+    A leading "course_" stays: it may well be part of the tag.
     """
     name = re.split(r"[/:]", source.rstrip("/"))[-1].removesuffix(".git")
     return "" if name in (".", "..", "~") else name
