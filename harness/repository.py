@@ -313,4 +313,6 @@ def _is_git_directory(path: Path) -> bool:
 
 
 def _git(path: Path, *args: str) -> str:
-    return run(["git", "-C", path, *args], timeout=GIT_TIMEOUT, what=f"git {args[0]} in {path}")
+    # Optional locks off: not even the index of what the author has is refreshed.
+    optional = {"GIT_OPTIONAL_LOCKS": "0"}
+    return run(["git", "-C", path, *args], timeout=GIT_TIMEOUT, env=optional, what=f"git {args[0]} in {path}")
