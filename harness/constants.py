@@ -60,8 +60,11 @@ class Constants:
     def __init__(self, tree: ast.Module, where: str) -> None:
         self._where = where
         self._found: dict[str, _Constant] = {}
+        self._lines: dict[str, list[int]] = {}
         for statement in tree.body:
             self._take(statement)
+            for name in _changed(statement):
+                self._lines.setdefault(name, []).append(statement.end_lineno or statement.lineno)
 
     def text(self, name: str) -> str:
         """A constant that is a text.
@@ -84,19 +87,33 @@ class Constants:
         Raises:
             HarnessError: there is no such list, or it cannot be worked out (the line and the code are named).
         """
+        return self._texts(self.list_with(item, name))
+
+    def list_with(self, item: str, name: str, *, without: str = "") -> str:
+        """The name of a list: the one given or, if it was renamed, the one that holds an item and not another.
+
+        Of several that hold the item it is the one that holds the others.
+
+        Raises:
+            HarnessError: there is no such list, or it cannot be worked out (the line and the code are named).
+        """
         if name in self._found:
-            return self._texts(name)
+            return name
         holders = [it for it, constant in self._found.items() if constant.is_list and item in constant.texts]
-        lists = {holder: self._texts(holder) for holder in holders}
+        lists = {holder: texts for holder in holders if without not in (texts := self._texts(holder))}
         if not lists:
             raise HarnessError(f"{self._where}: expected {name}, or a list by another name that has {item}; found none")
-        largest = max(lists.values(), key=len)
-        if not all(each <= largest for each in lists.values()):
+        largest = max(lists, key=lambda holder: len(lists[holder]))
+        if not all(each <= lists[largest] for each in lists.values()):
             raise HarnessError(
                 f"{self._where}: expected {name}, or one list that has {item}; found {', '.join(lists)}, none of which "
                 "holds the others"
             )
         return largest
+
+    def last_line(self, name: str) -> int:
+        """The line at whose end a constant has its value, counted from 1."""
+        return max(self._lines[name])
 
     def text_or_none(self, node: ast.expr) -> str | None:
         """An expression that is a text or None.

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from harness.docker import docker
-from harness.dockerfile import NAMESPACE, build_image, local_images
+from harness.dockerfile import NAMESPACE, build_image, local_images, on_base
+from harness.files import read_text
 from harness.layout import Layout, LayoutStore
 from harness.plan import fingerprint
 
@@ -19,36 +22,70 @@ def repositories(directory: Path) -> dict[str, Path]:
     return {path.name: path for path in sorted(directory.iterdir()) if (path / "Dockerfile").is_file()}
 
 
-def course_images(store: LayoutStore, base: str, tags: Iterable[str], own: Mapping[str, Path]) -> dict[str, Layout]:
-    """The images of courses by tag, each with its marker.
+def replaced_bases(repository: Path) -> list[str]:
+    """Images that a repository's Dockerfile names and that a build without a registry has another in place of."""
+    return on_base(read_text(repository / "Dockerfile", "course"), "")[1]
 
-    Args:
-        base: the local Docker image that courses are built on.
-        own: course repositories by tag; a course without one is the base image and its marker.
 
-    Raises:
-        HarnessError: a repository's Dockerfile does not build.
+@dataclass(frozen=True)
+class CourseBuilder:
+    """Builds the images of courses, as the build job's `docker build` does, each once.
+
+    Attributes:
+        base: the local Docker image that courses are built on; a course without a repository is this and its marker.
+        offline: no registry is in reach, so that a course is built on `base` whatever its Dockerfile names.
     """
-    bare = _image_layout(store, base)
-    return {tag: _marked(store, _built(store, base, tag, own[tag]) if tag in own else bare, tag) for tag in tags}
 
+    store: LayoutStore
+    base: str
+    offline: bool
 
-def _marked(store: LayoutStore, image: Layout, tag: str) -> Layout:
-    name = f"course-{tag}-{fingerprint([image.digest, MARKER])}"
-    return store.find(name) or store.with_file(image, MARKER, f"{tag}\n", name)
+    def images(self, tags: Iterable[str], own: Mapping[str, Path]) -> dict[str, Layout]:
+        """The images of courses by tag, each with its marker.
 
+        Args:
+            own: course repositories by tag.
 
-def _built(store: LayoutStore, base: str, tag: str, repository: Path) -> Layout:
-    key = fingerprint([repository, _image_id(base)])
-    image = f"{NAMESPACE}/course-{tag.lower()}:{key}"
-    if image not in local_images():
-        build_image(repository, tag=image, build_args={"BASE_IMAGE": base}, what=f"course {tag}")
-    return _image_layout(store, image)
+        Raises:
+            HarnessError: a repository's Dockerfile does not build.
+        """
+        bare = self._layout(self.base)
+        return {tag: self._marked(self._layout(self.build(tag, own[tag])) if tag in own else bare, tag) for tag in tags}
 
+    def build(self, tag: str, repository: Path) -> str:
+        """Build a course's repository, unless it is there; returns the image's name in Docker.
 
-def _image_layout(store: LayoutStore, image: str) -> Layout:
-    name = f"image-{image.rpartition('/')[2].partition(':')[0]}-{_image_id(image).removeprefix('sha256:')[:16]}"
-    return store.find(name) or store.save(image, name)
+        Raises:
+            HarnessError: the Dockerfile does not build; the step that failed and its last lines are in the message.
+        """
+        key = fingerprint([repository, _image_id(self.base), str(self.offline)])
+        image = f"{NAMESPACE}/course-{tag.lower()}:{key}"
+        if image not in local_images():
+            base = self.base if self.offline else None
+            arguments = {"BASE_IMAGE": self.base}
+            build_image(repository, tag=image, build_args=arguments, what=f"course {tag}", base=base)
+        return image
+
+    def notebooks_at_home(self, tag: str, repository: Path) -> set[str]:
+        """Notebooks in the home directory of a course's image: what a link can open, each by its path from there."""
+        found = self._look(tag, repository, "cd ~ && find . -name '*.ipynb' -not -path '*/.*/*'")
+        return {path.removeprefix("./") for path in found}
+
+    def places(self, tag: str, repository: Path, name: str) -> list[str]:
+        """Where in a course's image files of a name are, outside its home directory as well."""
+        return self._look(tag, repository, f"find / -xdev -name {shlex.quote(name)} 2>/dev/null || true")
+
+    def _look(self, tag: str, repository: Path, command: str) -> list[str]:
+        image = self.build(tag, repository)
+        return docker("run", "--rm", "--network", "none", "--entrypoint", "sh", image, "-c", command).splitlines()
+
+    def _marked(self, image: Layout, tag: str) -> Layout:
+        name = f"course-{tag}-{fingerprint([image.digest, MARKER])}"
+        return self.store.find(name) or self.store.with_file(image, MARKER, f"{tag}\n", name)
+
+    def _layout(self, image: str) -> Layout:
+        name = f"image-{image.rpartition('/')[2].partition(':')[0]}-{_image_id(image).removeprefix('sha256:')[:16]}"
+        return self.store.find(name) or self.store.save(image, name)
 
 
 def _image_id(image: str) -> str:

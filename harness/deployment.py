@@ -21,11 +21,13 @@ from harness import artifacts, chart, courses, docker, evidence, machine, ol_inf
 from harness.aws import COURSES, ECR, Aws
 from harness.chart import Chart, Helm, Release
 from harness.cluster import Cluster, check_port, why_stuck
+from harness.courses import CourseBuilder
 from harness.database import Database
 from harness.errors import HarnessError
 from harness.hub import Hub
 from harness.layout import Layout, LayoutStore
 from harness.made import Artifacts
+from harness.onboarding import pre_puller_with, spawner_with
 from harness.plan import REGISTRIES, Plan, fingerprint
 from harness.registry import Registry, split
 from harness.roles import AUTHORING, ROLES, SCALED, Role
@@ -55,9 +57,14 @@ class Deployment:
     student: Hub
     authoring: Hub
 
+    @property
+    def builder(self) -> CourseBuilder:
+        """What builds course images."""
+        return course_builder(self.plan, self.artifacts)
+
     def course_image(self, tag: str) -> Layout:
         """The image of a course, as it is built from its repository or from the base image."""
-        return course_layouts(self.plan, self.artifacts, [tag])[tag]
+        return self.builder.images([tag], course_repositories(self.plan))[tag]
 
     @property
     def unchecked(self) -> list[str]:
@@ -68,6 +75,11 @@ class Deployment:
         ]
         if self.artifacts.images:
             reasons.append("NetworkPolicies: the built node image's network does not enforce them")
+            reasons += [
+                f"course {course.tag} on {image}: no registry was in reach, and it was built on our notebook image"
+                for course in self.plan.courses
+                for image in courses.replaced_bases(course.path)
+            ]
         if self.plan.ol_infrastructure:
             reasons.append("the values in the checkout's Pulumi code: but for its lists and files, our values are used")
         return reasons
@@ -237,7 +249,8 @@ class _Boot:
         upstream = {name for name in wanted if not name.startswith(f"{ECR}/")}
         ours = {name: made.images[_repository(name)] for name in upstream if made.images and _known_to(made, name)}
         by_tag = self.course_layouts(made, sorted(name.removeprefix(f"{COURSES}:") for name in wanted - upstream))
-        images = {**ours, **{f"{COURSES}:{tag}": layout for tag, layout in by_tag.items()}}
+        versions = {version: by_tag[course.tag] for course in self.plan.courses for version in course.tags}
+        images = {**ours, **{f"{COURSES}:{tag}": layout for tag, layout in {**by_tag, **versions}.items()}}
         if not known.get("services"):
             with steps.step("Postgres, moto and the private registry") as step:
                 aws.start(made.moto)
@@ -262,8 +275,9 @@ class _Boot:
     def course_layouts(self, made: Artifacts, tags: list[str]) -> dict[str, Layout]:
         """The image of every course that the releases name, by tag."""
         with self.steps.step("course images") as step:
-            layouts = course_layouts(self.plan, made, tags)
-            own = [tag for tag in tags if tag in courses.repositories(self.plan.checkout / "courses")]
+            repositories = course_repositories(self.plan)
+            layouts = course_builder(self.plan, made).images(tags, repositories)
+            own = [tag for tag in tags if tag in repositories]
             step.done(f"{len(tags)}, of which {' '.join(own) or 'none'} from a repository of its own")
         return layouts
 
@@ -301,10 +315,15 @@ class _Boot:
         return hub
 
 
-def course_layouts(plan: Plan, made: Artifacts, tags: list[str]) -> dict[str, Layout]:
-    """The images of courses by tag, each built from its repository or from the base image."""
-    store, own = LayoutStore(plan.cache / "layouts"), courses.repositories(plan.checkout / "courses")
-    return courses.course_images(store, made.notebook, tags, own)
+def course_builder(plan: Plan, made: Artifacts) -> CourseBuilder:
+    """What builds a plan's course images; without published images nothing else is published for it either."""
+    return CourseBuilder(LayoutStore(plan.cache / "layouts"), made.notebook, offline=bool(made.images))
+
+
+def course_repositories(plan: Plan) -> dict[str, Path]:
+    """Course repositories by tag: those in courses/, and in their place those that the run was given."""
+    given = {course.tag: course.path for course in plan.courses}
+    return {**courses.repositories(plan.checkout / "courses"), **given}
 
 
 class State:
@@ -387,11 +406,23 @@ def pinned_chart(plan: Plan) -> str:
 
 
 def replaced_values(plan: Plan, role: Role) -> dict[str, Any]:
-    """Values of a release that --ol-infrastructure puts in place of those in files, by dotted key."""
-    if not plan.ol_infrastructure:
-        return {}
-    theirs = ol_infrastructure.authoring_values if role is AUTHORING else ol_infrastructure.values
-    return theirs(plan.ol_infrastructure)
+    """Values of a release that the run's options put in place of those in files, by dotted key."""
+    found: dict[str, Any] = {}
+    if plan.ol_infrastructure:
+        theirs = ol_infrastructure.authoring_values if role is AUTHORING else ol_infrastructure.values
+        found |= theirs(plan.ol_infrastructure)
+    if role is not AUTHORING:
+        found |= pre_puller_with(course.tag for course in plan.courses)
+    return found
+
+
+def spawner_of(plan: Plan) -> Path:
+    """The spawner file of a run: the plan's, which knows the courses that the run was given too."""
+    if not plan.courses:
+        return plan.spawner
+    extended = plan.state / "spawner.py"
+    extended.write_text(spawner_with(plan.spawner, {course.tag: course.needs_gpu for course in plan.courses}))
+    return extended
 
 
 def release(plan: Plan, role: Role, secret: Mapping[str, str]) -> Release:
@@ -404,7 +435,7 @@ def release(plan: Plan, role: Role, secret: Mapping[str, str]) -> Release:
         name=role.release,
         namespace=role.namespace,
         values=(*own, plan.checkout / "helm/values/kind.yaml", run_values),
-        set_files={chart.SPAWNER_KEY: plan.spawner},
+        set_files={chart.SPAWNER_KEY: spawner_of(plan)},
         replaced=replaced_values(plan, role),
     )
 

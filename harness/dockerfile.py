@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -17,6 +18,27 @@ NAMESPACE = "ol-jupyterhub-harness"
 STEP = re.compile(r"^Step \d+/\d+ : (?P<classic>.*)$|^ > \[[^\]]*\] (?P<buildkit>.*?):?$", re.MULTILINE)
 """How the classic builder and BuildKit name the step under way or the one that failed."""
 
+FROM = re.compile(r"^(\s*FROM\s+(?:--\S+\s+)*)(\S+)(?:\s+AS\s+(\S+))?", re.IGNORECASE | re.MULTILINE)
+DECLARED_BASE = ("$BASE_IMAGE", "${BASE_IMAGE}")
+
+
+def on_base(dockerfile: str, base: str) -> tuple[str, list[str]]:
+    """A Dockerfile that is built on an image, whatever it names, and the images that it named.
+
+    A stage of its own stays, and so does the argument BASE_IMAGE, which a build is given.
+    """
+    stages = {found[3].lower() for found in FROM.finditer(dockerfile) if found[3]}
+    named: list[str] = []
+
+    def replaced(found: re.Match[str]) -> str:
+        image = found[2]
+        if image.lower() in {*stages, "scratch"} or image in DECLARED_BASE:
+            return found[0]
+        named.append(image)
+        return f"{found[1]}{base}" + (f" AS {found[3]}" if found[3] else "")
+
+    return FROM.sub(replaced, dockerfile), named
+
 
 def build_image(
     context: Path,
@@ -25,11 +47,13 @@ def build_image(
     build_args: Mapping[str, str] | None = None,
     labels: Mapping[str, str] | None = None,
     what: str | None = None,
+    base: str | None = None,
 ) -> None:
     """Build a directory's Dockerfile, with the network that the machine has.
 
     Args:
         what: how a message names the image; its tag otherwise.
+        base: a local image to build on in place of those that the Dockerfile names; None to build it as it is.
 
     Raises:
         HarnessError: the Dockerfile does not build; the step that failed and its last lines are in the message.
@@ -39,11 +63,16 @@ def build_image(
         options += ["--build-arg", f"{name}={value}"]
     for name, value in (labels or {}).items():
         options += ["--label", f"{name}={value}"]
-    command = ["docker", "build", "--network", "host", "--force-rm", "--tag", tag, *options, str(context)]
-    try:
-        run(command, timeout=1800, what=f"docker build {tag}")
-    except CommandError as error:
-        raise HarnessError(explain(error, what or tag)) from error
+    command = ["docker", "build", "--network", "host", "--force-rm", "--tag", tag, *options]
+    with tempfile.TemporaryDirectory() as scratch:
+        if base:
+            dockerfile = Path(scratch, "Dockerfile")
+            dockerfile.write_text(on_base((context / "Dockerfile").read_text(), base)[0])
+            command += ["--file", str(dockerfile)]
+        try:
+            run([*command, str(context)], timeout=1800, what=f"docker build {tag}")
+        except CommandError as error:
+            raise HarnessError(explain(error, what or tag)) from error
 
 
 def explain(error: CommandError, what: str) -> str:

@@ -13,6 +13,7 @@ from harness.constants import Constants
 from harness.contract import DEFAULT_COURSE
 from harness.errors import HarnessError
 from harness.files import parse_python, read_text
+from harness.onboarding import container
 
 OPTION = "--ol-infrastructure"
 
@@ -112,7 +113,7 @@ def values(read: OlInfrastructure) -> dict[str, Any]:
     Helm merges what values files say, and to take an entry away again, both charts' schemas refuse null. So these are
     for --set-json, which replaces.
     """
-    pre_pulled = {_container(course): {"name": COURSES, "tag": course} for course in sorted(read.pre_pulled)}
+    pre_pulled = {container(course): {"name": COURSES, "tag": course} for course in sorted(read.pre_pulled)}
     return {**_files(read.students, read.logo), "prePuller.extraImages": pre_pulled}
 
 
@@ -134,11 +135,6 @@ def _files(settings: Settings, logo: str) -> dict[str, Any]:
         ),
     }
     return {key: {"mountPath": path, "stringData": text} for key, (path, text) in mounted.items()}
-
-
-def _container(course: str) -> str:
-    """Name of the container that pre-pulls a course, in which Kubernetes has no dots and no underscores."""
-    return course.replace(".", "-").replace("_", "-")
 
 
 def _build_jobs(tree: ast.Module, where: str) -> tuple[BuildJob, ...]:

@@ -67,6 +67,14 @@ OPTIONS = (
         metavar="UPSTREAM=LOCATION",
         repeat=True,
     ),
+    Option(
+        "course",
+        "a course repository, a directory or a git URL, to take through the whole workflow: build, push, open and run "
+        "every notebook; the other tests are left out",
+        metavar="[TAG=]REPOSITORY",
+        repeat=True,
+    ),
+    Option("cell-timeout", "seconds for each cell of a --course", default="300", metavar="SECONDS"),
     Option("install", "'never' to install nothing on this machine", default="auto", metavar="HOW"),
     Option("hub-port", "loopback port of the student hub; 0 for any free one", default="0", metavar="PORT"),
     Option("authoring-port", "loopback port of the authoring hub; 0 for any free one", default="0", metavar="PORT"),

@@ -11,13 +11,17 @@ from pathlib import Path
 import yaml
 
 from harness.chart import chart_directory
+from harness.contract import COURSES
 from harness.errors import HarnessError
 from harness.files import parse_python, read_text
 from harness.ol_infrastructure import OlInfrastructure
 from harness.ol_infrastructure import read as read_ol_infrastructure
+from harness.onboarding import known_courses
+from harness.repository import Repository, check_out, parse_course, read_repository
 
 HOW = ("auto", "pull", "build")
 REGISTRIES = ("docker.io", "quay.io", "registry.k8s.io")
+STATE = ".harness"
 MIRRORED = (*REGISTRIES, "tools", "charts")
 
 
@@ -39,6 +43,10 @@ class Plan:
     authoring_values: tuple[Path, ...]
     ol_infrastructure: OlInfrastructure | None
     """What a checkout of mitodl/ol-infrastructure says, in place of what the values files have of the same."""
+    courses: tuple[Repository, ...]
+    """Course repositories to take through the whole workflow: copies of ours, in `state`."""
+    cell_timeout: float
+    """Seconds for each of their cells."""
     artifacts: str
     mirrors: Mapping[str, str]
     may_install: bool
@@ -59,6 +67,7 @@ class Plan:
             "values": " ".join(map(self._short, self.values)),
             "authoring": " ".join(map(self._short, self.authoring_values)),
             **({"ol-infra": str(self.ol_infrastructure)} if self.ol_infrastructure else {}),
+            **({"courses": ", ".join(map(str, self.courses))} if self.courses else {}),
             "artifacts": self.artifacts + "".join(f" {key}={value}" for key, value in self.mirrors.items()),
             "cluster": f"{self.name}{', kept' if self.keep else ''}",
             "evidence": self._short(self.evidence),
@@ -116,7 +125,7 @@ def make_plan(
     return Plan(
         checkout=checkout,
         name=cluster_name or run_name(checkout),
-        state=checkout / ".harness",
+        state=checkout / STATE,
         cache=cwd / default_cache(environ),
         evidence=cwd / Path(one("evidence")).expanduser(),
         chart=chart,
@@ -124,6 +133,8 @@ def make_plan(
         values=files("values", "helm/values/production.yaml"),
         authoring_values=files("authoring-values", "helm/values/authoring.yaml"),
         ol_infrastructure=ol_infrastructure,
+        courses=_courses(options["course"], spawner, checkout / STATE / "courses", cwd),
+        cell_timeout=_seconds("--cell-timeout", one("cell-timeout")),
         artifacts=_one_of("--artifacts", one("artifacts"), HOW),
         mirrors=_mirrors(options["mirror"]),
         may_install=_one_of("--install", one("install"), ("auto", "never")) == "auto",
@@ -198,6 +209,28 @@ def _port(option: str, value: str) -> int:
     if not value.isdecimal() or int(value) > 65535:
         raise HarnessError(f"{option} {value}: expected a port from 1 to 65535, or 0 for any free one")
     return int(value)
+
+
+def _seconds(option: str, value: str) -> float:
+    if not value.isdecimal() or not int(value):
+        raise HarnessError(f"{option} {value}: expected a number of seconds, 1 or more")
+    return float(value)
+
+
+def _courses(given: list[str], spawner: Path, into: Path, cwd: Path) -> tuple[Repository, ...]:
+    found: dict[str, Repository] = {}
+    known = COURSES | known_courses(spawner) if given else COURSES
+    for each in given:
+        tag, source = parse_course(each)
+        if tag in found:
+            raise HarnessError(f"--course {each}: another --course has the tag {tag}. Give one of them another: TAG=…")
+        if tag in known and each == source:
+            raise HarnessError(
+                f"--course {each}: there is a course {tag} already. A new one needs another tag, --course TAG={each}; "
+                f"if this is an update of that very course, say so: --course {tag}={each}"
+            )
+        found[tag] = read_repository(check_out(source, into / tag, cwd), tag)
+    return tuple(found.values())
 
 
 def _mirrors(given: list[str]) -> dict[str, str]:

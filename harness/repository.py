@@ -34,6 +34,7 @@ NOT_IN_A_TAG = re.compile(r"[^A-Za-z0-9_.-]")
 LONGEST_TAG = 128
 """Characters of an image's tag (OCI distribution specification, "Pulling manifests")."""
 
+ON_CUDA = re.compile(r"^\s*(FROM\s|ARG\s+\w+\s*=).*cuda", re.IGNORECASE | re.MULTILINE)
 COPIES = re.compile(r"^\s*(COPY|ADD)\s(?!.*--from=)", re.IGNORECASE | re.MULTILINE)
 WANTS_REQUIREMENTS = re.compile(r"""[\s=,"'\[](\./)?requirements\.txt\b""")
 """requirements.txt at the top; one such as /tmp/requirements.txt is where it is copied to."""
@@ -54,6 +55,21 @@ class Repository:
     """Of the course's image, and what a link says."""
     notebooks: tuple[str, ...]
     """Their paths from the repository's root, with slashes, sorted; not hidden ones, which Jupyter does not open."""
+
+    def __str__(self) -> str:
+        gpu = ", with a GPU" if self.needs_gpu else ""
+        return f"{self.tag} ({len(self.notebooks)} notebook{'s' * (len(self.notebooks) != 1)}{gpu})"
+
+    @property
+    def needs_gpu(self) -> bool:
+        """Whether the course is built on an image with CUDA, as all courses are that production gives a GPU."""
+        return bool(ON_CUDA.search(_instructions(self.path / "Dockerfile")))
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """Tags that the build job pushes the image under: the course's, and its version's where it has one."""
+        version = describe(self.path)
+        return (self.tag,) if version == UNVERSIONED else (self.tag, version)
 
 
 def parse_course(given: str) -> tuple[str, str]:
@@ -188,12 +204,17 @@ def _dockerfile_problems(path: Path) -> Iterator[str]:
     if not dockerfile.is_file():
         yield "no Dockerfile at its top: courses/template has one to begin with"
         return
-    lines = dockerfile.read_text(errors="replace").splitlines()
-    text = "\n".join(line for line in lines if not line.lstrip().startswith("#"))
+    text = _instructions(dockerfile)
     if not COPIES.search(text):
         yield "Dockerfile copies no files, so no notebook is in the image. Add: COPY --chown=${NB_UID}:100 . ${HOME}/"
     if WANTS_REQUIREMENTS.search(text) and not (path / "requirements.txt").is_file():
         yield "no requirements.txt, which the Dockerfile names: add it, even with nothing in it"
+
+
+def _instructions(dockerfile: Path) -> str:
+    """A Dockerfile without its comments."""
+    lines = dockerfile.read_text(errors="replace").splitlines()
+    return "\n".join(line for line in lines if not line.lstrip().startswith("#"))
 
 
 def _notebook_problems(path: Path, notebooks: tuple[str, ...]) -> Iterator[str]:

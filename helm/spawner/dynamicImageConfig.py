@@ -21,11 +21,11 @@ CPU_COURSES = {
     "mitxt-6.3710.4x",
     "mitxt-6.3710.5x",
     "supervised_learning_fundamentals",
-    *map("uai_source-uai.{}".format, ["intro", 0, "0a", 6, 7, "edm1", "pm1", "scm1", "scm2"]),
+    *(f"uai_source-uai.{part}" for part in ["intro", 0, "0a", 6, 7, "edm1", "pm1", "scm1", "scm2"]),
 }
 GPU_ENABLED_COURSES = {
     "deep_learning_foundations_and_applications",
-    *map("uai_source-uai.{}".format, [1, 2, 3, 4, 5, 8, 9, 11, 12, 13, 15, "haim1", "mltl1", "se1", "st1"]),
+    *(f"uai_source-uai.{part}" for part in [1, 2, 3, 4, 5, 8, 9, 11, 12, 13, 15, "haim1", "mltl1", "se1", "st1"]),
 }
 KNOWN_COURSES = CPU_COURSES | GPU_ENABLED_COURSES
 

@@ -13,9 +13,42 @@ from harness.hub import Hub
 from harness.spawner import Choice, Request
 from harness.student import Student
 
-Ask = Callable[[Sequence[Request]], list[Choice]]
+Ask = Callable[[Request], Choice]
 
 PLAIN = "uai_source-uai.0"
+
+LIKE_PLACEHOLDERS = ["%7Bx%7D.ipynb", "%7Busername%7D.ipynb", "%25U.ipynb"]
+LIKE_ADDRESSES = ["100%25.ipynb", "Q%3F.ipynb", "h%23.ipynb"]
+REFUSALS = ["false", "0", "no"]
+NO_TEXTS = [None, ["uai_source-uai.0"], 7]
+EXPERIMENT = Request("tag=somebodys-experiment")
+MISTYPED = Request("", form={"course": ["uai_source-uai.10"]})
+
+
+def notebook(name: str) -> Request:
+    return Request(f"course={PLAIN}&notebook={name}")
+
+
+def refusal(value: str) -> Request:
+    return Request(f"course={DEFAULT_COURSE}&needs_gpu={value}")
+
+
+def options(course: object) -> Request:
+    return Request("", options={"course": course})
+
+
+@pytest.fixture(scope="module")
+def ask(ask_spawner: Callable[[Sequence[Request]], list[Choice]]) -> Ask:
+    """What the spawner makes of each request here; all are put to it at once, which takes as long as one."""
+    requests = [
+        *map(notebook, LIKE_PLACEHOLDERS + LIKE_ADDRESSES),
+        *map(refusal, REFUSALS),
+        *map(options, NO_TEXTS),
+        EXPERIMENT,
+        MISTYPED,
+    ]
+    choices = ask_spawner(requests)
+    return lambda request: choices[requests.index(request)]
 
 
 @pytest.mark.known_defect("a link without a course shows students the authors' form, not a server")
@@ -28,44 +61,44 @@ def test_link_without_a_course_opens_a_server(visit: Callable[[], Student], link
 
 
 @pytest.mark.known_defect("braces and %U in a notebook's name are taken for placeholders")
-@pytest.mark.parametrize("name", ["%7Bx%7D.ipynb", "%7Busername%7D.ipynb", "%25U.ipynb"])
-def test_placeholders_in_a_notebook_name_are_only_letters(ask_spawner: Ask, name: str) -> None:
+@pytest.mark.parametrize("name", LIKE_PLACEHOLDERS)
+def test_placeholders_in_a_notebook_name_are_only_letters(ask: Ask, name: str) -> None:
     """A notebook may have braces and percent signs in its name."""
-    [found] = ask_spawner([Request(f"course={PLAIN}&notebook={name}")])
+    found = ask(notebook(name))
     expected = f"/notebooks/{unquote(name)}"
     assert found.default_url in (expected, f"/notebooks/{name}"), f"notebook={name} gives {found}"
 
 
 @pytest.mark.known_defect("%, ? and # in a notebook's name break the address of its page")
-@pytest.mark.parametrize("name", ["100%25.ipynb", "Q%3F.ipynb", "h%23.ipynb"])
-def test_signs_of_an_address_in_a_notebook_name(ask_spawner: Ask, name: str) -> None:
+@pytest.mark.parametrize("name", LIKE_ADDRESSES)
+def test_signs_of_an_address_in_a_notebook_name(ask: Ask, name: str) -> None:
     """A notebook may have the signs in its name that mean something in an address."""
-    [found] = ask_spawner([Request(f"course={PLAIN}&notebook={name}")])
+    found = ask(notebook(name))
     path = unquote(urlsplit(found.default_url or "").path)
     assert path == f"/notebooks/{unquote(name)}", f"notebook={name} gives {found}, whose path is {path}"
     assert "%" not in unquote(name) or "%25" in (found.default_url or ""), f"{found.default_url} is no address"
 
 
 @pytest.mark.known_defect("needs_gpu=false and needs_gpu=0 give a GPU")
-@pytest.mark.parametrize("value", ["false", "0", "no"])
-def test_who_refuses_a_gpu_gets_none(ask_spawner: Ask, value: str) -> None:
+@pytest.mark.parametrize("value", REFUSALS)
+def test_who_refuses_a_gpu_gets_none(ask: Ask, value: str) -> None:
     """Whoever says that no GPU is needed gets none."""
-    [found] = ask_spawner([Request(f"course={DEFAULT_COURSE}&needs_gpu={value}")])
+    found = ask(refusal(value))
     assert not found.gpus, f"needs_gpu={value} gives {found}"
 
 
 @pytest.mark.known_defect("a student may run any tag of the private registry")
-def test_students_may_not_choose_any_tag(ask_spawner: Ask) -> None:
+def test_students_may_not_choose_any_tag(ask: Ask) -> None:
     """A student's link runs no image but a course's."""
-    [found] = ask_spawner([Request("tag=somebodys-experiment")])
+    found = ask(EXPERIMENT)
     assert found.tag != "somebodys-experiment", f"tag=somebodys-experiment gives {found}"
 
 
 @pytest.mark.known_defect("a course that is no text ends in a server error")
-@pytest.mark.parametrize("course", [None, ["uai_source-uai.0"], 7], ids=["null", "list", "number"])
-def test_course_that_is_no_text(ask_spawner: Ask, course: object) -> None:
+@pytest.mark.parametrize("course", NO_TEXTS, ids=["null", "list", "number"])
+def test_course_that_is_no_text(ask: Ask, course: object) -> None:
     """Whatever the REST API is given for a course, the spawner does not fail."""
-    [found] = ask_spawner([Request("", options={"course": course})])
+    found = ask(options(course))
     assert not found.error, f"user_options.course = {course!r} gives {found}"
 
 
@@ -77,9 +110,9 @@ def test_hub_upgrades_its_database(cluster: Cluster, hub: Hub) -> None:
 
 
 @pytest.mark.known_defect("the form takes any course and opens the default one without a word")
-def test_form_refuses_a_course_that_there_is_none_of(ask_spawner: Ask) -> None:
+def test_form_refuses_a_course_that_there_is_none_of(ask: Ask) -> None:
     """An author who mistypes a course is told so."""
-    [found] = ask_spawner([Request("", form={"course": ["uai_source-uai.10"]})])
+    found = ask(MISTYPED)
     assert found.error or found.tag != DEFAULT_COURSE, f"the form gives {found}"
 
 
