@@ -8,9 +8,9 @@ import queue
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
+from anyio.from_thread import BlockingPortal, start_blocking_portal
 from jupyter_client.client import KernelClient
 from jupyter_client.jsonutil import json_default
 from nbclient import NotebookClient
@@ -59,12 +59,12 @@ class Kernel:
 
     Args:
         client: its connection.
-        loop: where the connection lives.
+        portal: to the event loop where the connection lives, in a thread of its own.
     """
 
-    def __init__(self, client: _Client, loop: asyncio.Runner) -> None:
+    def __init__(self, client: _Client, portal: BlockingPortal) -> None:
         self._client = client
-        self._loop = loop
+        self._portal = portal
 
     def run(self, code: str, *, timeout: float = CELL_TIMEOUT) -> CellResult:
         """Run one cell.
@@ -92,6 +92,7 @@ class Kernel:
         replies: list[dict[str, Any]] = []
         runner = NotebookClient(
             notebook,
+            store_widget_state=False,
             timeout_func=lambda cell: timeout,
             on_cell_error=lambda cell, cell_index, execute_reply: replies.append(execute_reply["content"]),
         )
@@ -99,7 +100,7 @@ class Kernel:
         runner.kc = self._client
         for index, cell in enumerate(notebook.cells):
             try:
-                self._loop.run(runner.async_execute_cell(cell, index))
+                self._portal.call(runner.async_execute_cell, cell, index)
             except CellExecutionError as error:
                 if error.ename == "StdinNotImplementedError":
                     what = "asks for input(), and nobody answers in this run"
@@ -111,8 +112,6 @@ class Kernel:
             except CellTimeoutError as error:
                 raise CellError(f"not done after {timeout:g} s", cell.source) from error
             except (DeadKernelError, WebSocketClosedError) as error:
-                if self._client.is_alive():  # nbclient makes a death of Ctrl-C
-                    raise KeyboardInterrupt from error
                 raise CellError("the kernel died", cell.source, died=True) from error
             yield cell
 
@@ -128,9 +127,10 @@ def connect(url: str, headers: dict[str, str]) -> Iterator[Kernel]:
     Raises:
         HarnessError: no connection, or the kernel does not answer.
     """
-    with asyncio.Runner() as loop:
+    # A thread of its own, so that the server's pings are answered between two cells too.
+    with start_blocking_portal() as portal:
         try:
-            client = loop.run(_open(url, headers))
+            client = portal.call(_open, url, headers)
         except (TimeoutError, queue.Empty) as error:
             raise HarnessError(f"The kernel does not answer, {START_TIMEOUT:.0f} s after its start: {url}") from error
         except (DeadKernelError, WebSocketClosedError) as error:
@@ -138,9 +138,9 @@ def connect(url: str, headers: dict[str, str]) -> Iterator[Kernel]:
         except (HTTPClientError, OSError) as error:
             raise HarnessError(f"The kernel cannot be reached: {error}: {url}") from error
         try:
-            yield Kernel(client, loop)
+            yield Kernel(client, portal)
         finally:
-            loop.run(client.close())
+            portal.call(client.close)
 
 
 async def _open(url: str, headers: dict[str, str]) -> _Client:
@@ -231,15 +231,13 @@ class _Channel:
 
 
 def _parse(text: str | bytes) -> dict[str, Any]:
-    """A message of the websocket: JSON, or binary where buffers (of a widget) come after the JSON.
+    """A message of the websocket: JSON, or binary where buffers (of a widget; not wanted here) come after the JSON.
 
-    Of the binary form: a number of parts, the offset of each (four bytes a number, big-endian), and then the parts.
+    Of the binary form: the number of parts, the offset of each (four bytes a number, big-endian), and then the parts.
     https://jupyter-server.readthedocs.io/en/latest/developers/websocket-protocols.html
     """
-    if isinstance(text, str):
-        message: dict[str, Any] = json.loads(text)
-        return message
-    numbers = [int.from_bytes(text[at : at + 4]) for at in range(0, 4 * (1 + int.from_bytes(text[:4])), 4)]
-    offsets = [*numbers[1:], len(text)]
-    first, *buffers = [text[start:end] for start, end in pairwise(offsets)]
-    return {**json.loads(first), "buffers": buffers}
+    if isinstance(text, bytes):
+        start, end = int.from_bytes(text[4:8]), int.from_bytes(text[8:12])
+        text = text[start:end]
+    message: dict[str, Any] = json.loads(text)
+    return message

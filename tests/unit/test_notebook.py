@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import io
 import json
+import os
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -32,7 +34,10 @@ PATH = "unit 1/pandas.ipynb"
 
 
 class FakeServer:
-    """A student's server. Cells are Python, and of these names: hang, die, drop, shout (an error that is not shown)."""
+    """A student's server, which pings its visitors.
+
+    Cells are Python, and of these names: hang, die, drop, interrupt (Ctrl-C here), shout (an error that is not shown).
+    """
 
     def __init__(self) -> None:
         self.contents: dict[str, Any] = {}
@@ -43,6 +48,7 @@ class FakeServer:
         self.refusals = 0
         """Times that a session's end is refused."""
         self.mute = False
+        self.pong = threading.Event()
         self._up = threading.Event()
         threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True).start()
         assert self._up.wait(10)
@@ -57,7 +63,7 @@ class FakeServer:
             (f"{api}/kernels/k1/channels", Channels, {"fake": self}),
         ]
         [socket] = bind_sockets(0, "127.0.0.1")
-        server = HTTPServer(Application(routes))
+        server = HTTPServer(Application(routes, websocket_ping_interval=0.05))
         server.add_sockets([socket])
         self.hub = Hub(f"http://127.0.0.1:{socket.getsockname()[1]}", "jupyter", "jupyterhub", "jupyterhub", "secret")
         self._up.set()
@@ -127,6 +133,9 @@ class Channels(WebSocketHandler):
             return self.finish()
         return super().get(*args, **kwargs)
 
+    def on_pong(self, data: bytes) -> None:
+        self.fake.pong.set()
+
     def say(self, channel: str, kind: str, content: dict[str, Any]) -> None:
         message = self.session.msg(kind, content, parent=self.asked)
         self.write_message(json.dumps({**message, "channel": channel, "buffers": []}, default=json_default))
@@ -150,7 +159,9 @@ class Channels(WebSocketHandler):
         if code == "die":
             self.asked = {"header": {}}
             return self.say("iopub", "status", {"execution_state": "restarting"})
-        if code == "hang":
+        if code == "interrupt":
+            os.kill(os.getpid(), signal.SIGINT)
+        if code in ("hang", "interrupt"):
             return None
         if code == "widget":
             self.say_with_buffer()
@@ -283,6 +294,11 @@ class TestRun:
         server.has("die")
         assert run_notebook(student, PATH).died
 
+    def test_interrupt_is_no_death(self, server: FakeServer, student: Student) -> None:
+        server.has("interrupt")
+        with pytest.raises(KeyboardInterrupt):
+            run_notebook(student, PATH)
+
 
 class TestKernelName:
     def test_the_notebooks(self, server: FakeServer, student: Student) -> None:
@@ -365,3 +381,11 @@ class TestKernel:
                 with pytest.raises(CellError, match=rf"\AThe cell failed: the kernel died\n{code}\Z"):
                     kernel.run(code)
                 assert time.monotonic() - started < 5
+
+    def test_pings_are_answered_between_cells(self, server: FakeServer, student: Student) -> None:
+        """A server hangs up on who does not answer them."""
+        with student.kernel() as kernel:
+            kernel.run("1")
+            server.pong.clear()
+            assert server.pong.wait(10)
+            assert kernel.run("2").value == "2"
