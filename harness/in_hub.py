@@ -42,7 +42,7 @@ def follow(query: str) -> RequestHandler:
     connection = SimpleNamespace(set_close_callback=lambda _: None)
     start = RequestStartLine("GET", f"/hub/spawn?{query}", "HTTP/1.1")
     headers = HTTPHeaders({"Host": "hub"})
-    request = HTTPServerRequest(connection=connection, start_line=start, headers=headers)
+    request = HTTPServerRequest(connection=connection, start_line=start, headers=headers)  # type: ignore[arg-type]
     return RequestHandler(Application(), request)
 
 

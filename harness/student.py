@@ -9,22 +9,20 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
+from uuid import uuid4
 
 import httpx
-import requests
-from jupyter_kernel_client import JupyterKernelClient
-from websocket import WebSocketException
 
 from harness.errors import HarnessError
 from harness.hub import Hub
+from harness.kernel import START_TIMEOUT, Kernel, connect
+from harness.wait import NotYet, wait_until
 
 UUID = r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}"
 """What the hub calls a student."""
 MAX_HOPS = 20
 SPAWN_TIMEOUT = 300.0
 """Seconds for a server to come up, pull included; production's own limit is 600 (singleuser.startTimeout)."""
-CELL_TIMEOUT = 60.0
-"""Seconds for one cell."""
 
 
 class JourneyError(HarnessError):
@@ -33,10 +31,6 @@ class JourneyError(HarnessError):
 
 class SpawnError(JourneyError):
     """The student's server did not come up; the message carries the hub's and Kubernetes' own words."""
-
-
-class CellError(HarnessError):
-    """A cell raised; the message carries the error as the notebook would show it."""
 
 
 @dataclass(frozen=True)
@@ -82,15 +76,6 @@ class Page:
     def path(self) -> str:
         """The path, decoded."""
         return unquote(urlsplit(self.url).path)
-
-
-@dataclass(frozen=True)
-class CellResult:
-    """What a cell gave back."""
-
-    value: str
-    """The text of the last expression; empty for none."""
-    stdout: str
 
 
 class Student:
@@ -236,63 +221,74 @@ class Student:
         Raises:
             JourneyError: the server refuses.
         """
-        answer = self._http.put(
-            f"/user/{quote(self.name)}/api/contents/{quote(path)}",
-            json={"type": "file", "format": "text", "content": text},
-            headers={"Authorization": f"token {self.token}"},
-        )
-        if answer.is_error:
-            raise JourneyError(f"{path} cannot be saved: {answer.status_code} {answer.text[:200]}")
+        self._ask_server("PUT", f"contents/{quote(path)}", json={"type": "file", "format": "text", "content": text})
+
+    def kernelspecs(self) -> dict[str, str]:
+        """Language of each kernel that the student's server offers, by the kernel's name.
+
+        Raises:
+            JourneyError: the server refuses.
+        """
+        there = self._ask_server("GET", "kernelspecs").json()["kernelspecs"]
+        return {name: its["spec"]["language"] for name, its in there.items()}
 
     @contextmanager
-    def kernel(self, path: str = "") -> Iterator[Kernel]:
-        """A running kernel in the student's server, over the hub's proxy; gone at the end.
+    def kernel(self, path: str = "", name: str = "python3") -> Iterator[Kernel]:
+        """A new kernel in the student's server, over the hub's proxy; gone at the end.
 
         Args:
-            path: notebook whose directory the kernel works in.
+            path: notebook whose kernel it is, as when its page is opened: it works in the notebook's directory.
+            name: the kernel's, of kernelspecs().
+
+        Raises:
+            JourneyError: the server refuses, or the notebook is open with a kernel of its own.
+            HarnessError: the kernel cannot be reached, or does not answer.
         """
-        # In a header: JupyterHub takes no token from the address of a websocket (JUPYTERHUB_ALLOW_TOKEN_IN_URL).
-        headers = {"Authorization": f"token {self.token}"}
-        client = JupyterKernelClient(server_url=self.server_url, token=None, username=self.name, headers=headers)
-        client.start(path=path or None)
+        # The server gives a path that has a session that session, with whatever its kernel has in memory.
+        if path in [session["path"] for session in self._ask_server("GET", "sessions").json()]:
+            raise JourneyError(f"{path} has a kernel already: shut that down, for this run needs a new one")
+        about = {"path": path or f"console-{uuid4()}", "type": "notebook" if path else "console"}
+        wanted = {**about, "name": path.rpartition("/")[2], "kernel": {"name": name}}
+        session = self._ask_server("POST", "sessions", json=wanted, timeout=START_TIMEOUT).json()
         try:
-            yield Kernel(client)
+            with connect(f"{self.server_url}/api/kernels/{session['kernel']['id']}", self._authorization) as kernel:
+                yield kernel
         finally:
-            # A server that is gone has taken its kernel along.
-            with suppress(requests.RequestException):
-                client.stop(shutdown_kernel=True, shutdown_now=True)
+            self._end_session(session["id"])
+
+    def _end_session(self, session: str) -> None:
+        def gone() -> bool | NotYet:
+            url = f"/user/{quote(self.name)}/api/sessions/{session}"
+            answer = self._http.delete(url, headers=self._authorization)
+            # 500 while the server starts a killed kernel anew.
+            return answer.status_code != 500 or NotYet(f"500 {answer.text[:200]}")
+
+        # A server that is gone has taken its kernel along.
+        with suppress(httpx.HTTPError):
+            wait_until(f"the end of student {self.name}'s kernel", gone, timeout=30)
+
+    @property
+    def _authorization(self) -> dict[str, str]:
+        # In a header: JupyterHub takes no token from the address of a websocket (JUPYTERHUB_ALLOW_TOKEN_IN_URL).
+        return {"Authorization": f"token {self.token}"}
+
+    def _ask_server(self, method: str, path: str, **kwargs: Any) -> httpx.Response:
+        """One request to the REST API of the student's own server."""
+        url = f"/user/{quote(self.name)}/api/{path}"
+        try:
+            answer = self._http.request(method, url, headers=self._authorization, **kwargs)
+        except httpx.HTTPError as error:
+            raise JourneyError(
+                f"The server of student {self.name}, at {method} {path}: {str(error) or type(error).__name__}"
+            ) from error
+        if not answer.is_success:
+            raise JourneyError(
+                f"The server of student {self.name}, at {method} {path}: {answer.status_code} {answer.text[:200]}"
+            )
+        return answer
 
     def _xsrf(self, path: str) -> str:
         found = [cookie.value for cookie in self._http.cookies.jar if cookie.name == "_xsrf" and cookie.path == path]
         if not found:
             raise JourneyError(f"Student {self.name or '(nobody yet)'} has no _xsrf cookie for {path}")
         return str(found[0])
-
-
-class Kernel:
-    """A kernel that runs a student's cells."""
-
-    def __init__(self, client: JupyterKernelClient) -> None:
-        self._client = client
-
-    def run(self, code: str, *, timeout: float = CELL_TIMEOUT) -> CellResult:
-        """Run one cell.
-
-        Raises:
-            CellError: it raised, or was not done within `timeout` seconds.
-        """
-        try:
-            reply = self._client.execute(code, timeout=timeout)
-        except TimeoutError as error:
-            raise CellError(f"The cell was not done after {timeout:.0f} s:\n{code}") from error
-        except (RuntimeError, WebSocketException) as error:
-            raise CellError(f"The kernel went away ({error}):\n{code}") from error
-        outputs = reply["outputs"]
-        errors = [output for output in outputs if output["output_type"] == "error"]
-        if errors:
-            raise CellError(f"The cell raised {errors[0]['ename']}: {errors[0]['evalue']}\n{code}")
-        values = [
-            output["data"].get("text/plain", "") for output in outputs if output["output_type"] == "execute_result"
-        ]
-        stdout = "".join(output["text"] for output in outputs if output.get("name") == "stdout")
-        return CellResult(values[-1] if values else "", stdout)

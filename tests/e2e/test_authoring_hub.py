@@ -11,8 +11,8 @@ from harness.browser import Browser
 from harness.cluster import Cluster
 from harness.courses import MARKER
 from harness.hub import Hub
+from harness.kernel import CellError
 from harness.link import EXAMPLE
-from harness.student import CellError
 
 COURSE = EXAMPLE.course
 PUBLISH = """

@@ -20,9 +20,10 @@ from harness.culler import FACTOR, Life, Times, Watch, configured, read_culler, 
 from harness.database import Database
 from harness.deployment import Deployment
 from harness.hub import Hub
+from harness.kernel import CellError
 from harness.link import EXAMPLE
 from harness.roles import ROLES
-from harness.student import UUID, CellError, Student
+from harness.student import UUID, Student
 from harness.wait import NotYet, TooLateError, wait_until
 
 PRODUCTION = Times(CULL_EVERY, CULL_TIMEOUT, CULL_MAX_AGE)

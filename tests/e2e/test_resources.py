@@ -12,9 +12,10 @@ import pytest
 from harness.browser import Browser
 from harness.cluster import Cluster
 from harness.hub import Hub
+from harness.kernel import CellError
 from harness.link import EXAMPLE
 from harness.placeholders import to_bytes
-from harness.student import UUID, CellError, Student
+from harness.student import UUID, Student
 from harness.wait import NotYet, wait_until
 
 COURSE, NOTEBOOK = EXAMPLE.course, EXAMPLE.notebook

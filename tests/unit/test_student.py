@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,7 +15,8 @@ import pytest
 from harness import student as students
 from harness.errors import HarnessError
 from harness.hub import Hub
-from harness.student import CellError, JourneyError, Kernel, SpawnError, Student
+from harness.kernel import CellError
+from harness.student import JourneyError, SpawnError, Student
 
 LINK = "/tmplogin?course=clustering&notebook=a%26b.ipynb"
 NAME = "7c1e"
@@ -303,43 +303,6 @@ class TestServer:
         student.open(LINK)
         with pytest.raises(JourneyError, match=f"Student {NAME} gets no token: 404 no such page"):
             _ = student.token
-
-
-def kernel(*outputs: dict[str, Any], error: Exception | None = None) -> Kernel:
-    def execute(code: str, timeout: float) -> dict[str, Any]:
-        if error:
-            raise error
-        return {"outputs": list(outputs)}
-
-    return Kernel(SimpleNamespace(execute=execute))
-
-
-class TestKernel:
-    def test_result(self) -> None:
-        result = kernel(
-            {"output_type": "stream", "name": "stdout", "text": "one\n"},
-            {"output_type": "stream", "name": "stderr", "text": "a warning"},
-            {"output_type": "display_data", "data": {"text/plain": "<Figure>"}},
-            {"output_type": "stream", "name": "stdout", "text": "two\n"},
-            {"output_type": "execute_result", "data": {"text/plain": "42"}},
-        ).run("x")
-        assert (result.value, result.stdout) == ("42", "one\ntwo\n")
-
-    def test_no_result(self) -> None:
-        assert kernel().run("pass").value == ""
-
-    def test_error(self) -> None:
-        raised = {"output_type": "error", "ename": "KeyError", "evalue": "'rent'", "traceback": []}
-        with pytest.raises(CellError, match=r"\AThe cell raised KeyError: 'rent'\ndata\['rent'\]\Z"):
-            kernel(raised).run("data['rent']")
-
-    def test_hangs(self) -> None:
-        with pytest.raises(CellError, match=r"\AThe cell was not done after 7 s:\nwhile True: pass\Z"):
-            kernel(error=TimeoutError()).run("while True: pass", timeout=7)
-
-    def test_goes_away(self) -> None:
-        with pytest.raises(CellError, match=r"\AThe kernel went away \(Connection was lost\.\):\nos\.abort\(\)\Z"):
-            kernel(error=RuntimeError("Connection was lost.")).run("os.abort()")
 
 
 @pytest.mark.parametrize("error", [JourneyError, SpawnError, CellError])
