@@ -6,7 +6,14 @@ import pytest
 
 from harness.options import OPTIONS
 
-pytest_plugins = ["fixtures.run", "fixtures.deployment", "fixtures.people", "fixtures.report", "fixtures.known_defects"]
+pytest_plugins = [
+    "fixtures.run",
+    "fixtures.deployment",
+    "fixtures.people",
+    "fixtures.report",
+    "fixtures.courses",
+    "fixtures.known_defects",
+]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

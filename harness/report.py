@@ -1,0 +1,59 @@
+"""What became of a course's notebooks, for people: a table for the terminal, and a page to keep or to send."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from harness.trial import GB, Trial
+
+TEMPLATE = "report.html.jinja"
+
+
+def table(trials: Sequence[Trial], width: int) -> str:
+    """The trials as a table, and a learner's link to each notebook that opened, at a terminal's width in characters."""
+    allowance = trials[0].allowance
+    shown = Table(box=None, pad_edge=False)
+    for heading in ("notebook", "opened", "cells", "time", "peak memory", "result"):
+        shown.add_column(heading, overflow="fold")
+    for trial in trials:
+        opened = "yes" if trial.opened else "no"
+        name = f"{trial.course}: {trial.notebook}"
+        shown.add_row(*map(escape, (name, opened, cells(trial), seconds(trial), peak(trial), trial.result)))
+    written = io.StringIO()
+    Console(file=written, width=width, highlight=False).print(shown)
+    given = (
+        f"A learner's server is guaranteed {allowance.guarantee / GB:g} GB and may take {allowance.limit / GB:g} GB."
+    )
+    links = [f"  {trial.url}" for trial in trials if trial.opened]
+    return "\n".join([given, written.getvalue(), *(["Links for learners:", *links] if links else [])])
+
+
+def page(trials: Sequence[Trial]) -> str:
+    """The trials as an HTML page that needs nothing but itself."""
+    here = FileSystemLoader(Path(__file__).parent)
+    environment = Environment(loader=here, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    environment.filters |= {"cells": cells, "seconds": seconds, "peak": peak, "gb": lambda size: f"{size / GB:g} GB"}
+    return environment.get_template(TEMPLATE).render(trials=trials, allowance=trials[0].allowance)
+
+
+def cells(trial: Trial) -> str:
+    """Cells that ran, of all."""
+    return f"{trial.run.run} of {trial.run.cells}" if trial.run else "-"
+
+
+def seconds(trial: Trial) -> str:
+    return f"{trial.run.seconds:.1f} s" if trial.run else "-"
+
+
+def peak(trial: Trial) -> str:
+    """Largest working set, and its part of what is guaranteed."""
+    if not trial.memory:
+        return "-"
+    return f"{trial.memory.peak / GB:.2f} GB, {trial.memory.peak / trial.allowance.guarantee:.0%}"

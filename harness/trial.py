@@ -1,0 +1,130 @@
+"""A course's notebook, tried as by a learner: opened by its link, and run to its end within what production gives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from harness.cluster import Cluster
+from harness.courses import CourseBuilder
+from harness.errors import HarnessError
+from harness.link import Link, NoNotebookError
+from harness.memory import Memory, watched_memory
+from harness.notebook import NotebookRun, run_notebook
+from harness.placeholders import to_bytes
+from harness.registry import Registry
+from harness.repository import Repository
+from harness.student import Student
+
+GB = 1e9
+HOST = "https://nb.learn.mit.edu"
+"""Where production's students' hub is."""
+
+
+@dataclass(frozen=True)
+class Allowance:
+    """Bytes of memory that production gives a student's server: what is guaranteed, and what it may take at most."""
+
+    guarantee: float
+    limit: float
+
+    @classmethod
+    def of(cls, guarantee: str, limit: str) -> Allowance:
+        """From quantities of Kubernetes, such as 2G."""
+        return cls(to_bytes(guarantee), to_bytes(limit))
+
+
+@dataclass
+class Trial:
+    """What became of one notebook.
+
+    Attributes:
+        notebook: path in the course's repository.
+        url: the link to hand to learners, in production.
+        opened: whether the link opened it, in the course's own image.
+        run: None where it was never begun.
+    """
+
+    course: str
+    notebook: str
+    allowance: Allowance
+    url: str = ""
+    opened: bool = False
+    run: NotebookRun | None = None
+    memory: Memory | None = None
+    trouble: str = ""
+    """Why it is not fit for learners; empty for one that is."""
+
+    @property
+    def explanation(self) -> str:
+        """The trouble, with the cell and its traceback."""
+        failure = self.run and self.run.failure
+        details = [failure.source, failure.traceback] if failure else []
+        return "\n\n".join([f"{self.course}, {self.notebook}: {self.trouble}", *filter(None, details)])
+
+    @property
+    def result(self) -> str:
+        """The verdict in a line."""
+        if self.trouble:
+            return self.trouble.splitlines()[0]
+        if self.memory and self.memory.peak > self.allowance.guarantee:
+            return "ran, with more memory than is guaranteed: on a full node it may be killed"
+        return "ran"
+
+
+def place_of(notebook: str, at_home: Iterable[str]) -> str | None:
+    """Where a repository's notebook is in the home directory: at its own path, or where a directory's content went."""
+    parts = PurePosixPath(notebook).parts
+    ends = ["/".join(parts[start:]) for start in range(len(parts))]
+    there = set(at_home)
+    return next((end for end in ends if end in there), None)
+
+
+def try_notebook(
+    trial: Trial,
+    course: Repository,
+    student: Student,
+    cluster: Cluster,
+    registry: Registry,
+    builder: CourseBuilder,
+    cell_timeout: float,
+) -> None:
+    """Have a student open a notebook by its link and run all of it; the trial has what became of it."""
+    place = place_of(trial.notebook, builder.notebooks_at_home(course.tag, course.path))
+    link = Link(course.tag, place or trial.notebook)
+    trial.url = f"{HOST}{link}"
+    try:
+        link.follow(student, cluster, registry)
+        trial.opened = True
+        pod = cluster.server_pod(student.hub.namespace, student.name).metadata.name
+        with watched_memory(cluster, student.hub.namespace, pod) as memory:
+            trial.run = run_notebook(student, link.notebook, cell_timeout=cell_timeout)
+        trial.memory = memory
+    except NoNotebookError:
+        trial.trouble = _not_at_home(trial.notebook, builder, course)
+    except HarnessError as error:
+        trial.trouble = str(error)
+    else:
+        trial.trouble = _failure(trial)
+
+
+def _not_at_home(notebook: str, builder: CourseBuilder, course: Repository) -> str:
+    found = builder.places(course.tag, course.path, PurePosixPath(notebook).name)
+    where = f"in the image as {', '.join(found)}" if found else "nowhere in the image"
+    return (
+        f"{notebook} is not in the learner's home directory; it is {where}. Have the Dockerfile copy it there: "
+        "COPY --chown=${NB_UID}:100 . ${HOME}/"
+    )
+
+
+def _failure(trial: Trial) -> str:
+    failure, memory = trial.run and trial.run.failure, trial.memory
+    if not failure:
+        return ""
+    if memory and memory.kills:
+        return (
+            f"cell {failure.number}: killed for its memory: it wanted more than the {trial.allowance.limit / GB:g} GB "
+            "that a learner's server may take"
+        )
+    return f"cell {failure.number}: {failure.error}"

@@ -1,0 +1,20 @@
+"""Somebody's course, taken to its end: the notebooks of each --course, opened by their links and run as learners do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from harness.repository import Repository
+from harness.trial import Trial
+
+
+@pytest.mark.timeout(0)  # Each cell has its own limit, --cell-timeout.
+def test_learners_can_run_the_notebook(
+    try_as_learner: Callable[[Repository, str], Trial], given_course: Repository, given_notebook: str
+) -> None:
+    """Learners open the course's notebook by its link and run all of it, within the memory that production gives."""
+    trial = try_as_learner(given_course, given_notebook)
+    if trial.trouble:
+        pytest.fail(trial.explanation, pytrace=False)
