@@ -78,6 +78,7 @@ def test_defaults() -> None:
         "install": ["auto"],
         "hub-port": ["0"],
         "authoring-port": ["0"],
+        "cell-timeout": ["300"],
         "evidence": [".evidence"],
     }
 
