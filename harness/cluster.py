@@ -322,7 +322,18 @@ class PodWatch:
     def events(self, pod: str) -> list[client.CoreV1Event]:
         """What Kubernetes says of a pod, oldest first."""
         found = self._core.list_namespaced_event(self.namespace, field_selector=f"involvedObject.name={pod}")
-        return sorted(found.items, key=lambda event: str(event.last_timestamp or event.event_time or ""))
+        return sorted(found.items, key=_when)
+
+    def last_warning(self) -> list[str]:
+        """The newest warning about a pod, such as of a probe that fails; none where there is nothing to warn of."""
+        about_pods = "type=Warning,involvedObject.kind=Pod"
+        found = self._core.list_namespaced_event(self.namespace, field_selector=about_pods, _request_timeout=30).items
+        newest = max(found, key=_when, default=None)
+        return [f"{newest.involved_object.name}: {newest.message}"] if newest else []
+
+
+def _when(event: client.CoreV1Event) -> str:
+    return str(event.last_timestamp or event.event_time or "")
 
 
 def server_of(user: str) -> str:

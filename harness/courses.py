@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,16 +67,9 @@ class CourseBuilder:
 
     def notebooks_at_home(self, tag: str, repository: Path) -> set[str]:
         """Notebooks in the home directory of a course's image: what a link can open, each by its path from there."""
-        found = self._look(tag, repository, "cd ~ && find . -name '*.ipynb' -not -path '*/.*/*'")
-        return {path.removeprefix("./") for path in found}
-
-    def places(self, tag: str, repository: Path, name: str) -> list[str]:
-        """Where in a course's image files of a name are, outside its home directory as well."""
-        return self._look(tag, repository, f"find / -xdev -name {shlex.quote(name)} 2>/dev/null || true")
-
-    def _look(self, tag: str, repository: Path, command: str) -> list[str]:
-        image = self.build(tag, repository)
-        return docker("run", "--rm", "--network", "none", "--entrypoint", "sh", image, "-c", command).splitlines()
+        image, find = self.build(tag, repository), "cd && find . -name '*.ipynb' -not -path '*/.*/*'"
+        found = docker("run", "--rm", "--network", "none", "--entrypoint", "sh", image, "-c", find)
+        return {path.removeprefix("./") for path in found.splitlines()}
 
     def _marked(self, image: Layout, tag: str) -> Layout:
         name = f"course-{tag}-{fingerprint([image.digest, MARKER])}"

@@ -30,7 +30,7 @@ from harness.made import Artifacts
 from harness.onboarding import pre_puller_with, spawner_with
 from harness.plan import REGISTRIES, Plan, fingerprint
 from harness.registry import Registry, split
-from harness.roles import AUTHORING, ROLES, SCALED, Role
+from harness.roles import AUTHORING, ROLES, SCALED, STUDENT, Role
 from harness.shell import kill_children
 from harness.steps import Steps
 from harness.wait import NotYet, wait_until
@@ -125,6 +125,27 @@ def remove(plan: Plan, steps: Steps) -> None:
 
 
 @contextmanager
+def changed(running: Deployment, role: Role, release: Release) -> Iterator[None]:
+    """Have a hub run another release while the block runs; its own is back at the end."""
+    hub = {STUDENT: running.student, AUTHORING: running.authoring}[role]
+
+    def install(wanted: Release) -> None:
+        running.helm.upgrade_install(running.chart, wanted)
+        wait_until_ready(running.cluster, role.namespace)
+        wait_for_answer(hub)
+
+    # A run that is killed in between leaves what no later run may take for the hub's own.
+    known = State(running.plan.state / STATE)
+    known.forget(role.release)
+    try:
+        install(release)
+        yield
+    finally:
+        install(running.releases[role])
+        known.set(role.release, release_print(running.chart, running.releases[role]))
+
+
+@contextmanager
 def only_run(plan: Plan) -> Iterator[None]:
     """Hold the checkout for one run at a time.
 
@@ -143,6 +164,7 @@ def only_run(plan: Plan) -> Iterator[None]:
 
 BOOT = "boot"
 """Name of the evidence of a boot that failed."""
+STATE = "state.json"
 _LOCK = "lock"
 
 
@@ -177,7 +199,7 @@ class _Boot:
         cluster = Cluster(plan.name, plan.state, kind=made.kind, kubectl=made.kubectl, image=made.node_image)
         aws = Aws.named(plan.name)
         registry = Registry.named(plan.name, plan.state, aws)
-        known = State(plan.state / "state.json")
+        known = State(plan.state / STATE)
         wanted = cluster_print(plan, made)
         self.settled = True
         self.settle(known, cluster, wanted)
@@ -293,7 +315,7 @@ class _Boot:
         known: State,
     ) -> None:
         """Install a release or upgrade it, and wait until its pods are ready; nothing to do where nothing changed."""
-        print_ = fingerprint([source.path, *wanted.values, *wanted.set_files.values(), json.dumps(wanted.replaced)])
+        print_ = release_print(source, wanted)
         if known.get(role.release) == print_:
             return
         # What fails half-way is neither what it was nor what it was to be: the next run must not take it for either.
@@ -363,6 +385,12 @@ def cluster_print(plan: Plan, made: Artifacts) -> str:
     ports = f"{plan.hub_port} {plan.authoring_port}"
     images = [made.node_image, made.registry, made.moto, made.postgres]
     return fingerprint([plan.checkout / "kind-config.yaml", ports, *images, *sorted(plan.mirrors.values())])
+
+
+def release_print(source: Chart, release: Release) -> str:
+    """Fingerprint of all that a release is made of."""
+    files = [*release.values, *release.set_files.values()]
+    return fingerprint([source.path, *files, json.dumps(release.replaced)])
 
 
 def read_secrets(file: Path) -> dict[str, str]:
@@ -490,7 +518,7 @@ def wait_until_ready(cluster: Cluster, namespace: str) -> None:
             for it in cluster.apps.list_namespaced_deployment(namespace).items
             if not _rolled_out(it)
         ]
-        return NotYet("; ".join(waiting)) if waiting else True
+        return NotYet("; ".join([*waiting, *pods.last_warning()])) if waiting else True
 
     def stuck() -> str | None:
         # Of an upgrade, the new pods alone: the old ones may be crashing still, which is why there is an upgrade.

@@ -45,7 +45,10 @@ def page(trials: Sequence[Trial]) -> str:
 
 def cells(trial: Trial) -> str:
     """Cells that ran, of all."""
-    return f"{trial.run.run} of {trial.run.cells}" if trial.run else "-"
+    if not trial.run:
+        return "-"
+    skipped = 0 if trial.run.failure else trial.run.cells - trial.run.run
+    return f"{trial.run.run} of {trial.run.cells}" + (f", {skipped} skipped" if skipped else "")
 
 
 def seconds(trial: Trial) -> str:

@@ -7,14 +7,12 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from harness.cluster import Cluster
-from harness.courses import CourseBuilder
 from harness.errors import HarnessError
-from harness.link import Link, NoNotebookError
+from harness.link import Link
 from harness.memory import Memory, watched_memory
 from harness.notebook import NotebookRun, run_notebook
 from harness.placeholders import to_bytes
 from harness.registry import Registry
-from harness.repository import Repository
 from harness.student import Student
 
 GB = 1e9
@@ -82,17 +80,9 @@ def place_of(notebook: str, at_home: Iterable[str]) -> str | None:
 
 
 def try_notebook(
-    trial: Trial,
-    course: Repository,
-    student: Student,
-    cluster: Cluster,
-    registry: Registry,
-    builder: CourseBuilder,
-    cell_timeout: float,
+    trial: Trial, link: Link, student: Student, cluster: Cluster, registry: Registry, cell_timeout: float
 ) -> None:
     """Have a student open a notebook by its link and run all of it; the trial has what became of it."""
-    place = place_of(trial.notebook, builder.notebooks_at_home(course.tag, course.path))
-    link = Link(course.tag, place or trial.notebook)
     trial.url = f"{HOST}{link}"
     try:
         link.follow(student, cluster, registry)
@@ -101,21 +91,10 @@ def try_notebook(
         with watched_memory(cluster, student.hub.namespace, pod) as memory:
             trial.run = run_notebook(student, link.notebook, cell_timeout=cell_timeout)
         trial.memory = memory
-    except NoNotebookError:
-        trial.trouble = _not_at_home(trial.notebook, builder, course)
     except HarnessError as error:
         trial.trouble = str(error)
     else:
         trial.trouble = _failure(trial)
-
-
-def _not_at_home(notebook: str, builder: CourseBuilder, course: Repository) -> str:
-    found = builder.places(course.tag, course.path, PurePosixPath(notebook).name)
-    where = f"in the image as {', '.join(found)}" if found else "nowhere in the image"
-    return (
-        f"{notebook} is not in the learner's home directory; it is {where}. Have the Dockerfile copy it there: "
-        "COPY --chown=${NB_UID}:100 . ${HOME}/"
-    )
 
 
 def _failure(trial: Trial) -> str:
@@ -127,4 +106,5 @@ def _failure(trial: Trial) -> str:
             f"cell {failure.number}: killed for its memory: it wanted more than the {trial.allowance.limit / GB:g} GB "
             "that a learner's server may take"
         )
-    return f"cell {failure.number}: {failure.error}"
+    missing = " (is it in requirements.txt?)" if failure.error.startswith("ModuleNotFoundError") else ""
+    return f"cell {failure.number}: {failure.error}{missing}"

@@ -20,7 +20,7 @@ from rich.console import Console
 
 from harness import pull
 from harness.build import alone, build_helm, helm_path, make
-from harness.dockerfile import NAMESPACE, build_image
+from harness.dockerfile import NAMESPACE, build_image, on_base
 from harness.errors import HarnessError
 from harness.layout import LayoutStore, merge
 from harness.prune import ABANDONED, prune
@@ -316,6 +316,23 @@ class TestBuildImage:
         docker("echo 'permission denied while trying to connect' >&2; exit 1")
         with pytest.raises(HarnessError, match=r"images/hub cannot be built.\n  \| permission denied"):
             build_image(tmp_path, tag="hub:1", what="images/hub")
+
+    def test_without_a_registry_every_stage_is_built_on_ours(self) -> None:
+        written = """ARG BASE_IMAGE=quay.io/jupyter/scipy-notebook
+FROM --platform=linux/amd64 python:3 AS wheels
+FROM wheels as more
+from quay.io/jupyter/pytorch-notebook:cuda12
+FROM ${BASE_IMAGE}
+COPY --from=wheels /w /w
+"""
+        built, named = on_base(written, "ours:1")
+        assert named == ["python:3", "quay.io/jupyter/pytorch-notebook:cuda12"]
+        assert [line for line in built.splitlines() if line.lower().startswith("from")] == [
+            "FROM --platform=linux/amd64 ours:1 AS wheels",
+            "FROM wheels as more",
+            "from ours:1",
+            "FROM ${BASE_IMAGE}",
+        ]
 
     def test_the_machines_proxy_goes_along(
         self, docker: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -752,7 +752,9 @@ class FakeCluster:
             if len(self.rollouts) > 1:
                 del self.rollouts[0]
 
-        return SimpleNamespace(look=lambda: self.found, change=change)
+        return SimpleNamespace(
+            look=lambda: self.found, change=change, last_warning=lambda: ["hub-1: Readiness probe failed"]
+        )
 
     def logs(self, namespace: str, pod: str, container: str, *, previous: bool) -> str:
         return f"log of {pod}, previous={previous}\nKeyError: 'image'"
@@ -808,7 +810,8 @@ class TestReady:
 
     def test_too_late(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(deployment, "READY_TIMEOUT", 0.0)
-        with pytest.raises(TooLateError, match=r"the pods of jupyter: .* Last seen: hub 1/1 updated, 0 available\Z"):
+        seen = r"the pods of jupyter: .* Last seen: hub 1/1 updated, 0 available; hub-1: Readiness probe failed\Z"
+        with pytest.raises(TooLateError, match=seen):
             wait_ready(FakeCluster(rollout(ready=0)))
 
 

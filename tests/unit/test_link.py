@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from harness.aws import COURSES
-from harness.link import Link, NoNotebookError, WrongImageError
+from harness.link import Link, LinkError, NoNotebookError, WrongImageError
 
 
 @pytest.mark.parametrize(
@@ -24,16 +24,56 @@ def test_written(link: Link, written: str) -> None:
     assert str(link) == written
     assert parse_qs(urlsplit(written).query).get("notebook", [""]) == [link.notebook]
 
+    assert Link.read(f"https://nb.learn.mit.edu{written}") == link
+
+
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        (
+            "course=a&notebook=R&D.ipynb",
+            r"notebook 'R': the rest .*the link is /tmplogin\?course=a&notebook=R%26D\.ipynb",
+        ),
+        ("course=a&notebook=R#1.ipynb", r"the link is /tmplogin\?course=a&notebook=R%231\.ipynb"),
+        ("course=a&notebook=lectures", r"notebook 'lectures'"),
+        ("notebook=A.ipynb", r"names no course: expected /tmplogin\?course=TAG"),
+    ],
+)
+def test_read_as_it_was_not_meant(query: str, message: str) -> None:
+    with pytest.raises(LinkError, match=message):
+        Link.read(f"/tmplogin?{query}")
+
+
+@pytest.mark.parametrize(
+    ("finds", "message"),
+    [
+        (
+            {"find . -iname A.ipynb": "./labs/A.ipynb"},
+            r"has it as labs/A\.ipynb: /tmplogin\?course=intro&notebook=labs%2F",
+        ),
+        ({"find / ": "/opt/A.ipynb"}, r"The image has it as /opt/A\.ipynb: have the Dockerfile copy it"),
+        ({"-name '*.ipynb'": "./B.ipynb\n./C.ipynb"}, r"no file of that name\. Notebooks in .*: B\.ipynb, C\.ipynb"),
+        ({}, r"home directory: none"),
+    ],
+    ids=["moved", "elsewhere", "other notebooks", "nothing"],
+)
+def test_whereabouts(finds: dict[str, str], message: str) -> None:
+    student, cluster, registry = world(status=404)
+    cluster.execute = lambda *command: next((out for find, out in finds.items() if find in command[-1]), "")
+    with pytest.raises(NoNotebookError, match=message):
+        Link("intro", "A.ipynb").follow(student, cluster, registry)
+
 
 def world(image: str = "intro", image_id: str = "sha256:ff", status: int = 200) -> tuple[Any, Any, Any]:
     """A student, a cluster and a registry in which sha256:ff was pushed for every course."""
     container = SimpleNamespace(image=f"{COURSES}:{image}")
     state = SimpleNamespace(container_statuses=[SimpleNamespace(image_id=f"{COURSES}@{image_id}")])
-    pod = SimpleNamespace(spec=SimpleNamespace(containers=[container]), status=state)
+    named = SimpleNamespace(name="jupyter-1")
+    pod = SimpleNamespace(metadata=named, spec=SimpleNamespace(containers=[container]), status=state)
     answer = SimpleNamespace(status_code=status, raise_for_status=lambda: None)
     hub = SimpleNamespace(namespace="jupyter")
     student = SimpleNamespace(hub=hub, name="1", open=lambda link: f"page of {link}", contents=lambda path: answer)
-    cluster = SimpleNamespace(server_pod=lambda namespace, user: pod)
+    cluster = SimpleNamespace(server_pod=lambda namespace, user: pod, execute=lambda *command: "")
     return student, cluster, SimpleNamespace(digest=lambda course: "sha256:ff")
 
 

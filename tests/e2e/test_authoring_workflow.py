@@ -1,0 +1,224 @@
+"""How a course comes to be, and is kept: the steps that authors are given, one by one, and the mistakes made at them.
+
+Step 1 is a repository from the template, 2 the author's own notebooks, 3 the lists that have to know the course, 4 the
+build job, 5 the link, 6 a run of every notebook. An update is a push and the same job again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import tarfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_notebook
+
+from harness import deployment as deployments
+from harness.aws import Aws
+from harness.build_job import run_job
+from harness.chart import SPAWNER_KEY
+from harness.clone import Clone
+from harness.cluster import Cluster
+from harness.deployment import Deployment
+from harness.errors import HarnessError
+from harness.link import Link, LinkError, NoNotebookError, WrongImageError
+from harness.lists import differences, job_faults
+from harness.ol_infrastructure import BuildJob
+from harness.onboarding import pre_puller_with, spawner_with
+from harness.plan import Plan
+from harness.registry import Registry
+from harness.repository import Repository, describe, read_repository
+from harness.roles import STUDENT
+from harness.spawner import Choice, Request, known_courses
+from harness.student import SpawnError, Student
+from harness.trial import Trial
+
+COURSE, OTHER, UNLISTED, UNPULLED, UNBUILT = "bicycles.1", "bicycles.2", "unlisted", "unpulled", "unbuilt"
+KNOWN = {COURSE: False, OTHER: False, UNPULLED: False, UNBUILT: False}
+PRE_PULLED = (COURSE, OTHER, UNLISTED, UNBUILT)
+BASE_ARCHIVE = ("jupyter-courses-ci", "ol-jupyter-courses/admin/base_authoring_image.tar.gz")
+"""Where production's job for the base image finds it."""
+
+Try = Callable[[Repository, str], Trial]
+Build = Callable[[str, Path], Repository]
+
+
+@pytest.fixture
+def author(plan: Plan, tmp_path: Path) -> Clone:
+    """An author who has a repository of a course, made from one of the examples."""
+    return Clone.begin(plan.checkout / "courses/data_science_example", tmp_path)
+
+
+@pytest.fixture(scope="module")
+def listed(deployment: Deployment, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Step 3: the students' hub, its spawner and pre-puller told of courses, of some by mistake not both."""
+    own = deployment.releases[STUDENT]
+    spawner = tmp_path_factory.mktemp("listed") / "dynamicImageConfig.py"
+    spawner.write_text(spawner_with(own.set_files[SPAWNER_KEY], KNOWN))
+    replaced = {**own.replaced, **pre_puller_with(PRE_PULLED)}
+    told = dataclasses.replace(own, set_files={**own.set_files, SPAWNER_KEY: spawner}, replaced=replaced)
+    with deployments.changed(deployment, STUDENT, told):
+        yield
+
+
+@pytest.fixture
+def build(deployment: Deployment, aws: Aws, registry: Registry, tmp_path: Path) -> Build:
+    """Runs the build job of a course on the repository at a place."""
+
+    def run_it(course: str, origin: Path) -> Repository:
+        job = BuildJob(course, repo_uri=str(origin))
+        return run_job(job, tmp_path / "job", aws, deployment.builder, registry)
+
+    return run_it
+
+
+def cells(*sources: str) -> str:
+    """A notebook with these code cells."""
+    notebook = new_notebook(cells=[new_code_cell(source) for source in sources])  # type: ignore[no-untyped-call]
+    return str(nbformat.writes(notebook))  # type: ignore[no-untyped-call]
+
+
+@pytest.mark.parametrize("name", ["template", "data_science_example", "gpu_example"])
+def test_template_and_examples_are_repositories(plan: Plan, name: str) -> None:
+    """What authors begin with, and what they can look at, are repositories that a course can be built of."""
+    found = read_repository(plan.checkout / "courses" / name, name)
+    assert found.notebooks, f"courses/{name} has no notebooks"
+    assert found.needs_gpu == (name == "gpu_example"), (
+        f"courses/{name} {'needs' if found.needs_gpu else 'needs no'} GPU"
+    )
+
+
+@pytest.mark.usefixtures("listed")
+def test_new_course(
+    author: Clone, build: Build, try_as_learner: Try, registry: Registry, aws: Aws, cluster: Cluster,
+    visit: Callable[[], Student],
+) -> None:  # fmt: skip
+    """A new course is built from its repository, and learners can open and run every notebook of it; then an update."""
+    course = build(COURSE, author.origin)
+    version = describe(course.path)
+    assert course.tags == (COURSE, version), f"the image is pushed under {course.tags}"
+    digests = aws.image_digests()
+    for tag in course.tags:
+        assert digests.get(tag) == registry.digest(tag), f"ECR does not know {tag} as the registry does"
+    trials = [try_as_learner(course, notebook) for notebook in course.notebooks]
+    troubles = [trial.explanation for trial in trials if trial.trouble]
+    assert len(trials) == 3, f"the course has the notebooks {course.notebooks}"
+    assert not troubles, "\n\n".join(troubles)
+
+    # An update: pushed, built, and with the next learner; a notebook that moved has another link.
+    author.git("mv", "lectures/lecture2", "lectures/week2")
+    author.write("news.ipynb", cells("6 * 7"))
+    author.push("Tell the news")
+    updated = build(COURSE, author.origin)
+    assert registry.digest(COURSE) != digests[COURSE], "after the update the registry has the image of before"
+    assert registry.digest(version) == digests[version], f"the update changed {version}, which is to stay for ever"
+    news = try_as_learner(updated, "news.ipynb")
+    assert not news.trouble, news.explanation
+    moved = r"lectures/week2/least_squares\.ipynb: /tmplogin\?course=bicycles\.1&notebook=lectures%2Fweek2%2Fleast_sq"
+    with pytest.raises(NoNotebookError, match=moved):
+        Link(COURSE, "lectures/lecture2/least_squares.ipynb").follow(visit(), cluster, registry)
+
+    # A build that fails leaves live what was.
+    author.write("requirements.txt", "no-such-package-at-all\n")
+    author.push("Ask for what there is not")
+    with pytest.raises(HarnessError, match=rf"course {COURSE} cannot be built. It fails at: RUN pip install"):
+        build(COURSE, author.origin)
+    assert registry.digest(COURSE) == aws.image_digests()[updated.tags[1]], "a build that failed changed what is live"
+
+
+def test_base_image_is_built_from_its_archive(
+    plan: Plan, deployment: Deployment, aws: Aws, registry: Registry, tmp_path: Path
+) -> None:
+    """The authors' base image is built from an archive in S3, and pushed under the one tag that its job has."""
+    bucket, key = BASE_ARCHIVE
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
+        archive.add(plan.checkout / "courses/template", arcname=".")
+    aws.s3.create_bucket(Bucket=bucket)
+    aws.s3.put_object(Bucket=bucket, Key=key, Body=packed.getvalue())
+    job = BuildJob("base_from_archive", s3_bucket=bucket, s3_object_path=key)
+    course = run_job(job, tmp_path, aws, deployment.builder, registry)
+    assert course.tags == ("base_from_archive",), f"an archive has no version, and is pushed under {course.tags}"
+    assert aws.image_digests()["base_from_archive"] == registry.digest("base_from_archive")
+    with pytest.raises(HarnessError, match=rf"cannot get s3://{bucket}/nothing"):
+        run_job(dataclasses.replace(job, s3_object_path="nothing"), tmp_path, aws, deployment.builder, registry)
+
+
+@pytest.mark.usefixtures("listed")
+class TestMistakes:
+    """Each ends in a failure that says what the mistake was."""
+
+    def test_missing_from_a_list(
+        self,
+        deployment: Deployment,
+        ask_spawner: Callable[[Sequence[Request]], list[Choice]],
+    ) -> None:
+        """A course that is missing from a list is named, with the list and what comes of it."""
+        courses = sorted({*KNOWN, *PRE_PULLED})
+        asked = ask_spawner([Request(f"course={course}") for course in courses])
+        known = known_courses(dict(zip(courses, asked, strict=True)))
+        said = differences(known, PRE_PULLED, [COURSE, OTHER, UNLISTED, UNPULLED])
+        assert said == [
+            f"{UNBUILT} is pre-pulled and has no build job: its image is never updated",
+            f"{UNLISTED} is pre-pulled and unknown to the spawner: its links open base_authoring_image",
+            f"{UNPULLED} is known to the spawner and never pre-pulled: its first student on a node waits for the pull",
+        ]
+
+    def test_missing_from_the_spawner(self, visit: Callable[[], Student], cluster: Cluster, registry: Registry) -> None:
+        """A course that the spawner does not know opens the default image, and the failure names the list."""
+        with pytest.raises(
+            WrongImageError, match=f"opened the image base_authoring_image, not {UNLISTED}.*known cours"
+        ):
+            Link(UNLISTED, "welcome.ipynb").follow(visit(), cluster, registry)
+
+    def test_missing_image(self, visit: Callable[[], Student], cluster: Cluster, registry: Registry) -> None:
+        """A course whose image was never built is a failure at once that names the image."""
+        with pytest.raises(SpawnError, match=rf"ImagePull.*ol-course-notebooks:{UNBUILT}"):
+            Link(UNBUILT).follow(visit(), cluster, registry)
+
+    def test_notebooks_not_in_the_home_directory(
+        self, author: Clone, build: Build, visit: Callable[[], Student], cluster: Cluster, registry: Registry
+    ) -> None:
+        """Notebooks that the Dockerfile copies elsewhere are found there, and the failure says what to change."""
+        dockerfile = (author.path / "Dockerfile").read_text()
+        author.write("Dockerfile", dockerfile.replace(". ${HOME}/", ". /opt/course/"))
+        author.push("Put the course elsewhere")
+        build(COURSE, author.origin)
+        elsewhere = r"The image has it as /opt/course/lectures/lecture1/first_look\.ipynb: have the Dockerfile copy it"
+        with pytest.raises(NoNotebookError, match=elsewhere):
+            Link(COURSE, "lectures/lecture1/first_look.ipynb").follow(visit(), cluster, registry)
+
+    def test_missing_dependency(self, author: Clone, build: Build, try_as_learner: Try) -> None:
+        """A package that requirements.txt lacks is named, with the cell that imports it."""
+        author.write("needs.ipynb", cells("1 + 1", "import a_package_nobody_has"))
+        author.push("Use a package")
+        trial = try_as_learner(build(COURSE, author.origin), "needs.ipynb")
+        expected = "cell 2: ModuleNotFoundError: No module named 'a_package_nobody_has' (is it in requirements.txt?)"
+        assert trial.trouble == expected, trial.explanation
+
+    def test_anothers_repository(
+        self, author: Clone, build: Build, visit: Callable[[], Student], cluster: Cluster, registry: Registry
+    ) -> None:
+        """Two courses with each other's repository: the failure says what the image has in place of the notebook."""
+        build(OTHER, author.origin)
+        other = r"has no file of that name. Notebooks in the learner's home directory: .*bootstrap\.ipynb"
+        with pytest.raises(NoNotebookError, match=other):
+            Link(OTHER, "tandems.ipynb").follow(visit(), cluster, registry)
+        jobs = [BuildJob(COURSE, repo_uri="git@host:one"), BuildJob(OTHER, repo_uri="git@host:one")]
+        assert "have one repo_uri, git@host:one" in "".join(job_faults(jobs))
+
+    def test_blank_after_the_repository(self, author: Clone, build: Build) -> None:
+        """A blank at the end of a repository's address is named before anything is built."""
+        with pytest.raises(HarnessError, match=r"its repo_uri '.*origin\.git ' begins or ends with a blank"):
+            build(COURSE, Path(f"{author.origin} "))
+
+    def test_link_that_is_not_encoded(self, visit: Callable[[], Student]) -> None:
+        """A link with a bare & in a notebook's name does not open it, and the failure gives the link that does."""
+        url = "/tmplogin?course=supervised_learning_fundamentals&notebook=practice/LogReg_&_CART.ipynb"
+        page = visit().open(url)
+        assert "/notebooks/" not in page.path, f"a link that is not encoded opened {page.path}"
+        with pytest.raises(LinkError, match=r"the link is .*notebook=practice%2FLogReg_%26_CART\.ipynb"):
+            Link.read(url)
