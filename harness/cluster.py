@@ -240,6 +240,10 @@ class Cluster:
             raise HarnessError(f"expected one pod of user {user}, found {[pod.metadata.name for pod in pods]}")
         return pods[0]
 
+    def remove_server(self, namespace: str, user: str) -> None:
+        """Begin to remove the pod of a user's server, past the hub."""
+        self.kubectl("delete", "pod", "--namespace", namespace, "--selector", server_of(user), "--wait=false")
+
     def logs(self, namespace: str, pod: str, container: str | None = None, *, previous: bool = False) -> str:
         """What a pod's container wrote, its last 500 lines; empty where there is nothing yet or no more."""
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor
 
+from harness.cluster import Cluster
 from harness.hub import Hub
 
 AT_ONCE = 4
@@ -13,13 +14,20 @@ AT_ONCE = 4
 class Departures:
     """Deletes users, servers and all, behind the back of whoever goes on."""
 
-    def __init__(self) -> None:
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
         self._pool = ThreadPoolExecutor(AT_ONCE)
         self._under_way: list[Future[None]] = []
 
     def add(self, hub: Hub, user: str) -> None:
         """Begin to delete a user."""
-        self._under_way.append(self._pool.submit(hub.delete_user, user))
+        self._under_way.append(self._pool.submit(self._delete, hub, user))
+
+    def _delete(self, hub: Hub, user: str) -> None:
+        if hub.is_starting(user):
+            # The hub deletes no user whose server is on its way, and one that never comes is so for startTimeout.
+            self._cluster.remove_server(hub.namespace, user)
+        hub.delete_user(user)
 
     def wait(self) -> None:
         """Return when everybody is gone.

@@ -52,6 +52,11 @@ class Hub:
 
         wait_until(f"the end of user {name}", gone, timeout=DELETE_TIMEOUT)
 
+    def is_starting(self, name: str) -> bool:
+        """Whether a user's server is on its way up."""
+        answer = self.api.get(f"/users/{name}")
+        return answer.is_success and any(each["pending"] == "spawn" for each in answer.json()["servers"].values())
+
     def stop_server(self, name: str) -> None:
         """Stop a user's server, and return when it is gone."""
         self.api.delete(f"/users/{name}/server").raise_for_status()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from types import SimpleNamespace
+from typing import Any
 
 import httpx
 import pytest
@@ -10,6 +12,9 @@ import pytest
 from harness.departures import Departures
 from harness.hub import Hub
 from harness.wait import TooLateError
+
+STARTED = httpx.Response(200, json={"servers": {"": {"pending": None}}})
+NO_CLUSTER: Any = None
 
 
 def hub(answers: Iterable[httpx.Response | httpx.HTTPError], asked: list[str]) -> Hub:
@@ -59,17 +64,27 @@ def test_restart_of_the_hub_is_waited_out() -> None:
 class TestDepartures:
     def test_everybody_is_gone_in_the_end(self) -> None:
         asked: list[str] = []
-        leaving = Departures()
+        leaving = Departures(NO_CLUSTER)
         for user in "123":
-            leaving.add(hub([httpx.Response(204)], asked), user)
+            leaving.add(hub([STARTED, httpx.Response(204)], asked), user)
         leaving.wait()
         leaving.close()
-        assert sorted(asked) == [f"DELETE /hub/api/users/{user}" for user in "123"]
+        assert sorted(asked) == [f"{verb} /hub/api/users/{user}" for verb in ("DELETE", "GET") for user in "123"]
+
+    def test_a_server_that_never_comes_does_not_hold_its_user(self) -> None:
+        asked: list[str] = []
+        cluster: Any = SimpleNamespace(remove_server=lambda namespace, user: asked.append(f"{namespace} {user}"))
+        leaving = Departures(cluster)
+        starting = httpx.Response(200, json={"servers": {"": {"pending": "spawn"}}})
+        leaving.add(hub([starting, httpx.Response(204)], asked), "1")
+        leaving.wait()
+        leaving.close()
+        assert asked == ["GET /hub/api/users/1", "jupyter 1", "DELETE /hub/api/users/1"]
 
     def test_who_does_not_go_is_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("harness.hub.DELETE_TIMEOUT", 0.0)
-        leaving = Departures()
-        leaving.add(hub([httpx.Response(500, text="broken")], []), "1")
+        leaving = Departures(NO_CLUSTER)
+        leaving.add(hub([STARTED, httpx.Response(500, text="broken")], []), "1")
         with pytest.raises(TooLateError, match="the end of user 1"):
             leaving.wait()
         leaving.close()
