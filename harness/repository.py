@@ -40,8 +40,8 @@ WANTS_REQUIREMENTS = re.compile(r"""[\s=,"'\[](\./)?requirements\.txt\b""")
 """requirements.txt at the top; one such as /tmp/requirements.txt is where it is copied to."""
 
 SCHEMAS = {3: 0, 4: 4}
-"""Versions of notebooks that Jupyter opens, and the minor version to hold them to. 4.5 adds nothing but cell ids, and
-Jupyter makes those that are missing."""
+"""Versions of notebooks that Jupyter opens, and the newest minor version to hold them to. 4.5 adds nothing but cell
+ids, and Jupyter makes those that are missing."""
 NOT_THE_COURSE = (".git", ".venv", "node_modules", "__pycache__", ".ipynb_checkpoints", ".*cache", ".tox")
 """Directories that a plain copy leaves out: what tools put beside an author's files."""
 
@@ -239,8 +239,10 @@ def _why_not_a_notebook(file: Path) -> str:
     version = document.get("nbformat") if isinstance(document, dict) else None
     if not isinstance(version, int) or version not in SCHEMAS:
         return f"not a notebook: expected an nbformat of 3 or 4, found {version or 'none'}"
+    minor = document.get("nbformat_minor")
+    minor = min(minor, SCHEMAS[version]) if isinstance(minor, int) else SCHEMAS[version]
     try:
-        nbformat.validate(document, version=version, version_minor=SCHEMAS[version], relax_add_props=True)
+        nbformat.validate(document, version=version, version_minor=minor, relax_add_props=True)
     except nbformat.ValidationError as error:
         where = "".join(f", {part + 1 if isinstance(part, int) else part}" for part in error.relative_path)
         return f"not a valid notebook{where}: {_shortened(error.message)}"

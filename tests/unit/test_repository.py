@@ -201,6 +201,7 @@ class TestReadRepository:
                 "cells": [{"cell_type": "raw", "metadata": {}, "source": ""}],
             },
             {"nbformat": 3, "nbformat_minor": 0, "metadata": {}, "worksheets": []},
+            {"nbformat": 4, "nbformat_minor": 0, "metadata": {}, "cells": []},
         ],
         ids=["no cells", "no cell ids", "version 3"],
     )
