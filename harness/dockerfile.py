@@ -18,6 +18,12 @@ NAMESPACE = "ol-jupyterhub-harness"
 STEP = re.compile(r"^Step \d+/\d+ : (?P<classic>.*)$|^ > \[[^\]]*\] (?P<buildkit>.*?):?$", re.MULTILINE)
 """How the classic builder and BuildKit name the step under way or the one that failed."""
 
+NOISE = re.compile(
+    r"\x1b\[[0-9;]*m|^DEPRECATED: The legacy builder.*\n(?: {12}.*\n)*|^.*---> Removed intermediate container.*\n",
+    re.MULTILINE,
+)
+"""Colours, and what the classic builder says of itself."""
+COLLECTING = re.compile(r"^\s*Collecting (.+)$", re.MULTILINE)
 FROM = re.compile(r"^(\s*FROM\s+(?:--\S+\s+)*)(\S+)(?:\s+AS\s+(\S+))?", re.IGNORECASE | re.MULTILINE)
 DECLARED_BASE = ("$BASE_IMAGE", "${BASE_IMAGE}")
 
@@ -77,10 +83,15 @@ def build_image(
 
 def explain(error: CommandError, what: str) -> str:
     """Why an image could not be built: the step of its Dockerfile and the last lines before its end."""
-    steps = list(STEP.finditer(error.output))
+    output = NOISE.sub("", error.output)
+    steps = list(STEP.finditer(output))
     if not steps:
-        return f"{what} cannot be built.{tail(error.output) or f' {error}'}"
-    return f"{what} cannot be built. It fails at: {steps[-1][1] or steps[-1][2]}{tail(error.output[steps[-1].end() :])}"
+        return f"{what} cannot be built.{tail(output) or f' {error}'}"
+    said = output[steps[-1].end() :]
+    # A package that does not build says so at length, and not which it is.
+    package = COLLECTING.findall(said)[-1:] if "metadata-generation-failed" in said else []
+    about = "".join(f"\n  | pip was at {each}" for each in package)
+    return f"{what} cannot be built. It fails at: {steps[-1][1] or steps[-1][2]}{about}{tail(said)}"
 
 
 def local_images() -> set[str]:

@@ -76,7 +76,7 @@ def test_path_out_of_the_home_directory_is_a_404(arrivals: Mapping[str, Arrival]
     """A path that leads out of the home directory ends in a 404, and the student's server stays usable."""
     student = arrivals[written].student
     with pytest.raises(JourneyError, match="ended in an error page: 404"):
-        print(f"notebook={written} opened {arrivals[written].page}")
+        pytest.fail(f"notebook={written} leads out of the home directory, and opened {arrivals[written].page.url}")
     student.open(f"/user/{student.name}/notebooks/{NOTEBOOK}")
     right = student.contents(NOTEBOOK)
     assert right.status_code == 200, f"after notebook={written} the right notebook answers {right.status_code}"

@@ -20,11 +20,12 @@ from rich.console import Console
 
 from harness import pull
 from harness.build import alone, build_helm, helm_path, make
-from harness.dockerfile import NAMESPACE, build_image, on_base
+from harness.dockerfile import NAMESPACE, build_image, explain, on_base
 from harness.errors import HarnessError
 from harness.layout import LayoutStore, merge
 from harness.prune import ABANDONED, prune
 from harness.recipes import Image, recipes
+from harness.shell import CommandError
 from harness.steps import Steps
 from harness.surroundings import pip_configuration
 from harness.versions import IMAGES, check_pins, read_versions
@@ -311,6 +312,20 @@ class TestBuildImage:
         first, *rest = str(raised.value).splitlines()
         assert first == "images/hub cannot be built. It fails at: RUN pip install jupyterhub==99"
         assert any("No matching distribution found for jupyterhub==99" in line for line in rest)
+
+    def test_a_package_that_does_not_build_is_named(self) -> None:
+        said = (
+            "Step 4/6 : RUN pip install scipy\nCollecting scipy==1.1.0\n\x1b[91merror: metadata-generation-failed\n"
+            "\x1b[0m ---> Removed intermediate container 1b2c\n"
+            "DEPRECATED: The legacy builder is deprecated\n            Install the buildx component\nexit code 1\n"
+        )
+        assert explain(CommandError("", said), "course trees").splitlines() == [
+            "course trees cannot be built. It fails at: RUN pip install scipy",
+            "  | pip was at scipy==1.1.0",
+            "  | Collecting scipy==1.1.0",
+            "  | error: metadata-generation-failed",
+            "  | exit code 1",
+        ]
 
     def test_a_daemon_that_refuses(self, docker: Callable[[str], Path], tmp_path: Path) -> None:
         docker("echo 'permission denied while trying to connect' >&2; exit 1")

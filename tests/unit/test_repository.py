@@ -203,7 +203,7 @@ class TestReadRepository:
             {"nbformat": 3, "nbformat_minor": 0, "metadata": {}, "worksheets": []},
             {"nbformat": 4, "nbformat_minor": 0, "metadata": {}, "cells": []},
         ],
-        ids=["no cells", "no cell ids", "version 3"],
+        ids=["no cells", "no cell ids", "version 3", "version 4.0"],
     )
     def test_notebooks_that_jupyter_opens(self, document: dict[str, object], tmp_path: Path) -> None:
         assert read_repository(write(tmp_path, {**COURSE, "a.ipynb": json.dumps(document)}), "t")
