@@ -19,7 +19,8 @@ STEP = re.compile(r"^Step \d+/\d+ : (?P<classic>.*)$|^ > \[[^\]]*\] (?P<buildkit
 """How the classic builder and BuildKit name the step under way or the one that failed."""
 
 NOISE = re.compile(
-    r"\x1b\[[0-9;]*m|^DEPRECATED: The legacy builder.*\n(?: {12}.*\n)*|^.*---> Removed intermediate container.*\n",
+    r"(?:\x1b\[[0-9;]*m)* ---> Removed intermediate container.*\n"
+    r"|^DEPRECATED: The legacy builder.*\n(?: {12}.*\n)*|\x1b\[[0-9;]*m",
     re.MULTILINE,
 )
 """Colours, and what the classic builder says of itself."""
