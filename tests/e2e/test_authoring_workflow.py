@@ -105,6 +105,8 @@ def test_new_course(
         assert digests.get(tag) == registry.digest(tag), f"ECR does not know {tag} as the registry does"
     trials = [try_as_learner(course, notebook) for notebook in course.notebooks]
     troubles = [trial.explanation for trial in trials if trial.trouble]
+    link = f"https://nb.learn.mit.edu/tmplogin?course={COURSE}&notebook=lectures%2Flecture1%2Ffirst_look.ipynb"
+    assert link in [trial.url for trial in trials], f"the links to hand out are {[trial.url for trial in trials]}"
     assert len(trials) == 3, f"the course has the notebooks {course.notebooks}"
     assert not troubles, "\n\n".join(troubles)
 
