@@ -24,10 +24,11 @@ fi
 killed() {{ while read -r name value; do [ "$name" = oom_kill ] && echo "$value"; done <$kills; }}
 before=$(killed); peak=0
 touch {_WATCHING}
-while [ -e {_WATCHING} ]; do
+while :; do
     read -r now <$usage
     while read -r name value; do [ "$name" = $file ] && now=$((now - value)) && break; done <memory.stat
-    [ $now -gt $peak ] && peak=$now
+    [ "$now" -gt "$peak" ] && peak=$now
+    [ -e {_WATCHING} ] || break
     sleep 0.25
 done
 echo $peak $(( $(killed) - before ))
@@ -55,6 +56,7 @@ def watched_memory(cluster: Cluster, namespace: str, pod: str) -> Iterator[Memor
     inside = ("exec", "--namespace", namespace, pod, "--", "sh", "-c")
     with ThreadPoolExecutor(1) as side:
         watching = side.submit(cluster.kubectl, *inside, _WATCH, timeout=LONGEST)
+        cluster.kubectl(*inside, f"until [ -e {_WATCHING} ]; do sleep 0.1; done", timeout=20)
         try:
             yield found
         finally:
