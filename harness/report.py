@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from harness.trial import GB, Trial
+from harness.trial import GIB, Trial
 
 TEMPLATE = "report.html.jinja"
 
@@ -22,15 +23,15 @@ def table(trials: Sequence[Trial], width: int) -> str:
     shown = Table(box=None, pad_edge=False)
     for heading in ("notebook", "opened", "cells", "time", "peak memory", "result"):
         shown.add_column(heading, overflow="fold")
-    for trial in trials:
-        opened = "yes" if trial.opened else "no"
-        name = f"{trial.course}: {trial.notebook}"
-        shown.add_row(*map(escape, (name, opened, cells(trial), seconds(trial), peak(trial), trial.result)))
+    for course, its in itertools.groupby(trials, lambda trial: trial.course):
+        shown.add_row(escape(course))
+        for trial in its:
+            opened = "yes" if trial.opened else "no"
+            row = (f"  {trial.notebook}", opened, cells(trial), seconds(trial), peak(trial), trial.result)
+            shown.add_row(*map(escape, row))
     written = io.StringIO()
     Console(file=written, width=width, highlight=False).print(shown)
-    given = (
-        f"A learner's server is guaranteed {allowance.guarantee / GB:g} GB and may take {allowance.limit / GB:g} GB."
-    )
+    given = f"A learner's server is guaranteed {_gib(allowance.guarantee)} and may take {_gib(allowance.limit)}."
     links = [f"  {trial.url}" for trial in trials if trial.opened]
     return "\n".join([given, written.getvalue(), *(["Links for learners:", *links] if links else [])])
 
@@ -39,7 +40,7 @@ def page(trials: Sequence[Trial]) -> str:
     """The trials as an HTML page that needs nothing but itself."""
     here = FileSystemLoader(Path(__file__).parent)
     environment = Environment(loader=here, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
-    environment.filters |= {"cells": cells, "seconds": seconds, "peak": peak, "gb": lambda size: f"{size / GB:g} GB"}
+    environment.filters |= {"cells": cells, "seconds": seconds, "peak": peak, "gib": _gib}
     return environment.get_template(TEMPLATE).render(trials=trials, allowance=trials[0].allowance)
 
 
@@ -59,4 +60,8 @@ def peak(trial: Trial) -> str:
     """Largest working set, and its part of what is guaranteed."""
     if not trial.memory:
         return "-"
-    return f"{trial.memory.peak / GB:.2f} GB, {trial.memory.peak / trial.allowance.guarantee:.0%}"
+    return f"{trial.memory.peak / GIB:.2f} GiB, {trial.memory.peak / trial.allowance.guarantee:.0%}"
+
+
+def _gib(size: float) -> str:
+    return f"{size / GIB:g} GiB"

@@ -11,11 +11,12 @@ from harness.errors import HarnessError
 from harness.link import Link
 from harness.memory import Memory, watched_memory
 from harness.notebook import NotebookRun, run_notebook
-from harness.placeholders import to_bytes
 from harness.registry import Registry
 from harness.student import Student
 
-GB = 1e9
+GIB = 2**30
+UNITS = {"K": 2**10, "M": 2**20, "G": GIB, "T": 2**40}
+"""What the spawner takes the letters of a memory setting for (jupyterhub/traitlets.py, ByteSpecification)."""
 HOST = "https://nb.learn.mit.edu"
 """Where production's students' hub is."""
 
@@ -29,8 +30,8 @@ class Allowance:
 
     @classmethod
     def of(cls, guarantee: str, limit: str) -> Allowance:
-        """From quantities of Kubernetes, such as 2G."""
-        return cls(to_bytes(guarantee), to_bytes(limit))
+        """From the spawner's settings, such as 2G."""
+        return cls(_spawner_bytes(guarantee), _spawner_bytes(limit))
 
 
 @dataclass
@@ -71,6 +72,11 @@ class Trial:
         return "ran"
 
 
+def _spawner_bytes(setting: str) -> float:
+    number, unit = str(setting).rstrip("KMGT"), str(setting)[-1]
+    return float(number) * UNITS.get(unit, 1)
+
+
 def place_of(notebook: str, at_home: Iterable[str]) -> str | None:
     """Where a repository's notebook is in the home directory: at its own path, or where a directory's content went."""
     parts = PurePosixPath(notebook).parts
@@ -102,9 +108,7 @@ def _failure(trial: Trial) -> str:
     if not failure:
         return ""
     if memory and memory.kills:
-        return (
-            f"cell {failure.number}: killed for its memory: it wanted more than the {trial.allowance.limit / GB:g} GB "
-            "that a learner's server may take"
-        )
+        limit = f"{trial.allowance.limit / GIB:g} GiB"
+        return f"cell {failure.number}: killed for its memory: it wanted more than the {limit} that a server may take"
     missing = " (is it in requirements.txt?)" if failure.error.startswith("ModuleNotFoundError") else ""
     return f"cell {failure.number}: {failure.error}{missing}"
