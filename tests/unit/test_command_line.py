@@ -87,6 +87,17 @@ class TestWithoutDocker:
             assert re.search(rf"^    {name} ", out, re.MULTILINE)
 
 
+def test_tests_of_a_checkout_that_an_option_names_are_left_alone(tmp_path: Path) -> None:
+    """pytest loads the conftest.py of a directory that it takes for one of tests."""
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests/conftest.py").write_text("raise SystemExit('loaded')")
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "tests/e2e/test_hub_health.py"]
+    done = subprocess.run(
+        [*command, "--chart", tmp_path], cwd=ROOT, capture_output=True, text=True, timeout=SECONDS, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 class TestBadOption:
     def test_pytest(self, answers: Answers) -> None:
         code, out = answers[BAD_OPTION]
