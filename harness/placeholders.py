@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from harness.cluster import Cluster
+from harness.errors import HarnessError
 
 STATEFUL_SET = "statefulset/user-placeholder"
 MARGIN = 64 * 1024**2
@@ -26,10 +27,17 @@ def to_bytes(quantity: str) -> float:
 
 @contextmanager
 def full_house(cluster: Cluster, namespace: str) -> Iterator[None]:
-    """Have one placeholder take all memory that a student's server could get; everything is as before at the end."""
+    """Have one placeholder take all memory that a student's server could get; everything is as before at the end.
+
+    Raises:
+        HarnessError: the release keeps no placeholders.
+    """
     node, *others = cluster.nodes
     kubectl, here = cluster.kubectl, ("--namespace", namespace)
-    before = json.loads(kubectl(*here, "get", STATEFUL_SET, "--output=json"))["spec"]
+    found = kubectl(*here, "get", STATEFUL_SET, "--output=json", "--ignore-not-found")
+    if not found:
+        raise HarnessError(f"{namespace} keeps no room for the next students: there is no {STATEFUL_SET}")
+    before = json.loads(found)["spec"]
     container = before["template"]["spec"]["containers"][0]
     try:
         for other in others:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from harness.cluster import Cluster
+from harness.cluster import Cluster, server_of
 from harness.database import Database
 from harness.deployment import wait_for_answer
 from harness.hub import Hub
@@ -28,10 +28,10 @@ def test_restart_of_the_hub_keeps_session_user_and_server(
         kernel.run("kept = 42")
         cluster.restart(hub.namespace, "hub")
         wait_for_answer(hub)
+        after = [pod.metadata.uid for pod in cluster.pods(hub.namespace).look(server_of(student.name))]
+        assert after == [before.metadata.uid], "the restart of the hub ended the student's server, or started another"
         assert kernel.run("kept").value == "42", "the kernel forgot what it knew before the hub's restart"
     assert student.name in hub.users(), "the hub forgot the student"
-    after = cluster.server_pod(hub.namespace, student.name)
-    assert after.metadata.uid == before.metadata.uid, "the student's server is another after the hub's restart"
     home = student.get("/hub/home")
     assert home.status_code == 200, f"the student's session is gone: /hub/home answers {home.status_code}"
     found = student.contents(NOTEBOOK)
