@@ -42,6 +42,8 @@ PRE_PULLED = (COURSE, OTHER, UNLISTED, UNBUILT)
 BASE_ARCHIVE = ("jupyter-courses-ci", "ol-jupyter-courses/admin/base_authoring_image.tar.gz")
 """Where production's job for the base image finds it."""
 
+pytestmark = pytest.mark.timeout(900)  # a build takes as long as the package index does
+
 Try = Callable[[Repository, str], Trial]
 Build = Callable[[str, Path], Repository]
 
