@@ -373,6 +373,13 @@ def why_stuck(pods: Iterable[client.V1Pod], log: Callable[[str, str], str] = lam
     return None
 
 
+def oom_killed(pods: Iterable[client.V1Pod]) -> bool:
+    """Whether a container of these pods was killed for its memory, though it may have started again since."""
+    statuses = [status for pod in pods for status in pod.status.container_statuses or []]
+    states = [state for status in statuses for state in (status.state, status.last_state) if state]
+    return any(state.terminated and state.terminated.reason == "OOMKilled" for state in states)
+
+
 def _may_preempt(condition: client.V1PodCondition) -> bool:
     """Whether an Unschedulable pod may still find room: by preemption, or on a node that is only now coming up."""
     message = condition.message or ""

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from harness.cluster import Cluster
+from harness.cluster import Cluster, oom_killed, server_of
 from harness.errors import HarnessError
 from harness.link import Link
 from harness.memory import Memory, watched_memory
@@ -98,7 +98,9 @@ def try_notebook(
             trial.run = run_notebook(student, link.notebook, cell_timeout=cell_timeout)
         trial.memory = memory
     except HarnessError as error:
-        trial.trouble = str(error)
+        # With cgroup v2 the kernel kills all of a container at once, and who watched its memory with it.
+        gone = trial.opened and oom_killed(cluster.pods(student.hub.namespace).look(server_of(student.name)))
+        trial.trouble = f"the whole server was {_over(trial)}" if gone else str(error)
     else:
         trial.trouble = _failure(trial)
 
@@ -108,7 +110,11 @@ def _failure(trial: Trial) -> str:
     if not failure:
         return ""
     if memory and memory.kills:
-        limit = f"{trial.allowance.limit / GIB:g} GiB"
-        return f"cell {failure.number}: killed for its memory: it wanted more than the {limit} that a server may take"
+        return f"cell {failure.number}: {_over(trial)}"
     missing = " (is it in requirements.txt?)" if failure.error.startswith("ModuleNotFoundError") else ""
     return f"cell {failure.number}: {failure.error}{missing}"
+
+
+def _over(trial: Trial) -> str:
+    limit = f"{trial.allowance.limit / GIB:g} GiB"
+    return f"killed for its memory: it wanted more than the {limit} that a learner's server may take"
