@@ -171,7 +171,11 @@ def _servers_started(running: Deployment) -> int:
 def _server_cpu_seconds(running: Deployment) -> float:
     """Seconds of CPU that the nodes spend on one server's start and end, over what they spend anyway."""
     idle_from, idle_began = _cpu_seconds(running.cluster), time.monotonic()
-    time.sleep(IDLE)
+    wait_until(
+        "a while in which the nodes do nothing",
+        lambda: time.monotonic() - idle_began >= IDLE or NotYet("it is not over"),
+        timeout=2 * IDLE,
+    )
     began, started = _cpu_seconds(running.cluster), time.monotonic()
     idle = (began - idle_from) / (started - idle_began)
     _spawn_seconds(running.student)

@@ -39,6 +39,7 @@ class Recorder:
 
 def follow(query: str) -> RequestHandler:
     """A request handler as a link's GET has it."""
+    # All that a request asks of its connection: nothing is sent here, so there is none.
     connection = SimpleNamespace(set_close_callback=lambda _: None)
     start = RequestStartLine("GET", f"/hub/spawn?{query}", "HTTP/1.1")
     headers = HTTPHeaders({"Host": "hub"})

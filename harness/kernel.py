@@ -72,8 +72,8 @@ class Kernel:
         Raises:
             CellError: it raised, was not done within `timeout` seconds, or the kernel died.
         """
-        cell = new_code_cell(code)  # type: ignore[no-untyped-call]
-        for _ in self.run_cells(new_notebook(cells=[cell]), timeout=timeout):  # type: ignore[no-untyped-call]
+        cell = new_code_cell(code)
+        for _ in self.run_cells(new_notebook(cells=[cell]), timeout=timeout):
             pass
         values = [each.data.get("text/plain", "") for each in cell.outputs if each.output_type == "execute_result"]
         return CellResult(

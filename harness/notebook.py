@@ -90,7 +90,7 @@ def _read(student: Student, path: str) -> NotebookNode:
     model = answer.json()
     if model["type"] != "notebook":
         raise HarnessError(f"{path} should be a notebook, and the student's server calls it a {model['type']}")
-    notebook: NotebookNode = nbformat.from_dict(model["content"])  # type: ignore[no-untyped-call]
+    notebook: NotebookNode = nbformat.from_dict(model["content"])
     return notebook
 
 

@@ -5,8 +5,7 @@ The first two are taken from what is deployed; build jobs are no part of it, so 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from urllib.parse import quote
+from collections.abc import Callable, Collection
 
 import pytest
 
@@ -14,7 +13,6 @@ from harness.aws import COURSES as COURSE_IMAGES
 from harness.lists import differences, job_faults
 from harness.ol_infrastructure import OlInfrastructure
 from harness.plan import Plan
-from harness.spawner import Choice, Request, known_courses
 
 
 @pytest.fixture(scope="session")
@@ -31,13 +29,9 @@ def pulled(pre_pulled: set[str]) -> set[str]:
 
 
 @pytest.fixture(scope="session")
-def known(
-    checkout: OlInfrastructure, pulled: set[str], ask_spawner: Callable[[Sequence[Request]], list[Choice]]
-) -> set[str]:
+def known(checkout: OlInfrastructure, pulled: set[str], known_among: Callable[[Collection[str]], set[str]]) -> set[str]:
     """Courses of any list that get their own image of the deployed spawner."""
-    candidates = sorted(checkout.known | checkout.built | pulled)
-    asked = ask_spawner([Request(f"course={quote(course)}") for course in candidates])
-    return known_courses(dict(zip(candidates, asked, strict=True)))
+    return known_among(sorted(checkout.known | checkout.built | pulled))
 
 
 def test_every_course_is_in_all_three(checkout: OlInfrastructure, known: set[str], pulled: set[str]) -> None:

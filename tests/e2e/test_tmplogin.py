@@ -46,7 +46,7 @@ def test_link_opens_the_notebook_and_its_cells_run(
     page = EXAMPLE.follow(student, cluster, registry)
     assert page.path == f"/user/{student.name}/notebooks/{NOTEBOOK}", f"the link ended elsewhere: {page.url}"
 
-    notebook = nbformat.read(plan.checkout / "courses" / COURSE / NOTEBOOK, as_version=4)  # type: ignore[no-untyped-call]
+    notebook = nbformat.read(plan.checkout / "courses" / COURSE / NOTEBOOK, as_version=4)
     with student.kernel(NOTEBOOK) as kernel:
         marker = kernel.run(f"open({MARKER!r}).read().strip()").value
         assert marker == repr(COURSE), f"expected the image of {COURSE}, found the marker {marker} in {MARKER}"

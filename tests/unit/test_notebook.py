@@ -75,8 +75,8 @@ class FakeServer:
 
     def has(self, *cells: Any, **metadata: Any) -> None:
         """The notebook at PATH."""
-        made = [new_code_cell(cell) if isinstance(cell, str) else cell for cell in cells]  # type: ignore[no-untyped-call]
-        content = new_notebook(cells=made, metadata=metadata)  # type: ignore[no-untyped-call]
+        made = [new_code_cell(cell) if isinstance(cell, str) else cell for cell in cells]
+        content = new_notebook(cells=made, metadata=metadata)
         self.contents[PATH] = {"type": "notebook", "content": content}
 
 
@@ -220,12 +220,12 @@ def student(server: FakeServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stu
 
 
 def tagged(source: str, tag: str) -> Any:
-    return new_code_cell(source, metadata={"tags": [tag]})  # type: ignore[no-untyped-call]
+    return new_code_cell(source, metadata={"tags": [tag]})
 
 
 class TestRun:
     def test_every_cell_runs_in_one_kernel(self, server: FakeServer, student: Student) -> None:
-        server.has(new_markdown_cell("# Pandas"), "x = 1", "print(x)", " ", "assert x == 1")  # type: ignore[no-untyped-call]
+        server.has(new_markdown_cell("# Pandas"), "x = 1", "print(x)", " ", "assert x == 1")
         run = run_notebook(student, PATH)
         assert (run.cells, run.run, run.failure, run.died) == (3, 3, None, False)
         assert 0 < run.seconds < 10
@@ -238,7 +238,7 @@ class TestRun:
         assert server.asked == [wanted]
 
     def test_ends_at_the_first_cell_that_raises(self, server: FakeServer, student: Student) -> None:
-        server.has("x = 1", "", new_markdown_cell("Now"), "y\n1", "never")  # type: ignore[no-untyped-call]
+        server.has("x = 1", "", new_markdown_cell("Now"), "y\n1", "never")
         run = run_notebook(student, PATH)
         error = "NameError: name 'y' is not defined"
         assert run == NotebookRun(3, 1, run.seconds, CellFailure(2, "y\n1", error, f"----\n{error}"), False)
