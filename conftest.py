@@ -4,6 +4,7 @@ pytest_plugins = [
     "fixtures.run",
     "fixtures.deployment",
     "fixtures.people",
+    "fixtures.evidence",
     "fixtures.report",
     "fixtures.courses",
     "fixtures.known_defects",
