@@ -107,7 +107,7 @@ def test_culler_survives_a_restart_of_its_hub(scaled: Hub, cluster: Cluster) -> 
     try:
         cluster.restart(scaled.namespace, "hub")
         times = read_culler(cluster, scaled).times
-        latest = times.timeout + 2 * times.every + 3 * SLACK
+        latest = times.timeout + 2 * times.every + 2 * SLACK
         wait_until("the end of an idle server from before the restart", watch.all_gone, timeout=latest)
     finally:
         scaled.delete_user(student.name)
