@@ -39,9 +39,9 @@ class Option:
 OPTIONS = (
     Option(
         "chart",
-        "the JupyterHub chart: 'builtin', a VERSION of the chart repository, a PATH to a checkout or unpacked chart, "
-        "or 'auto': the pinned version (that of --ol-infrastructure, if given), and only if the repository cannot be "
-        "reached the built-in chart",
+        "the JupyterHub chart: 'pinned', 'latest' or a VERSION, as the chart repository has it; a PATH to a checkout "
+        "or an unpacked chart; 'builtin'; or 'auto': the pinned version (that of --ol-infrastructure, if given), and "
+        "only if the repository cannot be reached the built-in chart",
         default="auto",
         metavar="CHART",
     ),
@@ -51,14 +51,21 @@ OPTIONS = (
     Option(
         "ol-infrastructure",
         "a checkout of mitodl/ol-infrastructure: its spawner (unless --spawner is given), the chart version that it "
-        "pins (while --chart is 'auto'), and its pre-pulled courses, settings files and logo, in place of those in "
-        "--values and --authoring-values; what else its Python code makes of the values is not read",
+        "pins (while --chart is 'auto' or 'pinned'), and its pre-pulled courses, settings files and logo, in place of "
+        "those in --values and --authoring-values; what else its Python code makes of the values is not read",
     ),
     Option(
         "artifacts",
         "'pull' the published images and tools, 'build' them from package registries, or 'auto': pull if they answer",
         default="auto",
         metavar="HOW",
+    ),
+    Option(
+        "kubernetes",
+        "the version of Kubernetes: 'pinned', 'oldest' or 'newest' of those that it supports itself, or a VERSION that "
+        "kindest/node is published with; 'build' makes the pinned one alone",
+        default="pinned",
+        metavar="VERSION",
     ),
     Option(
         "mirror",

@@ -75,6 +75,7 @@ def test_defaults() -> None:
     assert {name: value for name, value in found.items() if value} == {
         "chart": ["auto"],
         "artifacts": ["auto"],
+        "kubernetes": ["pinned"],
         "install": ["auto"],
         "hub-port": ["0"],
         "authoring-port": ["0"],
