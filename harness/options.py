@@ -32,6 +32,16 @@ class Option:
         return f"HARNESS_{self.dest.upper()}"
 
     @property
+    def text(self) -> str:
+        """The help, and what every option has: whether it is repeatable, its default, its name in the environment."""
+        notes = [
+            *(["repeatable"] if self.repeat else []),
+            *([f"default: {self.default}"] if self.default else []),
+            f"also {self.env}",
+        ]
+        return f"{self.help} ({'; '.join(notes)})"
+
+    @property
     def ini(self) -> str:
         return f"harness_{self.dest}"
 
@@ -62,8 +72,8 @@ OPTIONS = (
     ),
     Option(
         "kubernetes",
-        "the version of Kubernetes: 'pinned', 'oldest' or 'newest' of those that it supports itself, or a VERSION that "
-        "kindest/node is published with; 'build' makes the pinned one alone",
+        "the version of Kubernetes: 'pinned', the 'oldest' or the 'newest' that is supported upstream, or a VERSION "
+        "that kindest/node is published with; 'build' makes the pinned one alone",
         default="pinned",
         metavar="VERSION",
     ),
@@ -82,7 +92,12 @@ OPTIONS = (
         repeat=True,
     ),
     Option("cell-timeout", "seconds for each cell of a --course", default="300", metavar="SECONDS"),
-    Option("install", "'never' to install nothing on this machine", default="auto", metavar="HOW"),
+    Option(
+        "install",
+        "'auto' to install what this machine lacks, as root on Debian or Ubuntu, or 'never'",
+        default="auto",
+        metavar="HOW",
+    ),
     Option("hub-port", "loopback port of the student hub; 0 for any free one", default="0", metavar="PORT"),
     Option("authoring-port", "loopback port of the authoring hub; 0 for any free one", default="0", metavar="PORT"),
     Option("evidence", "where a run leaves its evidence", default=".evidence"),

@@ -656,6 +656,13 @@ class TestBoot:
             yield str(server.getsockname()[1])
 
     @pytest.mark.parametrize("option", ["hub_port", "authoring_port"])
+    def test_a_kubernetes_that_is_not_built_is_said_before_anything_is_prepared(
+        self, planned: Planner, steps: Steps, failing: Callable[[Any, str, BaseException], None]
+    ) -> None:
+        failing(machine, "prepare", AssertionError("too late"))
+        with pytest.raises(HarnessError, match=r"\A--kubernetes 1\.99\.1: what is built is"):
+            deployment.boot(planned(kubernetes="1.99.1"), steps)
+
     def test_a_taken_port_is_said_before_artifacts_are_made(
         self,
         planned: Planner,
