@@ -1,4 +1,4 @@
-"""`tox -e up`, `tox -e down`, `tox -e bench` and the last of `tox -e lint`: what a person does outside a test run."""
+"""`tox -e up`, `tox -e down` and `tox -e bench`: what a person does with a deployment outside a test run."""
 
 from __future__ import annotations
 

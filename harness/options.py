@@ -92,12 +92,7 @@ OPTIONS = (
         repeat=True,
     ),
     Option("cell-timeout", "seconds for each cell of a --course", default="300", metavar="SECONDS"),
-    Option(
-        "install",
-        "'auto' to install what this machine lacks, as root on Debian or Ubuntu, or 'never'",
-        default="auto",
-        metavar="HOW",
-    ),
+    Option("install", "'never' to install nothing on this machine", default="auto", metavar="HOW"),
     Option("hub-port", "loopback port of the student hub; 0 for any free one", default="0", metavar="PORT"),
     Option("authoring-port", "loopback port of the authoring hub; 0 for any free one", default="0", metavar="PORT"),
     Option("evidence", "where a run leaves its evidence", default=".evidence"),

@@ -655,7 +655,6 @@ class TestBoot:
         with socket.create_server(("127.0.0.1", 0)) as server:
             yield str(server.getsockname()[1])
 
-    @pytest.mark.parametrize("option", ["hub_port", "authoring_port"])
     def test_a_kubernetes_that_is_not_built_is_said_before_anything_is_prepared(
         self, planned: Planner, steps: Steps, failing: Callable[[Any, str, BaseException], None]
     ) -> None:
@@ -663,6 +662,7 @@ class TestBoot:
         with pytest.raises(HarnessError, match=r"\A--kubernetes 1\.99\.1: what is built is"):
             deployment.boot(planned(kubernetes="1.99.1"), steps)
 
+    @pytest.mark.parametrize("option", ["hub_port", "authoring_port"])
     def test_a_taken_port_is_said_before_artifacts_are_made(
         self,
         planned: Planner,
