@@ -184,15 +184,16 @@ class _Boot:
         for line in plan.describe():
             steps.say(line)
         how, why = artifacts.choose(plan.artifacts, plan.mirrors)
-        steps.say(f"{'using:':<11}{how}: {why}")
+        kubernetes = artifacts.kubernetes(how, plan.kubernetes)
+        steps.say(f"{'using:':<11}{how}, Kubernetes {kubernetes}: {why}")
         machine.prepare(steps, building=how == "build", may_install=plan.may_install, cache=plan.cache)
         if not docker.running(plan.name):
             for port in filter(None, (plan.hub_port, plan.authoring_port)):
                 check_port(port)
-        cached = artifacts.cached(how, plan.cache, plan.mirrors)
+        cached = artifacts.cached(how, kubernetes, plan.cache, plan.mirrors)
         machine.check_disk(machine.DISK_WARM if cached else machine.DISK_COLD, plan.cache)
-        made = artifacts.get(how, plan.cache, plan.mirrors, steps)
-        helm = Helm(made.helm, plan.state / "kubeconfig")
+        made = artifacts.get(how, kubernetes, plan.cache, plan.mirrors, steps)
+        helm = Helm(made.helm, plan.state / "kubeconfig", kubernetes)
         source = find_chart(plan, helm)
         steps.say(f"{'chart:':<11}{source.version}, {source.origin}")
 
@@ -424,11 +425,13 @@ def find_chart(plan: Plan, helm: Helm) -> Chart:
             return chart.load_chart(builtin, scratch=plan.state, origin=origin)
     if Path(plan.chart).is_absolute():
         return chart.load_chart(Path(plan.chart), scratch=plan.state / "chart")
-    return helm.pull(repository, plan.chart, into)
+    if plan.chart == "latest":
+        return helm.pull(repository, helm.newest(repository), into)
+    return helm.pull(repository, pinned_chart(plan) if plan.chart == "pinned" else plan.chart, into)
 
 
 def pinned_chart(plan: Plan) -> str:
-    """Version of the chart that 'auto' asks the repository for."""
+    """Version of the chart that 'auto' and 'pinned' ask the repository for."""
     theirs = plan.ol_infrastructure
     return theirs.chart_version if theirs else artifacts.pinned_chart(plan.checkout)
 

@@ -292,6 +292,28 @@ class TestFindChart:
         with pytest.raises(HarnessError, match=message):
             find_chart(planned(chart="9.9.9", mirror="charts=https://charts.example"), tool)
 
+    @pytest.mark.parametrize("chart", ["pinned", "latest"])
+    @pytest.mark.parametrize("script", [REFUSED, NO_SUCH], ids=["refused", "no such"])
+    def test_neither_does_a_word_for_one(
+        self, planned: Planner, helm: Callable[[str], tuple[Helm, Program]], script: str, chart: str
+    ) -> None:
+        tool, _ = helm(script)
+        with pytest.raises(HarnessError, match=r"\Ahttps://charts\.example (gives no chart|has no version)"):
+            find_chart(planned(chart=chart, mirror="charts=https://charts.example"), tool)
+
+    def test_pinned(self, planned: Planner, helm: Callable[[str], tuple[Helm, Program]], published: str) -> None:
+        tool, program = helm(published)
+        plan = planned(chart="pinned")
+        find_chart(plan, tool)
+        [call] = program.calls
+        assert f"--version={pinned_chart(plan.checkout)} " in call
+
+    def test_latest(self, planned: Planner, helm: Callable[[str], tuple[Helm, Program]], published: str) -> None:
+        tool, program = helm(f"[ $1 != show ] || {{ echo 'version: 9.0.1'; exit; }}\n{published}")
+        find_chart(planned(chart="latest"), tool)
+        assert [call.split()[0] for call in program.calls] == ["show", "pull"]
+        assert "--version=9.0.1 " in program.calls[1]
+
     def test_a_mirror_is_asked_in_its_place(
         self, planned: Planner, helm: Callable[[str], tuple[Helm, Program]], published: str
     ) -> None:
@@ -632,6 +654,13 @@ class TestBoot:
         """A port that somebody listens on."""
         with socket.create_server(("127.0.0.1", 0)) as server:
             yield str(server.getsockname()[1])
+
+    def test_a_kubernetes_that_is_not_built_is_said_before_anything_is_prepared(
+        self, planned: Planner, steps: Steps, failing: Callable[[Any, str, BaseException], None]
+    ) -> None:
+        failing(machine, "prepare", AssertionError("too late"))
+        with pytest.raises(HarnessError, match=r"\A--kubernetes 1\.99\.1: what is built is"):
+            deployment.boot(planned(kubernetes="1.99.1"), steps)
 
     @pytest.mark.parametrize("option", ["hub_port", "authoring_port"])
     def test_a_taken_port_is_said_before_artifacts_are_made(
