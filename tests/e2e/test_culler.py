@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -18,13 +18,14 @@ from harness.cluster import Cluster
 from harness.contract import CULL_EVERY, CULL_MAX_AGE, CULL_TIMEOUT
 from harness.culler import FACTOR, Life, Times, Watch, configured, read_culler, scaled_hub
 from harness.database import Database
-from harness.deployment import Deployment
+from harness.deployment import Deployment, wait_until_ready
+from harness.diagnosis import hopeless
 from harness.hub import Hub
 from harness.kernel import CellError
 from harness.link import EXAMPLE
 from harness.roles import ROLES
 from harness.student import UUID, Student
-from harness.wait import NotYet, TooLateError, wait_until
+from harness.wait import NotYet, TooLateError, seldom, wait_until
 
 PRODUCTION = Times(CULL_EVERY, CULL_TIMEOUT, CULL_MAX_AGE)
 SLACK = 15.0
@@ -57,7 +58,13 @@ def scaled(deployment: Deployment) -> Iterator[Hub]:
 
 
 @pytest.fixture(scope="module")
-def lives(scaled: Hub, cluster: Cluster) -> Iterator[Lives]:
+def hub_is_down(scaled: Hub, cluster: Cluster) -> Callable[[], str | None]:
+    """Says why the hub, and the culler with it, will never run again."""
+    return seldom(lambda: hopeless(cluster, scaled.namespace))
+
+
+@pytest.fixture(scope="module")
+def lives(scaled: Hub, cluster: Cluster, hub_is_down: Callable[[], str | None]) -> Iterator[Lives]:
     times, watch = read_culler(cluster, scaled).times, Watch(scaled)
     busy, idle = Student(scaled), Student(scaled)
     busy.open(str(EXAMPLE))
@@ -74,7 +81,7 @@ def lives(scaled: Hub, cluster: Cluster) -> Iterator[Lives]:
             watch.add(idle.name)
             longest = times.max_age + 2 * times.every + 4 * SLACK
             with suppress(TooLateError):
-                wait_until("the end of all servers", watch.all_gone, timeout=longest)
+                wait_until("the end of all servers", watch.all_gone, timeout=longest, fail_if=hub_is_down)
         there = watch.lives
         yield Lives(scaled, times, there[idle.name], there[busy.name], there[page], idle)
     finally:
@@ -168,16 +175,21 @@ def test_returning_visitor_gets_a_new_life(lives: Lives) -> None:
 
 
 @pytest.mark.timeout(900)
-def test_culler_survives_a_restart_of_its_hub(scaled: Hub, cluster: Cluster) -> None:
+def test_culler_survives_a_restart_of_its_hub(
+    scaled: Hub, cluster: Cluster, hub_is_down: Callable[[], str | None]
+) -> None:
     """After a restart of the hub the culler runs again, and servers from before it are culled."""
     student, watch = Student(scaled), Watch(scaled)
     student.open(str(EXAMPLE))
     watch.add(student.name)
     try:
         cluster.restart(scaled.namespace, "hub")
+        wait_until_ready(cluster, scaled.namespace)
         times = read_culler(cluster, scaled).times
         latest = times.timeout + 2 * times.every + 3 * SLACK
-        wait_until("the end of an idle server from before the restart", watch.all_gone, timeout=latest)
+        wait_until(
+            "the end of an idle server from before the restart", watch.all_gone, timeout=latest, fail_if=hub_is_down
+        )
     finally:
         scaled.delete_user(student.name)
         student.close()
