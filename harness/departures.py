@@ -28,7 +28,7 @@ class Departures:
         if hub.is_starting(user):
             # The hub deletes no user whose server is on its way, and one that never comes is so for startTimeout.
             self._cluster.remove_server(hub.namespace, user)
-        hub.delete_user(user, lambda: hopeless(self._cluster, hub.namespace))
+        hub.delete_user(user, fail_if=lambda: hopeless(self._cluster, hub.namespace))
 
     def wait(self) -> None:
         """Return when everybody is gone.

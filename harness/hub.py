@@ -37,7 +37,7 @@ class Hub:
         answer = self.api.get("/users").raise_for_status()
         return {user["name"]: user for user in answer.json()}
 
-    def delete_user(self, name: str, fail_if: Callable[[], str | None] = lambda: None) -> None:
+    def delete_user(self, name: str, *, fail_if: Callable[[], str | None] = lambda: None) -> None:
         """Delete a user, and with the user the server; a user that is gone already is fine.
 
         The hub refuses while the server is on its way up or down, or while the culler is deleting the user too.
