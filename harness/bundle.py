@@ -102,8 +102,11 @@ class Scene:
             found += [
                 Source("hubs.json", "the hubs' users and servers, and their proxies' routes", self._hubs),
                 Source("tables.txt", "users, spawners and servers in Postgres", self._tables),
-                Source("values.yaml", "the releases' values, the chart's defaults among them", self._values),
-                Source("values.diff", "what of them is not as in production", self._difference),
+                Source(
+                    "values.diff",
+                    "what of the releases' values is not as in production; all: values.yaml",
+                    self._values,
+                ),
             ]
         return found
 
@@ -144,17 +147,16 @@ class Scene:
         found = {role: self.running.database.tables(role.database, *queries, timeout=LOOK_TIMEOUT) for role in ROLES}
         return "\n\n".join(f"{role.release}\n{text}" for role, text in found.items())
 
-    def _values(self) -> str:
-        return "".join(f"---\n# {name}\n{here}" for name, (_, here) in self.rendered.items())
-
-    def _difference(self) -> str:
-        return "".join(
+    def _values(self) -> dict[str, str]:
+        differing = [
             line
             for name, (there, here) in self.rendered.items()
             for line in difflib.unified_diff(
                 there.splitlines(keepends=True), here.splitlines(keepends=True), f"{name} in production", f"{name} here"
             )
-        )
+        ]
+        everything = "".join(f"---\n# {name}\n{here}" for name, (_, here) in self.rendered.items())
+        return {"values.yaml": everything, "values.diff": "".join(differing)}
 
 
 def production(plan: Plan, role: Role, release: Release) -> Release:

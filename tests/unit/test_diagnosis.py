@@ -216,7 +216,7 @@ class TestPods:
         hub = pod("hub-1", waiting("CrashLoopBackOff", "back-off 10s"), ended("Error", 1), component="hub")
         found = cause(FakeCluster(hub, crashed=traceback("SyntaxError: '(' was never closed", UPSTREAM)))
         assert str(found).startswith(
-            "SyntaxError: '(' was never closed (dynamicImageConfig.py, line 45, in start): pod hub-1: container hub: Cra"
+            "SyntaxError: '(' was never closed (dynamicImageConfig.py, line 45, in start): pod hub-1: container hub: C"
         )
 
     def test_pods_of_others_are_no_matter(self) -> None:

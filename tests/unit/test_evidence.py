@@ -79,7 +79,7 @@ class TestRedact:
 
 class TestScrub:
     def test_values(self) -> None:
-        given = {
+        given: Any = {
             "hub": {
                 "cookieSecret": "abc",
                 "config": {"CryptKeeper": {"keys": ["a", "b"]}, "JupyterHub": {"cookie_max_age_days": 1}},
