@@ -27,7 +27,7 @@ from harness.browser import Browser
 from harness.chart import Release, hub_values
 from harness.cluster import Cluster
 from harness.diagnosis import SERVICES, likely_cause
-from harness.evidence import keep, scrub
+from harness.evidence import keep, redact, scrub, secrets
 from harness.hub import Hub
 from harness.plan import Plan
 from harness.roles import AUTHORING, ROLES, Role
@@ -64,6 +64,8 @@ TABLES = {
 }
 """Tables of a hub, with their columns; none that has a token, a cookie or a state, which may have both."""
 
+# Written in C where it is there, as harness/chart.py reads.
+_Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 Content = str | bytes | Mapping[str, str]
 
 
@@ -118,7 +120,7 @@ class Scene:
         helm, chart = self.running.helm, self.running.chart
 
         def values(release: Release) -> str:
-            return yaml.safe_dump(scrub(hub_values(helm.template(chart, release))), allow_unicode=True)
+            return yaml.dump(scrub(hub_values(helm.template(chart, release))), Dumper=_Dumper, allow_unicode=True)
 
         return {
             here.name: (values(production(self.plan, role, here)), values(here))
@@ -204,7 +206,8 @@ def write(
     headline = next(iter(failure.splitlines()), "")
     index = [headline, f"Likely cause: {cause or 'nobody names one'}", "", *about]
     keep(scene.plan, into / INDEX, "\n".join(index) + "\n")
-    return None if isinstance(cause, Missing) else cause
+    # It goes into reports, too.
+    return redact(cause, secrets(scene.plan)) if cause and not isinstance(cause, Missing) else None
 
 
 def write_boot(plan: Plan, cluster: Cluster, into: Path, failure: str, *, since: float) -> str | None:

@@ -267,10 +267,10 @@ class TestWrite:
         assert found["failure.txt"].splitlines()[1] == "and token=[redacted]"
 
     def test_the_likely_cause(self, scene: Scene, tmp_path: Path, likely: Callable[[str | None], None]) -> None:
-        likely("the hub: KeyError")
+        likely(f"the hub: no login with {PASSWORD}")
         cause, found = write(scene, tmp_path)
-        assert cause == "the hub: KeyError"
-        assert found["index.txt"].splitlines()[1] == "Likely cause: the hub: KeyError"
+        assert cause == "the hub: no login with [redacted]"
+        assert found["index.txt"].splitlines()[1] == "Likely cause: the hub: no login with [redacted]"
 
     def test_values_are_told_from_productions(self, scene: Scene, tmp_path: Path) -> None:
         _, found = write(scene, tmp_path)
