@@ -16,6 +16,7 @@ import yaml
 from harness import chart, deployment
 from harness.cluster import Cluster
 from harness.deployment import Deployment
+from harness.diagnosis import hopeless
 from harness.errors import HarnessError
 from harness.hub import Hub
 from harness.roles import SCALED, STUDENT
@@ -115,7 +116,7 @@ def scaled_hub(running: Deployment) -> Iterator[Hub]:
         deployment.wait_until_ready(cluster, SCALED.namespace)
         url = cluster.hub_url(SCALED.node_port)
         hub = Hub(url, SCALED.namespace, SCALED.release, SCALED.database, secret[SCALED.release])
-        deployment.wait_for_answer(hub)
+        deployment.wait_for_answer(hub, lambda: hopeless(cluster, hub.namespace))
         yield hub
     finally:
         running.helm.uninstall(release)

@@ -6,7 +6,8 @@ import json
 import secrets
 import shutil
 import threading
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,12 +18,13 @@ import httpx
 import yaml
 from filelock import FileLock, Timeout
 
-from harness import artifacts, chart, courses, docker, evidence, machine, ol_infrastructure
+from harness import artifacts, bundle, chart, courses, docker, evidence, machine, ol_infrastructure
 from harness.aws import COURSES, ECR, Aws
 from harness.chart import Chart, Helm, Release
 from harness.cluster import Cluster, check_port, why_stuck
 from harness.courses import CourseBuilder
 from harness.database import Database
+from harness.diagnosis import hopeless, says
 from harness.errors import HarnessError
 from harness.hub import Hub
 from harness.layout import Layout, LayoutStore
@@ -33,7 +35,7 @@ from harness.registry import Registry, split
 from harness.roles import AUTHORING, ROLES, SCALED, STUDENT, Role
 from harness.shell import kill_children
 from harness.steps import Steps
-from harness.wait import NotYet, wait_until
+from harness.wait import NotYet, seldom, wait_until
 
 READY_TIMEOUT = 300.0
 """Seconds for a release's pods to be ready, images pulled and all."""
@@ -95,6 +97,7 @@ def boot(plan: Plan, steps: Steps) -> Deployment:
         HarnessError: something that the copy needs is missing or broken.
     """
     booting = _Boot(plan, steps)
+    began = time.time()
     evidence.clear(plan.evidence, BOOT)
     try:
         return booting.run()
@@ -102,7 +105,9 @@ def boot(plan: Plan, steps: Steps) -> Deployment:
         if booting.cluster and isinstance(error, HarnessError):
             # Before anything is torn down, while the corpses are still there.
             into = evidence.directory(plan.evidence, BOOT)
-            evidence.collect(plan, booting.cluster, into)
+            cause = bundle.write_boot(plan, booting.cluster, into, str(error), since=began)
+            if cause and not says(str(error), cause):
+                steps.say(f"Likely cause: {cause}")
             steps.say(f"Logs, pods and events: {into}")
         if not booting.settled:
             # Nothing of this run is there yet, and what an earlier one kept is not ours to remove.
@@ -132,7 +137,7 @@ def changed(running: Deployment, role: Role, release: Release) -> Iterator[None]
     def install(wanted: Release) -> None:
         running.helm.upgrade_install(running.chart, wanted)
         wait_until_ready(running.cluster, role.namespace)
-        wait_for_answer(hub)
+        wait_for_answer(hub, lambda: hopeless(running.cluster, role.namespace))
 
     # A run that is killed in between leaves what no later run may take for the hub's own.
     known = State(running.plan.state / STATE)
@@ -334,7 +339,8 @@ class _Boot:
 
     def hub(self, role: Role, cluster: Cluster, secret: Mapping[str, str]) -> Hub:
         hub = Hub(cluster.hub_url(role.node_port), role.namespace, role.release, role.database, secret[role.release])
-        self.steps.say(f"{role.release + ':':<22}{hub.url}  (JupyterHub {wait_for_answer(hub)})")
+        version = wait_for_answer(hub, lambda: hopeless(cluster, role.namespace))
+        self.steps.say(f"{role.release + ':':<22}{hub.url}  (JupyterHub {version})")
         return hub
 
 
@@ -532,8 +538,12 @@ def wait_until_ready(cluster: Cluster, namespace: str) -> None:
     wait_until(f"the pods of {namespace}", ready, timeout=READY_TIMEOUT, fail_if=stuck, change=pods.change)
 
 
-def wait_for_answer(hub: Hub) -> str:
-    """Wait until a hub answers through its proxy, which may learn of a new hub a moment later; returns its version."""
+def wait_for_answer(hub: Hub, fail_if: Callable[[], str | None] = lambda: None) -> str:
+    """Wait until a hub answers through its proxy, which may learn of a new hub a moment later; returns its version.
+
+    Args:
+        fail_if: says why it never will.
+    """
 
     def version() -> str | NotYet:
         try:
@@ -545,7 +555,8 @@ def wait_for_answer(hub: Hub) -> str:
         except httpx.HTTPError as error:
             return NotYet(str(error) or type(error).__name__)
 
-    return wait_until(f"an answer of {hub.release} through its proxy", version, timeout=ANSWER_TIMEOUT)
+    what = f"an answer of {hub.release} through its proxy"
+    return wait_until(what, version, timeout=ANSWER_TIMEOUT, fail_if=seldom(fail_if))
 
 
 def _newest_templates(cluster: Cluster, namespace: str) -> set[str]:

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from harness.browser import browser
 from harness.culler import Life, Times, Watch, read_culler, scaled_hub
 from harness.deployment import Deployment
+from harness.diagnosis import hopeless
 from harness.hub import Hub
 from harness.kernel import CellError
 from harness.link import EXAMPLE
 from harness.student import UUID, Student
-from harness.wait import TooLateError, wait_until
+from harness.wait import TooLateError, seldom, wait_until
 
 SLACK = 30.0
 """Seconds that a server may need to go once the culler has said so, on a machine that a whole class keeps busy."""
@@ -77,6 +78,7 @@ def under_way(running: Deployment, *, lives: bool) -> Iterator[Background]:
 @contextmanager
 def _lived(running: Deployment, hub: Hub, ending: threading.Event) -> Iterator[Lives]:
     times, watch = read_culler(running.cluster, hub).times, Watch(hub)
+    hub_is_down = seldom(lambda: hopeless(running.cluster, hub.namespace))
     busy, idle = Student(hub), Student(hub)
     work = threading.Thread(target=_answer_for_ever, args=(busy, times.max_age + SLACK))
     try:
@@ -96,7 +98,7 @@ def _lived(running: Deployment, hub: Hub, ending: threading.Event) -> Iterator[L
                     "the end of all servers",
                     watch.all_gone,
                     timeout=longest,
-                    fail_if=lambda: "the run ends" if ending.is_set() else None,
+                    fail_if=lambda: "the run ends" if ending.is_set() else hub_is_down(),
                 )
         there = watch.lives
         yield Lives(hub, times, there[idle.name], there[busy.name], there[page], idle)

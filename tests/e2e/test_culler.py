@@ -11,13 +11,14 @@ from harness.cluster import Cluster
 from harness.contract import CULL_EVERY, CULL_MAX_AGE, CULL_TIMEOUT
 from harness.culler import FACTOR, Life, Times, Watch, configured, read_culler
 from harness.database import Database
-from harness.deployment import Deployment
+from harness.deployment import Deployment, wait_until_ready
+from harness.diagnosis import hopeless
 from harness.hub import Hub
 from harness.link import EXAMPLE
 from harness.lives import SLACK, Lives
 from harness.roles import ROLES
 from harness.student import Student
-from harness.wait import NotYet, wait_until
+from harness.wait import NotYet, seldom, wait_until
 
 PRODUCTION = Times(CULL_EVERY, CULL_TIMEOUT, CULL_MAX_AGE)
 
@@ -99,16 +100,21 @@ def test_returning_visitor_gets_a_new_life(lives: Lives) -> None:
 
 
 @pytest.mark.timeout(900)
-def test_culler_survives_a_restart_of_its_hub(scaled: Hub, cluster: Cluster) -> None:
+def test_culler_survives_a_restart_of_its_hub(
+    scaled: Hub, cluster: Cluster, hub_is_down: Callable[[], str | None]
+) -> None:
     """After a restart of the hub the culler runs again, and servers from before it are culled."""
     student, watch = Student(scaled), Watch(scaled)
     student.open(str(EXAMPLE))
     watch.add(student.name)
     try:
         cluster.restart(scaled.namespace, "hub")
+        wait_until_ready(cluster, scaled.namespace)
         times = read_culler(cluster, scaled).times
         latest = times.timeout + 2 * times.every + 2 * SLACK
-        wait_until("the end of an idle server from before the restart", watch.all_gone, timeout=latest)
+        hub_is_down = seldom(lambda: hopeless(cluster, scaled.namespace))
+        what = "the end of an idle server from before the restart"
+        wait_until(what, watch.all_gone, timeout=latest, fail_if=hub_is_down)
     finally:
         scaled.delete_user(student.name)
         student.close()

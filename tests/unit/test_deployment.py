@@ -18,7 +18,7 @@ import yaml
 from fakes import Program, ol_infrastructure
 from rich.console import Console
 
-from harness import artifacts, chart, deployment, evidence, machine
+from harness import artifacts, bundle, chart, deployment, machine
 from harness import docker as containers
 from harness.artifacts import pinned_chart
 from harness.chart import Helm
@@ -160,6 +160,11 @@ class TestAnswer:
         last = r"Last seen: 403 Forbidden, server gateway: not for you\Z"
         with pytest.raises(TooLateError, match=last):
             deployment.wait_for_answer(self.hub(403, "not for you"))
+
+    def test_a_hub_that_crashes_is_not_waited_for(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(deployment, "seldom", lambda look: look)
+        with pytest.raises(NeverError, match=r"through its proxy: will not come.*: CrashLoopBackOff"):
+            deployment.wait_for_answer(self.hub(503, "no hub"), lambda: "CrashLoopBackOff")
 
 
 class TestSecrets:
@@ -591,15 +596,16 @@ class TestBoot:
         monkeypatch.setattr(deployment._Boot, "create_cluster", lambda *_: None)
         failing(deployment._Boot, "install", HarnessError("no"))
 
-        def collect(plan: Plan, cluster: object, into: Path) -> None:
-            (into / "hub.log").write_text(f"{len(changing(docker))} changes so far")
+        def collect(plan: Plan, cluster: object, into: Path, failure: str, *, since: float) -> str:
+            (into / "hub.log").write_text(f"{len(changing(docker))} changes so far, {failure}")
+            return "the disk is full"
 
-        monkeypatch.setattr(evidence, "collect", collect)
+        monkeypatch.setattr(bundle, "write_boot", collect)
         plan = planned()
         with pytest.raises(HarnessError, match=r"\Ano\Z"):
             deployment.boot(plan, steps)
-        assert (plan.evidence / "boot/hub.log").read_text() == "3 changes so far"
-        assert f"\nLogs, pods and events: {plan.evidence}/boot\n" in out.getvalue()
+        assert (plan.evidence / "boot/hub.log").read_text() == "3 changes so far, no"
+        assert f"\nLikely cause: the disk is full\nLogs, pods and events: {plan.evidence}/boot\n" in out.getvalue()
 
     def test_what_runs_side_by_side_ends_before_what_there_is_goes(
         self, planned: Planner, steps: Steps, docker: Program, monkeypatch: pytest.MonkeyPatch

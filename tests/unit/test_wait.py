@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from harness.errors import HarnessError
-from harness.wait import NeverError, NotYet, TooLateError, pause, wait_until
+from harness.wait import NeverError, NotYet, TooLateError, pause, seldom, wait_until
 
 
 class Clock:
@@ -88,3 +88,19 @@ def test_a_pause_is_short(monkeypatch: pytest.MonkeyPatch, asked: float, slept: 
     monkeypatch.setattr("harness.wait.time.sleep", pauses.append)
     pause(asked)
     assert pauses == [slept]
+
+
+def test_a_look_that_costs_something_is_seldom_taken(clock: Clock) -> None:
+    looks: list[float] = []
+
+    def look() -> str:
+        looks.append(clock.now)
+        return "gone"
+
+    cause = seldom(look, every=6)
+    seen = []
+    for _ in range(3):
+        clock.change(0)
+        seen.append(cause())
+    assert seen == [None, "gone", None]
+    assert looks == [108.0]
