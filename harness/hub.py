@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
 
+from harness import http
 from harness.wait import NotYet, wait_until
 
 DELETE_TIMEOUT = 90.0
@@ -29,17 +31,20 @@ class Hub:
     def api(self) -> httpx.Client:
         """Client of /hub/api, within 30 s a call."""
         headers = {"Authorization": f"token {self.token}"}
-        return httpx.Client(base_url=f"{self.url}/hub/api", headers=headers, timeout=30)
+        return http.Client(base_url=f"{self.url}/hub/api", headers=headers, timeout=30)
 
     def users(self) -> dict[str, dict[str, Any]]:
         """The hub's users by name, each with the servers that run or are about to."""
         answer = self.api.get("/users").raise_for_status()
         return {user["name"]: user for user in answer.json()}
 
-    def delete_user(self, name: str) -> None:
+    def delete_user(self, name: str, *, fail_if: Callable[[], str | None] = lambda: None) -> None:
         """Delete a user, and with the user the server; a user that is gone already is fine.
 
         The hub refuses while the server is on its way up or down, or while the culler is deleting the user too.
+
+        Args:
+            fail_if: says why it need not be waited for any more.
         """
 
         def gone() -> bool | NotYet:
@@ -50,7 +55,7 @@ class Hub:
             there = answer.is_error and answer.status_code != httpx.codes.NOT_FOUND
             return NotYet(f"{answer.status_code} {answer.text[:200]}") if there else True
 
-        wait_until(f"the end of user {name}", gone, timeout=DELETE_TIMEOUT)
+        wait_until(f"the end of user {name}", gone, timeout=DELETE_TIMEOUT, fail_if=fail_if)
 
     def is_starting(self, name: str) -> bool:
         """Whether a user's server is on its way up."""
