@@ -238,8 +238,9 @@ class Cluster:
         try:
             self.kubectl("get", "--raw=/livez", f"--request-timeout={seconds}s", timeout=seconds + 2)
         except CommandError as error:
+            # A refusal is an answer.
             lines = [line for line in (error.output or str(error)).splitlines() if line.strip()]
-            return lines[-1].strip()
+            return "" if "Error from server" in error.output else lines[-1].strip()
         return ""
 
     def hub_url(self, node_port: int) -> str:

@@ -109,10 +109,9 @@ def boot(plan: Plan, steps: Steps, *, undo: Callable[[], None] | None = None) ->
         return booting.run()
     except BaseException as error:
         with uninterrupted(plan.name, steps.say):
-            gave_way = (
-                health.fault(plan, booting.cluster) if isinstance(error, HarnessError) and booting.settled else ""
-            )
-            if booting.cluster and isinstance(error, HarnessError) and not gave_way:
+            told = isinstance(error, HarnessError)
+            gave_way = health.fault(plan, booting.cluster, whole=False) if told and booting.settled else ""
+            if booting.cluster and told and not gave_way:
                 # Before anything is torn down, while the corpses are still there.
                 into = evidence.directory(plan.evidence, BOOT)
                 evidence.collect(plan, booting.cluster, into)
@@ -127,7 +126,7 @@ def boot(plan: Plan, steps: Steps, *, undo: Callable[[], None] | None = None) ->
             else:
                 remove(plan, steps)
         if gave_way:
-            raise GroundError(f"{gave_way} The run ends: what failed before does not count.") from error
+            raise GroundError(f"{gave_way} The run ends, and is no verdict about the deployment.") from error
         raise
 
 

@@ -101,7 +101,7 @@ def containers(owner: str) -> dict[str, str]:
     found: dict[str, str] = {}
     for label in _labels(owner):
         listed = docker("ps", "--all", "--filter", f"label={label}", "--format", "{{.Names}}\t{{.Status}}", timeout=20)
-        found |= dict(line.split("\t", 1) for line in listed.splitlines())
+        found |= {name: status for name, _, status in (line.partition("\t") for line in listed.splitlines())}
     return dict(sorted(found.items()))
 
 

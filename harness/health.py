@@ -37,15 +37,16 @@ def parts(name: str) -> dict[str, tuple[str, str]]:
     return {f"{name}-{end}": about for end, about in PARTS.items()}
 
 
-def fault(plan: Plan, cluster: Cluster | None) -> str:
+def fault(plan: Plan, cluster: Cluster | None, *, whole: bool = True) -> str:
     """What of the ground gave way, in one line; empty where it holds. Takes a second, and half a minute at most.
 
     Args:
-        cluster: None while there is none yet: then only what is there already has to be well.
+        cluster: None while there is none.
+        whole: False while the run's containers are being started: what is not there yet is no fault then.
     """
     checks: tuple[Callable[[], Iterator[str]], ...] = (
         lambda: _disks(plan),
-        lambda: _containers(plan.name, whole=cluster is not None),
+        lambda: _containers(plan.name, whole=whole),
         lambda: _api(cluster) if cluster else iter(()),
     )
     try:
@@ -66,14 +67,16 @@ def _containers(name: str, *, whole: bool) -> Iterator[str]:
     there = docker.containers(name)
     for container, (what, follows) in parts(name).items():
         status = there.get(container, "gone" if whole else "")
-        if status.startswith("Up") and "(Paused)" in status:
+        if status == "gone":
+            yield f"The {what} {container} is gone: {follows}."
+        elif "(Paused)" in status:
             yield f"The {what} {container} is paused: {follows}."
         elif status and not status.startswith(("Up", "Created")):
             yield f"The {what} {container} does not run ({status}): {follows}.{_last_word(container)}"
 
 
 def _last_word(container: str) -> str:
-    said = docker.logs(container, 1).strip()
+    said = " ".join(docker.logs(container, 1).split())
     return f" It said last: {said[:200]}" if said else ""
 
 
