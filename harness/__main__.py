@@ -97,7 +97,7 @@ def others(given: argparse.Namespace, steps: Steps) -> None:
     """List the runs on this machine, or remove those that nobody uses."""
     found = [runs.find(given.name)] if given.command == "down" and given.name else runs.all_runs()
     if given.command == "down":
-        removable = [run for run in found if given.name or run.state != runs.IN_USE]
+        removable = [run for run in found if given.name or run.state in (runs.KEPT, runs.ORPHANED)]
         deployment.remove_left(removable, steps)
         for run in found:
             if run not in removable:

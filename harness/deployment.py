@@ -32,7 +32,6 @@ from harness.layout import Layout, LayoutStore
 from harness.made import Artifacts
 from harness.onboarding import pre_puller_with, spawner_with
 from harness.plan import REGISTRIES, Plan, fingerprint
-from harness.plan import STATE as PLACE
 from harness.registry import Registry, split
 from harness.roles import AUTHORING, ROLES, SCALED, STUDENT, Role
 from harness.runs import Run
@@ -144,12 +143,12 @@ def remove(plan: Plan, steps: Steps) -> None:
     remove_run(plan.name, plan.state, steps)
 
 
-def remove_run(name: str, state: Path, steps: Steps) -> None:
-    """The same of any run, by its name and its directory, which may be gone."""
+def remove_run(name: str, state: Path | None, steps: Steps) -> None:
+    """The same of any run, by its name and its directory; None where that is gone."""
     with uninterrupted(name, steps.say), steps.step("teardown", always=True) as step:
         if machine.daemon_answers():
             gone = docker.remove(name, name)
-        elif (state / STATE).exists():
+        elif state and (state / STATE).exists():
             raise HarnessError(
                 f"The Docker daemon does not answer: the containers of {name} are left as they are. "
                 f"Start it (systemctl start docker), then 'tox -e down' removes them."
@@ -157,7 +156,7 @@ def remove_run(name: str, state: Path, steps: Steps) -> None:
         else:
             gone = []
         step.done(f"removed {' '.join(gone)}" if gone else "nothing was there")
-        for path in state.glob("*"):
+        for path in state.glob("*") if state else ():
             if path.name != runs.LOCK:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
 
@@ -169,10 +168,9 @@ def remove_left(found: Iterable[Run], steps: Steps) -> None:
         HarnessError: one is in use, or does not go.
     """
     for run in found:
-        state = run.checkout / PLACE
-        with runs.held(state, run.name) if state.is_dir() else nullcontext():
-            steps.say(str(run))
-            remove_run(run.name, state, steps)
+        steps.say(str(run))
+        with runs.held(run.directory, run.name) if run.directory else nullcontext():
+            remove_run(run.name, run.directory, steps)
 
 
 @contextmanager

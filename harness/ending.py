@@ -73,9 +73,7 @@ def uninterrupted(name: str, tell: Callable[[str], None]) -> Iterator[None]:
         yield
         return
     patient = _Patient(
-        lambda: tell(
-            f"Cleaning up, which takes up to a minute: {name} is being removed. Once more leaves it as it is."
-        ),
+        lambda: tell(f"Cleaning up {name}, which takes up to a minute. Once more leaves it as it is."),
         lambda: _give_up(name, tell),
     )
     if isinstance(current := signal.getsignal(signal.SIGINT), _Handler):

@@ -17,7 +17,7 @@ from harness.plan import STATE
 
 LOCK = "lock"
 """File in a run's directory that whoever works there holds."""
-IN_USE, KEPT, ORPHANED = "in use", "kept", "orphaned"
+IN_USE, KEPT, ORPHANED, UNKNOWN = "in use", "kept", "orphaned", "unknown"
 
 
 @dataclass(frozen=True)
@@ -25,25 +25,36 @@ class Run:
     """What is on this machine of one run."""
 
     name: str
-    checkout: Path
+    checkout: Path | None
+    """None for one of an older harness, which did not say."""
     age: timedelta
     kept: bool
     """Whether it was to stay."""
 
     @property
+    def directory(self) -> Path | None:
+        """What it keeps about itself; None where that is gone."""
+        found = self.checkout / STATE if self.checkout else None
+        return found if found and found.is_dir() else None
+
+    @property
     def state(self) -> str:
-        """`in use`: a process works with it. `kept`: on purpose. `orphaned`: whoever made it is gone, and did not."""
-        directory = self.checkout / STATE
+        """`in use`: a process works with it. `kept`: on purpose. `orphaned`: whoever made it is gone, it is not.
+
+        `unknown` where nobody can say.
+        """
+        if not self.checkout:
+            return UNKNOWN
+        if not self.directory:
+            return ORPHANED
         try:
-            if directory.is_dir():
-                with held(directory, self.name):
-                    pass
+            with held(self.directory, self.name):
+                return KEPT if self.kept else ORPHANED
         except HarnessError:
             return IN_USE
-        return KEPT if self.kept and directory.is_dir() else ORPHANED
 
     def __str__(self) -> str:
-        return f"{self.name:<14} {self.state:<9} {_rounded(self.age):>8}  {self.checkout}"
+        return f"{self.name:<14} {self.state:<9} {_rounded(self.age):>8}  {self.checkout or '?'}"
 
 
 def all_runs(now: datetime | None = None) -> list[Run]:
@@ -56,7 +67,12 @@ def all_runs(now: datetime | None = None) -> list[Run]:
         raise HarnessError("The Docker daemon does not answer: nobody can say what runs there are on this machine.")
     now = now or datetime.now(UTC)
     found = [
-        Run(each["name"], Path(each["checkout"]), now - _time(each["created"]), each["kept"] == "yes")
+        Run(
+            name=each["name"],
+            checkout=Path(each["checkout"]) if each["checkout"] else None,
+            age=now - _time(each["created"]),
+            kept=each["kept"] == "yes",
+        )
         for each in docker.networks()
     ]
     return sorted(found, key=lambda run: run.age, reverse=True)

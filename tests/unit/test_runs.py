@@ -26,7 +26,7 @@ esac
 
 @pytest.fixture
 def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Program:
-    """A docker with the networks of a kept run, of one whose checkout is gone, and of one that was killed."""
+    """A docker with the networks of runs: kept, its checkout gone, killed, and of an older harness."""
     monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
     fake = Program(tmp_path / "bin", "docker", DOCKER)
     for name in ("kept", "killed"):
@@ -36,6 +36,7 @@ def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Program:
         f"jh-1\t{tmp_path}/kept\tyes\t2026-02-01 11:30:00.123456789 +0000 UTC\n",
         f"jh-2\t{tmp_path}/gone\tyes\t2026-01-01 12:00:00 +0000 UTC\n",
         f"jh-3\t{tmp_path}/killed\tno\t2026-02-01 04:00:00 +0100 CET\n",
+        "jh-4\t\t\t2026-02-01 11:50:00 +0000 UTC\n",
     ]
     (tmp_path / "bin/labelled").write_text("".join(lines))
     return fake
@@ -48,6 +49,7 @@ class TestRuns:
             f"jh-2           orphaned   31 days  {tmp_path}/gone",
             f"jh-3           orphaned       9 h  {tmp_path}/killed",
             f"jh-1           kept        30 min  {tmp_path}/kept",
+            "jh-4           unknown     10 min  ?",
         ]
 
     def test_one_that_is_under_way(self, tmp_path: Path) -> None:
@@ -56,7 +58,7 @@ class TestRuns:
 
     def test_one_that_is_not_there(self) -> None:
         with pytest.raises(
-            HarnessError, match=r"\AThere is no run jh-9 on this machine\. There are: jh-2, jh-3, jh-1\Z"
+            HarnessError, match=r"\AThere is no run jh-9 on this machine\. There are: jh-2, jh-3, jh-1, jh-4\Z"
         ):
             runs.find("jh-9")
 
@@ -73,7 +75,7 @@ class TestCommands:
 
     def test_runs(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert command.main(["runs"]) == 0
-        assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["jh-2", "jh-3", "jh-1"]
+        assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["jh-2", "jh-3", "jh-1", "jh-4"]
 
     def test_none(self, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
         (tmp_path / "bin/labelled").write_text("")
@@ -92,7 +94,17 @@ class TestCommands:
         with runs.held(tmp_path / "kept/.harness", "jh-1"):
             assert command.main(["down", "--all"]) == 0
         assert self.removed(docker) == ["network rm jh-2", "network rm jh-3"]
-        assert capsys.readouterr().out.splitlines()[-1].endswith(f"{tmp_path}/kept: left alone")
+        kept, unknown = capsys.readouterr().out.splitlines()[-2:]
+        assert kept.endswith(f"{tmp_path}/kept: left alone")
+        assert unknown.endswith("?: left alone")
+
+    def test_down_by_name_of_an_older_harness_touches_nobodys_files(
+        self, docker: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(tmp_path / "killed")
+        assert command.main(["down", "jh-4"]) == 0
+        assert self.removed(docker) == ["network rm jh-4"]
+        assert (tmp_path / "killed/.harness/secrets.json").exists()
 
     def test_down_by_name_of_one_that_is_under_way(
         self, docker: Program, tmp_path: Path, capsys: pytest.CaptureFixture[str]

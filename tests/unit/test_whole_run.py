@@ -170,7 +170,7 @@ def test_first_ctrl_c_while_everything_is_removed(runner: Runner) -> None:
     (runner.bin / "on_rm").write_text("kill -INT $(cat $here/pid)")
     ended = runner.run(f'def test_it(deployment): open("{runner.bin}/pid", "w").write(str(os.getpid()))')
     assert (ended.code, ended.left, state_of(runner)) == (0, "", ["lock"]), ended.out
-    assert "Cleaning up, which takes up to a minute: jh-1 is being removed. Once more leaves it as it is." in ended.out
+    assert "Cleaning up jh-1, which takes up to a minute. Once more leaves it as it is." in ended.out
 
 
 def test_the_time_of_the_run_is_up(runner: Runner) -> None:
