@@ -3,6 +3,7 @@
 pytest_plugins = [
     "fixtures.run",
     "fixtures.deployment",
+    "fixtures.timeline",
     "fixtures.people",
     "fixtures.evidence",
     "fixtures.report",

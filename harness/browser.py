@@ -2,32 +2,49 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
+from uuid import uuid4
 
 from selenium import webdriver
-from selenium.common.exceptions import TimeoutException
+from selenium.common.exceptions import TimeoutException, WebDriverException
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.chrome.webdriver import WebDriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
-from selenium.webdriver.remote.webdriver import WebDriver
 from selenium.webdriver.support.wait import WebDriverWait
+from urllib3.exceptions import HTTPError
 
 from harness.errors import HarnessError
+from harness.timeline import UUID, Timeline
 
 PAGE_TIMEOUT = 60
 """Seconds for a page to show what it should."""
 
 
 class Browser:
-    """One person's browser window."""
+    """One person's browser window.
 
-    def __init__(self, driver: WebDriver) -> None:
+    Args:
+        timeline: where to write down which pages there were, and what they said on the console.
+    """
+
+    def __init__(self, driver: WebDriver, timeline: Timeline | None = None) -> None:
         self.driver = driver
+        self.began = time.time()
+        """When the window was opened."""
+        self._alias = str(uuid4())
+        self.called = {self._alias}
+        """Names in the timeline: the window's own, and those of the users to whom its pages belonged."""
+        self._timeline = Timeline() if timeline is None else timeline
 
     def open(self, url: str) -> None:
         """Go to a URL; returns when the page's own load event fired."""
@@ -73,6 +90,22 @@ class Browser:
         """Texts of all elements that match."""
         return [element.text for element in self.driver.find_elements(By.CSS_SELECTOR, css)]
 
+    def tell(self) -> None:
+        """Write down what has happened in the window since this was last asked for."""
+        try:
+            for entry in self.driver.get_log("performance"):
+                if page := _page(json.loads(entry["message"])["message"]):
+                    self.called.update(re.findall(UUID, page))
+                    self._tell(page, entry["timestamp"])
+            for entry in self.driver.get_log("browser"):
+                self._tell(f"{entry['level']}: {entry['message']}", entry["timestamp"])
+        except (WebDriverException, HTTPError, OSError) as error:
+            # Its end is part of the story, and whoever asks for the story has a failure to tell already.
+            self._tell(f"the browser is gone: {getattr(error, 'msg', None) or error}", time.time() * 1000)
+
+    def _tell(self, text: str, milliseconds: float) -> None:
+        self._timeline.add("browser", text, who=self._alias, at=milliseconds / 1000)
+
     def summary(self) -> str:
         """Where the browser is and what it shows, on one line."""
         body = " ".join(self.driver.find_element(By.TAG_NAME, "body").text.split())
@@ -85,8 +118,22 @@ class Browser:
         return file
 
 
+def _page(event: dict[str, Any]) -> str:
+    """What an event of the DevTools' domain Page says of the window's own page; empty for any other."""
+    match event:
+        case {"method": "Page.frameNavigated", "params": {"frame": {"url": url} as frame}} if "parentId" not in frame:
+            return f"page {url}"
+        case {"method": "Page.navigatedWithinDocument", "params": {"url": url}}:
+            return f"address {url}"
+        case {"method": "Page.loadEventFired"}:
+            return "loaded"
+        case {"method": "Page.javascriptDialogOpening", "params": {"message": message}}:
+            return f"dialog: {message}"
+    return ""
+
+
 @contextmanager
-def browser() -> Iterator[Browser]:
+def browser(timeline: Timeline | None = None) -> Iterator[Browser]:
     """A fresh Chromium with a profile of its own; gone at the end, profile and all."""
     chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
     if not chromium or not driver:
@@ -100,10 +147,16 @@ def browser() -> Iterator[Browser]:
             f"--user-data-dir={profile}",
         ):  # fmt: skip
             options.add_argument(argument)
-        options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+        options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+        # Of the DevTools' events only those of pages: each request would be a hundred times as many.
+        options.add_experimental_option("perfLoggingPrefs", {"enableNetwork": False, "enablePage": True})
         chrome = webdriver.Chrome(options=options, service=Service(driver))
         chrome.set_page_load_timeout(PAGE_TIMEOUT)
         try:
-            yield Browser(chrome)
+            window = Browser(chrome, timeline)
+            try:
+                yield window
+            finally:
+                window.tell()
         finally:
             chrome.quit()

@@ -45,8 +45,13 @@ def collect(plan: Plan, cluster: Cluster, into: Path) -> None:
 
 def keep(plan: Plan, file: Path, text: str) -> None:
     """Write a file of evidence, the secrets of the run blacked out."""
+    file.write_text(redacted(plan, text))
+
+
+def redacted(plan: Plan, text: str) -> str:
+    """The text, the secrets of the run blacked out."""
     secrets = json.loads(plan.secrets.read_text()).values() if plan.secrets.exists() else ()
-    file.write_text(redact(text, secrets))
+    return redact(text, secrets)
 
 
 def redact(text: str, secrets: Iterable[str]) -> str:

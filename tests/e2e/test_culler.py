@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from fixtures.timeline import takes_part
 from harness.browser import browser
 from harness.cluster import Cluster
 from harness.contract import CULL_EVERY, CULL_MAX_AGE, CULL_TIMEOUT
@@ -24,6 +25,7 @@ from harness.kernel import CellError
 from harness.link import EXAMPLE
 from harness.roles import ROLES
 from harness.student import UUID, Student
+from harness.timeline import Timeline
 from harness.wait import NotYet, TooLateError, wait_until
 
 PRODUCTION = Times(CULL_EVERY, CULL_TIMEOUT, CULL_MAX_AGE)
@@ -57,15 +59,17 @@ def scaled(deployment: Deployment) -> Iterator[Hub]:
 
 
 @pytest.fixture(scope="module")
-def lives(scaled: Hub, cluster: Cluster) -> Iterator[Lives]:
+def lives(scaled: Hub, cluster: Cluster, timeline: Timeline, request: pytest.FixtureRequest) -> Iterator[Lives]:
     times, watch = read_culler(cluster, scaled).times, Watch(scaled)
-    busy, idle = Student(scaled), Student(scaled)
+    busy, idle = Student(scaled, timeline=timeline), Student(scaled, timeline=timeline)
+    takes_part(request, busy, idle)
     busy.open(str(EXAMPLE))
     watch.add(busy.name)
     work = threading.Thread(target=answer_for_ever, args=(busy, times.max_age + SLACK))
     work.start()
     try:
-        with browser() as window:
+        with browser(timeline) as window:
+            takes_part(request, window)
             window.open(scaled.url + str(EXAMPLE))
             window.wait_for("the notebook", ".jp-Notebook h1")
             [page] = re.findall(UUID, window.driver.current_url)[:1]
@@ -168,9 +172,12 @@ def test_returning_visitor_gets_a_new_life(lives: Lives) -> None:
 
 
 @pytest.mark.timeout(900)
-def test_culler_survives_a_restart_of_its_hub(scaled: Hub, cluster: Cluster) -> None:
+def test_culler_survives_a_restart_of_its_hub(
+    scaled: Hub, cluster: Cluster, timeline: Timeline, request: pytest.FixtureRequest
+) -> None:
     """After a restart of the hub the culler runs again, and servers from before it are culled."""
-    student, watch = Student(scaled), Watch(scaled)
+    student, watch = Student(scaled, timeline=timeline), Watch(scaled)
+    takes_part(request, student)
     student.open(str(EXAMPLE))
     watch.add(student.name)
     try:
