@@ -2,8 +2,8 @@
 
 pytest_plugins = [
     "fixtures.run",
-    "fixtures.deployment",
     "fixtures.timeline",
+    "fixtures.deployment",
     "fixtures.people",
     "fixtures.evidence",
     "fixtures.report",
