@@ -3,6 +3,7 @@
 pytest_plugins = [
     "fixtures.run",
     "fixtures.ending",
+    "fixtures.timeline",
     "fixtures.deployment",
     "fixtures.people",
     # Before the evidence: of a ground that gave way there is none to collect.

@@ -7,6 +7,7 @@ from urllib.parse import unquote
 
 from harness.hub import Hub
 from harness.student import JourneyError, Page, Student
+from harness.timeline import Timeline
 
 NAME = "admin"
 """The one name that may log in, which all authors share, and with it one server."""
@@ -15,8 +16,8 @@ NAME = "admin"
 class Author(Student):
     """One browser's worth of an author."""
 
-    def __init__(self, hub: Hub) -> None:
-        super().__init__(hub)
+    def __init__(self, hub: Hub, timeline: Timeline | None = None) -> None:
+        super().__init__(hub, timeline=timeline)
         self.form = ""
         """HTML of the spawn form, once the author has seen it."""
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shutil
 import signal
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, cast
+from uuid import uuid4
 
 from selenium import webdriver
 from selenium.common.exceptions import InvalidSessionIdException, StaleElementReferenceException, WebDriverException
@@ -24,6 +28,7 @@ from urllib3.exceptions import HTTPError
 from harness.errors import HarnessError
 from harness.leftovers import scratch_prefix
 from harness.shell import tail
+from harness.timeline import UUID, Timeline
 from harness.wait import NeverError, NotYet, TooLateError, seldom, wait_until
 
 PAGE_TIMEOUT = 60
@@ -68,11 +73,23 @@ class Browser:
 
     Args:
         hopeless: says why what a page at this URL waits for will never come, as Kubernetes sees it.
+        timeline: where to write down which pages there were, and what they said on the console.
     """
 
-    def __init__(self, driver: WebDriver, hopeless: Callable[[str], str | None] = lambda url: None) -> None:
+    def __init__(
+        self,
+        driver: WebDriver,
+        hopeless: Callable[[str], str | None] = lambda url: None,
+        timeline: Timeline | None = None,
+    ) -> None:
         self.driver = driver
         self._hopeless = hopeless
+        self.began = time.time()
+        """When the window was opened."""
+        self._alias = str(uuid4())
+        self.called = {self._alias}
+        """Names in the timeline: the window's own, and those of the users to whom its pages belonged."""
+        self._timeline = Timeline() if timeline is None else timeline
 
     def open(self, url: str) -> None:
         """Go to a URL; returns when the page's own load event fired."""
@@ -125,6 +142,22 @@ class Browser:
         """Texts of all elements that match."""
         return [element.text for element in self.driver.find_elements(By.CSS_SELECTOR, css)]
 
+    def tell(self) -> None:
+        """Write down what has happened in the window since this was last asked for."""
+        try:
+            for entry in self.driver.get_log("performance"):
+                if page := _page(json.loads(entry["message"])["message"]):
+                    self.called.update(re.findall(UUID, page))
+                    self._tell(page, entry["timestamp"])
+            for entry in self.driver.get_log("browser"):
+                self._tell(f"{entry['level']}: {entry['message']}", entry["timestamp"])
+        except (WebDriverException, HTTPError, OSError) as error:
+            # Its end is part of the story, and whoever asks for the story has a failure to tell already.
+            self._tell(f"the browser is gone: {getattr(error, 'msg', None) or error}", time.time() * 1000)
+
+    def _tell(self, text: str, milliseconds: float) -> None:
+        self._timeline.add("browser", text, who=self._alias, at=milliseconds / 1000)
+
     def summary(self) -> str:
         """Where the browser is and what it shows, on one line."""
         body = " ".join(self.driver.find_element(By.TAG_NAME, "body").text.split())
@@ -137,8 +170,24 @@ class Browser:
         return file
 
 
+def _page(event: dict[str, Any]) -> str:
+    """What an event of the DevTools' domain Page says of the window's own page; empty for any other."""
+    match event:
+        case {"method": "Page.frameNavigated", "params": {"frame": {"url": url} as frame}} if "parentId" not in frame:
+            return f"page {url}"
+        case {"method": "Page.navigatedWithinDocument", "params": {"url": url}}:
+            return f"address {url}"
+        case {"method": "Page.loadEventFired"}:
+            return "loaded"
+        case {"method": "Page.javascriptDialogOpening", "params": {"message": message}}:
+            return f"dialog: {message}"
+    return ""
+
+
 @contextmanager
-def browser(hopeless: Callable[[str], str | None] = lambda url: None) -> Iterator[Browser]:
+def browser(
+    hopeless: Callable[[str], str | None] = lambda url: None, timeline: Timeline | None = None
+) -> Iterator[Browser]:
     """A fresh Chromium with a profile of its own; gone at the end, profile and all."""
     chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
     if not chromium or not driver:
@@ -152,7 +201,9 @@ def browser(hopeless: Callable[[str], str | None] = lambda url: None) -> Iterato
             f"--user-data-dir={scratch}/profile",
         ):  # fmt: skip
             options.add_argument(argument)
-        options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+        options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+        # Of the DevTools' events only those of pages: each request would be a hundred times as many.
+        options.add_experimental_option("perfLoggingPrefs", {"enableNetwork": False, "enablePage": True})
         service = Service(
             driver,
             service_args=["--log-level=INFO", f"--log-path={scratch}/{LOG}"],
@@ -167,7 +218,11 @@ def browser(hopeless: Callable[[str], str | None] = lambda url: None) -> Iterato
             raise _crashed(error, Path(scratch, LOG)) from error
         chrome.set_page_load_timeout(PAGE_TIMEOUT)
         try:
-            yield Browser(chrome, hopeless)
+            window = Browser(chrome, hopeless, timeline)
+            try:
+                yield window
+            finally:
+                window.tell()
         finally:
             chrome.quit()
             # A chromedriver that died left its Chromium behind.

@@ -84,16 +84,16 @@ def arrive(
     hub: Hub,
     cluster: Cluster,
     courses: Iterable[str],
-    why_stuck: Callable[[str], str | None],
+    new: Callable[[], Student],
     departures: Departures,
 ) -> Class:
-    """Have a student of each course follow the course's link, all at once; each leaves when seen."""
+    """Have a new student of each course follow the course's link, all at once; each leaves when seen."""
     wanted = sorted(courses)
     door, kernels = threading.Barrier(len(wanted)), threading.Semaphore(AT_ONCE)
     arrived = Class()
 
     def attend(course: str) -> Seat:
-        seat, student = Seat(course), Student(hub, why_stuck)
+        seat, student = Seat(course), new()
         try:
             door.wait(60)
             _take(seat, student, hub, cluster, kernels)
@@ -101,6 +101,7 @@ def arrive(
             seat.trouble = f"{error or type(error).__name__}"
         finally:
             student.close()
+            seat.name = student.name
             if student.name:
                 departures.add(hub, student.name)
         return seat
@@ -118,8 +119,7 @@ def arrive(
 
 def _take(seat: Seat, student: Student, hub: Hub, cluster: Cluster, kernels: threading.Semaphore) -> None:
     student.open(f"/tmplogin?course={seat.course}")
-    seat.name = student.name
-    pod = cluster.server_pod(hub.namespace, seat.name)
+    pod = cluster.server_pod(hub.namespace, student.name)
     seat.pod, seat.node = pod.metadata.name, pod.spec.node_name
     seat.image_id = pod.status.container_statuses[0].image_id
     seat.gpus = int((pod.spec.containers[0].resources.limits or {}).get(GPU, 0))

@@ -17,6 +17,7 @@ from harness.hub import Hub
 from harness.kernel import CellError
 from harness.link import EXAMPLE
 from harness.student import UUID, Student
+from harness.timeline import Timeline
 from harness.wait import TooLateError, seldom, wait_until
 
 SLACK = 30.0
@@ -63,12 +64,14 @@ class Background:
 
 
 @contextmanager
-def under_way(running: Deployment, *, lives: bool) -> Iterator[Background]:
+def under_way(running: Deployment, timeline: Timeline, *, lives: bool) -> Iterator[Background]:
     """Begin in the background with a hub, and with lives under its culler where they are wanted; gone at the end."""
     ending = threading.Event()
     with ExitStack() as left, ThreadPoolExecutor(1) as side:
         hub = side.submit(lambda: left.enter_context(scaled_hub(running)))
-        begun = side.submit(lambda: left.enter_context(_lived(running, hub.result(), ending))) if lives else None
+        begun = (
+            side.submit(lambda: left.enter_context(_lived(running, hub.result(), timeline, ending))) if lives else None
+        )
         try:
             yield Background(hub, begun)
         finally:
@@ -76,16 +79,16 @@ def under_way(running: Deployment, *, lives: bool) -> Iterator[Background]:
 
 
 @contextmanager
-def _lived(running: Deployment, hub: Hub, ending: threading.Event) -> Iterator[Lives]:
+def _lived(running: Deployment, hub: Hub, timeline: Timeline, ending: threading.Event) -> Iterator[Lives]:
     times, watch = read_culler(running.cluster, hub).times, Watch(hub)
     hub_is_down = seldom(lambda: hopeless(running.cluster, hub.namespace))
-    busy, idle = Student(hub), Student(hub)
+    busy, idle = (Student(hub, timeline=timeline) for _ in range(2))
     work = threading.Thread(target=_answer_for_ever, args=(busy, times.max_age + SLACK))
     try:
         busy.open(str(EXAMPLE))
         watch.add(busy.name)
         work.start()
-        with browser() as window:
+        with browser(timeline=timeline) as window:
             window.open(hub.url + str(EXAMPLE))
             window.wait_for("the notebook", ".jp-Notebook h1")
             [page] = re.findall(UUID, window.driver.current_url)[:1]

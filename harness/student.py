@@ -17,10 +17,10 @@ from harness import http
 from harness.errors import HarnessError
 from harness.hub import Hub
 from harness.kernel import START_TIMEOUT, Kernel, connect
+from harness.timeline import UUID as UUID  # what the hub calls a student; whoever wants to know asks here
+from harness.timeline import Timeline
 from harness.wait import NotYet, wait_until
 
-UUID = r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}"
-"""What the hub calls a student."""
 MAX_HOPS = 20
 SPAWN_TIMEOUT = 300.0
 """Seconds for a server to come up, pull included; production's own limit is 600 (singleuser.startTimeout)."""
@@ -93,13 +93,22 @@ class Student:
     Args:
         hub: the hub to visit.
         why_stuck: says why a student's server will never come up, as Kubernetes sees it; asked during a spawn.
+        timeline: where to write down what the student goes through.
     """
 
-    def __init__(self, hub: Hub, why_stuck: Callable[[str], str | None] = lambda user: None) -> None:
+    def __init__(
+        self, hub: Hub, why_stuck: Callable[[str], str | None] = lambda user: None, timeline: Timeline | None = None
+    ) -> None:
         self.hub = hub
         self.journey = Journey()
         self.name = ""
         """The hub's name for the student: a random UUID, known once the link was followed."""
+        self.began = time.time()
+        """When the student came into the world."""
+        self._alias = str(uuid4())
+        self.called = {self._alias}
+        """Names in the timeline: those that the hub gave, and one from the time before there was any."""
+        self._timeline = Timeline() if timeline is None else timeline
         self._why_stuck = why_stuck
         self._http = http.Client(base_url=hub.url, timeout=30, follow_redirects=False)
         self._token = ""
@@ -121,21 +130,44 @@ class Student:
         return self._request("GET", url, **kwargs)
 
     def _request(self, method: str, url: str, **kwargs: Any) -> httpx.Response:
+        answer, hop = self._send(method, url, **kwargs)
+        self.journey.hops.append(hop)
+        return answer
+
+    def _send(self, method: str, url: str, **kwargs: Any) -> tuple[httpx.Response, Hop]:
+        """One request, told to the timeline."""
         at, started = time.time(), time.monotonic()
-        answer = self._http.request(method, url, **kwargs)
+        try:
+            answer = self._http.request(method, url, **kwargs)
+        except httpx.HTTPError as error:
+            self._tell("http", f"{method} {url}: {str(error) or type(error).__name__}")
+            raise
         hop = Hop(
             answer.request.url.raw_path.decode(),
             answer.status_code,
             answer.headers.get("location"),
-            seconds=time.monotonic() - started,
-            at=at,
-            method=method,
-            request_headers=tuple(answer.request.headers.multi_items()),
-            response_headers=tuple(answer.headers.multi_items()),
-            size=len(answer.content),
+            time.monotonic() - started,
+            at,
+            method,
+            tuple(answer.request.headers.multi_items()),
+            tuple(answer.headers.multi_items()),
+            len(answer.content),
         )
-        self.journey.hops.append(hop)
-        return answer
+        self._tell("http", f"{method} {hop}")
+        return answer, hop
+
+    def _tell(self, source: str, text: str) -> None:
+        self._timeline.add(source, text, who=self._alias)
+
+    def _phase(self, name: str, started: float) -> None:
+        """A part of the journey is over."""
+        self.journey.phases[name] = seconds = time.monotonic() - started
+        self._tell("test", f"{name} of {self.name or 'somebody'}: {seconds:.2f} s")
+
+    def _is(self, name: str) -> None:
+        """The hub has said who the student is."""
+        self.name = name
+        self.called.add(name)
 
     def open(self, link: str) -> Page:
         """Follow a link to its end, waiting for the server on the way.
@@ -162,16 +194,16 @@ class Student:
             elif answer.is_error:
                 raise JourneyError(f"{link} ended in an error page: {answer.status_code} for {path}\n{self.journey}")
             elif path.startswith("/hub/spawn-pending/"):
-                self.name = unquote(path.removeprefix("/hub/spawn-pending/"))
-                self.journey.phases["login"] = time.monotonic() - started
+                self._is(unquote(path.removeprefix("/hub/spawn-pending/")))
+                self._phase("login", started)
                 self._wait_for_server()
                 started = time.monotonic()
                 answer = self.get(answer.request.url.raw_path.decode())
             else:
                 if path.startswith("/user/"):
                     # Where a server runs already there is no page that waits for it.
-                    self.name = unquote(path.split("/")[2])
-                self.journey.phases["page"] = time.monotonic() - started
+                    self._is(unquote(path.split("/")[2]))
+                self._phase("page", started)
                 return Page(answer.request.url.raw_path.decode(), answer.status_code, answer.text)
         raise JourneyError(f"{link} has no end: {MAX_HOPS} hops\n{self.journey}")
 
@@ -190,10 +222,11 @@ class Student:
         for event in self._progress():
             if message := event.get("message"):
                 self.journey.progress.append(message)
-            elapsed = time.monotonic() - started
+                self._tell("spawn", message)
             if event.get("ready"):
-                self.journey.phases["spawn"] = elapsed
+                self._phase("spawn", started)
                 return
+            elapsed = time.monotonic() - started
             cause = self._why_stuck(self.name)
             if event.get("failed") or cause or elapsed > SPAWN_TIMEOUT:
                 said = " | ".join(self.journey.progress[-3:])
@@ -226,7 +259,8 @@ class Student:
     def token(self) -> str:
         """A token that the student's own session made, as the student's token page does."""
         if not self._token:
-            answer = self._http.post(
+            answer, _ = self._send(
+                "POST",
                 f"/hub/api/users/{quote(self.name)}/tokens",
                 json={"note": "kernel", "expires_in": 3600},
                 headers={"X-XSRFToken": self._xsrf("/hub/")},
@@ -280,7 +314,7 @@ class Student:
     def _end_session(self, session: str) -> None:
         def gone() -> bool | NotYet:
             url = f"/user/{quote(self.name)}/api/sessions/{session}"
-            answer = self._http.delete(url, headers=self._authorization)
+            answer, _ = self._send("DELETE", url, headers=self._authorization)
             # 500 while the server starts a killed kernel anew.
             return answer.status_code != 500 or NotYet(f"500 {answer.text[:200]}")
 
@@ -297,7 +331,7 @@ class Student:
         """One request to the REST API of the student's own server."""
         url = f"/user/{quote(self.name)}/api/{path}"
         try:
-            answer = self._http.request(method, url, headers=self._authorization, **kwargs)
+            answer, _ = self._send(method, url, headers=self._authorization, **kwargs)
         except httpx.HTTPError as error:
             raise JourneyError(
                 f"The server of student {self.name}, at {method} {path}: {str(error) or type(error).__name__}"

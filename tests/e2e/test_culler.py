@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import pytest
 
+from fixtures.timeline import takes_part
 from harness.cluster import Cluster
 from harness.contract import CULL_EVERY, CULL_MAX_AGE, CULL_TIMEOUT
 from harness.culler import FACTOR, Life, Times, Watch, configured, read_culler
@@ -18,6 +19,7 @@ from harness.link import EXAMPLE
 from harness.lives import SLACK, Lives
 from harness.roles import ROLES
 from harness.student import Student
+from harness.timeline import Timeline
 from harness.wait import NotYet, seldom, wait_until
 
 PRODUCTION = Times(CULL_EVERY, CULL_TIMEOUT, CULL_MAX_AGE)
@@ -100,9 +102,12 @@ def test_returning_visitor_gets_a_new_life(lives: Lives) -> None:
 
 
 @pytest.mark.timeout(900)
-def test_culler_survives_a_restart_of_its_hub(scaled: Hub, cluster: Cluster) -> None:
+def test_culler_survives_a_restart_of_its_hub(
+    scaled: Hub, cluster: Cluster, timeline: Timeline, request: pytest.FixtureRequest
+) -> None:
     """After a restart of the hub the culler runs again, and servers from before it are culled."""
-    student, watch = Student(scaled), Watch(scaled)
+    student, watch = Student(scaled, timeline=timeline), Watch(scaled)
+    takes_part(request, student)
     student.open(str(EXAMPLE))
     watch.add(student.name)
     try:

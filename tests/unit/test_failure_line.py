@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from fixtures import evidence, report
+from fixtures import evidence, report, timeline
 from fixtures.deployment import DEPLOYMENT
-from fixtures.people import STUDENTS
 from harness import bundle
 from harness.promises import State
+from harness.student import Student
 
 USER = "7c1e0000-0000-4000-8000-000000000000"
 OTHER = "00000000-0000-4000-8000-00000000000f"
@@ -33,9 +33,10 @@ def item(tmp_path: Path) -> Any:
     made: Any = SimpleNamespace(
         nodeid=TEST, stash=pytest.Stash(), config=SimpleNamespace(stash=stash), user_properties=[], funcargs={}
     )
-    journey = SimpleNamespace(hops=[], progress=[])
-    student: Any = SimpleNamespace(name=USER, hub=SimpleNamespace(url="http://hub"), journey=journey)
-    made.stash[STUDENTS] = [student]
+    hub: Any = SimpleNamespace(url="http://hub")
+    student = Student(hub)
+    student.name = USER
+    made.stash[timeline._PEOPLE] = {None: [student]}
     made.listchain = lambda: [made]
     return made
 
