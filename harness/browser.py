@@ -18,6 +18,7 @@ from selenium.webdriver.remote.webdriver import WebDriver
 from selenium.webdriver.support.wait import WebDriverWait
 
 from harness.errors import HarnessError
+from harness.wait import waiting
 
 PAGE_TIMEOUT = 60
 """Seconds for a page to show what it should."""
@@ -40,7 +41,8 @@ class Browser:
             HarnessError: it is not there after `timeout` seconds; the message says what the page shows instead.
         """
         try:
-            return str(WebDriverWait(self.driver, timeout).until(lambda _: self._shown(css)))
+            with waiting(f"{what} in the browser"):
+                return str(WebDriverWait(self.driver, timeout).until(lambda _: self._shown(css)))
         except TimeoutException as error:
             raise HarnessError(
                 f"The page does not show {what} after {timeout:.0f} s. It shows: {self.summary()}"

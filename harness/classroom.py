@@ -17,7 +17,7 @@ from harness.departures import Departures
 from harness.errors import HarnessError
 from harness.hub import Hub
 from harness.spawner import GPU
-from harness.student import Page, Student
+from harness.student import Journey, Page, Student
 
 AT_ONCE = 4
 """Servers, or kernels of a class, that start at a time: more only wait for each other."""
@@ -65,6 +65,7 @@ class Seat:
     marker: str = ""
     """The course that the image says it is of, read through the student's kernel."""
     gpus: int = 0
+    journey: Journey = field(default_factory=Journey)
     trouble: str = ""
     """Why the student has no running notebook; empty for one who has."""
 
@@ -92,7 +93,8 @@ def arrive(
     arrived = Class()
 
     def attend(course: str) -> Seat:
-        seat, student = Seat(course), Student(hub, why_stuck)
+        student = Student(hub, why_stuck)
+        seat = Seat(course, journey=student.journey)
         try:
             door.wait(60)
             _take(seat, student, hub, cluster, kernels)

@@ -16,6 +16,7 @@ import httpx
 from harness.errors import HarnessError
 from harness.hub import Hub
 from harness.kernel import START_TIMEOUT, Kernel, connect
+from harness.span import Span
 from harness.wait import NotYet, wait_until
 
 UUID = r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}"
@@ -56,8 +57,12 @@ class Journey:
     hops: list[Hop] = field(default_factory=list)
     progress: list[str] = field(default_factory=list)
     """The hub's messages while the server came up, as the student's page shows them."""
-    phases: dict[str, float] = field(default_factory=dict)
-    """Seconds of each part: login, spawn, page."""
+    phases: list[Span] = field(default_factory=list)
+    """From when to when each part went on: login, spawn, page, kernel (until it answers)."""
+
+    def took(self, phase: str, started: float) -> None:
+        """Write down a part that ends now; `started` as time.monotonic()."""
+        self.phases.append(Span.ending_now(phase, time.monotonic() - started))
 
     def __str__(self) -> str:
         return "\n".join([*map(str, self.hops), *(f"    {message}" for message in self.progress)])
@@ -145,7 +150,7 @@ class Student:
                 raise JourneyError(f"{link} ended in an error page: {answer.status_code} for {path}\n{self.journey}")
             elif path.startswith("/hub/spawn-pending/"):
                 self.name = unquote(path.removeprefix("/hub/spawn-pending/"))
-                self.journey.phases["login"] = time.monotonic() - started
+                self.journey.took("login", started)
                 self._wait_for_server()
                 started = time.monotonic()
                 answer = self.get(answer.request.url.raw_path.decode())
@@ -153,7 +158,7 @@ class Student:
                 if path.startswith("/user/"):
                     # Where a server runs already there is no page that waits for it.
                     self.name = unquote(path.split("/")[2])
-                self.journey.phases["page"] = time.monotonic() - started
+                self.journey.took("page", started)
                 return Page(answer.request.url.raw_path.decode(), answer.status_code, answer.text)
         raise JourneyError(f"{link} has no end: {MAX_HOPS} hops\n{self.journey}")
 
@@ -174,7 +179,7 @@ class Student:
                 self.journey.progress.append(message)
             elapsed = time.monotonic() - started
             if event.get("ready"):
-                self.journey.phases["spawn"] = elapsed
+                self.journey.took("spawn", started)
                 return
             cause = self._why_stuck(self.name)
             if event.get("failed") or cause or elapsed > SPAWN_TIMEOUT:
@@ -252,9 +257,11 @@ class Student:
             raise JourneyError(f"{path} has a kernel already: shut that down, for this run needs a new one")
         about = {"path": path or f"console-{uuid4()}", "type": "notebook" if path else "console"}
         wanted = {**about, "name": path.rpartition("/")[2], "kernel": {"name": name}}
+        started = time.monotonic()
         session = self._ask_server("POST", "sessions", json=wanted, timeout=START_TIMEOUT).json()
         try:
             with connect(f"{self.server_url}/api/kernels/{session['kernel']['id']}", self._authorization) as kernel:
+                self.journey.took("kernel", started)
                 yield kernel
         finally:
             self._end_session(session["id"])
