@@ -1,0 +1,110 @@
+"""report.html: what became of a run's promises, and where its time went; a page that needs nothing but itself."""
+
+from __future__ import annotations
+
+import base64
+import itertools
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from markupsafe import Markup
+
+from harness.history import Difference
+from harness.promises import Case, Group, State, groups
+from harness.record import PHASES, Run, Screenshot, Timing, median, worst
+from harness.report import render
+from harness.report.picture import picture
+from harness.report.words import count, duration, file_of, moment, name_of, since, told, verdict
+from harness.span import Span
+
+TEMPLATE = "run.html.jinja"
+SLOWEST = 10
+"""Tests, and waits, that are listed."""
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A phase of all students of a run."""
+
+    name: str
+    timings: list[Timing]
+
+    @property
+    def median(self) -> float:
+        return median(self.timings)
+
+    @property
+    def worst(self) -> Timing:
+        return worst(self.timings)
+
+
+def page(run: Run, evidence: Path, found: Difference | None = None, alone: str = "") -> str:
+    """The page.
+
+    Args:
+        evidence: directory that the record's files are in; those of its screenshots become part of the page.
+        found: the difference to an earlier run.
+        alone: why there is none.
+    """
+    names = {case.test: name_of(case) for case in run.cases}
+    filters = {"duration": duration, "count": count, "told": told, "name": name_of, "file": file_of}
+    return render(
+        TEMPLATE,
+        filters,
+        run=run,
+        verdict=verdict(run),
+        when=moment(run.started),
+        groups={state.name.lower(): [group for group in groups(run.cases) if group.state is state] for state in State},
+        kept_by_file=[(file, list(its)) for file, its in itertools.groupby(_kept(run), _file)],
+        difference=found,
+        since=since(found) if found else "",
+        alone=alone,
+        # The template of the picture escaped what is in it.
+        picture=Markup(picture(run)),
+        phases=phases(run),
+        name_of_test=lambda test: names.get(test) or file_of(test) or test,
+        slowest=slowest(run.cases),
+        waits=sorted(run.waits, key=lambda span: span.seconds, reverse=True)[:SLOWEST],
+        names_in=lambda span: next((name_of(case) for case in run.cases if _during(case, span)), ""),
+        screenshots=list(_shown(run.screenshots, evidence)),
+        boot_evidence=_boot_evidence(run, evidence),
+    )
+
+
+def phases(run: Run) -> list[Phase]:
+    """What was timed, in order."""
+    return [Phase(name, run.phases[name]) for name in PHASES if run.phases.get(name)]
+
+
+def slowest(cases: Iterable[Case]) -> list[tuple[Case, dict[str, float]]]:
+    """The cases that took longest, what they are set up with included, each with the seconds of its parts."""
+    timed = [(case, {part.name: part.seconds for part in case.parts}) for case in cases if case.parts]
+    return sorted(timed, key=lambda each: sum(each[1].values()), reverse=True)[:SLOWEST]
+
+
+def _kept(run: Run) -> list[Group]:
+    """Groups of what is kept, by file and then in the order in which they ran."""
+    kept = groups(run.of(State.KEPT))
+    order = {name: number for number, name in enumerate(dict.fromkeys(_file(group) for group in kept))}
+    return sorted(kept, key=lambda group: order[_file(group)])
+
+
+def _file(group: Group) -> str:
+    return file_of(group.cases[0].test)
+
+
+def _during(case: Case, span: Span) -> bool:
+    return any(part.start <= span.start <= part.end for part in case.parts)
+
+
+def _shown(screenshots: Iterable[Screenshot], evidence: Path) -> Iterator[tuple[Screenshot, str]]:
+    """Screenshots as data URIs; one that is gone is left out."""
+    for each in screenshots:
+        file = evidence / each.file
+        if file.is_file():
+            yield each, f"data:image/png;base64,{base64.b64encode(file.read_bytes()).decode()}"
+
+
+def _boot_evidence(run: Run, evidence: Path) -> str:
+    return "boot" if not run.booted and (evidence / "boot").is_dir() else ""

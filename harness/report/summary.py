@@ -1,0 +1,65 @@
+"""A run in Markdown, for the page that a CI has for it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from harness.history import Difference
+from harness.promises import Case, State, groups
+from harness.record import Run
+from harness.report.run import phases
+from harness.report.words import Tone, duration, name_of, since, told, verdict
+
+SIGNS = {Tone.GOOD: "✅", Tone.BAD: "❌", Tone.DOUBTFUL: "⚠️"}
+MOST = 30
+"""Broken cases that are listed; GitHub cuts a summary at a megabyte."""
+
+
+def summary(run: Run, found: Difference | None = None) -> str:
+    """The verdict, what is broken and why, what is not checked, how long the phases took, and what is different."""
+    return "\n".join([*_lines(run, found), ""])
+
+
+def _lines(run: Run, found: Difference | None) -> Iterator[str]:
+    said = verdict(run)
+    yield f"## {SIGNS[said.tone]} {_plain(said.sentence)}"
+    if said.rest:
+        yield f"\n{said.rest}."
+    broken = run.of(State.BROKEN)
+    if broken:
+        yield "\n### Broken\n"
+        for case in broken[:MOST]:
+            yield from _broken(case)
+        if len(broken) > MOST:
+            yield f"- and {len(broken) - MOST} more"
+    if found and (found.broken or found.mended or found.changes):
+        yield f"\n### Since {_plain(since(found))}\n"
+        for title, cases in (("newly broken", found.broken), ("mended", found.mended)):
+            yield from (f"- {title}: {_plain(name_of(case))}" for case in cases[:MOST])
+        yield from (f"- {told(change)}" for change in found.changes)
+    if run.phases:
+        yield "\n### Time\n"
+        yield "| phase | times | median | worst |\n| --- | ---: | ---: | ---: |"
+        for phase in phases(run):
+            slowest = duration(phase.worst.seconds)
+            yield f"| {phase.name} | {len(phase.timings)} | {duration(phase.median)} | {slowest} |"
+        yield f"\nThe whole run: {duration(run.seconds)}."
+    unchecked = groups(run.of(State.UNCHECKED))
+    if unchecked:
+        yield "\n<details><summary>Not checked</summary>\n"
+        for group in unchecked:
+            cases = f" ({len(group.cases)} cases)" if len(group.cases) > 1 else ""
+            yield f"- {_plain(group.promise)}{cases}{': ' if group.why else ''}{_plain(group.why)}"
+        yield "\n</details>"
+
+
+def _broken(case: Case) -> Iterator[str]:
+    yield f"- **{_plain(name_of(case))}**  \n  {_plain(case.why)}"
+    if case.cause:
+        yield f"  *Likely cause:* {_plain(case.cause)}"
+
+
+def _plain(text: str) -> str:
+    """A text that Markdown takes for nothing else, on one line."""
+    return re.sub(r"([\\`*_\[\]<>|~#&])", r"\\\1", " ".join(text.split()))
