@@ -18,6 +18,7 @@ from harness.errors import HarnessError
 from harness.hub import Hub
 from harness.spawner import GPU
 from harness.student import Journey, Page, Student
+from harness.wait import waiting
 
 AT_ONCE = 4
 """Servers, or kernels of a class, that start at a time: more only wait for each other."""
@@ -49,7 +50,7 @@ def follow_together(links: Mapping[str, str], new: Callable[[], Student]) -> dic
         student = new()
         return Arrival(student, time.time(), pool.submit(student.open, link))
 
-    with ThreadPoolExecutor(AT_ONCE) as pool:
+    with waiting("students who come together"), ThreadPoolExecutor(AT_ONCE) as pool:
         return {name: set_out(link) for name, link in links.items()}
 
 
@@ -107,7 +108,7 @@ def arrive(
         return seat
 
     done = threading.Event()
-    with ThreadPoolExecutor(len(wanted) + 1) as people:
+    with waiting("a class"), ThreadPoolExecutor(len(wanted) + 1) as people:
         passer_by = people.submit(_slowest_answer, hub, done)
         try:
             arrived.seats = {seat.course: seat for seat in people.map(attend, wanted)}

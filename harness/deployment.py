@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import secrets
 import shutil
@@ -31,7 +32,7 @@ from harness.onboarding import pre_puller_with, spawner_with
 from harness.plan import REGISTRIES, Plan, fingerprint
 from harness.registry import Registry, split
 from harness.roles import AUTHORING, ROLES, SCALED, STUDENT, Role
-from harness.shell import kill_children
+from harness.shell import CommandError, kill_children
 from harness.steps import Steps
 from harness.wait import NotYet, wait_until
 
@@ -65,6 +66,17 @@ class Deployment:
     def course_image(self, tag: str) -> Layout:
         """The image of a course, as it is built from its repository or from the base image."""
         return self.builder.images([tag], course_repositories(self.plan))[tag]
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """What the copy is made of, in words; what does not say its version is left out."""
+        found = {"chart": f"{self.chart.version}, {self.chart.origin}", "spawner": self.plan.spawner.name}
+        with contextlib.suppress(httpx.HTTPError):
+            found["JupyterHub"] = self.student.version()
+        with contextlib.suppress(CommandError):
+            told = json.loads(self.cluster.kubectl("version", "--output=json"))
+            found["Kubernetes"] = told["serverVersion"]["gitVersion"]
+        return found
 
     @property
     def unchecked(self) -> list[str]:

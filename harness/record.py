@@ -26,6 +26,8 @@ PHASES = ("boot", "login", "pull", "spawn", "page", "kernel")
 `pull` is one image onto one node, as the kubelet's event says it; `spawn` has the pull in it. `kernel` is until a new
 kernel answers.
 """
+INTERRUPTED = "interrupted"
+"""How a run ended on which somebody pressed Ctrl-C."""
 _PULLED = re.compile(r"Successfully pulled image .*? in ((?:[\d.]+(?:h|ms|m|s|us|µs|ns))+)")
 _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
 
@@ -120,8 +122,6 @@ class Run:
         """Write down what a student went through, and for which test."""
         for phase in journey.phases:
             self._timed(phase.name, phase.seconds, test)
-            if phase.name in ("spawn", "kernel"):
-                self.waits.append(Span(phase.start, phase.end, f"a student's {phase.name}"))
         for seconds in pulls("\n".join(journey.progress)):
             self._timed("pull", seconds, test)
 

@@ -17,7 +17,7 @@ from harness.errors import HarnessError
 from harness.hub import Hub
 from harness.kernel import START_TIMEOUT, Kernel, connect
 from harness.span import Span
-from harness.wait import NotYet, wait_until
+from harness.wait import NotYet, wait_until, waiting
 
 UUID = r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}"
 """What the hub calls a student."""
@@ -166,7 +166,8 @@ class Student:
         """Read the spawn's progress as the student's page does, until the hub says ready."""
         started = time.monotonic()
         try:
-            self._follow_progress(started)
+            with waiting(f"student {self.name}'s server"):
+                self._follow_progress(started)
         except httpx.HTTPError as error:
             raise SpawnError(
                 f"The hub went away while student {self.name}'s server came up, after "

@@ -49,8 +49,8 @@ def _lines(run: Run, found: Difference | None) -> Iterator[str]:
     if unchecked:
         yield "\n<details><summary>Not checked</summary>\n"
         for group in unchecked:
-            cases = f" ({len(group.cases)} cases)" if len(group.cases) > 1 else ""
-            yield f"- {_plain(group.promise)}{cases}{': ' if group.why else ''}{_plain(group.why)}"
+            many = f" ({len(group.cases)} cases)" if len(group.cases) > 1 else ""
+            yield f"- {_plain(group.promise)}{many}{': ' if group.why else ''}{_plain(group.why)}"
         yield "\n</details>"
 
 

@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from harness.history import Change, Difference
 from harness.promises import Case, State
-from harness.record import Run
+from harness.record import INTERRUPTED, Run
 
 
 class Tone(StrEnum):
@@ -58,19 +58,14 @@ def verdict(run: Run) -> Verdict:
     if broken:
         of = f"{len(broken)} of {len(broken | kept)} promises {'is' if len(broken) == 1 else 'are'} broken"
         return Verdict(Tone.BAD, of if len(broken | kept) > 1 else "The one promise checked is broken", rest)
+    if _interrupted(run):
+        return Verdict(Tone.DOUBTFUL, "The run was interrupted, and nothing was broken until then", rest)
     if run.ended:
-        early = "The run was interrupted" if _interrupted(run) else f"The run ended early: {first_line(run.ended)}"
-        return Verdict(
-            Tone.DOUBTFUL if _interrupted(run) else Tone.BAD, f"{early}; nothing was broken until then", rest
-        )
+        return Verdict(Tone.BAD, f"The run ended early: {first_line(run.ended)}", rest)
     if not kept:
         return Verdict(Tone.DOUBTFUL, "No promise was kept, and none was broken", rest)
     all_ = "The one promise checked is kept" if len(kept) == 1 else f"All {len(kept)} promises are kept"
     return Verdict(Tone.DOUBTFUL if unreached > 0 else Tone.GOOD, all_, rest)
-
-
-INTERRUPTED = "interrupted"
-"""How a run ended on which somebody pressed Ctrl-C."""
 
 
 def _interrupted(run: Run) -> bool:
