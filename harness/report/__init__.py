@@ -12,14 +12,23 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError
+
+from harness.errors import HarnessError
 
 
 def render(template: str, filters: dict[str, Any], **about: Any) -> str:
-    """A template of this directory, filled in; what it is given is escaped."""
+    """A template of this directory, filled in; what it is given is escaped.
+
+    Raises:
+        HarnessError: it asks for what it was not given.
+    """
     here = FileSystemLoader(Path(__file__).parent)
     environment = Environment(
         loader=here, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters |= filters
-    return environment.get_template(template).render(**about)
+    try:
+        return environment.get_template(template).render(**about)
+    except TemplateError as error:
+        raise HarnessError(f"{template} cannot be filled in: {error}") from error

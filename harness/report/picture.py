@@ -13,7 +13,9 @@ from harness.span import Span, common, merged, total, without
 
 WIDTH, LEFT, RIGHT = 960, 200, 790
 """Of the picture, and where its time axis begins and ends."""
-TOP, ROW, BAR = 104, 20, 12
+TOP, ROW, BAR = 92, 20, 12
+LEGEND = (0, 270, 515, 760)
+"""Where its entries begin."""
 LABEL = 30
 """Most letters of a row's name."""
 TICKS = (0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600)
@@ -79,7 +81,15 @@ def picture(run: Run) -> str:
     scale = _Scale(run)
     rows = [*_steps(run, scale), *_tests(run, scale)]
     placed = [replace(row, y=TOP + 8 + number * ROW) for number, row in enumerate(rows)]
-    about = {"width": WIDTH, "height": TOP + 12 + len(rows) * ROW, "left": LEFT, "right": RIGHT, "top": TOP, "bar": BAR}
+    about = {
+        "width": WIDTH,
+        "height": TOP + 12 + len(rows) * ROW,
+        "left": LEFT,
+        "right": RIGHT,
+        "top": TOP,
+        "bar": BAR,
+        "legend": LEGEND,
+    }
     shares = list(_shares(run))
     return render("picture.svg.jinja", {}, rows=placed, ticks=list(scale.ticks()), shares=shares, run=run, **about)
 
@@ -141,13 +151,13 @@ def _tests(run: Run, scale: _Scale) -> Iterator[Row]:
         called = without((part for which, part in parts if which == "call"), booting)
         waited = common([*around, *called], run.waits)
         marks = [
-            *scale.marks(around, Kind.WORKING, faint=True),
-            *scale.marks(called, Kind.WORKING),
+            *scale.marks(without(around, run.waits), Kind.WORKING, faint=True),
+            *scale.marks(without(called, run.waits), Kind.WORKING),
             *scale.marks(common(around, run.waits), Kind.WAITING, faint=True),
             *scale.marks(common(called, run.waits), Kind.WAITING),
         ]
         seconds = total([*around, *called])
-        yield Row(_short(name), tuple(marks), duration(seconds), duration(total(waited)))
+        yield Row(_short(name), tuple(marks), duration(seconds), duration(total(waited)) if waited else "")
 
 
 def _parts(run: Run) -> list[Span]:

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import base64
-import itertools
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from markupsafe import Markup
 
 from harness.history import Difference
-from harness.promises import Case, Group, State, groups
+from harness.promises import Case, State, groups
 from harness.record import PHASES, Run, Screenshot, Timing, median, worst
 from harness.report import render
 from harness.report.picture import picture
 from harness.report.words import count, duration, file_of, moment, name_of, since, told, verdict
-from harness.span import Span
+from harness.span import Span, total, without
+from harness.student import UUID
 
+T = TypeVar("T")
 TEMPLATE = "run.html.jinja"
 SLOWEST = 10
 """Tests, and waits, that are listed."""
@@ -47,8 +50,8 @@ def page(run: Run, evidence: Path, found: Difference | None = None, alone: str =
         found: the difference to an earlier run.
         alone: why there is none.
     """
-    names = {case.test: name_of(case) for case in run.cases}
-    filters = {"duration": duration, "count": count, "told": told, "name": name_of, "file": file_of}
+    names = {case.test: name_of(case) for case in run.cases if case.test}
+    filters = {"duration": duration, "count": count, "told": told, "name": name_of, "short": _short}
     return render(
         TEMPLATE,
         filters,
@@ -56,7 +59,9 @@ def page(run: Run, evidence: Path, found: Difference | None = None, alone: str =
         verdict=verdict(run),
         when=moment(run.started),
         groups={state.name.lower(): [group for group in groups(run.cases) if group.state is state] for state in State},
-        kept_by_file=[(file, list(its)) for file, its in itertools.groupby(_kept(run), _file)],
+        broken_promises=_broken(run),
+        unchecked_by_reason=_by(lambda group: group.why, groups(run.of(State.UNCHECKED))),
+        kept_by_file=_by(lambda group: file_of(group.cases[0].test), groups(run.of(State.KEPT))),
         difference=found,
         since=since(found) if found else "",
         alone=alone,
@@ -64,7 +69,7 @@ def page(run: Run, evidence: Path, found: Difference | None = None, alone: str =
         picture=Markup(picture(run)),
         phases=phases(run),
         name_of_test=lambda test: names.get(test) or file_of(test) or test,
-        slowest=slowest(run.cases),
+        slowest=slowest(run),
         waits=sorted(run.waits, key=lambda span: span.seconds, reverse=True)[:SLOWEST],
         names_in=lambda span: next((name_of(case) for case in run.cases if _during(case, span)), ""),
         screenshots=list(_shown(run.screenshots, evidence)),
@@ -77,21 +82,34 @@ def phases(run: Run) -> list[Phase]:
     return [Phase(name, run.phases[name]) for name in PHASES if run.phases.get(name)]
 
 
-def slowest(cases: Iterable[Case]) -> list[tuple[Case, dict[str, float]]]:
-    """The cases that took longest, what they are set up with included, each with the seconds of its parts."""
-    timed = [(case, {part.name: part.seconds for part in case.parts}) for case in cases if case.parts]
+def slowest(run: Run) -> list[tuple[Case, dict[str, float]]]:
+    """The cases that took longest, each with the seconds of its parts; boot and teardown of the run are no part."""
+    booting = [*run.boots, *run.steps]
+    timed = [
+        (case, {part.name: total(without([part], booting)) for part in case.parts}) for case in run.cases if case.parts
+    ]
     return sorted(timed, key=lambda each: sum(each[1].values()), reverse=True)[:SLOWEST]
 
 
-def _kept(run: Run) -> list[Group]:
-    """Groups of what is kept, by file and then in the order in which they ran."""
-    kept = groups(run.of(State.KEPT))
-    order = {name: number for number, name in enumerate(dict.fromkeys(_file(group) for group in kept))}
-    return sorted(kept, key=lambda group: order[_file(group)])
+def _broken(run: Run) -> list[tuple[str, list[list[Case]]]]:
+    """Broken promises, each with its cases: those together of which the same was found."""
+    return [
+        (promise, [its for _, its in _by(lambda case: f"{case.why}\n{case.cause}", cases)])
+        for promise, cases in _by(lambda case: case.promise, run.of(State.BROKEN))
+    ]
 
 
-def _file(group: Group) -> str:
-    return file_of(group.cases[0].test)
+def _by(key: Callable[[T], str], things: Iterable[T]) -> list[tuple[str, list[T]]]:
+    """Things together that have the same key, in the order of the first of each."""
+    found: dict[str, list[T]] = {}
+    for thing in things:
+        found.setdefault(key(thing), []).append(thing)
+    return list(found.items())
+
+
+def _short(text: str) -> str:
+    """A text with a student's name cut short: it is long, and says nothing."""
+    return re.sub(UUID, lambda found: f"{found[0][:4]}…", text)
 
 
 def _during(case: Case, span: Span) -> bool:
