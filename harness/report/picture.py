@@ -68,30 +68,39 @@ class Row:
 
 @dataclass(frozen=True)
 class Share:
-    """What part of a run went to one kind; position and width in the picture's units."""
+    """What part of a run went to one kind; position and width in the picture's units.
+
+    Attributes:
+        legend: where the words for it begin.
+    """
 
     kind: Kind
     x: float
     width: float
+    legend: int
     words: str
 
 
 def picture(run: Run) -> str:
     """The picture of a run."""
     scale = _Scale(run)
-    rows = [*_steps(run, scale), *_tests(run, scale)]
-    placed = [replace(row, y=TOP + 8 + number * ROW) for number, row in enumerate(rows)]
-    about = {
-        "width": WIDTH,
-        "height": TOP + 12 + len(rows) * ROW,
-        "left": LEFT,
-        "right": RIGHT,
-        "top": TOP,
-        "bar": BAR,
-        "legend": LEGEND,
-    }
-    shares = list(_shares(run))
-    return render("picture.svg.jinja", {}, rows=placed, ticks=list(scale.ticks()), shares=shares, run=run, **about)
+    ready = max((boot.end for boot in run.boots), default=run.began)
+    before, after = ([step for step in run.steps if (step.start < ready) is early] for early in (True, False))
+    rows = [*_steps(before, scale), *_tests(run, scale), *_steps(after, scale)]
+    return render(
+        "picture.svg.jinja",
+        {},
+        run=run,
+        rows=[replace(row, y=TOP + 8 + number * ROW) for number, row in enumerate(rows)],
+        ticks=list(scale.ticks()),
+        shares=list(_shares(run)),
+        width=WIDTH,
+        height=TOP + 12 + len(rows) * ROW,
+        left=LEFT,
+        right=RIGHT,
+        top=TOP,
+        bar=BAR,
+    )
 
 
 def spent(run: Run) -> dict[Kind, float]:
@@ -135,8 +144,8 @@ class _Scale:
             yield round(self.x(at), 2), text
 
 
-def _steps(run: Run, scale: _Scale) -> Iterator[Row]:
-    for span in sorted(run.steps):
+def _steps(steps: Iterable[Span], scale: _Scale) -> Iterator[Row]:
+    for span in sorted(steps):
         yield Row(_short(span.name), (scale.mark(span, Kind.BOOTING),), duration(span.seconds))
 
 
@@ -166,11 +175,11 @@ def _parts(run: Run) -> list[Span]:
 
 def _shares(run: Run) -> Iterator[Share]:
     x = 0.0
-    for kind, seconds in spent(run).items():
-        width = seconds / (run.seconds or 1.0) * WIDTH
-        percent = seconds / (run.seconds or 1.0)
-        yield Share(kind, round(x, 2), round(width, 2), f"{WORDS[kind]} {duration(seconds)}, {percent:.0%}")
-        x += width
+    for (kind, seconds), legend in zip(spent(run).items(), LEGEND, strict=True):
+        part = seconds / (run.seconds or 1.0)
+        words = f"{WORDS[kind]} {duration(seconds)}, {part:.0%}"
+        yield Share(kind, round(x, 2), round(part * WIDTH, 2), legend, words)
+        x += part * WIDTH
 
 
 def _short(name: str) -> str:

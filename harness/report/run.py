@@ -59,7 +59,7 @@ def page(run: Run, evidence: Path, found: Difference | None = None, alone: str =
         verdict=verdict(run),
         when=moment(run.started),
         groups={state.name.lower(): [group for group in groups(run.cases) if group.state is state] for state in State},
-        broken_promises=_broken(run),
+        broken_promises=broken(run),
         unchecked_by_reason=_by(lambda group: group.why, groups(run.of(State.UNCHECKED))),
         kept_by_file=_by(lambda group: file_of(group.cases[0].test), groups(run.of(State.KEPT))),
         difference=found,
@@ -91,7 +91,7 @@ def slowest(run: Run) -> list[tuple[Case, dict[str, float]]]:
     return sorted(timed, key=lambda each: sum(each[1].values()), reverse=True)[:SLOWEST]
 
 
-def _broken(run: Run) -> list[tuple[str, list[list[Case]]]]:
+def broken(run: Run) -> list[tuple[str, list[list[Case]]]]:
     """Broken promises, each with its cases: those together of which the same was found."""
     return [
         (promise, [its for _, its in _by(lambda case: f"{case.why}\n{case.cause}", cases)])

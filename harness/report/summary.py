@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from harness.history import Difference
 from harness.promises import Case, State, groups
 from harness.record import Run
-from harness.report.run import phases
-from harness.report.words import Tone, duration, name_of, since, told, verdict
+from harness.report.run import broken, phases
+from harness.report.words import Tone, duration, promises, since, told, verdict
 
 SIGNS = {Tone.GOOD: "✅", Tone.BAD: "❌", Tone.DOUBTFUL: "⚠️"}
 MOST = 30
-"""Broken cases that are listed; GitHub cuts a summary at a megabyte."""
+"""Broken promises that are listed; GitHub cuts a summary at a megabyte."""
 
 
 def summary(run: Run, found: Difference | None = None) -> str:
@@ -26,17 +26,18 @@ def _lines(run: Run, found: Difference | None) -> Iterator[str]:
     yield f"## {SIGNS[said.tone]} {_plain(said.sentence)}"
     if said.rest:
         yield f"\n{said.rest}."
-    broken = run.of(State.BROKEN)
-    if broken:
+    if found_broken := broken(run):
         yield "\n### Broken\n"
-        for case in broken[:MOST]:
-            yield from _broken(case)
-        if len(broken) > MOST:
-            yield f"- and {len(broken) - MOST} more"
+        for promise, findings in found_broken[:MOST]:
+            yield f"- **{_plain(promise)}**"
+            for cases in findings[:MOST]:
+                yield f"  - {_finding(cases)}"
+        if len(found_broken) > MOST:
+            yield f"- and {len(found_broken) - MOST} more promises"
     if found and (found.broken or found.mended or found.changes):
         yield f"\n### Since {_plain(since(found))}\n"
         for title, cases in (("newly broken", found.broken), ("mended", found.mended)):
-            yield from (f"- {title}: {_plain(name_of(case))}" for case in cases[:MOST])
+            yield from (f"- {title}: {_plain(promise)}" for promise in sorted(promises(cases)))
         yield from (f"- {told(change)}" for change in found.changes)
     if run.phases:
         yield "\n### Time\n"
@@ -54,10 +55,12 @@ def _lines(run: Run, found: Difference | None) -> Iterator[str]:
         yield "\n</details>"
 
 
-def _broken(case: Case) -> Iterator[str]:
-    yield f"- **{_plain(name_of(case))}**  \n  {_plain(case.why)}"
-    if case.cause:
-        yield f"  *Likely cause:* {_plain(case.cause)}"
+def _finding(cases: list[Case]) -> str:
+    """What was found of one promise, for how many cases, and why."""
+    first = cases[0]
+    which = f"{len(cases)} cases: " if len(cases) > 1 else f"{first.parameters}: " if first.parameters else ""
+    cause = f"<br>*Likely cause:* {_plain(first.cause)}" if first.cause else ""
+    return f"{_plain(which)}{' ' if which else ''}{_plain(first.why)}{cause}"
 
 
 def _plain(text: str) -> str:

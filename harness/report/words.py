@@ -42,7 +42,7 @@ def verdict(run: Run) -> Verdict:
     kept -= broken
     unreached = run.planned - len(run.tests)
     others = [
-        f"{len(kept)} kept" if broken and kept else "",
+        f"{len(kept)} kept" if kept and (broken or run.ended) else "",
         count(len(promises(run.of(State.STILL_THERE))), "known defect"),
         count(len(promises(run.of(State.FIXED))), "known defect", suffix=" fixed"),
         f"{len(promises(run.of(State.UNCHECKED)))} not checked" if run.of(State.UNCHECKED) else "",
@@ -87,6 +87,8 @@ def first_line(text: str) -> str:
 
 def duration(seconds: float) -> str:
     """A time in words: 0.42 s, 12.3 s, 3 min 05 s."""
+    if seconds < 0.005:
+        return "0 s"
     if seconds < 1:
         return f"{seconds:.2f} s"
     if seconds < 59.95:
