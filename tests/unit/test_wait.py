@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from harness.errors import HarnessError
-from harness.wait import NeverError, NotYet, TooLateError, pause, wait_until
+from harness.wait import NeverError, NotYet, TooLateError, pause, recorded, wait_until, waiting
 
 
 class Clock:
@@ -88,3 +88,16 @@ def test_a_pause_is_short(monkeypatch: pytest.MonkeyPatch, asked: float, slept: 
     monkeypatch.setattr("harness.wait.time.sleep", pauses.append)
     pause(asked)
     assert pauses == [slept]
+
+
+class TestRecorded:
+    def test_waits_are_written_down_with_what_they_were_for(self) -> None:
+        with recorded() as waits:
+            wait_until("a pod", lambda: True, timeout=1)
+            with pytest.raises(TooLateError):
+                wait_until("a server", lambda: NotYet("nothing"), timeout=0)
+            with waiting("a page"):
+                pass
+        wait_until("nobody's business", lambda: True, timeout=1)
+        assert [wait.name for wait in waits] == ["a pod", "a server", "a page"]
+        assert all(wait.start <= wait.end for wait in waits)
