@@ -7,5 +7,6 @@ pytest_plugins = [
     "fixtures.evidence",
     "fixtures.report",
     "fixtures.courses",
+    "fixtures.culler",
     "fixtures.known_defects",
 ]

@@ -36,7 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
     ):
         command = commands.add_parser(name, help=text, description=text)
         for option in OPTIONS:
-            command.add_argument(option.flag, help=option.help, metavar=option.metavar, action="append", default=[])
+            command.add_argument(option.flag, help=option.text, metavar=option.metavar, action="append", default=[])
     given = parser.parse_args(arguments)
     steps = Steps(Console(stderr=False))
     try:

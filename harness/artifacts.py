@@ -4,36 +4,73 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
 
 from harness.build import build, is_built
+from harness.errors import HarnessError
 from harness.layout import Layout, LayoutStore
 from harness.made import Artifacts
 from harness.pull import choose, is_pulled, pull
 from harness.steps import Steps
 from harness.versions import read_versions
 
-__all__ = ["Artifacts", "Layout", "LayoutStore", "cached", "chart_repository", "choose", "get", "pinned_chart"]
+__all__ = [
+    "Artifacts",
+    "Layout",
+    "LayoutStore",
+    "cached",
+    "chart_repository",
+    "choose",
+    "get",
+    "kubernetes",
+    "pinned_chart",
+]
 
 
-def get(how: str, cache: Path, mirrors: Mapping[str, str], steps: Steps) -> Artifacts:
+def kubernetes(how: str, wanted: str) -> str:
+    """Version of Kubernetes that a run has.
+
+    Args:
+        how: 'build' or 'pull'.
+        wanted: a version, or 'pinned'.
+
+    Raises:
+        HarnessError: it would have to be built, and is not the pinned one.
+    """
+    versions = read_versions()
+    published = versions.get("published.images", "node").rpartition(":v")[2]
+    pinned = versions.get("go", "k8s.io/kubernetes") if how == "build" else published
+    if wanted == "pinned":
+        return pinned
+    if how == "build" and wanted != pinned:
+        raise HarnessError(
+            f"--kubernetes {wanted}: what is built is Kubernetes {pinned}, and no other. Give --artifacts pull with it"
+        )
+    return wanted
+
+
+def get(how: str, kubernetes: str, cache: Path, mirrors: Mapping[str, str], steps: Steps) -> Artifacts:
     """The artifacts of a run.
 
     Args:
         how: 'build' or 'pull'.
+        kubernetes: a version, as the function of that name gives it.
         mirrors: where 'pull' finds what is published at docker.io, quay.io, registry.k8s.io and tools.
 
     Raises:
         HarnessError: something cannot be built or pulled.
     """
     versions = read_versions()
-    return build(versions, cache, steps) if how == "build" else pull(versions, mirrors, cache, steps)
+    if how == "build":
+        return build(versions, cache, steps)
+    return pull(versions.with_kubernetes(kubernetes), mirrors, cache, steps)
 
 
-def cached(how: str, cache: Path, mirrors: Mapping[str, str] = MappingProxyType({})) -> bool:
+def cached(how: str, kubernetes: str, cache: Path, mirrors: Mapping[str, str]) -> bool:
     """Whether getting the artifacts has nothing to do. Needs Docker's daemon."""
     versions = read_versions()
-    return is_built(versions, cache) if how == "build" else is_pulled(versions, mirrors, cache)
+    if how == "build":
+        return is_built(versions, cache)
+    return is_pulled(versions.with_kubernetes(kubernetes), mirrors, cache)
 
 
 def pinned_chart(checkout: Path) -> str:

@@ -14,7 +14,7 @@ import httpx
 from botocore.config import Config
 
 from harness import docker
-from harness.wait import NotYet, wait_until
+from harness.wait import NotYet, seldom, wait_until
 
 if TYPE_CHECKING:
     from types_boto3_ecr.client import ECRClient
@@ -60,7 +60,7 @@ class Aws:
             except httpx.TransportError as error:
                 return NotYet(f"{str(error) or type(error).__name__}")
 
-        wait_until("moto", answers, timeout=60)
+        wait_until("moto", answers, timeout=60, fail_if=seldom(lambda: docker.stopped(self.network)))
         self.ecr.create_repository(repositoryName=REPOSITORY, imageTagMutability="MUTABLE")
 
     @functools.cached_property

@@ -124,7 +124,8 @@ def _report(figures: dict[str, dict[str, object]], file: Path, steps: Steps) -> 
 def _tests(plan: Plan, which: str, *more: str) -> None:
     """Run tests as a person would, in a process of its own that keeps the cluster."""
     command = [sys.executable, "-m", "pytest", which, "--keep-cluster", "--cluster-name", plan.name]
-    command += ["--chart", plan.chart, "--artifacts", plan.artifacts, "--spawner", str(plan.spawner)]
+    command += ["--chart", plan.chart, "--artifacts", plan.artifacts, "--kubernetes", plan.kubernetes]
+    command += ["--spawner", str(plan.spawner)]
     command += [f"--values={path}" for path in plan.values]
     command += [f"--authoring-values={path}" for path in plan.authoring_values]
     command += [f"--ol-infrastructure={plan.ol_infrastructure.checkout}"] if plan.ol_infrastructure else []

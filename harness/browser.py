@@ -3,56 +3,66 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from selenium import webdriver
-from selenium.common.exceptions import TimeoutException
+from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webdriver import WebDriver
-from selenium.webdriver.support.wait import WebDriverWait
 
 from harness.errors import HarnessError
-from harness.wait import waiting
+from harness.wait import NeverError, NotYet, TooLateError, seldom, wait_until
 
 PAGE_TIMEOUT = 60
 """Seconds for a page to show what it should."""
 
 
 class Browser:
-    """One person's browser window."""
+    """One person's browser window.
 
-    def __init__(self, driver: WebDriver) -> None:
+    Args:
+        hopeless: says why what a page at this URL waits for will never come, as Kubernetes sees it.
+    """
+
+    def __init__(self, driver: WebDriver, hopeless: Callable[[str], str | None] = lambda url: None) -> None:
         self.driver = driver
+        self._hopeless = hopeless
 
     def open(self, url: str) -> None:
         """Go to a URL; returns when the page's own load event fired."""
         self.driver.get(url)
 
-    def wait_for(self, what: str, css: str, timeout: float = PAGE_TIMEOUT) -> str:
+    def wait_for(self, what: str, css: str, timeout: float = PAGE_TIMEOUT, *, come_what_may: bool = False) -> str:
         """Wait until an element is on screen, and return its text.
 
-        Raises:
-            HarnessError: it is not there after `timeout` seconds; the message says what the page shows instead.
-        """
-        try:
-            with waiting(f"{what} in the browser"):
-                return str(WebDriverWait(self.driver, timeout).until(lambda _: self._shown(css)))
-        except TimeoutException as error:
-            raise HarnessError(
-                f"The page does not show {what} after {timeout:.0f} s. It shows: {self.summary()}"
-            ) from error
+        Args:
+            come_what_may: wait on though the server is gone: for a page that is to say so.
 
-    def _shown(self, css: str) -> str | None:
-        texts = [
-            element.text or " " for element in self.driver.find_elements(By.CSS_SELECTOR, css) if element.is_displayed()
-        ]
-        return texts[0] if texts else None
+        Raises:
+            HarnessError: it is not there after `timeout` seconds, or will never be; the message says why, where
+                Kubernetes does, and what the page shows instead.
+        """
+
+        def trouble() -> str | None:
+            return None if come_what_may else self._hopeless(self.driver.current_url)
+
+        try:
+            return wait_until(f"{what} on the page", lambda: self._shown(css), timeout=timeout, fail_if=seldom(trouble))
+        except (NeverError, TooLateError) as error:
+            raise type(error)(f"{error}. The page shows: {self.summary()}") from error
+
+    def _shown(self, css: str) -> str | NotYet:
+        try:
+            shown = [each for each in self.driver.find_elements(By.CSS_SELECTOR, css) if each.is_displayed()]
+            return shown[0].text or " " if shown else NotYet(f"no {css}")
+        except StaleElementReferenceException:
+            return NotYet(f"{css}, on its way out")
 
     def fill(self, name: str, text: str) -> None:
         """Type into the field with that name or id."""
@@ -88,7 +98,7 @@ class Browser:
 
 
 @contextmanager
-def browser() -> Iterator[Browser]:
+def browser(hopeless: Callable[[str], str | None] = lambda url: None) -> Iterator[Browser]:
     """A fresh Chromium with a profile of its own; gone at the end, profile and all."""
     chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
     if not chromium or not driver:
@@ -106,6 +116,6 @@ def browser() -> Iterator[Browser]:
         chrome = webdriver.Chrome(options=options, service=Service(driver))
         chrome.set_page_load_timeout(PAGE_TIMEOUT)
         try:
-            yield Browser(chrome)
+            yield Browser(chrome, hopeless)
         finally:
             chrome.quit()

@@ -215,6 +215,21 @@ class Helm:
                 (Path(scratch) / CHART_NAME).rename(kept)
         return load_chart(kept, scratch=into, origin="chart repository")
 
+    def newest(self, repo_url: str) -> str:
+        """The newest version of the chart in a Helm repository, pre-releases left out.
+
+        Raises:
+            ChartRepositoryError: it cannot be reached, or does not answer as a repository does.
+        """
+        # A cache of its own: what Helm remembers of the repository may be of yesterday.
+        with tempfile.TemporaryDirectory() as scratch:
+            args = ["show", "chart", CHART_NAME, f"--repo={repo_url}", f"--repository-cache={scratch}"]
+            try:
+                about = yaml.safe_load(self._run(args, PULL_SECONDS, f"asking for the newest {CHART_NAME}"))
+            except _HelmError as error:
+                raise ChartRepositoryError(f"{repo_url} gives no chart: {error.cause}") from error
+        return str(about["version"])
+
     @property
     def _kube_version(self) -> tuple[str, ...]:
         return (f"--kube-version={self.kubernetes}",)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 import os
 import shlex
 import socket
@@ -22,7 +23,7 @@ from urllib3.exceptions import HTTPError
 from harness import docker
 from harness.errors import HarnessError
 from harness.shell import CommandError, run, tail
-from harness.wait import NotYet, wait_until
+from harness.wait import NotYet, seldom, wait_until
 
 GPUS = 32
 """GPUs that the worker pretends to have: enough for every course that asks for one to run at once on one node."""
@@ -178,7 +179,8 @@ class Cluster:
             ]
             return NotYet("; ".join(waiting)) if waiting else True
 
-        wait_until("both nodes of the cluster", ready, timeout=120)
+        gone = seldom(lambda: docker.stopped(self.name, self.nodes))
+        wait_until("both nodes of the cluster", ready, timeout=120, fail_if=gone)
 
     @functools.cached_property
     def api(self) -> client.ApiClient:
@@ -224,10 +226,8 @@ class Cluster:
         return set(docker.docker("exec", node, "ctr", "--namespace", "k8s.io", "images", "ls", "--quiet").split())
 
     def restart(self, namespace: str, deployment: str) -> None:
-        """Replace the pods of a Deployment, and wait until the new ones are ready, within 120 s."""
-        rollout = ["--namespace", namespace, "rollout"]
-        self.kubectl(*rollout, "restart", f"deployment/{deployment}")
-        self.kubectl(*rollout, "status", f"deployment/{deployment}", "--timeout=120s", timeout=130)
+        """Begin to replace the pods of a Deployment."""
+        self.kubectl("--namespace", namespace, "rollout", "restart", f"deployment/{deployment}")
 
     def server_pod(self, namespace: str, user: str) -> client.V1Pod:
         """The pod of a user's server.
@@ -244,15 +244,44 @@ class Cluster:
         """Begin to remove the pod of a user's server, past the hub."""
         self.kubectl("delete", "pod", "--namespace", namespace, "--selector", server_of(user), "--wait=false")
 
-    def logs(self, namespace: str, pod: str, container: str | None = None, *, previous: bool = False) -> str:
-        """What a pod's container wrote, its last 500 lines; empty where there is nothing yet or no more."""
+    def logs(
+        self,
+        namespace: str,
+        pod: str,
+        container: str | None = None,
+        *,
+        previous: bool = False,
+        seconds: float | None = None,
+    ) -> str:
+        """What a pod's container wrote, its last 500 lines; empty where there is nothing yet or no more.
+
+        Args:
+            previous: of the container before its last restart.
+            seconds: only what it wrote within so many seconds before now.
+        """
+        since = {} if seconds is None else {"since_seconds": max(1, math.ceil(seconds))}
         try:
             answer = self.core.read_namespaced_pod_log(
-                pod, namespace, container=container, previous=previous, tail_lines=500, _preload_content=False
+                pod,
+                namespace,
+                container=container,
+                previous=previous,
+                tail_lines=500,
+                _preload_content=False,
+                _request_timeout=30,
+                **since,
             )
         except (ApiException, HTTPError):
             return ""
         return str(answer.data.decode(errors="replace"))
+
+    def export_logs(self, into: Path, timeout: float) -> None:
+        """Have kind write what the nodes themselves logged into a directory, a directory a node.
+
+        Raises:
+            CommandError: it failed, or was not done in time; what it wrote until then is there.
+        """
+        run([self._kind, "export", "logs", into, "--name", self.name], timeout=timeout, what="kind export logs")
 
     def execute(self, namespace: str, pod: str, *command: str, container: str | None = None) -> str:
         """Run a command in a pod and return its standard output and error, within 60 s."""
@@ -363,7 +392,7 @@ def why_stuck(pods: Iterable[client.V1Pod], log: Callable[[str, str], str] = lam
                 continue
             ended = status.state.terminated or (status.last_state.terminated if status.last_state else None)
             if ended and ended.reason == "OOMKilled":
-                limit = _memory_limit(pod, status.name)
+                limit = memory_limit(pod, status.name)
                 return f"pod {name}: container {status.name} was OOMKilled: over its limit of {limit}"
             waiting = status.state.waiting
             if waiting and waiting.reason in HOPELESS:
@@ -386,7 +415,8 @@ def _may_preempt(condition: client.V1PodCondition) -> bool:
     return "not-ready" in message or ("Insufficient" in message and "No preemption victims found" not in message)
 
 
-def _memory_limit(pod: client.V1Pod, container: str) -> str:
+def memory_limit(pod: client.V1Pod, container: str) -> str:
+    """The limit of a container's memory, as its pod has it; "none" where there is none."""
     for spec in [*(pod.spec.init_containers or []), *pod.spec.containers]:
         if spec.name == container and spec.resources and spec.resources.limits:
             return str(spec.resources.limits.get("memory", "none"))

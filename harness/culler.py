@@ -16,14 +16,15 @@ import yaml
 from harness import chart, deployment
 from harness.cluster import Cluster
 from harness.deployment import Deployment
+from harness.diagnosis import hopeless
 from harness.errors import HarnessError
 from harness.hub import Hub
 from harness.roles import SCALED, STUDENT
 from harness.wait import NotYet
 
-FACTOR = 60
-"""What production's times are divided by. More, and a notebook's page, which asks its server for news every 10 s,
-would look idle between two times."""
+FACTOR = 45
+"""What production's times are divided by. Much more, and a notebook's page, which asks its server for news every 10 s,
+would look idle between two times on a busy machine."""
 ACTIVITY_INTERVAL = 300
 """Seconds between two reports of a server's activity to the hub (JUPYTERHUB_ACTIVITY_INTERVAL's default)."""
 MODULE = "jupyterhub_idle_culler"
@@ -115,7 +116,7 @@ def scaled_hub(running: Deployment) -> Iterator[Hub]:
         deployment.wait_until_ready(cluster, SCALED.namespace)
         url = cluster.hub_url(SCALED.node_port)
         hub = Hub(url, SCALED.namespace, SCALED.release, SCALED.database, secret[SCALED.release])
-        deployment.wait_for_answer(hub)
+        deployment.wait_for_answer(hub, lambda: hopeless(cluster, hub.namespace))
         yield hub
     finally:
         running.helm.uninstall(release)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from harness import docker
 from harness.shell import CommandError
-from harness.wait import NotYet, wait_until
+from harness.wait import NotYet, seldom, wait_until
 
 PORT = 5432
 USER = "jupyterhub"
@@ -49,7 +49,7 @@ class Database:
                 return NotYet(str(error))
             return True
 
-        wait_until("Postgres", answers, timeout=60)
+        wait_until("Postgres", answers, timeout=60, fail_if=seldom(lambda: docker.stopped(self.network)))
 
     def url(self, database: str) -> str:
         """DATABASE_URL of one hub, as its pod uses it."""
@@ -62,17 +62,14 @@ class Database:
 
     def query(self, database: str, sql: str) -> list[list[str]]:
         """Run a query and return its rows, each a list of texts."""
+        unaligned = ("--no-align", "--tuples-only", "--field-separator", "\t")
+        return [line.split("\t") for line in self._psql(database, *unaligned, "--command", sql).splitlines()]
+
+    def tables(self, database: str, *queries: str, timeout: float) -> str:
+        """What queries find, as tables for people."""
+        return self._psql(database, *(part for sql in queries for part in ("--command", sql)), timeout=timeout)
+
+    def _psql(self, database: str, *args: str, timeout: float = 60) -> str:
         # Over the socket, which asks for no password: none gets into a process list.
-        psql = [
-            "psql",
-            "--username",
-            USER,
-            "--dbname",
-            database,
-            "--no-align",
-            "--tuples-only",
-            "--field-separator",
-            "\t",
-        ]
-        out = docker.docker("exec", self.name, *psql, "--command", sql)
-        return [line.split("\t") for line in out.splitlines()]
+        psql = ("psql", "--username", USER, "--dbname", database, *args)
+        return docker.docker("exec", self.name, *psql, timeout=timeout)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from harness.cluster import Cluster
+from harness.diagnosis import hopeless
 from harness.hub import Hub
 
 AT_ONCE = 4
@@ -27,7 +28,7 @@ class Departures:
         if hub.is_starting(user):
             # The hub deletes no user whose server is on its way, and one that never comes is so for startTimeout.
             self._cluster.remove_server(hub.namespace, user)
-        hub.delete_user(user)
+        hub.delete_user(user, fail_if=lambda: hopeless(self._cluster, hub.namespace))
 
     def wait(self) -> None:
         """Return when everybody is gone.

@@ -7,7 +7,8 @@ import json
 import secrets
 import shutil
 import threading
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,12 +19,13 @@ import httpx
 import yaml
 from filelock import FileLock, Timeout
 
-from harness import artifacts, chart, courses, docker, evidence, machine, ol_infrastructure
+from harness import artifacts, bundle, chart, courses, docker, evidence, machine, ol_infrastructure
 from harness.aws import COURSES, ECR, Aws
 from harness.chart import Chart, Helm, Release
 from harness.cluster import Cluster, check_port, why_stuck
 from harness.courses import CourseBuilder
 from harness.database import Database
+from harness.diagnosis import hopeless, says
 from harness.errors import HarnessError
 from harness.hub import Hub
 from harness.layout import Layout, LayoutStore
@@ -34,7 +36,7 @@ from harness.registry import Registry, split
 from harness.roles import AUTHORING, ROLES, SCALED, STUDENT, Role
 from harness.shell import CommandError, kill_children
 from harness.steps import Steps
-from harness.wait import NotYet, wait_until
+from harness.wait import NotYet, seldom, wait_until
 
 READY_TIMEOUT = 300.0
 """Seconds for a release's pods to be ready, images pulled and all."""
@@ -107,6 +109,7 @@ def boot(plan: Plan, steps: Steps) -> Deployment:
         HarnessError: something that the copy needs is missing or broken.
     """
     booting = _Boot(plan, steps)
+    began = time.time()
     evidence.clear(plan.evidence, BOOT)
     try:
         return booting.run()
@@ -114,7 +117,9 @@ def boot(plan: Plan, steps: Steps) -> Deployment:
         if booting.cluster and isinstance(error, HarnessError):
             # Before anything is torn down, while the corpses are still there.
             into = evidence.directory(plan.evidence, BOOT)
-            evidence.collect(plan, booting.cluster, into)
+            cause = bundle.write_boot(plan, booting.cluster, into, str(error), since=began)
+            if cause and not says(str(error), cause):
+                steps.say(f"Likely cause: {cause}")
             steps.say(f"Logs, pods and events: {into}")
         if not booting.settled:
             # Nothing of this run is there yet, and what an earlier one kept is not ours to remove.
@@ -144,7 +149,7 @@ def changed(running: Deployment, role: Role, release: Release) -> Iterator[None]
     def install(wanted: Release) -> None:
         running.helm.upgrade_install(running.chart, wanted)
         wait_until_ready(running.cluster, role.namespace)
-        wait_for_answer(hub)
+        wait_for_answer(hub, lambda: hopeless(running.cluster, role.namespace))
 
     # A run that is killed in between leaves what no later run may take for the hub's own.
     known = State(running.plan.state / STATE)
@@ -196,15 +201,16 @@ class _Boot:
         for line in plan.describe():
             steps.say(line)
         how, why = artifacts.choose(plan.artifacts, plan.mirrors)
-        steps.say(f"{'using:':<11}{how}: {why}")
+        kubernetes = artifacts.kubernetes(how, plan.kubernetes)
+        steps.say(f"{'using:':<11}{how}, Kubernetes {kubernetes}: {why}")
         machine.prepare(steps, building=how == "build", may_install=plan.may_install, cache=plan.cache)
         if not docker.running(plan.name):
             for port in filter(None, (plan.hub_port, plan.authoring_port)):
                 check_port(port)
-        cached = artifacts.cached(how, plan.cache, plan.mirrors)
+        cached = artifacts.cached(how, kubernetes, plan.cache, plan.mirrors)
         machine.check_disk(machine.DISK_WARM if cached else machine.DISK_COLD, plan.cache)
-        made = artifacts.get(how, plan.cache, plan.mirrors, steps)
-        helm = Helm(made.helm, plan.state / "kubeconfig")
+        made = artifacts.get(how, kubernetes, plan.cache, plan.mirrors, steps)
+        helm = Helm(made.helm, plan.state / "kubeconfig", kubernetes)
         source = find_chart(plan, helm)
         steps.say(f"{'chart:':<11}{source.version}, {source.origin}")
 
@@ -345,7 +351,8 @@ class _Boot:
 
     def hub(self, role: Role, cluster: Cluster, secret: Mapping[str, str]) -> Hub:
         hub = Hub(cluster.hub_url(role.node_port), role.namespace, role.release, role.database, secret[role.release])
-        self.steps.say(f"{role.release + ':':<22}{hub.url}  (JupyterHub {wait_for_answer(hub)})")
+        version = wait_for_answer(hub, lambda: hopeless(cluster, role.namespace))
+        self.steps.say(f"{role.release + ':':<22}{hub.url}  (JupyterHub {version})")
         return hub
 
 
@@ -436,11 +443,13 @@ def find_chart(plan: Plan, helm: Helm) -> Chart:
             return chart.load_chart(builtin, scratch=plan.state, origin=origin)
     if Path(plan.chart).is_absolute():
         return chart.load_chart(Path(plan.chart), scratch=plan.state / "chart")
-    return helm.pull(repository, plan.chart, into)
+    if plan.chart == "latest":
+        return helm.pull(repository, helm.newest(repository), into)
+    return helm.pull(repository, pinned_chart(plan) if plan.chart == "pinned" else plan.chart, into)
 
 
 def pinned_chart(plan: Plan) -> str:
-    """Version of the chart that 'auto' asks the repository for."""
+    """Version of the chart that 'auto' and 'pinned' ask the repository for."""
     theirs = plan.ol_infrastructure
     return theirs.chart_version if theirs else artifacts.pinned_chart(plan.checkout)
 
@@ -541,8 +550,12 @@ def wait_until_ready(cluster: Cluster, namespace: str) -> None:
     wait_until(f"the pods of {namespace}", ready, timeout=READY_TIMEOUT, fail_if=stuck, change=pods.change)
 
 
-def wait_for_answer(hub: Hub) -> str:
-    """Wait until a hub answers through its proxy, which may learn of a new hub a moment later; returns its version."""
+def wait_for_answer(hub: Hub, fail_if: Callable[[], str | None] = lambda: None) -> str:
+    """Wait until a hub answers through its proxy, which may learn of a new hub a moment later; returns its version.
+
+    Args:
+        fail_if: says why it never will.
+    """
 
     def version() -> str | NotYet:
         try:
@@ -554,7 +567,8 @@ def wait_for_answer(hub: Hub) -> str:
         except httpx.HTTPError as error:
             return NotYet(str(error) or type(error).__name__)
 
-    return wait_until(f"an answer of {hub.release} through its proxy", version, timeout=ANSWER_TIMEOUT)
+    what = f"an answer of {hub.release} through its proxy"
+    return wait_until(what, version, timeout=ANSWER_TIMEOUT, fail_if=seldom(fail_if))
 
 
 def _newest_templates(cluster: Cluster, namespace: str) -> set[str]:

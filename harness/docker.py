@@ -7,7 +7,7 @@ Everything a run makes carries its label, and that label is how it is found agai
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,9 @@ from harness.wait import NotYet, wait_until
 LABEL = "ol-jupyterhub-harness"
 KIND_LABEL = "io.x-k8s.kind.cluster"
 """The label kind puts on its node containers, from kind's source (pkg/cluster/internal/providers/docker)."""
+
+LOOK_TIMEOUT = 8.0
+"""Seconds for a look at what is there."""
 
 
 def docker(*args: str | Path, timeout: float = 60, stdin: str | None = None) -> str:
@@ -75,6 +78,29 @@ def address(name: str, network: str) -> str:
 def running(owner: str) -> set[str]:
     """Names of the run's own containers and of its nodes that are running now."""
     return set(_containers(owner, "--filter", "status=running"))
+
+
+def stopped(owner: str, expected: Iterable[str] = ()) -> str | None:
+    """Which of a run's containers and nodes do not run any more, in Docker's words; None where all do.
+
+    Args:
+        expected: names that have to be there; others are looked at where they are.
+    """
+    listed = "{{.Names}}\t{{.State}}\t{{.Status}}"
+    try:
+        said = docker("ps", "--all", "--filter", f"name=^/?{owner}-", "--format", listed, timeout=LOOK_TIMEOUT)
+    except CommandError as error:
+        return f"Docker does not answer: {' '.join(str(error).split())}"
+    found = {name: (state, status) for name, state, status in (line.split("\t") for line in said.splitlines())}
+    # One that was only just created is about to run.
+    still = [name for name, (state, _) in found.items() if state not in ("running", "created")]
+    told = [f"container {name} does not run: {found[name][1]}{_last_words(name)}" for name in still]
+    return "; ".join([*told, *(f"container {name} is gone" for name in expected if name not in found)]) or None
+
+
+def _last_words(name: str) -> str:
+    said = logs(name, lines=1).strip()
+    return f", its last words: {said[:200]}" if said else ""
 
 
 def remove(owner: str, network: str) -> list[str]:

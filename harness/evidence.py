@@ -1,21 +1,21 @@
-"""Evidence: what a failed test leaves behind, so that nobody has to run it again to know why."""
+"""Evidence: what a failed test leaves behind, so that nobody has to run it again to know why. Where it is kept, and
+how: without secrets. What is in it: harness/bundle.py."""
 
 from __future__ import annotations
 
+import base64
+import binascii
 import json
 import re
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
-from kubernetes.client.exceptions import ApiException
-from urllib3.exceptions import HTTPError
-
-from harness import docker
-from harness.cluster import Cluster
 from harness.plan import Plan
-from harness.roles import ROLES
-from harness.shell import CommandError
+
+HIDDEN = "[redacted]"
+"""What stands in the place of a secret."""
 
 
 def directory(root: Path, test: str) -> Path:
@@ -35,61 +35,121 @@ def place(root: Path, test: str) -> Path:
     return root / re.sub(r"[^\w.-]+", "-", test).strip("-")
 
 
-def collect(plan: Plan, cluster: Cluster, into: Path) -> None:
-    """Keep the state of the whole deployment: pods, events, logs, the containers beside the cluster.
-
-    What cannot be had any more is left out with its reason in its place; secrets of the run are blacked out.
-    """
-    for name, text in _pieces(plan, cluster):
-        keep(plan, into / name, text)
-
-
 def keep(plan: Plan, file: Path, text: str) -> None:
     """Write a file of evidence, the secrets of the run blacked out."""
-    secrets = json.loads(plan.secrets.read_text()).values() if plan.secrets.exists() else ()
-    file.write_text(redact(text, secrets))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(redact(text, secrets(plan)), errors="replace")
+
+
+def secrets(plan: Plan) -> set[str]:
+    """The run's own passwords and tokens, and what opens its registry; none after the teardown, with which they go."""
+    found: set[str] = set(json.loads(plan.secrets.read_text()).values()) if plan.secrets.exists() else set()
+    for hosts in plan.state.glob("certs.d/*/hosts.toml"):
+        for login in re.findall(r"Basic ([\w+/=]+)", hosts.read_text()):
+            found.add(login)
+            try:
+                found.add(base64.b64decode(login).decode().partition(":")[2])
+            except (binascii.Error, UnicodeDecodeError):
+                continue
+    return found - {""}
 
 
 def redact(text: str, secrets: Iterable[str]) -> str:
-    """The text without the secrets, and without tokens and cookies that a log may show."""
+    """The text without the secrets, and without tokens and cookies that a log or a page may show."""
     for secret in secrets:
-        text = text.replace(secret, "[redacted]")
-    for pattern in _SECRET:
-        text = re.sub(pattern, r"\1[redacted]", text)
-    return text
+        text = text.replace(secret, HIDDEN)
+    for pattern in _ACROSS_LINES:
+        text = pattern.sub(_hidden, text)
+    return "".join(map(_redact_line, text.splitlines(keepends=True)))
 
 
-_SECRET = (
-    r"(?i)((?:token|_xsrf|password|authorization)[\"']?[=:][ \t]*[\"']?(?:basic |token |bearer )?)[\w.~+/=|:%-]{8,}",
-    # A header, as a debug log shows it.
-    r"(?i)(\bcookie[\"']?:\s*)[^\r\n]+",
-    # A variable of a pod, in YAML: kubespawner gives each server its token so.
-    r"(?i)(name: \w*(?:token|password|secret|database_url)\s+value: )\S+",
+def _redact_line(line: str) -> str:
+    lowered = line.lower()
+    for hints, pattern in _IN_A_LINE:
+        # Megabytes of logs have few lines with such a word, and a look for a word is a hundred times faster.
+        if any(hint in lowered for hint in hints):
+            line = pattern.sub(_hidden, line)
+    return line
+
+
+def scrub(value: Any) -> Any:
+    """A copy of values, or of an answer in JSON, without what its keys call a secret: texts, and lists of texts.
+
+    What a text says within itself is for redact().
+    """
+    if isinstance(value, list):
+        return [scrub(each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    # A variable, as a pod has it.
+    variable = "value" in value and _is_secret(str(value.get("name", "")))
+    return {
+        key: HIDDEN if (variable and key == "value") or (_is_secret(str(key)) and _is_text(each)) else scrub(each)
+        for key, each in value.items()
+    }
+
+
+def _is_secret(key: str) -> bool:
+    return bool(_SECRET_KEY.search(key)) and not _NAME_OF_SECRET.search(key)
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) or (isinstance(value, list) and all(isinstance(each, str) for each in value))
+
+
+def _hidden(match: re.Match[str]) -> str:
+    return f"{match['before']}{HIDDEN}"
+
+
+_SECRET_KEY = re.compile(
+    r"(?i)token|passw|secret|cookie|credential|crypt|(?:api|access|private)_?key|^keys$|^auth$|database_url|dockerconfig"
 )
-
-
-def _pieces(plan: Plan, cluster: Cluster) -> Iterable[tuple[str, str]]:
-    for role in ROLES:
-        namespace = role.namespace
-        for name, args in (
-            ("pods.txt", ("get", "pods", "--output=wide")),
-            ("pods.yaml", ("get", "pods", "--output=yaml")),
-            ("events.txt", ("get", "events", "--sort-by=.lastTimestamp")),
-        ):
-            try:
-                yield f"{role.release}-{name}", cluster.kubectl("--namespace", namespace, *args)
-            except CommandError as error:
-                yield f"{role.release}-{name}", str(error)
-        try:
-            pods = cluster.pods(namespace).look()
-        except (ApiException, HTTPError) as error:
-            yield f"{role.release}-logs.txt", str(error)
-            continue
-        for pod in pods:
-            for container in pod.spec.containers:
-                for previous, which in ((False, ""), (True, "-before")):
-                    # What ran before a restart says why there was one.
-                    if log := cluster.logs(namespace, pod.metadata.name, container.name, previous=previous):
-                        yield f"{role.release}-{pod.metadata.name}-{container.name}{which}.log", log
-    for part in ("registry", "moto", "postgres"):
-        yield f"{part}.log", docker.logs(f"{plan.name}-{part}")
+_NAME_OF_SECRET = re.compile(r"(?i)(?:name|ref|options|^existing\w*)$")
+_KEYS = r"(?:token|_xsrf|passw(?:or)?d|secret|(?:api|access|private)_?key|authorization)"
+_KEY_HINTS = ("token", "_xsrf", "passw", "secret", "key", "authorization")
+_PARAMETERS = r"(?:\w*token|code|state|_xsrf)"
+_PARAMETER_HINTS = ("token=", "code=", "state=", "_xsrf=")
+_VARIABLE = r"\w*(?:token|password|secret|database_url|_key)"
+_ACROSS_LINES = tuple(
+    re.compile(pattern)
+    for pattern in (
+        # A variable of a pod, in YAML and in JSON: kubespawner gives each server its token so.
+        rf"(?i)(?P<before>name: {_VARIABLE}\s+value: )(?!\[redacted)\S[^\r\n]*",
+        rf"(?i)(?P<before>\"name\": ?\"{_VARIABLE}\",\s*\"value\": ?\")[^\"\[]+",
+    )
+)
+_IN_A_LINE = tuple(
+    (hints, re.compile(pattern))
+    for hints, pattern in (
+        # The parameters of a URL, and those of a URL that is itself a parameter.
+        (_PARAMETER_HINTS, rf"(?i)(?P<before>[?&;]{_PARAMETERS}=)[^\s\"'&;<>\\\[]+"),
+        (("3d",), rf"(?i)(?P<before>%(?:25)*(?:3F|26){_PARAMETERS}%(?:25)*3D)(?:(?!%(?:25)*26)[^\s\"'&;<>\\\[])+"),
+        # The password of a URL.
+        (("://",), r"(?P<before>\b\w+://[^\s:/@\"']+:)[^\s/@\"'\[]+(?=@)"),
+        # A key and its value, in a log, in JSON, in YAML, in Python: quoted, and to the next sign that ends a word.
+        (
+            _KEY_HINTS,
+            rf"(?i)(?P<before>{_KEYS}\\*[\"']?[ ]?[=:][ \t]*(?P<quote>\\*[\"'])(?:basic |token |bearer )?)"
+            r"(?!\[redacted)(?:(?!(?P=quote))[^\r\n])+",
+        ),
+        (
+            _KEY_HINTS,
+            rf"(?i)(?P<before>{_KEYS}\\*[\"']?[ ]?[=:][ \t]*\\*[\"']?(?:basic |token |bearer )?)"
+            r"(?!\[redacted)[^\s\"'&;,<>)}\]\\]{8,}",
+        ),
+        (("auth",), r"(?P<before>\"auth\":\s*\")[^\"\[]+"),
+        (("basic ",), r"(?i)(?P<before>\bbasic )(?=[a-z+/]*[\d=])[\w+/]{8,}=*"),
+        # A header, as a debug log shows it: quoted or to the end of its line.
+        (("cookie",), r"(?i)(?P<before>\bcookie\\*[\"']?:\s*\")(?:[^\"\\\r\n]|\\.)+"),
+        (("cookie",), r"(?i)(?P<before>\bcookie\\*[\"']?:\s*')[^'\r\n]+"),
+        (("cookie",), r"(?i)(?P<before>\bcookie[\"']?:\s*)(?!\[redacted)[^\"'\s][^\r\n]*"),
+        # The hub's cookies by name, and what tornado signs, wherever it is.
+        (("jupyterhub-",), r"(?P<before>\bjupyterhub-(?:session-id|hub-login|user-[\w%.-]+)=\\*[\"']?)[^\s;,\"'\\\[]+"),
+        (("2|1:",), r"(?P<before>)\b2\|1:\d+\|\d+:[^\s\"';,&]+"),
+        # A field of a page's form.
+        (("_xsrf",), r"(?P<before>\bname=[\"']_xsrf[\"'][^>]*?\bvalue=[\"'])[^\"'\[]+"),
+        (("_xsrf",), r"(?P<before>\bvalue=[\"'])[^\"'\[]+(?=[\"'][^>]*?\bname=[\"']_xsrf[\"'])"),
+        # A signed token, such as of a service account.
+        (("eyj",), r"(?P<before>)\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]+"),
+    )
+)

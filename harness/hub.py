@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
 
-from harness.wait import NotYet, wait_until
+from harness.wait import NotYet, seldom, wait_until
 
 DELETE_TIMEOUT = 90.0
 """Seconds for a user to go, server and all."""
@@ -36,10 +37,13 @@ class Hub:
         answer = self.api.get("/users").raise_for_status()
         return {user["name"]: user for user in answer.json()}
 
-    def delete_user(self, name: str) -> None:
+    def delete_user(self, name: str, *, fail_if: Callable[[], str | None] = lambda: None) -> None:
         """Delete a user, and with the user the server; a user that is gone already is fine.
 
         The hub refuses while the server is on its way up or down, or while the culler is deleting the user too.
+
+        Args:
+            fail_if: says why the hub will never do so.
         """
 
         def gone() -> bool | NotYet:
@@ -50,7 +54,7 @@ class Hub:
             there = answer.is_error and answer.status_code != httpx.codes.NOT_FOUND
             return NotYet(f"{answer.status_code} {answer.text[:200]}") if there else True
 
-        wait_until(f"the end of user {name}", gone, timeout=DELETE_TIMEOUT)
+        wait_until(f"the end of user {name}", gone, timeout=DELETE_TIMEOUT, fail_if=seldom(fail_if))
 
     def is_starting(self, name: str) -> bool:
         """Whether a user's server is on its way up."""

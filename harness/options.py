@@ -32,6 +32,16 @@ class Option:
         return f"HARNESS_{self.dest.upper()}"
 
     @property
+    def text(self) -> str:
+        """The help, and what every option has: whether it is repeatable, its default, its name in the environment."""
+        notes = [
+            *(["repeatable"] if self.repeat else []),
+            *([f"default: {self.default}"] if self.default else []),
+            f"also {self.env}",
+        ]
+        return f"{self.help} ({'; '.join(notes)})"
+
+    @property
     def ini(self) -> str:
         return f"harness_{self.dest}"
 
@@ -39,9 +49,9 @@ class Option:
 OPTIONS = (
     Option(
         "chart",
-        "the JupyterHub chart: 'builtin', a VERSION of the chart repository, a PATH to a checkout or unpacked chart, "
-        "or 'auto': the pinned version (that of --ol-infrastructure, if given), and only if the repository cannot be "
-        "reached the built-in chart",
+        "the JupyterHub chart: 'pinned', 'latest' or a VERSION, as the chart repository has it; a PATH to a checkout "
+        "or an unpacked chart; 'builtin'; or 'auto': the pinned version (that of --ol-infrastructure, if given), and "
+        "only if the repository cannot be reached the built-in chart",
         default="auto",
         metavar="CHART",
     ),
@@ -51,14 +61,21 @@ OPTIONS = (
     Option(
         "ol-infrastructure",
         "a checkout of mitodl/ol-infrastructure: its spawner (unless --spawner is given), the chart version that it "
-        "pins (while --chart is 'auto'), and its pre-pulled courses, settings files and logo, in place of those in "
-        "--values and --authoring-values; what else its Python code makes of the values is not read",
+        "pins (while --chart is 'auto' or 'pinned'), and its pre-pulled courses, settings files and logo, in place of "
+        "those in --values and --authoring-values; what else its Python code makes of the values is not read",
     ),
     Option(
         "artifacts",
         "'pull' the published images and tools, 'build' them from package registries, or 'auto': pull if they answer",
         default="auto",
         metavar="HOW",
+    ),
+    Option(
+        "kubernetes",
+        "the version of Kubernetes: 'pinned', the 'oldest' or the 'newest' that is supported upstream, or a VERSION "
+        "that kindest/node is published with; 'build' makes the pinned one alone",
+        default="pinned",
+        metavar="VERSION",
     ),
     Option(
         "mirror",

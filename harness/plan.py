@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from harness.ol_infrastructure import OlInfrastructure
 from harness.ol_infrastructure import read as read_ol_infrastructure
 from harness.onboarding import known_courses
 from harness.repository import Repository, check_out, parse_course, read_repository
+from harness.versions import read_versions
 
 HOW = ("auto", "pull", "build")
 REGISTRIES = ("docker.io", "quay.io", "registry.k8s.io")
@@ -48,6 +50,8 @@ class Plan:
     cell_timeout: float
     """Seconds for each of their cells."""
     artifacts: str
+    kubernetes: str
+    """Version of Kubernetes, or 'pinned'."""
     mirrors: Mapping[str, str]
     may_install: bool
     keep: bool
@@ -68,6 +72,7 @@ class Plan:
             "authoring": " ".join(map(self._short, self.authoring_values)),
             **({"ol-infra": str(self.ol_infrastructure)} if self.ol_infrastructure else {}),
             **({"courses": ", ".join(map(str, self.courses))} if self.courses else {}),
+            **({"k8s": self.kubernetes} if self.kubernetes != "pinned" else {}),
             "artifacts": self.artifacts + "".join(f" {key}={value}" for key, value in self.mirrors.items()),
             "cluster": f"{self.name}{', kept' if self.keep else ''}",
             "evidence": self._short(self.evidence),
@@ -136,6 +141,7 @@ def make_plan(
         courses=_courses(options["course"], spawner, checkout / STATE / "courses", cwd),
         cell_timeout=_seconds("--cell-timeout", one("cell-timeout")),
         artifacts=_one_of("--artifacts", one("artifacts"), HOW),
+        kubernetes=_kubernetes(one("kubernetes"), checkout),
         mirrors=_mirrors(options["mirror"]),
         may_install=_one_of("--install", one("install"), ("auto", "never")) == "auto",
         keep=keep,
@@ -203,6 +209,15 @@ def _one_of(option: str, value: str, choices: tuple[str, ...]) -> str:
     if value not in choices:
         raise HarnessError(f"{option} {value}: expected one of {', '.join(choices)}")
     return value
+
+
+def _kubernetes(value: str, checkout: Path) -> str:
+    words = read_versions(checkout / "images/versions.toml").table("published.kubernetes")
+    if value != "pinned" and value not in words and not re.fullmatch(r"\d+\.\d+\.\d+", value):
+        raise HarnessError(
+            f"--kubernetes {value}: expected pinned, {', '.join(words)}, or a version such as {words['newest']}"
+        )
+    return words.get(value, value)
 
 
 def _port(option: str, value: str) -> int:

@@ -32,7 +32,7 @@ class Case:
         seconds: what the test took, without what it shares with others.
         test: pytest's node ID.
         evidence: directory of the case's evidence, where there is any; in a run's record as seen from the record.
-        cause: of a broken promise the likely cause, where Kubernetes or the hub name one.
+        cause: of a broken promise the likely cause, where Kubernetes or the hub name one and `why` does not.
         detail: of a broken promise all that the test said.
         parts: when it was set up, called and torn down.
     """
@@ -47,6 +47,11 @@ class Case:
     cause: str = ""
     detail: str = ""
     parts: tuple[Span, ...] = ()
+
+    @property
+    def because(self) -> str:
+        """What was found, and the likely cause."""
+        return f"{self.why.rstrip('.')}. Likely cause: {self.cause}" if self.cause else self.why
 
 
 @dataclass(frozen=True)
@@ -72,9 +77,9 @@ def told(cases: Iterable[Case]) -> list[str]:
     """Lines for a terminal: a promise with many cases takes one line for all that ended alike, broken ones one each."""
     lines = []
     for group in groups(cases):
-        apart = [f" [{case.parameters}]" if case.parameters else "" for case in group.cases]
-        if group.state is not State.BROKEN and len(apart) > 1:
-            apart = [f" [{len(apart)} cases]"]
-        because = f": {group.why}" if group.why else ""
-        lines += [f"{group.state:<12}{group.promise}{each}{because}" for each in apart]
+        if group.state is State.BROKEN or len(group.cases) == 1:
+            apart = [(f" [{case.parameters}]" if case.parameters else "", case.because) for case in group.cases]
+        else:
+            apart = [(f" [{len(group.cases)} cases]", group.why)]
+        lines += [f"{group.state:<12}{group.promise}{which}{because and f': {because}'}" for which, because in apart]
     return lines

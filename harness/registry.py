@@ -20,7 +20,7 @@ from harness import docker
 from harness.aws import ECR, REPOSITORY, Aws
 from harness.errors import HarnessError
 from harness.layout import MANIFEST, Layout, link_file
-from harness.wait import NotYet, wait_until
+from harness.wait import NotYet, seldom, wait_until
 
 PORT = 5000
 
@@ -82,7 +82,7 @@ class Registry:
                 return NotYet(f"{str(error) or type(error).__name__}")
             return status == 401 or NotYet(f"status {status} without credentials, expected 401")
 
-        wait_until("the private registry", answers, timeout=30)
+        wait_until("the private registry", answers, timeout=30, fail_if=seldom(lambda: docker.stopped(self.network)))
 
     @functools.cached_property
     def address(self) -> str:

@@ -44,6 +44,14 @@ class Hop:
     location: str | None
     """Where the answer sends the browser, as the server wrote it."""
     seconds: float
+    at: float = 0.0
+    """When it was sent, as time.time()."""
+    method: str = "GET"
+    request_headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    response_headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    """Headers as they were, cookies and all: for harness/har.py, which shows no secret of theirs."""
+    size: int = 0
+    """Bytes of the answer's body."""
 
     def __str__(self) -> str:
         to = f" -> {self.location}" if self.location else ""
@@ -117,11 +125,20 @@ class Student:
         return self._request("GET", url, **kwargs)
 
     def _request(self, method: str, url: str, **kwargs: Any) -> httpx.Response:
-        started = time.monotonic()
+        at, started = time.time(), time.monotonic()
         answer = self._http.request(method, url, **kwargs)
-        seconds = time.monotonic() - started
-        asked = answer.request.url.raw_path.decode()
-        self.journey.hops.append(Hop(asked, answer.status_code, answer.headers.get("location"), seconds))
+        hop = Hop(
+            answer.request.url.raw_path.decode(),
+            answer.status_code,
+            answer.headers.get("location"),
+            seconds=time.monotonic() - started,
+            at=at,
+            method=method,
+            request_headers=tuple(answer.request.headers.multi_items()),
+            response_headers=tuple(answer.headers.multi_items()),
+            size=len(answer.content),
+        )
+        self.journey.hops.append(hop)
         return answer
 
     def open(self, link: str) -> Page:

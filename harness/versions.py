@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 import tomllib
@@ -52,6 +53,14 @@ class Versions:
             if not isinstance(value, str):
                 raise HarnessError(f"{self.path}: [{table}] {name}: expected a text, found {value!r}")
         return dict(found)
+
+    def with_kubernetes(self, version: str) -> Versions:
+        """The same, but the published node image and kubectl are of another version of Kubernetes."""
+        image = self.get("published.images", "node").rpartition(":")[0]
+        content = copy.deepcopy(dict(self._content))
+        content["published"]["images"]["node"] = f"{image}:v{version}"
+        content["published"]["tools"]["kubectl"]["version"] = version
+        return Versions(self.path, content)
 
     def requirements(self, table: str) -> str:
         """A table of Python packages as pip takes them on its command line."""

@@ -59,6 +59,21 @@ def pause(seconds: float) -> None:
     time.sleep(min(seconds, 0.2))
 
 
+def seldom(look: Callable[[], str | None], every: float = 3.0) -> Callable[[], str | None]:
+    """A `fail_if` for a look that costs something: it looks once in so many seconds, and sees nothing in between."""
+    due = time.monotonic() + every
+
+    def looked() -> str | None:
+        nonlocal due
+        if time.monotonic() < due:
+            return None
+        found = look()
+        due = time.monotonic() + every
+        return found
+
+    return looked
+
+
 def wait_until(
     what: str,
     check: Callable[[], T | NotYet],

@@ -5,90 +5,22 @@ Production's numbers are read from the running culler. What they mean is seen at
 
 from __future__ import annotations
 
-import re
-import threading
-from collections.abc import Iterator
-from contextlib import suppress
-from dataclasses import dataclass
-
 import pytest
 
-from harness.browser import browser
 from harness.cluster import Cluster
 from harness.contract import CULL_EVERY, CULL_MAX_AGE, CULL_TIMEOUT
-from harness.culler import FACTOR, Life, Times, Watch, configured, read_culler, scaled_hub
+from harness.culler import FACTOR, Life, Times, Watch, configured, read_culler
 from harness.database import Database
-from harness.deployment import Deployment
+from harness.deployment import Deployment, wait_until_ready
+from harness.diagnosis import hopeless
 from harness.hub import Hub
-from harness.kernel import CellError
 from harness.link import EXAMPLE
+from harness.lives import SLACK, Lives
 from harness.roles import ROLES
-from harness.student import UUID, Student
-from harness.wait import NotYet, TooLateError, wait_until
+from harness.student import Student
+from harness.wait import NotYet, seldom, wait_until
 
 PRODUCTION = Times(CULL_EVERY, CULL_TIMEOUT, CULL_MAX_AGE)
-SLACK = 15.0
-"""Seconds that a server may need to go once the culler has said so, on a machine that is busy."""
-ANSWER_FOR_EVER = """
-import time
-while True:
-    print("still at it")
-    time.sleep(1)
-"""
-
-
-@dataclass(frozen=True)
-class Lives:
-    """What became of three servers: nobody uses one, a cell runs in the second, the third's page is open."""
-
-    hub: Hub
-    times: Times
-    idle: Life
-    busy: Life
-    page: Life
-    returning: Student
-    """The student of the idle server, who still has the cookies of it."""
-
-
-@pytest.fixture(scope="module")
-def scaled(deployment: Deployment) -> Iterator[Hub]:
-    with scaled_hub(deployment) as hub:
-        yield hub
-
-
-@pytest.fixture(scope="module")
-def lives(scaled: Hub, cluster: Cluster) -> Iterator[Lives]:
-    times, watch = read_culler(cluster, scaled).times, Watch(scaled)
-    busy, idle = Student(scaled), Student(scaled)
-    busy.open(str(EXAMPLE))
-    watch.add(busy.name)
-    work = threading.Thread(target=answer_for_ever, args=(busy, times.max_age + SLACK))
-    work.start()
-    try:
-        with browser() as window:
-            window.open(scaled.url + str(EXAMPLE))
-            window.wait_for("the notebook", ".jp-Notebook h1")
-            [page] = re.findall(UUID, window.driver.current_url)[:1]
-            watch.add(page)
-            idle.open(str(EXAMPLE))
-            watch.add(idle.name)
-            longest = times.max_age + 2 * times.every + 4 * SLACK
-            with suppress(TooLateError):
-                wait_until("the end of all servers", watch.all_gone, timeout=longest)
-        there = watch.lives
-        yield Lives(scaled, times, there[idle.name], there[busy.name], there[page], idle)
-    finally:
-        for name in watch.lives:
-            scaled.delete_user(name)
-        work.join()
-        busy.close()
-        idle.close()
-
-
-def answer_for_ever(student: Student, seconds: float) -> None:
-    """Have a cell run for a time; its server may be gone before that."""
-    with suppress(CellError), student.kernel() as kernel:
-        kernel.run(ANSWER_FOR_EVER, timeout=seconds)
 
 
 @pytest.mark.parametrize("role", ROLES, ids=lambda role: role.release)
@@ -168,16 +100,21 @@ def test_returning_visitor_gets_a_new_life(lives: Lives) -> None:
 
 
 @pytest.mark.timeout(900)
-def test_culler_survives_a_restart_of_its_hub(scaled: Hub, cluster: Cluster) -> None:
+def test_culler_survives_a_restart_of_its_hub(
+    scaled: Hub, cluster: Cluster, hub_is_down: Callable[[], str | None]
+) -> None:
     """After a restart of the hub the culler runs again, and servers from before it are culled."""
     student, watch = Student(scaled), Watch(scaled)
     student.open(str(EXAMPLE))
     watch.add(student.name)
     try:
         cluster.restart(scaled.namespace, "hub")
+        wait_until_ready(cluster, scaled.namespace)
         times = read_culler(cluster, scaled).times
-        latest = times.timeout + 2 * times.every + 3 * SLACK
-        wait_until("the end of an idle server from before the restart", watch.all_gone, timeout=latest)
+        latest = times.timeout + 2 * times.every + 2 * SLACK
+        hub_is_down = seldom(lambda: hopeless(cluster, scaled.namespace))
+        what = "the end of an idle server from before the restart"
+        wait_until(what, watch.all_gone, timeout=latest, fail_if=hub_is_down)
     finally:
         scaled.delete_user(student.name)
         student.close()

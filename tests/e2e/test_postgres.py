@@ -8,7 +8,7 @@ import pytest
 
 from harness.cluster import Cluster, server_of
 from harness.database import Database
-from harness.deployment import wait_for_answer
+from harness.deployment import wait_for_answer, wait_until_ready
 from harness.hub import Hub
 from harness.link import EXAMPLE
 from harness.student import Student
@@ -27,6 +27,7 @@ def test_restart_of_the_hub_keeps_session_user_and_server(
     with student.kernel() as kernel:
         kernel.run("kept = 42")
         cluster.restart(hub.namespace, "hub")
+        wait_until_ready(cluster, hub.namespace)
         wait_for_answer(hub)
         after = [pod.metadata.uid for pod in cluster.pods(hub.namespace).look(server_of(student.name))]
         assert after == [before.metadata.uid], "the restart of the hub ended the student's server, or started another"

@@ -8,7 +8,7 @@ import pytest
 
 from harness.aws import COURSES as COURSE_IMAGES
 from harness.aws import REPOSITORY
-from harness.cluster import Cluster
+from harness.cluster import Cluster, why_stuck
 from harness.courses import MARKER
 from harness.deployment import Deployment
 from harness.hub import Hub
@@ -31,7 +31,13 @@ def test_every_course_is_on_every_node(cluster: Cluster, hub: Hub, pre_pulled: s
         busy = [pod.metadata.name for pod in pullers if pod.status.phase != "Running"]
         return NotYet(f"still pulling: {', '.join(busy)}") if busy else True
 
-    wait_until("the pre-puller's end", done, timeout=240, change=pods.change)
+    wait_until(
+        "the pre-puller's end",
+        done,
+        timeout=240,
+        fail_if=lambda: why_stuck(pods.look("component=continuous-image-puller")),
+        change=pods.change,
+    )
     for node in cluster.nodes:
         missing = pre_pulled - cluster.images(node)
         assert not missing, f"pre-pulled, and not on {node}: {sorted(missing)}"

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from harness import pull
+from harness import artifacts, pull
 from harness.build import alone, build_helm, helm_path, make
 from harness.dockerfile import NAMESPACE, build_image, explain, on_base
 from harness.errors import HarnessError
@@ -268,6 +268,19 @@ class TestVersions:
             recipes(read_versions(file))
         with pytest.raises(HarnessError, match=r"\[chart\] version: expected a text, found 4"):
             read_versions(file).get("chart", "version")
+
+    def test_kubectl_is_of_the_clusters_version(self) -> None:
+        versions = read_versions()
+        node = versions.get("published.images", "node")
+        assert node.endswith(f":v{versions.get('published.tools.kubectl', 'version')}")
+
+    def test_another_kubernetes(self) -> None:
+        versions = read_versions()
+        other = versions.with_kubernetes("1.99.1")
+        assert other.get("published.images", "node") == "docker.io/kindest/node:v1.99.1"
+        assert other.get("published.tools.kubectl", "version") == "1.99.1"
+        assert other.table("published.tools.kind") == versions.table("published.tools.kind")
+        assert versions == read_versions()
 
     def test_a_module_at_another_version_is_named(self, tmp_path: Path) -> None:
         images = tmp_path / "images"
@@ -536,6 +549,24 @@ class TestChoose:
         assert "quay.io (no answer)" in why
 
 
+class TestKubernetes:
+    def test_pinned(self) -> None:
+        versions = read_versions()
+        assert artifacts.kubernetes("build", "pinned") == versions.get("go", "k8s.io/kubernetes")
+        assert artifacts.kubernetes("pull", "pinned") == versions.get("published.tools.kubectl", "version")
+
+    def test_published(self) -> None:
+        assert artifacts.kubernetes("pull", "1.99.1") == "1.99.1"
+
+    def test_built(self) -> None:
+        pinned = artifacts.kubernetes("build", "pinned")
+        assert artifacts.kubernetes("build", pinned) == pinned
+        with pytest.raises(
+            HarnessError, match=rf"\A--kubernetes 1\.99\.1: what is built is Kubernetes {pinned}, and no"
+        ):
+            artifacts.kubernetes("build", "1.99.1")
+
+
 class TestPull:
     VERSIONS = """
 [published.images]
@@ -594,6 +625,22 @@ checksum = ".sha256sum"
         assert (made.node_image, made.images) == ("mirror.example/hub/kindest/node:v1", {})
         assert [tool.read_text() for tool in (made.kind, made.kubectl, made.helm)] == ["kind", "kubectl", "helm"]
         assert os.access(made.helm, os.X_OK)
+
+    def test_another_kubernetes_comes_with_its_own_kubectl(
+        self,
+        mirrors: dict[str, str],
+        server: tuple[str, Answers],
+        tmp_path: Path,
+        docker: Callable[[str], Path],
+        steps: Steps,
+    ) -> None:
+        docker("")
+        server[1]["/kubectl.example/1.99.1"] = (200, b"newer")
+        server[1]["/kubectl.example/1.99.1.sha256"] = (200, f"{sha(b'newer')[7:]}  name\n".encode())
+        versions = read_versions(tmp_path / "versions.toml").with_kubernetes("1.99.1")
+        made = pull.pull(versions, mirrors, tmp_path / "cache", steps)
+        assert made.node_image == "mirror.example/hub/kindest/node:v1.99.1"
+        assert made.kubectl.read_text() == "newer"
 
     def test_what_is_here_is_not_fetched_again(
         self, mirrors: dict[str, str], tmp_path: Path, docker: Callable[[str], Path], steps: Steps

@@ -184,6 +184,16 @@ class TestPull:
         with pytest.raises(ChartRepositoryError, match="cannot be reached: refused"):
             helm.pull("https://charts.example", "4.4.1", tmp_path / "into")
 
+    def test_newest(self, tmp_path: Path) -> None:
+        helm = fake_helm(tmp_path, "printf 'name: jupyterhub\nversion: 4.10.0\n'")
+        assert helm.newest("https://charts.example") == "4.10.0"
+        assert calls(tmp_path)[0].startswith("show chart jupyterhub --repo=https://charts.example --repository-cache=")
+
+    def test_newest_of_an_unreachable_one(self, tmp_path: Path) -> None:
+        helm = fake_helm(tmp_path, 'echo "Error: https://charts.example cannot be reached: refused" >&2; exit 1')
+        with pytest.raises(ChartRepositoryError, match="cannot be reached: refused"):
+            helm.newest("https://charts.example")
+
     def test_a_real_refusal(self, helm: Helm, tmp_path: Path) -> None:
         # Port 9 of the loopback: nobody listens there.
         with pytest.raises(ChartRepositoryError, match="cannot be reached"):

@@ -18,7 +18,7 @@ import yaml
 from fakes import Program, ol_infrastructure
 from rich.console import Console
 
-from harness import artifacts, chart, deployment, evidence, machine
+from harness import artifacts, bundle, chart, deployment, machine
 from harness import docker as containers
 from harness.artifacts import pinned_chart
 from harness.chart import Helm
@@ -161,6 +161,11 @@ class TestAnswer:
         with pytest.raises(TooLateError, match=last):
             deployment.wait_for_answer(self.hub(403, "not for you"))
 
+    def test_a_hub_that_crashes_is_not_waited_for(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(deployment, "seldom", lambda look: look)
+        with pytest.raises(NeverError, match=r"through its proxy: will not come.*: CrashLoopBackOff"):
+            deployment.wait_for_answer(self.hub(503, "no hub"), lambda: "CrashLoopBackOff")
+
 
 class TestSecrets:
     def test_random_and_kept(self, tmp_path: Path) -> None:
@@ -291,6 +296,28 @@ class TestFindChart:
         tool, _ = helm(script)
         with pytest.raises(HarnessError, match=message):
             find_chart(planned(chart="9.9.9", mirror="charts=https://charts.example"), tool)
+
+    @pytest.mark.parametrize("chart", ["pinned", "latest"])
+    @pytest.mark.parametrize("script", [REFUSED, NO_SUCH], ids=["refused", "no such"])
+    def test_neither_does_a_word_for_one(
+        self, planned: Planner, helm: Callable[[str], tuple[Helm, Program]], script: str, chart: str
+    ) -> None:
+        tool, _ = helm(script)
+        with pytest.raises(HarnessError, match=r"\Ahttps://charts\.example (gives no chart|has no version)"):
+            find_chart(planned(chart=chart, mirror="charts=https://charts.example"), tool)
+
+    def test_pinned(self, planned: Planner, helm: Callable[[str], tuple[Helm, Program]], published: str) -> None:
+        tool, program = helm(published)
+        plan = planned(chart="pinned")
+        find_chart(plan, tool)
+        [call] = program.calls
+        assert f"--version={pinned_chart(plan.checkout)} " in call
+
+    def test_latest(self, planned: Planner, helm: Callable[[str], tuple[Helm, Program]], published: str) -> None:
+        tool, program = helm(f"[ $1 != show ] || {{ echo 'version: 9.0.1'; exit; }}\n{published}")
+        find_chart(planned(chart="latest"), tool)
+        assert [call.split()[0] for call in program.calls] == ["show", "pull"]
+        assert "--version=9.0.1 " in program.calls[1]
 
     def test_a_mirror_is_asked_in_its_place(
         self, planned: Planner, helm: Callable[[str], tuple[Helm, Program]], published: str
@@ -569,15 +596,16 @@ class TestBoot:
         monkeypatch.setattr(deployment._Boot, "create_cluster", lambda *_: None)
         failing(deployment._Boot, "install", HarnessError("no"))
 
-        def collect(plan: Plan, cluster: object, into: Path) -> None:
-            (into / "hub.log").write_text(f"{len(changing(docker))} changes so far")
+        def collect(plan: Plan, cluster: object, into: Path, failure: str, *, since: float) -> str:
+            (into / "hub.log").write_text(f"{len(changing(docker))} changes so far, {failure}")
+            return "the disk is full"
 
-        monkeypatch.setattr(evidence, "collect", collect)
+        monkeypatch.setattr(bundle, "write_boot", collect)
         plan = planned()
         with pytest.raises(HarnessError, match=r"\Ano\Z"):
             deployment.boot(plan, steps)
-        assert (plan.evidence / "boot/hub.log").read_text() == "3 changes so far"
-        assert f"\nLogs, pods and events: {plan.evidence}/boot\n" in out.getvalue()
+        assert (plan.evidence / "boot/hub.log").read_text() == "3 changes so far, no"
+        assert f"\nLikely cause: the disk is full\nLogs, pods and events: {plan.evidence}/boot\n" in out.getvalue()
 
     def test_what_runs_side_by_side_ends_before_what_there_is_goes(
         self, planned: Planner, steps: Steps, docker: Program, monkeypatch: pytest.MonkeyPatch
@@ -632,6 +660,13 @@ class TestBoot:
         """A port that somebody listens on."""
         with socket.create_server(("127.0.0.1", 0)) as server:
             yield str(server.getsockname()[1])
+
+    def test_a_kubernetes_that_is_not_built_is_said_before_anything_is_prepared(
+        self, planned: Planner, steps: Steps, failing: Callable[[Any, str, BaseException], None]
+    ) -> None:
+        failing(machine, "prepare", AssertionError("too late"))
+        with pytest.raises(HarnessError, match=r"\A--kubernetes 1\.99\.1: what is built is"):
+            deployment.boot(planned(kubernetes="1.99.1"), steps)
 
     @pytest.mark.parametrize("option", ["hub_port", "authoring_port"])
     def test_a_taken_port_is_said_before_artifacts_are_made(

@@ -140,3 +140,30 @@ class TestLogs:
     def test_no_such_container(self, path: Path) -> None:
         Program(path, "docker", "echo Error: No such container >&2; exit 1")
         assert docker.logs("jh-1-moto") == ""
+
+
+class TestStopped:
+    LISTED = "\\n".join(
+        (
+            "jh-1-moto\\trunning\\tUp 2 minutes",
+            "jh-1-worker\\tpaused\\tUp 2 minutes (Paused)",
+            "jh-1-new\\tcreated\\tCreated",
+        )
+    )
+
+    def test_all_run(self, path: Path) -> None:
+        fake = Program(path, "docker", "printf 'jh-1-moto\\trunning\\tUp 2 minutes\\n'")
+        assert docker.stopped("jh-1", ["jh-1-moto"]) is None
+        assert "--all --filter name=^/?jh-1-" in fake.calls[0]
+
+    def test_one_does_not_and_one_is_gone(self, path: Path) -> None:
+        Program(path, "docker", f"""case "$1" in ps) printf '{self.LISTED}' ;; logs) echo 'no space left' ;; esac""")
+        assert docker.stopped("jh-1", ["jh-1-moto", "jh-1-registry"]) == (
+            "container jh-1-worker does not run: Up 2 minutes (Paused), its last words: no space left; "
+            "container jh-1-registry is gone"
+        )
+
+    def test_nobody_answers(self, path: Path) -> None:
+        Program(path, "docker", "echo 'Cannot connect to the Docker daemon' >&2; exit 1")
+        found = docker.stopped("jh-1")
+        assert found == "Docker does not answer: docker ps: exit code 1. | Cannot connect to the Docker daemon"

@@ -1,22 +1,19 @@
-"""Evidence: the whole deployment's state, and none of its secrets."""
+"""Evidence: where it is kept, and that no secret is in it."""
 
 from __future__ import annotations
 
+import base64
 import json
-import os
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from fakes import Program
-from kubernetes.client.exceptions import ApiException
-from urllib3.exceptions import ProtocolError
 
 from harness import evidence
-from harness.shell import CommandError
 
 PASSWORD = "5eed" * 16
+LOGIN = base64.b64encode(b"AWS:open-sesame").decode()
 
 
 class TestRedact:
@@ -30,7 +27,25 @@ class TestRedact:
             ("GET /hub/api?token=abcdef0123456789 200", "GET /hub/api?token=[redacted] 200"),
             ("GET /progress?_xsrf=2|abc|def0123|17 200", "GET /progress?_xsrf=[redacted] 200"),
             ("Set-Cookie: jupyterhub-user-x=2|1:0|10; Path=/", "Set-Cookie: [redacted]"),
-            ('"Cookie": "jupyterhub-session-id=abc"', '"Cookie": [redacted]'),
+            ('"Cookie": "jupyterhub-session-id=abc", "Host": "x"', '"Cookie": "[redacted]", "Host": "x"'),
+            ("{'Cookie': '_xsrf=\"a b\"; x=y', 'Host': 'x'}", "{'Cookie': '[redacted]', 'Host': 'x'}"),
+            ("jupyterhub-user-7c1e=abc; Path=/user/7c1e/", "jupyterhub-user-7c1e=[redacted]; Path=/user/7c1e/"),
+            ("signed 2|1:0|10:1792000000|9:username|4:YWJj|0f0e here", "signed [redacted] here"),
+            ("/hub/oauth_callback?code=a.b-c&state=eyJ1", "/hub/oauth_callback?code=[redacted]&state=[redacted]"),
+            ('href="/x?a=b&amp;state=ey%3D1"', 'href="/x?a=b&amp;state=[redacted]"'),
+            ("/login?next=%2Fcb%3Fcode%3Dabc%26y%3Dz", "/login?next=%2Fcb%3Fcode%3D[redacted]%26y%3Dz"),
+            ("/login?next=%252Fcb%253Fstate%253Dabc%2526y", "/login?next=%252Fcb%253Fstate%253D[redacted]%2526y"),
+            ("postgresql://hub:p%40ss@db:5432/hub", "postgresql://hub:[redacted]@db:5432/hub"),
+            ('"password": "p@ss w, rd"', '"password": "[redacted]"'),
+            ("client_secret = 'abc'", "client_secret = '[redacted]'"),
+            ('{\\"token\\": \\"abc def\\"}', '{\\"token\\": \\"[redacted]\\"}'),
+            ('{"auths": {"ecr": {"auth": "QVdTOng="}}}', '{"auths": {"ecr": {"auth": "[redacted]"}}}'),
+            ("sent Basic QVdTOnBhc3N3b3Jk to ecr", "sent Basic [redacted] to ecr"),
+            ('<input type="hidden" name="_xsrf" value="2|a">', '<input type="hidden" name="_xsrf" value="[redacted]">'),
+            ("<input value='2|a' name='_xsrf'>", "<input value='[redacted]' name='_xsrf'>"),
+            ('jhdata = { xsrf_token: "MnwxO" }', 'jhdata = { xsrf_token: "[redacted]" }'),
+            ('{"name": "JPY_API_TOKEN", "value": "abc"}', '{"name": "JPY_API_TOKEN", "value": "[redacted]"}'),
+            ("eyJhbGciOiJSUzI1.eyJpc3MiOiJr.sig-1 mounted", "[redacted] mounted"),
             (
                 "- name: JUPYTERHUB_API_TOKEN\n      value: abc\n    - name: USER\n      value: 7c1e",
                 "- name: JUPYTERHUB_API_TOKEN\n      value: [redacted]\n    - name: USER\n      value: 7c1e",
@@ -50,83 +65,69 @@ class TestRedact:
             "- serviceAccountToken:\n    expirationSeconds: 3607",
             "- name: JUPYTERHUB_API_URL\n  value: http://hub:8081/hub/api",
             "pod jupyter-1: container notebook: ImagePullBackOff",
+            'MountVolume.SetUp failed: secret "jupyterhub-db-creds" not found',
+            "references non-existent secret key: DATABASE_URL",
+            "  - secret:\n      secretName: hub",
+            "GET /tmplogin?course=clustering&notebook=a%26b.ipynb -> /hub/spawn?course=clustering",
+            "Basic authentication was refused",
+            "jupyterhub-authoring-db-creds",
         ],
     )
     def test_what_a_person_needs_stays(self, text: str) -> None:
         assert evidence.redact(text, [PASSWORD]) == text
 
 
-class FakeCluster:
-    """A cluster with one pod, whose every answer has the password in it."""
+class TestScrub:
+    def test_values(self) -> None:
+        given: Any = {
+            "hub": {
+                "cookieSecret": "abc",
+                "config": {"CryptKeeper": {"keys": ["a", "b"]}, "JupyterHub": {"cookie_max_age_days": 1}},
+                "db": {"password": "", "existingSecret": "there"},
+                "services": {"harness": {"apiToken": "abc"}},
+                "extraEnv": [
+                    {"name": "API_TOKEN", "value": "abc"},
+                    {"name": "DATABASE_URL", "valueFrom": {"secretKeyRef": {"name": "creds", "key": "DATABASE_URL"}}},
+                    {"name": "USER", "value": "me"},
+                ],
+            },
+            "automountServiceAccountToken": False,
+            "imagePullSecrets": [{"name": "ecr"}],
+        }
+        shown = evidence.scrub(given)
+        hub = shown.pop("hub")
+        assert shown == {"automountServiceAccountToken": False, "imagePullSecrets": [{"name": "ecr"}]}
+        assert hub["cookieSecret"] == hub["services"]["harness"]["apiToken"] == "[redacted]"
+        assert hub["config"] == {"CryptKeeper": {"keys": "[redacted]"}, "JupyterHub": {"cookie_max_age_days": 1}}
+        assert hub["db"] == {"password": "[redacted]", "existingSecret": "there"}
+        assert hub["extraEnv"][0]["value"] == "[redacted]"
+        assert hub["extraEnv"][1:] == given["hub"]["extraEnv"][1:]
 
-    def __init__(self, error: Exception | None = None) -> None:
-        self._error = error
-
-    def kubectl(self, *args: str) -> str:
-        if self._error:
-            raise CommandError(f"kubectl {args[2]}: exit code 1")
-        return f"{' '.join(args)} {PASSWORD}"
-
-    def pods(self, namespace: str) -> Any:
-        containers = [SimpleNamespace(name="hub"), SimpleNamespace(name="silent")]
-        pod = SimpleNamespace(metadata=SimpleNamespace(name="hub-1"), spec=SimpleNamespace(containers=containers))
-
-        def look() -> list[Any]:
-            if self._error:
-                raise self._error
-            return [pod]
-
-        return SimpleNamespace(look=look)
-
-    def logs(self, namespace: str, pod: str, container: str, *, previous: bool = False) -> str:
-        return "" if container == "silent" else f"{'crashing' if previous else 'connecting'} with {PASSWORD}"
-
-
-@pytest.fixture
-def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """What a run keeps about itself, beside a docker whose containers' logs have the password in them."""
-    Program(tmp_path / "bin", "docker", f"echo log of $4, {PASSWORD}")
-    monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
-    state = tmp_path / "state"
-    state.mkdir()
-    (state / "secrets.json").write_text(json.dumps({"database": PASSWORD}))
-    return state
+    def test_what_is_given_stays_as_it_is(self) -> None:
+        given = {"token": "abc"}
+        evidence.scrub(given)
+        assert given == {"token": "abc"}
 
 
-def collected(state: Path, cluster: FakeCluster) -> dict[str, str]:
-    into = evidence.directory(state.parent / "evidence", "tests/e2e/test_a.py::test_b[x y]")
-    plan: Any = SimpleNamespace(secrets=state / "secrets.json", name="jh-1")
-    fake: Any = cluster
-    evidence.collect(plan, fake, into)
-    return {file.name: file.read_text() for file in into.iterdir()}
+class TestKeep:
+    @pytest.fixture
+    def plan(self, tmp_path: Path) -> Any:
+        """A plan of a run with a password, and with a registry that a login opens."""
+        (tmp_path / "secrets.json").write_text(json.dumps({"database": PASSWORD}))
+        hosts = tmp_path / "certs.d/ecr.example/hosts.toml"
+        hosts.parent.mkdir(parents=True)
+        hosts.write_text(f'[host."x".header]\n  Authorization = ["Basic {LOGIN}"]\n')
+        return SimpleNamespace(secrets=tmp_path / "secrets.json", state=tmp_path)
 
+    def test_the_runs_own_secrets_are_black(self, plan: Any, tmp_path: Path) -> None:
+        file = tmp_path / "logs/hub.log"
+        evidence.keep(plan, file, f"{PASSWORD}, {LOGIN}, open-sesame, and \udcff")
+        assert file.read_text() == "[redacted], [redacted], [redacted], and ?"
 
-class TestCollect:
-    def test_everything_is_there(self, state: Path) -> None:
-        files = collected(state, FakeCluster())
-        hubs = ("jupyterhub", "jupyterhub-authoring")
-        kinds = ("pods.txt", "pods.yaml", "events.txt", "hub-1-hub.log", "hub-1-hub-before.log")
-        beside = {f"{part}.log" for part in ("registry", "moto", "postgres")}
-        assert set(files) == {f"{hub}-{kind}" for hub in hubs for kind in kinds} | beside
-        assert files["jupyterhub-pods.yaml"] == "--namespace jupyter get pods --output=yaml [redacted]"
-        assert files["jupyterhub-authoring-hub-1-hub.log"] == "connecting with [redacted]"
-        assert files["jupyterhub-authoring-hub-1-hub-before.log"] == "crashing with [redacted]"
-        assert files["moto.log"] == "log of jh-1-moto, [redacted]\n"
-
-    def test_no_secret_is_in_it(self, state: Path) -> None:
-        assert not [name for name, text in collected(state, FakeCluster()).items() if PASSWORD in text]
-
-    @pytest.mark.parametrize("error", [ApiException(503, "gone"), ProtocolError("connection broken")])
-    def test_a_cluster_that_is_gone_is_said_and_the_rest_kept(self, state: Path, error: Exception) -> None:
-        files = collected(state, FakeCluster(error))
-        assert files["jupyterhub-pods.txt"] == "kubectl get: exit code 1"
-        assert files["jupyterhub-logs.txt"] == str(error)
-        assert "moto.log" in files
-
-    def test_after_teardown(self, state: Path) -> None:
-        """A failure in teardown is reported when the run's own files are gone."""
-        (state / "secrets.json").unlink()
-        assert "moto.log" in collected(state, FakeCluster())
+    def test_after_the_teardown_there_are_none(self, tmp_path: Path) -> None:
+        plan: Any = SimpleNamespace(secrets=tmp_path / "gone/secrets.json", state=tmp_path / "gone")
+        evidence.keep(plan, tmp_path / "a.txt", "as it is")
+        assert (tmp_path / "a.txt").read_text() == "as it is"
 
 
 class TestClear:

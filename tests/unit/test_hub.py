@@ -11,7 +11,7 @@ import pytest
 
 from harness.departures import Departures
 from harness.hub import Hub
-from harness.wait import TooLateError
+from harness.wait import NeverError, TooLateError
 
 STARTED = httpx.Response(200, json={"servers": {"": {"pending": None}}})
 NO_CLUSTER: Any = None
@@ -53,6 +53,12 @@ def test_stuck_user_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("harness.hub.DELETE_TIMEOUT", 0.0)
     with pytest.raises(TooLateError, match=r"the end of user 1: not there after 0 s\. Last seen: 500 broken"):
         hub([httpx.Response(500, text="broken")], []).delete_user("1")
+
+
+def test_a_hub_that_will_never_do_it_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.hub.seldom", lambda look: look)
+    with pytest.raises(NeverError, match=r"the end of user 1: will not come, seen after .*: CrashLoopBackOff"):
+        hub([httpx.Response(503)], []).delete_user("1", fail_if=lambda: "CrashLoopBackOff")
 
 
 def test_restart_of_the_hub_is_waited_out() -> None:

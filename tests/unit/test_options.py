@@ -75,6 +75,7 @@ def test_defaults() -> None:
     assert {name: value for name, value in found.items() if value} == {
         "chart": ["auto"],
         "artifacts": ["auto"],
+        "kubernetes": ["pinned"],
         "install": ["auto"],
         "hub-port": ["0"],
         "authoring-port": ["0"],
@@ -87,3 +88,9 @@ def test_defaults() -> None:
 def test_somebody_can_read_what_it_is_for(option: Option) -> None:
     assert option.help
     assert option.metavar.isupper()
+
+
+def test_help_says_what_every_option_has() -> None:
+    assert BY_NAME["chart"].text.endswith(" (default: auto; also HARNESS_CHART)")
+    assert BY_NAME["mirror"].text.endswith(" (repeatable; also HARNESS_MIRROR)")
+    assert BY_NAME["spawner"].text.endswith(" (also HARNESS_SPAWNER)")

@@ -100,6 +100,15 @@ class TestGiven:
         (tmp_path / "checkout/jupyterhub/Chart.yaml").write_text("")
         assert planned(chart=given).chart == str((tmp_path / found).resolve())
 
+    @pytest.mark.parametrize("chosen", ["pinned", "1.36.4"])
+    def test_kubernetes(self, planned: Planner, chosen: str) -> None:
+        assert planned(kubernetes=chosen).kubernetes == chosen
+
+    def test_kubernetes_by_word(self, planned: Planner) -> None:
+        oldest, newest = (planned(kubernetes=word).kubernetes.split(".") for word in ("oldest", "newest"))
+        assert oldest[0] == newest[0] == "1"
+        assert int(oldest[1]) < int(newest[1])
+
     def test_mirrors(self, planned: Planner) -> None:
         plan = planned(mirror=["quay.io=mirror.example:5000/quay", "charts=https://charts.example/a=b"])
         assert plan.mirrors == {"quay.io": "mirror.example:5000/quay", "charts": "https://charts.example/a=b"}
@@ -110,7 +119,9 @@ class TestGiven:
 
     def test_the_header_says_it_all(self, planned: Planner, tmp_path: Path) -> None:
         (tmp_path / "mine.yaml").write_text("")
-        plan = planned(chart="builtin", values="mine.yaml", mirror="tools=tools.example", artifacts="pull")
+        plan = planned(
+            chart="builtin", values="mine.yaml", mirror="tools=tools.example", artifacts="pull", kubernetes="1.36.4"
+        )
         text = "\n".join(dataclasses.replace(plan, keep=True).describe())
         for shown in (
             "chart:     builtin",
@@ -118,6 +129,7 @@ class TestGiven:
             f"values:    {tmp_path}/mine.yaml",
             "authoring: helm/values/authoring.yaml",
             "artifacts: pull tools=tools.example",
+            "k8s:       1.36.4",
             f"{plan.name}, kept",
             f"evidence:  {plan.evidence}",
         ):
@@ -171,6 +183,8 @@ class TestRefused:
         [
             ("artifacts", "download", r"--artifacts download: expected one of auto, pull, build"),
             ("install", "yes", r"--install yes: expected one of auto, never"),
+            ("kubernetes", "1.36", r"--kubernetes 1\.36: expected pinned, oldest, newest, or a version such as 1\."),
+            ("kubernetes", "v1.36.4", r"--kubernetes v1\.36\.4: expected pinned, oldest, newest, or a version such"),
             ("mirror", "quay.io", r"--mirror quay\.io: expected UPSTREAM=LOCATION with UPSTREAM one of docker\.io, "),
             ("mirror", "quay.io=", r"--mirror quay\.io=: expected UPSTREAM=LOCATION"),
             ("mirror", "ghcr.io=here", r"--mirror ghcr\.io=here: expected .* quay\.io, registry\.k8s\.io, tools, char"),

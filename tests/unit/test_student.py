@@ -196,6 +196,18 @@ class TestLink:
             visit().open(LINK)
 
 
+def test_a_hop_is_recorded_in_full(fake: FakeHub, visit: Callable[..., Student]) -> None:
+    fake.answers["/hub/home"] = [Answer(200, cookie="a=b; Path=/", lines=["hello"])]
+    student, before = visit(), time.time()
+    student.get("/hub/home?x=1", headers={"X-Mine": "yes"})
+    [hop] = student.journey.hops
+    assert (hop.method, hop.url, hop.status, hop.size) == ("GET", "/hub/home?x=1", 200, 5)
+    assert before <= hop.at <= time.time()
+    assert ("x-mine", "yes") in [(name.lower(), value) for name, value in hop.request_headers]
+    assert ("set-cookie", "a=b; Path=/") in [(name.lower(), value) for name, value in hop.response_headers]
+    assert "a=b" not in repr(hop)
+
+
 class TestSpawn:
     def test_progress_is_kept_as_the_page_shows_it(self, fake: FakeHub, visit: Callable[..., Student]) -> None:
         fake.plays(lines=READY)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from harness.errors import HarnessError
-from harness.wait import NeverError, NotYet, TooLateError, pause, recorded, wait_until, waiting
+from harness.wait import NeverError, NotYet, TooLateError, pause, recorded, seldom, wait_until, waiting
 
 
 class Clock:
@@ -88,6 +88,22 @@ def test_a_pause_is_short(monkeypatch: pytest.MonkeyPatch, asked: float, slept: 
     monkeypatch.setattr("harness.wait.time.sleep", pauses.append)
     pause(asked)
     assert pauses == [slept]
+
+
+def test_a_look_that_costs_something_is_seldom_taken(clock: Clock) -> None:
+    looks: list[float] = []
+
+    def look() -> str:
+        looks.append(clock.now)
+        return "gone"
+
+    cause = seldom(look, every=6)
+    seen = []
+    for _ in range(3):
+        clock.change(0)
+        seen.append(cause())
+    assert seen == [None, "gone", None]
+    assert looks == [108.0]
 
 
 class TestRecorded:

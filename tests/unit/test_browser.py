@@ -1,0 +1,70 @@
+"""Waiting for what a page shows, on a page that is a list of what is found on it."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from selenium.common.exceptions import StaleElementReferenceException
+
+from harness import browser
+from harness.browser import Browser
+from harness.wait import NeverError, TooLateError
+
+
+def element(text: str = "", shown: bool | Exception = True) -> Any:
+    def is_displayed() -> bool:
+        if isinstance(shown, Exception):
+            raise shown
+        return shown
+
+    return SimpleNamespace(text=text, is_displayed=is_displayed)
+
+
+class Driver:
+    """A window in which each look at an element finds the next of these lists, the last one for good."""
+
+    current_url, title = "http://hub/user/7c1e/", "Spawning"
+
+    def __init__(self, *looks: list[Any]) -> None:
+        self._looks = list(looks)
+
+    def find_elements(self, by: str, css: str) -> list[Any]:
+        return self._looks.pop(0) if len(self._looks) > 1 else self._looks[0]
+
+    def find_element(self, by: str, css: str) -> Any:
+        return element("Your server is starting")
+
+
+@pytest.fixture(autouse=True)
+def often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A look at the cause at each look at the page."""
+    monkeypatch.setattr(browser, "seldom", lambda look: look)
+
+
+def window(*looks: list[Any], cause: str | None = None) -> Browser:
+    driver: Any = Driver(*looks)
+    return Browser(driver, lambda url: f"{cause} at {url}" if cause else None)
+
+
+def test_what_is_on_screen_is_returned() -> None:
+    stale = element(shown=StaleElementReferenceException())
+    page = window([], [stale], [element("hidden", shown=False)], [element("hidden", shown=False), element("seen")])
+    assert page.wait_for("the heading", "h1") == "seen"
+
+
+def test_a_server_that_is_gone_is_not_waited_for() -> None:
+    with pytest.raises(NeverError, match="the heading on the page: will not come") as error:
+        window([], cause="OOMKilled").wait_for("the heading", "h1")
+    assert ": OOMKilled at http://hub/user/7c1e/. The page shows: http://hub/user/7c1e/ «Spawning»" in str(error.value)
+
+
+def test_a_page_that_is_to_say_so_is_waited_for() -> None:
+    page = window([], [element("The kernel died")], cause="OOMKilled")
+    assert page.wait_for("the dialog", "h1", come_what_may=True) == "The kernel died"
+
+
+def test_too_late() -> None:
+    with pytest.raises(TooLateError, match=r"the heading on the page: not there after 0 s.*Your server is starting"):
+        window([]).wait_for("the heading", "h1", timeout=0)
