@@ -2,8 +2,11 @@
 
 pytest_plugins = [
     "fixtures.run",
+    "fixtures.ending",
     "fixtures.deployment",
     "fixtures.people",
+    # Before the evidence: of a ground that gave way there is none to collect.
+    "fixtures.health",
     "fixtures.evidence",
     "fixtures.report",
     "fixtures.courses",

@@ -1,4 +1,4 @@
-"""`tox -e up`, `tox -e down` and `tox -e bench`: what a person does with a deployment outside a test run."""
+"""`tox -e up`, `down`, `runs` and `bench`: what a person does with a deployment outside a test run."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from pathlib import Path
 
 from rich.console import Console
 
-from harness import deployment
+from harness import deployment, runs
 from harness.bench import bench
 from harness.build import build_helm
 from harness.chart import SPAWNER_KEY, Helm, Release, load_chart
+from harness.ending import listen
 from harness.errors import HarnessError
 from harness.options import OPTIONS, Option, read
 from harness.plan import Plan, make_plan
@@ -30,16 +31,25 @@ def main(arguments: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     for name, text in (
         ("up", "build a private copy of the deployment, leave it running, and print its URLs"),
-        ("down", "remove every trace of it"),
+        ("down", "remove every trace of it, or of other runs on this machine"),
+        ("runs", "list the runs on this machine, of all checkouts: name, whether in use, age, checkout"),
         ("bench", "measure the harness against the bare floor, and write bench.json"),
         ("lint", "see that Helm finds nothing wrong with the built-in chart and the values"),
     ):
         command = commands.add_parser(name, help=text, description=text)
         for option in OPTIONS:
             command.add_argument(option.flag, help=option.text, metavar=option.metavar, action="append", default=[])
+        if name == "down":
+            which = command.add_mutually_exclusive_group()
+            which.add_argument("name", nargs="?", default="", help="the run to remove, of 'runs'; this checkout's own")
+            which.add_argument("--all", action="store_true", help="remove all runs on this machine that nobody uses")
     given = parser.parse_args(arguments)
     steps = Steps(Console(stderr=False))
+    listen()
     try:
+        if given.command == "runs" or (given.command == "down" and (given.all or given.name)):
+            others(given, steps)
+            return 0
         plan = plan_from(given)
         if given.command == "lint":
             lint(plan, steps)
@@ -81,6 +91,22 @@ def up(plan: Plan, steps: Steps) -> None:
     steps.say(f"A student's link:     {running.student.url}{link}")
     steps.say(f"kubectl:              {running.artifacts.kubectl} --kubeconfig {running.cluster.kubeconfig}")
     steps.say("'tox -e down' removes it.")
+
+
+def others(given: argparse.Namespace, steps: Steps) -> None:
+    """List the runs on this machine, or remove those that nobody uses."""
+    found = [runs.find(given.name)] if given.command == "down" and given.name else runs.all_runs()
+    if given.command == "down":
+        removable = [run for run in found if given.name or run.state in (runs.KEPT, runs.ORPHANED)]
+        deployment.remove_left(removable, steps)
+        for run in found:
+            if run not in removable:
+                steps.say(f"{run}: left alone")
+    else:
+        for run in found:
+            steps.say(str(run))
+    if not found:
+        steps.say("No run has anything on this machine.")
 
 
 def lint(plan: Plan, steps: Steps) -> None:

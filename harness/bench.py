@@ -18,12 +18,10 @@ import functools
 import json
 import os
 import shutil
-import subprocess
 import sys
 import time
 import uuid
 from collections.abc import Callable, Collection
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from harness import deployment, docker
@@ -32,11 +30,12 @@ from harness.cluster import Cluster
 from harness.contract import CULL_EVERY, CULL_MAX_AGE, CULL_TIMEOUT
 from harness.culler import FACTOR
 from harness.deployment import Deployment
+from harness.ending import threads
 from harness.errors import HarnessError
 from harness.hub import Hub
 from harness.plan import Plan
 from harness.roles import ROLES, SCALED
-from harness.shell import run
+from harness.shell import CommandError, run
 from harness.steps import Steps
 from harness.wait import NotYet, wait_until
 
@@ -45,6 +44,7 @@ FIRST_TEST = "tests/e2e/test_hub_health.py"
 SUITE = "tests/e2e"
 CULLER_WAITS = (CULL_MAX_AGE + CULL_TIMEOUT + 2 * CULL_EVERY) / FACTOR
 """Seconds in which the suite watches servers live under the culler: to their maximum age, and idle after a restart."""
+SUITE_SECONDS = 3600.0
 IDLE = 10.0
 """Seconds for which the nodes are watched doing nothing."""
 LIMITS = {"warm start": 1.15, "spawner edit": 1.3, "whole suite": 1.6}
@@ -131,9 +131,10 @@ def _tests(plan: Plan, which: str, *more: str) -> None:
     command += [f"--ol-infrastructure={plan.ol_infrastructure.checkout}"] if plan.ol_infrastructure else []
     command += [f"--mirror={name}={place}" for name, place in plan.mirrors.items()]
     command += [f"--hub-port={plan.hub_port}", f"--authoring-port={plan.authoring_port}", *more]
-    done = subprocess.run(command, cwd=plan.checkout, timeout=3600, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise HarnessError(f"{which} did not pass:\n{done.stdout[-2000:]}")
+    try:
+        run(command, cwd=plan.checkout, timeout=SUITE_SECONDS, what=which)
+    except CommandError as error:
+        raise HarnessError(f"{which} did not pass:\n{error.output[-2000:]}") from error
 
 
 def _edited_spawner(plan: Plan) -> Path:
@@ -204,7 +205,7 @@ def _floor(running: Deployment) -> tuple[dict[str, float], float]:
         for role in ROLES:
             objects = running.helm.template(running.chart, running.releases[role])
             bare.apply(role.namespace, *deployment.surroundings(objects, role, running.database))
-        with ThreadPoolExecutor(1) as side:
+        with threads(1) as side:
             installing = side.submit(_timed, lambda: _helm_wait("install", running, bare, running.releases.values()))
             hubs = _timed(lambda: _hubs_ready(bare))
             install = installing.result()
@@ -240,7 +241,7 @@ def _has_deployments(cluster: Cluster, namespace: str) -> bool | NotYet:
 
 
 def _helm_wait(verb: str, running: Deployment, cluster: Cluster, releases: Collection[Release]) -> None:
-    with ThreadPoolExecutor(len(releases)) as side:
+    with threads(len(releases)) as side:
         list(side.map(lambda release: _helm(running, cluster, verb, release), releases))
 
 

@@ -2,25 +2,65 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any, cast
 
 from selenium import webdriver
-from selenium.common.exceptions import StaleElementReferenceException
+from selenium.common.exceptions import InvalidSessionIdException, StaleElementReferenceException, WebDriverException
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.remote.remote_connection import RemoteConnection
 from selenium.webdriver.remote.webdriver import WebDriver
+from urllib3.exceptions import HTTPError
 
 from harness.errors import HarnessError
+from harness.leftovers import scratch_prefix
+from harness.shell import tail
 from harness.wait import NeverError, NotYet, TooLateError, seldom, wait_until
 
 PAGE_TIMEOUT = 60
 """Seconds for a page to show what it should."""
+DRIVER_TIMEOUT = PAGE_TIMEOUT + 30
+"""Seconds for chromedriver to answer; it has limits of its own for pages."""
+LOG = "chromedriver.log"
+CRASHED = ("crashed", "not reachable", "disconnected", "session deleted", "DevToolsActivePort", "unable to connect")
+"""What chromedriver says of a browser that is gone, or never came up (chromium, chrome/test/chromedriver)."""
+
+
+class BrowserCrashedError(HarnessError):
+    """The browser or its driver went away: that says nothing about the page."""
+
+
+class _Chrome(webdriver.Chrome):
+    """Chromium; that it went away is told as such, with chromedriver's last words."""
+
+    def execute(self, driver_command: Any, params: dict[str, Any] | None = None) -> Any:
+        cast(RemoteConnection, self.command_executor).client_config.timeout = DRIVER_TIMEOUT
+        try:
+            return super().execute(driver_command, params)
+        except (InvalidSessionIdException, HTTPError, OSError) as error:
+            raise _crashed(error, Path((self.service.env or {})["TMPDIR"], LOG)) from error
+        except WebDriverException as error:
+            if any(word in str(error.msg) for word in CRASHED):
+                raise _crashed(error, Path((self.service.env or {})["TMPDIR"], LOG)) from error
+            raise
+
+
+def _crashed(error: Exception, log: Path) -> BrowserCrashedError:
+    said = str(getattr(error, "msg", None) or error).strip().splitlines() or [type(error).__name__]
+    words = tail(log.read_text(errors="replace"), 3) if log.is_file() else ""
+    return BrowserCrashedError(
+        f"The browser is gone, which says nothing about the page: {said[0]}\n"
+        f"chromedriver said last:{words or ' nothing'}"
+    )
 
 
 class Browser:
@@ -103,19 +143,33 @@ def browser(hopeless: Callable[[str], str | None] = lambda url: None) -> Iterato
     chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
     if not chromium or not driver:
         raise HarnessError("No browser here: chromium and chromedriver are expected in PATH")
-    with TemporaryDirectory(prefix="harness-browser-", ignore_cleanup_errors=True) as profile:
+    with TemporaryDirectory(prefix=f"{scratch_prefix()}browser-", ignore_cleanup_errors=True) as scratch:
         options = Options()
         options.binary_location = chromium
         for argument in (
             "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--window-size=1280,900",
             "--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run",
-            f"--user-data-dir={profile}",
+            f"--user-data-dir={scratch}/profile",
         ):  # fmt: skip
             options.add_argument(argument)
         options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-        chrome = webdriver.Chrome(options=options, service=Service(driver))
+        service = Service(
+            driver,
+            service_args=["--log-level=INFO", f"--log-path={scratch}/{LOG}"],
+            # What Chromium itself leaves in the temporary directory goes with ours.
+            env={**os.environ, "TMPDIR": scratch},
+            # As with every program: Ctrl-C leaves the order of ending to us.
+            popen_kw={"start_new_session": True},
+        )
+        try:
+            chrome = _Chrome(options=options, service=service)
+        except WebDriverException as error:
+            raise _crashed(error, Path(scratch, LOG)) from error
         chrome.set_page_load_timeout(PAGE_TIMEOUT)
         try:
             yield Browser(chrome, hopeless)
         finally:
             chrome.quit()
+            # A chromedriver that died left its Chromium behind.
+            with suppress(ProcessLookupError):
+                os.killpg(service.process.pid, signal.SIGKILL)

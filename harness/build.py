@@ -10,6 +10,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from harness.errors import HarnessError
 from harness.made import Artifacts
 from harness.prune import prune
 from harness.recipes import recipes
@@ -125,7 +126,13 @@ def alone(cache: Path, steps: Steps) -> Iterator[None]:
         lock.acquire(timeout=0)
     except Timeout:
         with steps.step("another run's builds"):
-            lock.acquire(timeout=WAIT_FOR_OTHERS)
+            try:
+                lock.acquire(timeout=WAIT_FOR_OTHERS)
+            except Timeout as error:
+                raise HarnessError(
+                    f"Another run has been building for {WAIT_FOR_OTHERS:.0f} s: wait for its end, or end it "
+                    f"(it holds {cache / 'build.lock'})"
+                ) from error
     try:
         yield
     finally:

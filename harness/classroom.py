@@ -6,7 +6,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 import httpx
@@ -14,6 +14,7 @@ import httpx
 from harness.cluster import Cluster
 from harness.courses import MARKER
 from harness.departures import Departures
+from harness.ending import threads
 from harness.errors import HarnessError
 from harness.hub import Hub
 from harness.spawner import GPU
@@ -50,7 +51,7 @@ def follow_together(links: Mapping[str, str], new: Callable[[], Student]) -> dic
         student = new()
         return Arrival(student, time.time(), pool.submit(student.open, link))
 
-    with waiting("students who come together"), ThreadPoolExecutor(AT_ONCE) as pool:
+    with waiting("students who come together"), threads(AT_ONCE) as pool:
         return {name: set_out(link) for name, link in links.items()}
 
 
@@ -108,7 +109,7 @@ def arrive(
         return seat
 
     done = threading.Event()
-    with waiting("a class"), ThreadPoolExecutor(len(wanted) + 1) as people:
+    with waiting("a class"), threads(len(wanted) + 1) as people:
         passer_by = people.submit(_slowest_answer, hub, done)
         try:
             arrived.seats = {seat.course: seat for seat in people.map(attend, wanted)}

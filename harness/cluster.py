@@ -16,7 +16,6 @@ from typing import Any
 import yaml
 from kubernetes import client, config, watch
 from kubernetes.client.exceptions import ApiException
-from kubernetes.stream import stream
 from pytest_kind import KindCluster
 from urllib3.exceptions import HTTPError
 
@@ -38,6 +37,10 @@ SERVICES = "10.96.0.0/16"
 LEAVING = ("FORWARD", "OUTPUT")
 """Chains of iptables' filter that a packet passes after its Service's address became a pod's."""
 
+CREATE_SECONDS = 300
+TIMED_OUT = 124
+"""Exit code of timeout(1) for a program that it ended."""
+
 HOPELESS = {
     "ImagePullBackOff",
     "ErrImagePull",
@@ -49,6 +52,26 @@ HOPELESS = {
     "RunContainerError",
 }
 """Reasons for which a container waits that time alone does not mend (kubelet, pkg/kubelet/images and kuberuntime)."""
+
+
+API_TIMEOUT = 30.0
+"""Seconds for one call of the API server, where the caller gives no others."""
+
+
+class NoAnswerError(HarnessError, HTTPError):
+    """The API server did not answer a call; the message names it."""
+
+
+class _Bounded(client.ApiClient):  # type: ignore[misc]  # kubernetes has no types
+    """Kubernetes' client, whose calls have no limit of their own and, where one is given, do not say whose it was."""
+
+    def call_api(self, method: str, url: str, *args: Any, _request_timeout: float | None = None, **kwargs: Any) -> Any:
+        limit = _request_timeout or API_TIMEOUT
+        try:
+            return super().call_api(method, url, *args, _request_timeout=limit, **kwargs)
+        except HTTPError as error:
+            path = url.removeprefix(self.configuration.host).partition("?")[0]
+            raise NoAnswerError(f"{method} {path}: no answer of the API server within {limit:g} s: {error}") from error
 
 
 class Cluster:
@@ -98,7 +121,8 @@ class Cluster:
             self._kind_cluster().create(config_file)
         except subprocess.CalledProcessError as error:
             output = self.log.read_text(errors="replace") if self.log.exists() else ""
-            raise HarnessError(f"kind could not create the cluster {self.name}.{tail(output)}") from error
+            late = f" within {CREATE_SECONDS} s" if error.returncode == TIMED_OUT else ""
+            raise HarnessError(f"kind could not create the cluster {self.name}{late}.{tail(output)}") from error
         self._connect_nodes()
         self._add_gpus()
         self._wait_for_nodes()
@@ -131,7 +155,8 @@ class Cluster:
             f"export KIND_EXPERIMENTAL_DOCKER_NETWORK={shlex.quote(self.network)}\n"
             f'case "$1" in get) exec timeout 30 {kind} "$@" 2>>{log} ;; esac\n'
             # KindCluster kills this script on Ctrl-C; kind must not outlive it and go on making nodes.
-            f'exec timeout --foreground 300 setpriv --pdeathsig KILL {kind} "$@" >>{log} 2>&1\n'
+            f"exec timeout --foreground {CREATE_SECONDS} "
+            f'setpriv --pdeathsig KILL {kind} "$@" >>{log} 2>&1\n'
         )
         script.chmod(0o755)
         return _Quiet(self.name, self.state, self.kubeconfig, self._image, script, self._kubectl)
@@ -184,7 +209,11 @@ class Cluster:
 
     @functools.cached_property
     def api(self) -> client.ApiClient:
-        return config.new_client_from_config(config_file=str(self.kubeconfig))
+        configuration = client.Configuration()
+        # What does not answer in time is not asked again behind the caller's back.
+        configuration.retries = False
+        config.load_kube_config(config_file=str(self.kubeconfig), client_configuration=configuration)
+        return _Bounded(configuration)
 
     @property
     def core(self) -> client.CoreV1Api:
@@ -205,6 +234,16 @@ class Cluster:
         except CommandError:
             return False
         return found.split() == ["True"] * len(self.nodes)
+
+    def why_silent(self, seconds: int) -> str:
+        """Why the API server has no answer within some seconds, in a line; empty where it has one."""
+        try:
+            self.kubectl("get", "--raw=/livez", f"--request-timeout={seconds}s", timeout=seconds + 2)
+        except CommandError as error:
+            # A refusal is an answer.
+            lines = [line for line in (error.output or str(error)).splitlines() if line.strip()]
+            return "" if "Error from server" in error.output else lines[-1].strip()
+        return ""
 
     def hub_url(self, node_port: int) -> str:
         """Loopback URL of the hub behind a NodePort."""
@@ -284,21 +323,15 @@ class Cluster:
         run([self._kind, "export", "logs", into, "--name", self.name], timeout=timeout, what="kind export logs")
 
     def execute(self, namespace: str, pod: str, *command: str, container: str | None = None) -> str:
-        """Run a command in a pod and return its standard output and error, within 60 s."""
-        return str(
-            stream(
-                self.core.connect_get_namespaced_pod_exec,
-                pod,
-                namespace,
-                command=list(command),
-                container=container,
-                stdout=True,
-                stderr=True,
-                stdin=False,
-                tty=False,
-                _request_timeout=60,
-            )
-        )
+        """Run a command in a pod and return its standard output, whatever its exit code, within 60 s.
+
+        By kubectl: the client's own way has no limit until it is connected, and takes Ctrl-C for an error of the API.
+
+        Raises:
+            HarnessError: it cannot be run.
+        """
+        where = ("exec", "--namespace", namespace, pod, *(("--container", container) if container else ()))
+        return self.kubectl(*where, "--", "sh", "-c", '"$@" || :', "sh", *command)
 
     def apply(self, namespace: str, *objects: dict[str, Any]) -> None:
         """Create the namespace and the objects in it, or bring them up to date."""
@@ -346,6 +379,10 @@ class PodWatch:
                 _request_timeout=limit + 3,
             ):
                 break
+        except NoAnswerError:
+            raise
+        except HTTPError as error:  # in the middle of the answer
+            raise NoAnswerError(f"The watch on the pods of {self.namespace} broke off: {error}") from error
         except ApiException as error:
             if error.status != 410:  # 410: the version is too old to watch from; the next look gets a new one.
                 raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from harness.cluster import Cluster
@@ -19,6 +20,7 @@ class Departures:
         self._cluster = cluster
         self._pool = ThreadPoolExecutor(AT_ONCE)
         self._under_way: list[Future[None]] = []
+        self._given_up = threading.Event()
 
     def add(self, hub: Hub, user: str) -> None:
         """Begin to delete a user."""
@@ -28,7 +30,10 @@ class Departures:
         if hub.is_starting(user):
             # The hub deletes no user whose server is on its way, and one that never comes is so for startTimeout.
             self._cluster.remove_server(hub.namespace, user)
-        hub.delete_user(user, fail_if=lambda: hopeless(self._cluster, hub.namespace))
+        hub.delete_user(user, fail_if=lambda: self._pointless(hub))
+
+    def _pointless(self, hub: Hub) -> str | None:
+        return "nobody waits any more" if self._given_up.is_set() else hopeless(self._cluster, hub.namespace)
 
     def wait(self) -> None:
         """Return when everybody is gone.
@@ -40,5 +45,6 @@ class Departures:
             self._under_way.pop().result()
 
     def close(self) -> None:
-        """Begin no other deletion, and return when those under way have ended."""
-        self._pool.shutdown(cancel_futures=True)
+        """Begin no other deletion, and end those under way at their next look; nobody waits for them."""
+        self._given_up.set()
+        self._pool.shutdown(wait=False, cancel_futures=True)

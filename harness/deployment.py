@@ -8,25 +8,26 @@ import secrets
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
 import yaml
-from filelock import FileLock, Timeout
 
-from harness import artifacts, bundle, chart, courses, docker, evidence, machine, ol_infrastructure
+from harness import artifacts, bundle, chart, courses, docker, evidence, health, machine, ol_infrastructure, runs
 from harness.aws import COURSES, ECR, Aws
 from harness.chart import Chart, Helm, Release
 from harness.cluster import Cluster, check_port, why_stuck
 from harness.courses import CourseBuilder
 from harness.database import Database
 from harness.diagnosis import hopeless, says
+from harness.ending import uninterrupted
 from harness.errors import HarnessError
+from harness.health import GroundError
 from harness.hub import Hub
 from harness.layout import Layout, LayoutStore
 from harness.made import Artifacts
@@ -34,6 +35,7 @@ from harness.onboarding import pre_puller_with, spawner_with
 from harness.plan import REGISTRIES, Plan, fingerprint
 from harness.registry import Registry, split
 from harness.roles import AUTHORING, ROLES, SCALED, STUDENT, Role
+from harness.runs import Run
 from harness.shell import CommandError, kill_children
 from harness.steps import Steps
 from harness.wait import NotYet, seldom, wait_until
@@ -42,6 +44,8 @@ READY_TIMEOUT = 300.0
 """Seconds for a release's pods to be ready, images pulled and all."""
 ANSWER_TIMEOUT = 60.0
 """Seconds for a proxy to learn of a hub that is ready."""
+NAMED = 4
+"""Changed inputs that a line names."""
 
 
 @dataclass(frozen=True)
@@ -99,13 +103,17 @@ class Deployment:
         return reasons
 
 
-def boot(plan: Plan, steps: Steps) -> Deployment:
+def boot(plan: Plan, steps: Steps, *, undo: Callable[[], None] | None = None) -> Deployment:
     """Build the private copy, or what is left to do of it where one was kept.
 
     What was kept is used again only if nothing that it was made of has changed. On any failure and on Ctrl-C
     everything is removed again, unless the plan says to keep it.
 
+    Args:
+        undo: called in place of the removal, by who wants to look at what is there first, and removes it later.
+
     Raises:
+        GroundError: it failed because Docker, the disk or a container gave way.
         HarnessError: something that the copy needs is missing or broken.
     """
     booting = _Boot(plan, steps)
@@ -114,31 +122,68 @@ def boot(plan: Plan, steps: Steps) -> Deployment:
     try:
         return booting.run()
     except BaseException as error:
-        if booting.cluster and isinstance(error, HarnessError):
-            # Before anything is torn down, while the corpses are still there.
-            into = evidence.directory(plan.evidence, BOOT)
-            cause = bundle.write_boot(plan, booting.cluster, into, str(error), since=began)
-            if cause and not says(str(error), cause):
-                steps.say(f"Likely cause: {cause}")
-            steps.say(f"Logs, pods and events: {into}")
-        if not booting.settled:
-            # Nothing of this run is there yet, and what an earlier one kept is not ours to remove.
-            pass
-        elif plan.keep:
-            steps.say(f"Kept as it is, because of --keep-cluster: {plan.name}. 'tox -e down' removes it.")
-        else:
-            remove(plan, steps)
+        with uninterrupted(plan.name, steps.say):
+            told = isinstance(error, HarnessError)
+            gave_way = health.fault(plan, booting.cluster, whole=False) if told and booting.settled else ""
+            if booting.cluster and told and not gave_way:
+                # Before anything is torn down, while the corpses are still there.
+                into = evidence.directory(plan.evidence, BOOT)
+                cause = bundle.write_boot(plan, booting.cluster, into, str(error), since=began)
+                if cause and not says(str(error), cause):
+                    steps.say(f"Likely cause: {cause}")
+                    error.add_note(cause)
+                steps.say(f"Logs, pods and events: {into}")
+            if not booting.settled:
+                # Nothing of this run is there yet, and what an earlier one kept is not ours to remove.
+                pass
+            elif plan.keep:
+                steps.say(f"Kept as it is, because of --keep-cluster: {plan.name}. 'tox -e down' removes it.")
+            elif undo:
+                undo()
+            else:
+                remove(plan, steps)
+        if gave_way:
+            raise GroundError(f"{gave_way} The run ends, and is no verdict about the deployment.") from error
         raise
 
 
 def remove(plan: Plan, steps: Steps) -> None:
-    """Remove every trace of the plan's run from the machine; what is cached for later runs stays."""
-    with steps.step("teardown", always=True) as step:
-        gone = docker.remove(plan.name, plan.name) if machine.daemon_answers() else []
+    """Remove every trace of the plan's run from the machine; what is cached for later runs stays.
+
+    Raises:
+        HarnessError: Docker does not answer, or does not let something go; the message says what is left.
+    """
+    remove_run(plan.name, plan.state, steps)
+
+
+def remove_run(name: str, state: Path | None, steps: Steps) -> None:
+    """The same of any run, by its name and its directory; None where that is gone."""
+    with uninterrupted(name, steps.say), steps.step("teardown", always=True) as step:
+        if machine.daemon_answers():
+            gone = docker.remove(name, name)
+        elif state and (state / STATE).exists():
+            raise HarnessError(
+                f"The Docker daemon does not answer: the containers of {name} are left as they are. "
+                f"Start it (systemctl start docker), then 'tox -e down' removes them."
+            )
+        else:
+            gone = []
         step.done(f"removed {' '.join(gone)}" if gone else "nothing was there")
-        for path in plan.state.glob("*"):
-            if path.name != _LOCK:
+        for path in state.glob("*") if state else ():
+            if path.name != runs.LOCK:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def remove_left(found: Iterable[Run], steps: Steps) -> None:
+    """Remove runs that nobody uses, those that were kept on purpose too.
+
+    Raises:
+        HarnessError: one is in use, or does not go.
+    """
+    for run in found:
+        steps.say(str(run))
+        with runs.held(run.directory, run.name) if run.directory else nullcontext():
+            remove_run(run.name, run.directory, steps)
 
 
 @contextmanager
@@ -170,19 +215,13 @@ def only_run(plan: Plan) -> Iterator[None]:
         HarnessError: another run of this checkout is under way.
     """
     plan.state.mkdir(mode=0o700, parents=True, exist_ok=True)
-    try:
-        with FileLock(plan.state / _LOCK, timeout=0):
-            yield
-    except Timeout as error:
-        raise HarnessError(
-            f"Another run of this checkout is under way ({plan.name}): wait for it, or end it"
-        ) from error
+    with runs.held(plan.state, plan.name):
+        yield
 
 
 BOOT = "boot"
 """Name of the evidence of a boot that failed."""
 STATE = "state.json"
-_LOCK = "lock"
 
 
 class _Boot:
@@ -243,26 +282,29 @@ class _Boot:
                 for install in installing:
                     install.result()
             except BaseException:
-                steps.stop()
-                kill_children()
+                with uninterrupted(plan.name, steps.say):
+                    # Both sides are over before anything is removed.
+                    steps.stop()
+                    kill_children()
+                    side.shutdown(cancel_futures=True)
                 raise
         hubs = [self.hub(role, cluster, secret) for role in ROLES]
         return Deployment(plan, made, source, helm, releases, cluster, registry, aws, database, *hubs)
 
     def settle(self, known: State, cluster: Cluster, wanted: str) -> None:
         """Use a kept cluster again if it is whole and made of the same; remove anything else that is left."""
-        parts = {f"{self.plan.name}-{part}" for part in ("control-plane", "worker", "registry", "moto", "postgres")}
-        there = docker.running(self.plan.name)
-        if known.get("cluster") == wanted and parts <= there and cluster.answers():
+        lacking = sorted(health.parts(self.plan.name).keys() - docker.running(self.plan.name))
+        if known.get("cluster") == wanted and not lacking and cluster.answers():
             self.steps.say(f"{'kept:':<11}cluster {self.plan.name} is used again, nothing it was made of has changed")
             return
-        if known.get("cluster"):
-            changed = "what it is made of has changed" if known.get("cluster") != wanted else "it is no longer whole"
-            self.steps.say(f"{'kept:':<11}cluster {self.plan.name} is made anew, {changed}")
+        if kept := known.get("cluster"):
+            broken = f"{' '.join(lacking)} not running" if lacking else "its API server does not answer"
+            why = changes(kept, wanted) if kept != wanted else f"it is no longer whole: {broken}"
+            self.steps.say(f"{'kept:':<11}cluster {self.plan.name} is made anew, {why}")
         docker.remove(self.plan.name, self.plan.name)
         known.clear()
         self.plan.secrets.unlink(missing_ok=True)
-        docker.docker("network", "create", "--label", f"{docker.LABEL}={self.plan.name}", self.plan.name)
+        docker.create_network(self.plan.name, self.plan.checkout, kept=self.plan.keep)
 
     def create_cluster(self, cluster: Cluster) -> None:
         with self.steps.step("kind cluster") as step:
@@ -300,9 +342,12 @@ class _Boot:
             known.set("services", "started")
         mirrors = {host: place for host, place in self.plan.mirrors.items() if host in REGISTRIES}
         registry.resolve_in_nodes(cluster.certs, {ECR, *(split(name)[0] for name in ours)}, mirrors)
-        print_ = fingerprint(f"{name} {layout.digest}" for name, layout in sorted(images.items()))
-        if known.get("images") == print_:
+        print_ = prints({f"image {name}": layout.digest for name, layout in images.items()})
+        before = known.get("images")
+        if before == print_:
             return
+        if before:
+            steps.say(f"{'kept:':<11}images are pushed again, {changes(before, print_)}")
         known.forget("images")
         with steps.step("images into the registry") as step:
             for name, layout in images.items():
@@ -334,8 +379,11 @@ class _Boot:
     ) -> None:
         """Install a release or upgrade it, and wait until its pods are ready; nothing to do where nothing changed."""
         print_ = release_print(source, wanted)
-        if known.get(role.release) == print_:
+        before = known.get(role.release)
+        if before == print_:
             return
+        if before:
+            self.steps.say(f"{'kept:':<11}release {role.release} is upgraded, {changes(before, print_)}")
         # What fails half-way is neither what it was nor what it was to be: the next run must not take it for either.
         known.forget(role.release)
         with self.steps.step(f"release {role.release}") as step:
@@ -400,16 +448,47 @@ class State:
 
 
 def cluster_print(plan: Plan, made: Artifacts) -> str:
-    """Fingerprint of what a cluster and the services beside it are made of; anything else can change under them."""
-    ports = f"{plan.hub_port} {plan.authoring_port}"
-    images = [made.node_image, made.registry, made.moto, made.postgres]
-    return fingerprint([plan.checkout / "kind-config.yaml", ports, *images, *sorted(plan.mirrors.values())])
+    """Fingerprints of what a cluster and the services beside it are made of; anything else can change under them."""
+    return prints(
+        {
+            "kind-config.yaml": plan.checkout / "kind-config.yaml",
+            "--hub-port": str(plan.hub_port),
+            "--authoring-port": str(plan.authoring_port),
+            "the node image": made.node_image,
+            "the registry's image": made.registry,
+            "moto's image": made.moto,
+            "Postgres' image": made.postgres,
+            "--mirror": json.dumps(sorted(plan.mirrors.values())),
+        }
+    )
 
 
 def release_print(source: Chart, release: Release) -> str:
-    """Fingerprint of all that a release is made of."""
-    files = [*release.values, *release.set_files.values()]
-    return fingerprint([source.path, *files, json.dumps(release.replaced)])
+    """Fingerprints of all that a release is made of."""
+    parts: dict[str, str | Path] = {"the chart": source.path}
+    for number, file in enumerate(release.values):
+        # Two of them may have one name, and later wins.
+        name = f"values {file.name}"
+        parts[name if name not in parts else f"{name} ({number + 1})"] = file
+    parts |= {f"spawner {file.name}": file for file in release.set_files.values()}
+    parts |= {f"value {key}": json.dumps(value) for key, value in release.replaced.items()}
+    return prints(parts)
+
+
+def prints(parts: Mapping[str, str | Path]) -> str:
+    """A fingerprint of each part by its name, as one text: two are equal where nothing changed."""
+    return json.dumps({name: fingerprint([part]) for name, part in parts.items()}, sort_keys=True)
+
+
+def changes(before: str, now: str) -> str:
+    """What changed between two texts of `prints`, by name: "values kind.yaml and the chart have changed"."""
+    try:
+        old, new = json.loads(before), json.loads(now)
+    except ValueError:  # written by an older harness
+        return "what it is made of has changed"
+    names = [name for name in sorted({*old, *new}) if old.get(name) != new.get(name)]
+    shown = names if len(names) <= NAMED else [*names[:NAMED], f"{len(names) - NAMED} more"]
+    return f"{' and '.join(shown)} {'has' if len(names) == 1 else 'have'} changed"
 
 
 def read_secrets(file: Path) -> dict[str, str]:

@@ -17,6 +17,9 @@ from harness.wait import NotYet, wait_until
 LABEL = "ol-jupyterhub-harness"
 KIND_LABEL = "io.x-k8s.kind.cluster"
 """The label kind puts on its node containers, from kind's source (pkg/cluster/internal/providers/docker)."""
+CHECKOUT_LABEL = f"{LABEL}.checkout"
+KEPT_LABEL = f"{LABEL}.kept"
+"""Labels of a run's network: the checkout that the run is of, and whether it was to stay. The rest goes with it."""
 
 LOOK_TIMEOUT = 8.0
 """Seconds for a look at what is there."""
@@ -75,6 +78,22 @@ def address(name: str, network: str) -> str:
     return str(inspected[0]["NetworkSettings"]["Networks"][network]["IPAddress"])
 
 
+def create_network(owner: str, checkout: Path, *, kept: bool) -> None:
+    """Make the run's network, named like it; its labels say on this machine whose it is."""
+    labels = {LABEL: owner, CHECKOUT_LABEL: checkout, KEPT_LABEL: "yes" if kept else "no"}
+    given = [f"--label={name}={value}" for name, value in labels.items()]
+    docker("network", "create", *given, owner)
+
+
+def networks(owner: str = "") -> list[dict[str, str]]:
+    """The networks of all runs on this machine, or of one run: name, labels, and when each was made (`created`)."""
+    label = f"{LABEL}={owner}" if owner else LABEL
+    fields = ["{{.Name}}", *(f'{{{{.Label "{name}"}}}}' for name in (CHECKOUT_LABEL, KEPT_LABEL)), "{{.CreatedAt}}"]
+    lines = docker("network", "ls", "--filter", f"label={label}", "--format", "\t".join(fields)).splitlines()
+    names = ("name", "checkout", "kept", "created")
+    return [dict(zip(names, line.split("\t"), strict=True)) for line in lines]
+
+
 def running(owner: str) -> set[str]:
     """Names of the run's own containers and of its nodes that are running now."""
     return set(_containers(owner, "--filter", "status=running"))
@@ -101,6 +120,25 @@ def stopped(owner: str, expected: Iterable[str] = ()) -> str | None:
 def _last_words(name: str) -> str:
     said = logs(name, lines=1).strip()
     return f", its last words: {said[:200]}" if said else ""
+
+
+def containers(owner: str) -> dict[str, str]:
+    """What Docker says of each of the run's containers and nodes, by name: "Up 2 minutes (Paused)"."""
+    found: dict[str, str] = {}
+    for label in _labels(owner):
+        listed = docker("ps", "--all", "--filter", f"label={label}", "--format", "{{.Names}}\t{{.Status}}", timeout=20)
+        found |= {name: status for name, _, status in (line.partition("\t") for line in listed.splitlines())}
+    return dict(sorted(found.items()))
+
+
+def volumes(owner: str) -> set[str]:
+    """Names of the volumes that the run's containers and nodes have, anonymous ones too."""
+    found: set[str] = set()
+    for label in _labels(owner):
+        # A mount that is a path is a directory of the machine.
+        listed = docker("ps", "--all", "--no-trunc", "--filter", f"label={label}", "--format", "{{.Mounts}}")
+        found.update(mount for line in listed.split() for mount in line.split(",") if "/" not in mount)
+    return found
 
 
 def remove(owner: str, network: str) -> list[str]:
@@ -132,8 +170,12 @@ def logs(name: str, lines: int = 200) -> str:
         return ""
 
 
+def _labels(owner: str) -> tuple[str, str]:
+    return f"{LABEL}={owner}", f"{KIND_LABEL}={owner}"
+
+
 def _containers(owner: str, *filters: str) -> list[str]:
     names: set[str] = set()
-    for label in (f"{LABEL}={owner}", f"{KIND_LABEL}={owner}"):
+    for label in _labels(owner):
         names.update(docker("ps", *filters, "--filter", f"label={label}", "--format", "{{.Names}}").split())
     return sorted(names)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.promises import Case, State
-from harness.record import PHASES, RecordError, Run, median, read_run
+from harness.record import PHASES, Record, RecordError, median, read_record
 
 KEPT = 20
 """Records of runs that stay on a machine, of each checkout."""
@@ -43,7 +43,7 @@ class Difference:
         whole: both ran all tests, so that new and gone ones can be told, and the time of the whole.
     """
 
-    before: Run
+    before: Record
     both: int
     whole: bool
     broken: list[Case] = field(default_factory=list)
@@ -59,7 +59,7 @@ class Difference:
         return not (self.broken or self.mended or self.unchecked or self.new or self.gone or self.changes)
 
 
-def difference(before: Run, now: Run) -> Difference:
+def difference(before: Record, now: Record) -> Difference:
     """What is different between two runs."""
     was = {case.test: case for case in before.cases if case.test}
     both = [(was[case.test].state, case) for case in now.cases if case.test in was]
@@ -77,7 +77,7 @@ def difference(before: Run, now: Run) -> Difference:
     )
 
 
-def _changes(before: Run, now: Run) -> list[Change]:
+def _changes(before: Record, now: Record) -> list[Change]:
     """Phases that are slower or faster, in what both runs did."""
     found = []
     for phase in PHASES:
@@ -101,7 +101,7 @@ class History:
 
     directory: Path
 
-    def before(self, now: Run) -> Run | None:
+    def before(self, now: Record) -> Record | None:
         """The run to compare with: the newest that ran at least half of the same tests, else one that ran any.
 
         Raises:
@@ -110,7 +110,7 @@ class History:
         unreadable, any_ = None, None
         for file in self._newest_first():
             try:
-                run = read_run(file)
+                run = read_record(file)
             except RecordError as error:
                 unreadable = error
                 continue
@@ -123,7 +123,7 @@ class History:
             raise unreadable
         return any_
 
-    def remember(self, run: Run, text: str) -> None:
+    def remember(self, run: Record, text: str) -> None:
         """Keep a run's record for those to come; the oldest goes.
 
         Raises:

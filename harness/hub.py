@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 
+from harness import http
 from harness.wait import NotYet, seldom, wait_until
 
 DELETE_TIMEOUT = 90.0
@@ -30,7 +31,7 @@ class Hub:
     def api(self) -> httpx.Client:
         """Client of /hub/api, within 30 s a call."""
         headers = {"Authorization": f"token {self.token}"}
-        return httpx.Client(base_url=f"{self.url}/hub/api", headers=headers, timeout=30)
+        return http.Client(base_url=f"{self.url}/hub/api", headers=headers, timeout=30)
 
     def users(self) -> dict[str, dict[str, Any]]:
         """The hub's users by name, each with the servers that run or are about to."""
@@ -43,7 +44,7 @@ class Hub:
         The hub refuses while the server is on its way up or down, or while the culler is deleting the user too.
 
         Args:
-            fail_if: says why the hub will never do so.
+            fail_if: says why the hub will never do so, or why nobody waits any more; asked seldom.
         """
 
         def gone() -> bool | NotYet:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import HarnessError
-from harness.shell import CommandError, run
+from harness.shell import MARK, CommandError, run
 from harness.steps import Steps
 from harness.wait import NotYet, TooLateError, wait_until
 
@@ -208,7 +208,7 @@ def start_daemon(cache: Path) -> str:
         cache.mkdir(parents=True, exist_ok=True)
         with log.open("wb") as out:
             # It outlives the run on purpose: images and layers stay warm for the next one.
-            env = {**os.environ, "PATH": _search_path()}
+            env = {key: value for key, value in os.environ.items() if key != MARK} | {"PATH": _search_path()}
             subprocess.Popen(["setsid", "--fork", "dockerd"], stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=env)
         how = "started, no init system here"
 
@@ -222,16 +222,22 @@ def start_daemon(cache: Path) -> str:
         raise HarnessError("\n  | ".join([f"{error}. It was {how}; its last lines:", *lines])) from error
 
 
+def docker_root() -> Path:
+    """Docker's own directory.
+
+    Raises:
+        CommandError: the daemon does not answer.
+    """
+    return Path(run(["docker", "info", "--format", "{{.DockerRootDir}}"], timeout=20, what="docker info").strip())
+
+
 def check_disk(needed: int, *places: Path) -> None:
     """See that there is room, in Docker's directory and in each of the places, for `needed` bytes.
 
     Raises:
         HarnessError: there is not.
     """
-    docker_root = Path(
-        run(["docker", "info", "--format", "{{.DockerRootDir}}"], timeout=20, what="docker info").strip()
-    )
-    for place in (docker_root, *places):
+    for place in (docker_root(), *places):
         there = next((path for path in (place, *place.parents) if path.exists()), Path("/"))
         free = shutil.disk_usage(there).free
         if free < needed:

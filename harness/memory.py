@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from harness.cluster import Cluster
+from harness.ending import threads
 
 LONGEST = 3 * 3600.0
 """Seconds for which a server can be watched."""
@@ -54,7 +54,7 @@ def watched_memory(cluster: Cluster, namespace: str, pod: str) -> Iterator[Memor
     """
     found = Memory()
     inside = ("exec", "--namespace", namespace, pod, "--", "sh", "-c")
-    with ThreadPoolExecutor(1) as side:
+    with threads(1) as side:
         watching = side.submit(cluster.kubectl, *inside, _WATCH, timeout=LONGEST)
         cluster.kubectl(*inside, f"until [ -e {_WATCHING} ]; do sleep 0.1; done", timeout=20)
         try:

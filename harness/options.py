@@ -92,6 +92,12 @@ OPTIONS = (
         repeat=True,
     ),
     Option("cell-timeout", "seconds for each cell of a --course", default="300", metavar="SECONDS"),
+    Option(
+        "run-timeout",
+        "seconds that a run may take as a whole, after which it ends as by Ctrl-C; 0 for no limit, and none with --pdb",
+        default="7200",
+        metavar="SECONDS",
+    ),
     Option("install", "'never' to install nothing on this machine", default="auto", metavar="HOW"),
     Option("hub-port", "loopback port of the student hub; 0 for any free one", default="0", metavar="PORT"),
     Option("authoring-port", "loopback port of the authoring hub; 0 for any free one", default="0", metavar="PORT"),

@@ -49,6 +49,8 @@ class Plan:
     """Course repositories to take through the whole workflow: copies of ours, in `state`."""
     cell_timeout: float
     """Seconds for each of their cells."""
+    run_timeout: float
+    """Seconds for the run as a whole; 0 for no limit."""
     artifacts: str
     kubernetes: str
     """Version of Kubernetes, or 'pinned'."""
@@ -140,6 +142,7 @@ def make_plan(
         ol_infrastructure=ol_infrastructure,
         courses=_courses(options["course"], spawner, checkout / STATE / "courses", cwd),
         cell_timeout=_seconds("--cell-timeout", one("cell-timeout")),
+        run_timeout=_seconds("--run-timeout", one("run-timeout"), least=0),
         artifacts=_one_of("--artifacts", one("artifacts"), HOW),
         kubernetes=_kubernetes(one("kubernetes"), checkout),
         mirrors=_mirrors(options["mirror"]),
@@ -226,9 +229,9 @@ def _port(option: str, value: str) -> int:
     return int(value)
 
 
-def _seconds(option: str, value: str) -> float:
-    if not value.isdecimal() or not int(value):
-        raise HarnessError(f"{option} {value}: expected a number of seconds, 1 or more")
+def _seconds(option: str, value: str, least: int = 1) -> float:
+    if not value.isdecimal() or int(value) < least:
+        raise HarnessError(f"{option} {value}: expected a number of seconds, {least} or more")
     return float(value)
 
 

@@ -61,7 +61,7 @@ class Screenshot:
 
 
 @dataclass
-class Run:
+class Record:
     """What a run went through; filled while it goes on.
 
     Attributes:
@@ -71,6 +71,8 @@ class Run:
         whole: whether these were all tests that there are, and all of them ran.
         booted: whether the deployment came up.
         ended: why it ended early; empty for a run that came to its end.
+        cause: the likely cause of a deployment that did not come up, where one is named.
+        void: the ground gave way, and the run is no verdict.
         phases: by name, those of PHASES.
         steps: of booting and removing the deployment.
         waits: what the tests and their set-up waited for.
@@ -84,6 +86,8 @@ class Run:
     whole: bool = False
     booted: bool = False
     ended: str = ""
+    cause: str = ""
+    void: bool = False
     cases: list[Case] = field(default_factory=list)
     phases: dict[str, list[Timing]] = field(default_factory=dict)
     steps: list[Span] = field(default_factory=list)
@@ -137,7 +141,7 @@ class Run:
         return json.dumps({"format": FORMAT, **_clean(asdict(self), clean)}, indent=1, ensure_ascii=False)
 
 
-def read_record(text: str) -> Run:
+def parse_record(text: str) -> Record:
     """The run that a text records.
 
     Raises:
@@ -147,7 +151,7 @@ def read_record(text: str) -> Run:
         found = json.loads(text)
         if found.pop("format") != FORMAT:
             raise RecordError(f"This record of a run is not in format {FORMAT}")
-        return Run(
+        return Record(
             **{
                 **found,
                 "cases": [_case(each) for each in found["cases"]],
@@ -162,14 +166,14 @@ def read_record(text: str) -> Run:
         raise RecordError(f"This is no record of a run: {type(error).__name__}: {error}") from error
 
 
-def read_run(file: Path) -> Run:
+def read_record(file: Path) -> Record:
     """The run that a file records.
 
     Raises:
         RecordError: the file cannot be read, or is no record of a run, or one of another version of the harness.
     """
     try:
-        return read_record(file.read_text())
+        return parse_record(file.read_text())
     except OSError as error:
         raise RecordError(f"{file} cannot be read: {error.strerror}") from error
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import bcrypt
 import httpx
 
-from harness import docker
+from harness import docker, http
 from harness.aws import ECR, REPOSITORY, Aws
 from harness.errors import HarnessError
 from harness.layout import MANIFEST, Layout, link_file
@@ -172,7 +172,7 @@ class Registry:
     @functools.cached_property
     def _http(self) -> httpx.Client:
         """Client of the registry's API, opened by ECR's token, within 120 s a call."""
-        return httpx.Client(base_url=f"http://{self.address}/v2/", auth=self.aws.registry_login(), timeout=120)
+        return http.Client(base_url=f"http://{self.address}/v2/", auth=self.aws.registry_login(), timeout=120)
 
 
 def split(image: str) -> tuple[str, str, str]:

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from harness.errors import HarnessError
 
+MARK = "OL_JUPYTERHUB_HARNESS_RUN"
+"""Variable in a run's environment: every process that comes from it has it, whoever its parent is by now."""
 TAIL = 12
 """Lines of a failed program's output that its message carries."""
 
@@ -70,7 +72,9 @@ def run(
         ) from None
     except BaseException:
         _kill(process)
-        process.wait()
+        # Not for ever: one that waits for a broken disk cannot be killed.
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=10)
         raise
     if process.returncode:
         raise CommandError(f"{what}: exit code {process.returncode}.{tail(err.strip() or out)}", out + err)

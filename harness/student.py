@@ -13,6 +13,7 @@ from uuid import uuid4
 
 import httpx
 
+from harness import http
 from harness.errors import HarnessError
 from harness.hub import Hub
 from harness.kernel import START_TIMEOUT, Kernel, connect
@@ -105,7 +106,7 @@ class Student:
         self.name = ""
         """The hub's name for the student: a random UUID, known once the link was followed."""
         self._why_stuck = why_stuck
-        self._http = httpx.Client(base_url=hub.url, timeout=30, follow_redirects=False)
+        self._http = http.Client(base_url=hub.url, timeout=30, follow_redirects=False)
         self._token = ""
 
     def close(self) -> None:

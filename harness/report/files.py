@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 from harness.errors import HarnessError
 from harness.history import Difference, History, difference
-from harness.record import RecordError, Run, read_record
+from harness.record import Record, RecordError, parse_record
 from harness.report.picture import picture
 from harness.report.run import page
 from harness.report.summary import summary
@@ -16,7 +16,7 @@ from harness.report.summary import summary
 RECORD, PAGE, PICTURE = "run.json", "report.html", "timings.svg"
 
 
-def write(run: Run, evidence: Path, history: History, clean: Callable[[str], str], ci: Path | None = None) -> Path:
+def write(run: Record, evidence: Path, history: History, clean: Callable[[str], str], ci: Path | None = None) -> Path:
     """Write run.json and what is made of it, and keep it for later runs to compare with; returns the page.
 
     Args:
@@ -30,7 +30,7 @@ def write(run: Run, evidence: Path, history: History, clean: Callable[[str], str
     text = run.to_json(clean)
     (evidence / RECORD).write_text(text)
     # From here on nothing is known but what the record says.
-    run = read_record(text)
+    run = parse_record(text)
     found, alone = _compared(run, history)
     (evidence / PICTURE).write_text(picture(run))
     (evidence / PAGE).write_text(page(run, evidence, found, alone))
@@ -42,7 +42,7 @@ def write(run: Run, evidence: Path, history: History, clean: Callable[[str], str
     return evidence / PAGE
 
 
-def _compared(run: Run, history: History) -> tuple[Difference | None, str]:
+def _compared(run: Record, history: History) -> tuple[Difference | None, str]:
     """The difference to an earlier run, or why there is none."""
     try:
         before = history.before(run)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from harness.record import Run
+from harness.record import Record
 from harness.report import render
 from harness.report.words import duration, file_of
 from harness.span import Span, common, merged, total, without
@@ -81,7 +81,7 @@ class Share:
     words: str
 
 
-def picture(run: Run) -> str:
+def picture(run: Record) -> str:
     """The picture of a run."""
     scale = _Scale(run)
     ready = max((boot.end for boot in run.boots), default=run.began)
@@ -103,7 +103,7 @@ def picture(run: Run) -> str:
     )
 
 
-def spent(run: Run) -> dict[Kind, float]:
+def spent(run: Record) -> dict[Kind, float]:
     """Seconds of a run that went to each kind; all of them together are the run's."""
     inside = [Span(run.began, run.began + run.seconds)]
     booting = common(inside, [*run.boots, *run.steps])
@@ -120,7 +120,7 @@ def spent(run: Run) -> dict[Kind, float]:
 class _Scale:
     """The time axis."""
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Record) -> None:
         self.start, self.seconds = run.began, run.seconds or 1.0
 
     def mark(self, span: Span, kind: Kind, faint: bool = False) -> Mark:
@@ -149,7 +149,7 @@ def _steps(steps: Iterable[Span], scale: _Scale) -> Iterator[Row]:
         yield Row(_short(span.name), (scale.mark(span, Kind.BOOTING),), duration(span.seconds))
 
 
-def _tests(run: Run, scale: _Scale) -> Iterator[Row]:
+def _tests(run: Record, scale: _Scale) -> Iterator[Row]:
     booting = merged([*run.boots, *run.steps])
     files: dict[str, list[tuple[str, Span]]] = {}
     for case in run.cases:
@@ -169,11 +169,11 @@ def _tests(run: Run, scale: _Scale) -> Iterator[Row]:
         yield Row(_short(name), tuple(marks), duration(seconds), duration(total(waited)) if waited else "")
 
 
-def _parts(run: Run) -> list[Span]:
+def _parts(run: Record) -> list[Span]:
     return [part for case in run.cases for part in case.parts]
 
 
-def _shares(run: Run) -> Iterator[Share]:
+def _shares(run: Record) -> Iterator[Share]:
     x = 0.0
     for (kind, seconds), legend in zip(spent(run).items(), LEGEND, strict=True):
         part = seconds / (run.seconds or 1.0)

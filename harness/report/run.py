@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from harness.history import Difference
 from harness.promises import Case, State, groups
-from harness.record import PHASES, Run, Screenshot, Timing, median, worst
+from harness.record import PHASES, Record, Screenshot, Timing, median, worst
 from harness.report import render
 from harness.report.picture import picture
 from harness.report.words import count, duration, file_of, moment, name_of, since, told, verdict
@@ -42,7 +42,7 @@ class Phase:
         return worst(self.timings)
 
 
-def page(run: Run, evidence: Path, found: Difference | None = None, alone: str = "") -> str:
+def page(run: Record, evidence: Path, found: Difference | None = None, alone: str = "") -> str:
     """The page.
 
     Args:
@@ -77,12 +77,12 @@ def page(run: Run, evidence: Path, found: Difference | None = None, alone: str =
     )
 
 
-def phases(run: Run) -> list[Phase]:
+def phases(run: Record) -> list[Phase]:
     """What was timed, in order."""
     return [Phase(name, run.phases[name]) for name in PHASES if run.phases.get(name)]
 
 
-def slowest(run: Run) -> list[tuple[Case, dict[str, float]]]:
+def slowest(run: Record) -> list[tuple[Case, dict[str, float]]]:
     """The cases that took longest, each with the seconds of its parts; boot and teardown of the run are no part."""
     booting = [*run.boots, *run.steps]
     timed = [
@@ -91,7 +91,7 @@ def slowest(run: Run) -> list[tuple[Case, dict[str, float]]]:
     return sorted(timed, key=lambda each: sum(each[1].values()), reverse=True)[:SLOWEST]
 
 
-def broken(run: Run) -> list[tuple[str, list[list[Case]]]]:
+def broken(run: Record) -> list[tuple[str, list[list[Case]]]]:
     """Broken promises, each with its cases: those together of which the same was found."""
     return [
         (promise, [its for _, its in _by(lambda case: f"{case.why}\n{case.cause}", cases)])
@@ -124,5 +124,5 @@ def _shown(screenshots: Iterable[Screenshot], evidence: Path) -> Iterator[tuple[
             yield each, f"data:image/png;base64,{base64.b64encode(file.read_bytes()).decode()}"
 
 
-def _boot_evidence(run: Run, evidence: Path) -> str:
+def _boot_evidence(run: Record, evidence: Path) -> str:
     return "boot" if not run.booted and (evidence / "boot").is_dir() else ""

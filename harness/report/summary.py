@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from harness.history import Difference
 from harness.promises import Case, State, groups
-from harness.record import Run
+from harness.record import Record
 from harness.report.run import broken, phases
 from harness.report.words import Tone, duration, promises, since, told, verdict
 
@@ -16,16 +16,18 @@ MOST = 30
 """Broken promises that are listed; GitHub cuts a summary at a megabyte."""
 
 
-def summary(run: Run, found: Difference | None = None) -> str:
+def summary(run: Record, found: Difference | None = None) -> str:
     """The verdict, what is broken and why, what is not checked, how long the phases took, and what is different."""
     return "\n".join([*_lines(run, found), ""])
 
 
-def _lines(run: Run, found: Difference | None) -> Iterator[str]:
+def _lines(run: Record, found: Difference | None) -> Iterator[str]:
     said = verdict(run)
     yield f"## {SIGNS[said.tone]} {_plain(said.sentence)}"
     if said.rest:
         yield f"\n{said.rest}."
+    if run.cause:
+        yield f"\n*Likely cause:* {_plain(run.cause)}"
     if found_broken := broken(run):
         yield "\n### Broken\n"
         for promise, findings in found_broken[:MOST]:

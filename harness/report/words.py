@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from harness.history import Change, Difference
 from harness.promises import Case, State
-from harness.record import INTERRUPTED, Run
+from harness.record import INTERRUPTED, Record
 
 
 class Tone(StrEnum):
@@ -36,7 +36,7 @@ class Verdict:
         return f"{self.sentence}; {self.rest}" if self.rest else self.sentence
 
 
-def verdict(run: Run) -> Verdict:
+def verdict(run: Record) -> Verdict:
     """What a run found. Promises are counted, each once, however many cases it has."""
     broken, kept = (promises(run.of(state)) for state in (State.BROKEN, State.KEPT))
     kept -= broken
@@ -49,6 +49,9 @@ def verdict(run: Run) -> Verdict:
         f"{count(unreached, 'test')} not reached" if unreached > 0 else "",
     ]
     rest = ", ".join(filter(None, others))
+    if run.void:
+        broke = count(len(broken), "promise", suffix=" broken before")
+        return Verdict(Tone.DOUBTFUL, f"No verdict: {first_line(run.ended)}", ", ".join(filter(None, [broke, rest])))
     if not run.booted and not run.tests:
         if _interrupted(run):
             return Verdict(Tone.DOUBTFUL, "Interrupted before the deployment was up; no promise was checked")
@@ -68,7 +71,7 @@ def verdict(run: Run) -> Verdict:
     return Verdict(Tone.DOUBTFUL if unreached > 0 else Tone.GOOD, all_, rest)
 
 
-def _interrupted(run: Run) -> bool:
+def _interrupted(run: Record) -> bool:
     return run.ended == INTERRUPTED
 
 

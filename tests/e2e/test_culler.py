@@ -100,9 +100,7 @@ def test_returning_visitor_gets_a_new_life(lives: Lives) -> None:
 
 
 @pytest.mark.timeout(900)
-def test_culler_survives_a_restart_of_its_hub(
-    scaled: Hub, cluster: Cluster, hub_is_down: Callable[[], str | None]
-) -> None:
+def test_culler_survives_a_restart_of_its_hub(scaled: Hub, cluster: Cluster) -> None:
     """After a restart of the hub the culler runs again, and servers from before it are culled."""
     student, watch = Student(scaled), Watch(scaled)
     student.open(str(EXAMPLE))

@@ -18,7 +18,7 @@ import yaml
 from fakes import Program
 from kubernetes import client
 
-from harness.cluster import Cluster, PodWatch, check_port, why_stuck
+from harness.cluster import Cluster, NoAnswerError, PodWatch, check_port, why_stuck
 from harness.errors import HarnessError
 from harness.wait import NotYet, wait_until
 
@@ -442,3 +442,42 @@ class TestPodWatch:
         api.status = 403
         with pytest.raises(client.ApiException, match="403"):
             api.pods.change(1)
+
+
+class TestBounded:
+    """Every call of the API has a limit, and names itself when it hits it."""
+
+    @pytest.fixture
+    def silent(self, place: Path) -> Iterator[Cluster]:
+        """A cluster whose API server takes a connection and says nothing."""
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            it = cluster(place)
+            it.kubeconfig.write_text(KUBECONFIG.format(server=f"http://127.0.0.1:{server.getsockname()[1]}"))
+            yield it
+
+    def test_by_default(self, silent: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("harness.cluster.API_TIMEOUT", 0.2)
+        said = r"\AGET /api/v1/nodes/worker: no answer of the API server within 0\.2 s: "
+        with pytest.raises(NoAnswerError, match=said):
+            silent.core.read_node("worker")
+
+    def test_as_the_caller_says(self, silent: Cluster) -> None:
+        with pytest.raises(NoAnswerError, match=r" within 0\.1 s: "):
+            silent.apps.list_namespaced_deployment("jupyter", _request_timeout=0.1)
+
+    def test_logs_of_a_silent_one_are_empty(self, silent: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("harness.cluster.API_TIMEOUT", 0.2)
+        assert silent.logs("jupyter", "hub") == ""
+
+    def test_kind(self, place: Path) -> None:
+        it = cluster(place, '[ "$1" = get ] || exit 124')
+        assert failed(it).startswith("kind could not create the cluster jh-1 within 300 s.")
+
+
+def test_execute(place: Path) -> None:
+    """What a command in a pod says, though it fails."""
+    it = cluster(place)
+    fake = Program(place / "bin", "kubectl", "echo said")
+    assert it.execute("jupyter", "hub-1", "sh", "-c", "ls", container="hub") == "said\n"
+    [call] = fake.calls
+    assert call.endswith('exec --namespace jupyter hub-1 --container hub -- sh -c "$@" || : sh sh -c ls')

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import io
 import os
 import socket
@@ -18,13 +19,15 @@ import yaml
 from fakes import Program, ol_infrastructure
 from rich.console import Console
 
-from harness import artifacts, bundle, chart, deployment, machine
+from harness import artifacts, bundle, chart, deployment, health, machine
 from harness import docker as containers
 from harness.artifacts import pinned_chart
 from harness.chart import Helm
 from harness.database import Database
 from harness.deployment import State, find_chart, only_run, surroundings, wait_until_ready
+from harness.ending import cleaning_up
 from harness.errors import HarnessError
+from harness.health import GroundError
 from harness.hub import Hub
 from harness.options import read
 from harness.plan import Plan, make_plan
@@ -420,8 +423,13 @@ PARTS = ("control-plane", "worker", "registry", "moto", "postgres")
 REMADE = [
     "rm --force --volumes {names}",
     "network rm jh-1",
-    "network create --label ol-jupyterhub-harness=jh-1 jh-1",
+    "network create --label=ol-jupyterhub-harness=jh-1 --label=ol-jupyterhub-harness.checkout={checkout} "
+    "--label=ol-jupyterhub-harness.kept=no jh-1",
 ]
+
+
+WANTED, OTHER = (deployment.prints({"kind-config.yaml": text, "--mirror": "[]"}) for text in ("wanted", "other"))
+ANEW = "kept:      cluster jh-1 is made anew, "
 
 
 class TestSettle:
@@ -434,28 +442,29 @@ class TestSettle:
             known.set("images", "as they were")
         deployment.read_secrets(plan.secrets)
         cluster: Any = SimpleNamespace(answers=lambda: answers)
-        deployment._Boot(plan, steps).settle(known, cluster, "wanted")
+        deployment._Boot(plan, steps).settle(known, cluster, WANTED)
         return known
 
     def test_again(self, planned: Planner, steps: Steps, docker: Program, out: io.StringIO) -> None:
         there(docker, *PARTS)
         plan = planned()
-        known = self.settled(plan, steps, kept="wanted")
+        known = self.settled(plan, steps, kept=WANTED)
         assert (plan.state / "secrets.json").exists()
-        assert (known.get("cluster"), known.get("images")) == ("wanted", "as they were")
+        assert (known.get("cluster"), known.get("images")) == (WANTED, "as they were")
         assert changing(docker) == []
         assert out.getvalue() == "kept:      cluster jh-1 is used again, nothing it was made of has changed\n"
 
     @pytest.mark.parametrize(
         ("kept", "parts", "answers", "said"),
         [
-            ("other", PARTS, True, "kept:      cluster jh-1 is made anew, what it is made of has changed\n"),
-            ("wanted", PARTS[:-1], True, "kept:      cluster jh-1 is made anew, it is no longer whole\n"),
-            ("wanted", PARTS, False, "kept:      cluster jh-1 is made anew, it is no longer whole\n"),
+            (OTHER, PARTS, True, f"{ANEW}kind-config.yaml has changed\n"),
+            ("a fingerprint as it once was", PARTS, True, f"{ANEW}what it is made of has changed\n"),
+            (WANTED, PARTS[:-1], True, f"{ANEW}it is no longer whole: jh-1-postgres not running\n"),
+            (WANTED, PARTS, False, f"{ANEW}it is no longer whole: its API server does not answer\n"),
             # Nothing was kept on purpose: a killed run left it.
             (None, PARTS[:2], True, ""),
         ],
-        ids=["changed", "part-missing", "no-answer", "killed"],
+        ids=["changed", "older", "part-missing", "no-answer", "killed"],
     )
     def test_anew(
         self,
@@ -474,12 +483,49 @@ class TestSettle:
         assert not (plan.state / "secrets.json").exists(), "another cluster gets other passwords"
         assert (known.get("cluster"), known.get("images")) == (None, None)
         names = " ".join(sorted(f"jh-1-{part}" for part in parts))
-        assert changing(docker) == [call.format(names=names) for call in REMADE]
+        assert changing(docker) == [call.format(names=names, checkout=plan.checkout) for call in REMADE]
         assert out.getvalue() == said
 
     def test_a_first_run(self, planned: Planner, steps: Steps, docker: Program) -> None:
-        self.settled(planned(), steps, kept=None)
-        assert changing(docker) == REMADE[-1:]
+        plan = planned()
+        self.settled(plan, steps, kept=None)
+        assert changing(docker) == [REMADE[-1].format(checkout=plan.checkout)]
+
+
+class TestChanges:
+    def test_named(self) -> None:
+        before = deployment.prints({"the chart": "1", "values kind.yaml": "a: 1", "spawner one.py": "pass"})
+        now = deployment.prints({"the chart": "2", "values kind.yaml": "a: 1", "spawner two.py": "pass"})
+        assert deployment.changes(before, now) == "spawner one.py and spawner two.py and the chart have changed"
+
+    def test_one(self) -> None:
+        assert deployment.changes(deployment.prints({"a": "1"}), deployment.prints({"a": "2"})) == "a has changed"
+
+    def test_many(self) -> None:
+        before, now = ({f"image {number}": version for number in range(9)} for version in "12")
+        shown = deployment.changes(deployment.prints(before), deployment.prints(now))
+        assert shown == "image 0 and image 1 and image 2 and image 3 and 5 more have changed"
+
+    def test_of_a_release(self, planned: Planner, tmp_path: Path) -> None:
+        (tmp_path / "mine").mkdir()
+        for name in ("values.yaml", "mine/values.yaml", "spawner.py", "Chart.yaml"):
+            (tmp_path / name).write_text("1")
+        source = chart.Chart(tmp_path / "Chart.yaml", "1", "test")
+        files = (tmp_path / "values.yaml", tmp_path / "mine/values.yaml")
+        wanted = chart.Release("a", "b", files, {chart.SPAWNER_KEY: tmp_path / "spawner.py"}, {"a.b": [1]})
+        before = deployment.release_print(source, wanted)
+        assert before == deployment.release_print(source, wanted)
+        for name, told in (
+            ("values.yaml", "values values.yaml has changed"),
+            ("mine/values.yaml", "values values.yaml (2) has changed"),
+            ("spawner.py", "spawner spawner.py has changed"),
+            ("Chart.yaml", "the chart has changed"),
+        ):
+            (tmp_path / name).write_text("2")
+            assert deployment.changes(before, deployment.release_print(source, wanted)) == told
+            (tmp_path / name).write_text("1")
+        other = dataclasses.replace(wanted, replaced={"a.b": [2]})
+        assert deployment.changes(before, deployment.release_print(source, other)) == "value a.b has changed"
 
 
 class TestClusterPrint:
@@ -515,6 +561,7 @@ class TestBoot:
         monkeypatch.setattr(artifacts, "get", lambda *_: made)
         monkeypatch.setattr(machine, "prepare", lambda *_, **__: None)
         monkeypatch.setattr(machine, "check_disk", lambda *_: None)
+        monkeypatch.setattr(health, "fault", lambda *_, **__: "")
         monkeypatch.setattr(deployment, "find_chart", lambda *_: chart.Chart(Path("chart"), "1", "test"))
         monkeypatch.setattr(Helm, "template", lambda *_: [])
 
@@ -582,6 +629,33 @@ class TestBoot:
         assert changing(docker) == ["rm --force --volumes jh-1-moto", "network rm jh-1"]
         assert out.getvalue().endswith("s  teardown: removed jh-1-moto jh-1\n")
 
+    def test_failure_is_no_verdict_where_the_ground_gave_way(
+        self,
+        planned: Planner,
+        steps: Steps,
+        docker: Program,
+        failing: Callable[[Any, str, BaseException], None],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        there(docker, "moto")
+        failing(deployment._Boot, "settle", HarnessError("no"))
+        monkeypatch.setattr(health, "fault", lambda *_, **__: "The disk is full.")
+        with pytest.raises(GroundError, match=r"\AThe disk is full\. The run ends, ") as error:
+            deployment.boot(planned(), steps)
+        assert str(error.value.__cause__) == "no"
+        assert changing(docker) == ["rm --force --volumes jh-1-moto", "network rm jh-1"]
+
+    def test_who_wants_to_look_first_removes_it_later(
+        self, planned: Planner, steps: Steps, docker: Program, failing: Callable[[Any, str, BaseException], None]
+    ) -> None:
+        there(docker, "moto")
+        failing(deployment._Boot, "settle", HarnessError("no"))
+        later: list[str] = []
+        with pytest.raises(HarnessError, match=r"\Ano\Z"):
+            deployment.boot(planned(), steps, undo=lambda: later.append("undo"))
+        assert later == ["undo"]
+        assert changing(docker) == []
+
     def test_failure_of_a_cluster_keeps_its_logs_before_it_goes(
         self,
         planned: Planner,
@@ -638,6 +712,7 @@ class TestBoot:
             deployment.boot(planned(), steps)
         # The first is before the start, of whatever a killed run left.
         assert events == ["removing", "the other side is over", "removing"]
+        assert not cleaning_up()
         assert changing(docker)[-2:] == ["rm --force --volumes jh-1-moto", "network rm jh-1"]
 
     def test_failure_keeps_what_is_to_be_kept_and_says_so(
@@ -707,6 +782,17 @@ class TestRemove:
             deployment.remove(plan, steps)
             assert [path.name for path in plan.state.iterdir()] == ["lock"]
         assert changing(docker)[-1] == "network rm jh-1"
+
+    def test_a_dead_daemon_leaves_what_is_there_and_says_so(
+        self, planned: Planner, steps: Steps, docker: Program
+    ) -> None:
+        docker = Program(docker.path.parent, "docker", "echo Cannot connect >&2; exit 1")
+        plan = planned()
+        State(plan.state / "state.json").set("cluster", "as it was")
+        plan.secrets.touch()
+        with pytest.raises(HarnessError, match=r"\AThe Docker daemon does not answer: the containers of jh-1 are left"):
+            deployment.remove(plan, steps)
+        assert plan.secrets.exists(), "it is still the cluster's"
 
     def test_no_docker(
         self, planned: Planner, steps: Steps, out: io.StringIO, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -80,6 +80,7 @@ def test_defaults() -> None:
         "hub-port": ["0"],
         "authoring-port": ["0"],
         "cell-timeout": ["300"],
+        "run-timeout": ["7200"],
         "evidence": [".evidence"],
     }
 

@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 import pytest
 
 from harness.promises import State
-from harness.record import INTERRUPTED, Run, read_run
+from harness.record import INTERRUPTED, Record, read_record
 
 pytest_plugins = "pytester"
 ROOT = Path(__file__).parents[2]
@@ -62,8 +62,8 @@ class Outcome:
         self.code, self.out = done.ret, str(done.stdout)
 
     @property
-    def run(self) -> Run:
-        return read_run(self.evidence / "run.json")
+    def run(self) -> Record:
+        return read_record(self.evidence / "run.json")
 
     @property
     def page(self) -> str:

@@ -11,7 +11,7 @@ import pytest
 
 from harness.history import KEPT, Difference, History, difference
 from harness.promises import Case, State
-from harness.record import INTERRUPTED, RecordError, Run, Screenshot, Timing, pulls, read_record
+from harness.record import INTERRUPTED, Record, RecordError, Screenshot, Timing, parse_record, pulls
 from harness.report import files
 from harness.report.picture import Kind, picture, spent
 from harness.report.run import page
@@ -38,9 +38,9 @@ def case(
     return Case(f"Promise {test}.", "", state, why, 0.0, node, evidence, cause, detail)
 
 
-def run(*cases: Case, started: str = STARTED, **about: object) -> Run:
+def run(*cases: Case, started: str = STARTED, **about: object) -> Record:
     """A run that came to its end."""
-    found = Run(started=started, seconds=100.0, planned=len(cases), whole=True, booted=True, cases=list(cases))
+    found = Record(started=started, seconds=100.0, planned=len(cases), whole=True, booted=True, cases=list(cases))
     for name, value in about.items():
         setattr(found, name, value)
     return found
@@ -75,7 +75,7 @@ class TestRecord:
             steps=[Span(1.0, 2.0, "kind cluster")],
             screenshots=[Screenshot("a/screen.png", "a")],
         )
-        assert read_record(written.to_json()) == written
+        assert parse_record(written.to_json()) == written
 
     def test_a_text_that_nobody_may_read_is_taken_out_of_every_place(self) -> None:
         written = run(case("a", State.BROKEN, "token secret1", detail="secret1"), about={"chart": "secret1"})
@@ -97,7 +97,7 @@ class TestRecord:
     )
     def test_a_record_of_another_version_is_refused(self, text: str) -> None:
         with pytest.raises(RecordError, match=r"record"):
-            read_record(text)
+            parse_record(text)
 
     def test_a_students_journey(self) -> None:
         journey = Journey(progress=['2026 [Normal] Successfully pulled image "a" in 1.5s (2s including waiting)'])
@@ -115,7 +115,7 @@ class TestRecord:
         assert pulls('Container image "a" already present on machine') == []
 
     def test_boot_is_timed_only_where_it_came_to_its_end(self) -> None:
-        record = Run()
+        record = Record()
         with pytest.raises(KeyError), record.booting():
             raise KeyError
         assert (record.booted, record.phases, len(record.boots)) == (False, {}, 1)
@@ -138,7 +138,7 @@ class TestVerdict:
         assert verdict(found).tone is Tone.BAD
 
     def test_boot_failed(self) -> None:
-        found = Run(planned=9, ended="hub: ImagePullBackOff\nSee to it")
+        found = Record(planned=9, ended="hub: ImagePullBackOff\nSee to it")
         assert str(verdict(found)) == "The deployment did not come up: hub: ImagePullBackOff"
 
     @pytest.mark.parametrize(("booted", "cases"), [(False, []), (True, [case()])])
@@ -194,7 +194,7 @@ class TestDifference:
 
 
 class TestHistory:
-    def remember(self, history: History, *runs: Run) -> None:
+    def remember(self, history: History, *runs: Record) -> None:
         for each in runs:
             history.remember(each, each.to_json())
 
@@ -225,7 +225,7 @@ class TestHistory:
 
 class TestPicture:
     @pytest.fixture
-    def record(self) -> Run:
+    def record(self) -> Record:
         """Boot 10 s, a test of 60 s with 20 s of waiting, teardown 5 s; 100 s in all."""
         found = run(case("culler"))
         at = found.began
@@ -236,10 +236,10 @@ class TestPicture:
         found.waits = [Span(at + 5, at + 10, "nodes"), Span(at + 20, at + 40, "the culler"), Span(at + 30, at + 35)]
         return found
 
-    def test_each_second_goes_to_one_thing(self, record: Run) -> None:
+    def test_each_second_goes_to_one_thing(self, record: Record) -> None:
         assert spent(record) == pytest.approx({Kind.BOOTING: 15, Kind.WAITING: 20, Kind.WORKING: 45, Kind.ELSE: 20})
 
-    def test_it_is_an_svg_that_stands_alone(self, record: Run) -> None:
+    def test_it_is_an_svg_that_stands_alone(self, record: Record) -> None:
         root = ElementTree.fromstring(picture(record))
         assert root.tag == "{http://www.w3.org/2000/svg}svg"
         texts = [each.text for each in root.iter("{http://www.w3.org/2000/svg}text")]
@@ -247,7 +247,7 @@ class TestPicture:
         assert "tests that wait 20.0 s, 20%" in texts
 
     def test_of_a_run_of_nothing(self) -> None:
-        ElementTree.fromstring(picture(Run()))
+        ElementTree.fromstring(picture(Record()))
 
 
 class TestPage:
@@ -270,8 +270,8 @@ class TestPage:
         assert said.count('src="data:image/png;base64,') == 1
         assert not re.findall(r'(?:src|href)="http', said)
 
-    @pytest.mark.parametrize("record", [Run(ended="no docker"), Run(ended=INTERRUPTED), run(case())])
-    def test_of_a_run_that_says_little(self, tmp_path: Path, record: Run) -> None:
+    @pytest.mark.parametrize("record", [Record(ended="no docker"), Record(ended=INTERRUPTED), run(case())])
+    def test_of_a_run_that_says_little(self, tmp_path: Path, record: Record) -> None:
         assert verdict(record).sentence in page(record, tmp_path)
 
     def test_difference(self, tmp_path: Path) -> None:
@@ -315,7 +315,7 @@ class TestFiles:
         assert "another version" in files.write(run(case()), tmp_path, History(tmp_path), str).read_text()
 
     def test_a_boot_that_failed_is_nothing_to_compare_with(self, tmp_path: Path) -> None:
-        files.write(Run(ended="no docker"), tmp_path, History(tmp_path / "runs"), str)
+        files.write(Record(ended="no docker"), tmp_path, History(tmp_path / "runs"), str)
         assert not (tmp_path / "runs").exists()
 
     def test_junit(self, tmp_path: Path) -> None:

@@ -1,0 +1,26 @@
+"""HTTP with a limit that says whose it was: httpx's own message for it is "timed out"."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+
+
+class Client(httpx.Client):
+    """httpx's client, whose time-outs name the request."""
+
+    def send(self, request: httpx.Request, **kwargs: Any) -> httpx.Response:
+        """Send a request.
+
+        Raises:
+            httpx.TimeoutException: no answer in time; the message has method, host and path, and the limit.
+        """
+        try:
+            return super().send(request, **kwargs)
+        except httpx.TimeoutException as error:
+            # Not the query: there may be a token in it.
+            place = f"{request.method} {request.url.netloc.decode()}{request.url.path}"
+            seconds = request.extensions.get("timeout", {}).get("read")
+            limit = f" within {seconds:g} s" if seconds else ""
+            raise type(error)(f"{place}: no answer{limit}", request=request) from error
