@@ -55,7 +55,7 @@ class Outcome:
 
     def __init__(self, pytester: pytest.Pytester, tests: str, *args: str) -> None:
         self.evidence = pytester.path / "evidence"
-        tests_file = pytester.makepyfile(test_promises=tests)
+        tests_file = pytester.makepyfile(test_of_the_inner_run=tests)
         plugins = [part for plugin in PLUGINS for part in ("-p", plugin)]
         where = (f"--rootdir={ROOT}", f"--config-file={ROOT}/pyproject.toml", f"--evidence={self.evidence}")
         done = pytester.runpytest_inprocess(*where, *plugins, *args, tests_file, no_reraise_ctrlc=True)
@@ -154,6 +154,16 @@ class TestEnds:
         outcome = Outcome(pytester, tests)
         assert outcome.code == 1, outcome.out
         assert "The deployment did not come up: no docker" in outcome.page
+
+    def test_its_own_limit(self, pytester: pytest.Pytester) -> None:
+        tests = """
+            def test_a(plan, record):
+                record.booted = True
+            def test_b(request):
+                request.session.shouldstop = "The run is not over after 9 s"
+                raise KeyboardInterrupt
+        """
+        assert Outcome(pytester, tests).run.ended == "The run is not over after 9 s"
 
     def test_a_run_that_is_refused_its_turn_reports_nothing(self, pytester: pytest.Pytester) -> None:
         tests = "import pytest\ndef test_a(plan): pytest.exit('error: another run', returncode=1)"

@@ -147,6 +147,12 @@ class TestVerdict:
         assert "nterrupted" in verdict(found).sentence
         assert verdict(found).tone is Tone.DOUBTFUL
 
+    def test_a_run_whose_ground_gave_way_is_no_verdict(self) -> None:
+        found = run(case(), case("b", State.BROKEN), void=True, ended="Docker is gone. The run ends.")
+        assert verdict(found).sentence == "No verdict: Docker is gone. The run ends."
+        assert verdict(found).rest.startswith("1 promise broken before")
+        assert verdict(found).tone is Tone.DOUBTFUL
+
     def test_what_was_not_reached_is_told(self) -> None:
         assert str(verdict(run(case("a", State.BROKEN), planned=3))).endswith("; 2 tests not reached")
 
@@ -273,6 +279,12 @@ class TestPage:
     @pytest.mark.parametrize("record", [Record(ended="no docker"), Record(ended=INTERRUPTED), run(case())])
     def test_of_a_run_that_says_little(self, tmp_path: Path, record: Record) -> None:
         assert verdict(record).sentence in page(record, tmp_path)
+
+    def test_of_a_boot_that_failed(self, tmp_path: Path) -> None:
+        (tmp_path / "boot").mkdir()
+        said = page(Record(ended="hub: not ready\nSee to it", cause="ImagePullBackOff"), tmp_path)
+        for each in ("See to it", "ImagePullBackOff", 'href="boot/"'):
+            assert each in said
 
     def test_difference(self, tmp_path: Path) -> None:
         found = Difference(run(started=EARLIER), 1, whole=False, broken=[case("x", State.BROKEN)])
