@@ -12,7 +12,7 @@ import httpx
 from harness import http
 from harness.wait import NotYet, seldom, wait_until
 
-DELETE_TIMEOUT = 90.0
+DELETE_TIMEOUT = 240.0
 """Seconds for a user to go, server and all."""
 
 
