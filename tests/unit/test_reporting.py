@@ -15,11 +15,18 @@ from harness.record import INTERRUPTED, Record, read_record
 pytest_plugins = "pytester"
 ROOT = Path(__file__).parents[2]
 PLUGINS = ("fixtures.run", "fixtures.report", "fixtures.known_defects")
+CONFTEST = """
+    import pytest
+
+    @pytest.fixture
+    def alone(plan):
+        pass
+"""
 TESTS = """
     import pytest
 
     @pytest.fixture(autouse=True)
-    def of_the_deployment(plan, record):
+    def of_the_deployment(alone, record):
         record.booted = True
 
     @pytest.mark.parametrize("link", ["a", "b"])
@@ -54,6 +61,7 @@ class Outcome:
     """What one run printed, and what it left behind."""
 
     def __init__(self, pytester: pytest.Pytester, tests: str, *args: str) -> None:
+        pytester.makeconftest(CONFTEST)
         self.evidence = pytester.path / "evidence"
         tests_file = pytester.makepyfile(test_of_the_inner_run=tests)
         plugins = [part for plugin in PLUGINS for part in ("-p", plugin)]
@@ -178,12 +186,17 @@ class TestEnds:
         assert outcome.out.count("The report could not be written: ") == 1
         assert outcome.run.cases
 
-    def test_tests_that_need_no_plan_leave_nothing(self, pytester: pytest.Pytester) -> None:
-        outcome = Outcome(pytester, "def test_a(): pass")
+    @pytest.mark.parametrize(
+        "tests",
+        ["def test_a(): pass", "import pytest\n@pytest.fixture\ndef plan(): return 1\ndef test_a(plan): pass"],
+        ids=["none", "a plan of its own"],
+    )
+    def test_tests_of_no_deployment_leave_nothing(self, pytester: pytest.Pytester, tests: str) -> None:
+        outcome = Outcome(pytester, tests)
         assert outcome.code == 0, outcome.out
         assert not outcome.evidence.exists()
 
     def test_a_person_may_want_junits_report_elsewhere(self, pytester: pytest.Pytester) -> None:
-        outcome = Outcome(pytester, "def test_a(plan): pass", f"--junitxml={pytester.path}/mine.xml")
+        outcome = Outcome(pytester, "def test_a(alone): pass", f"--junitxml={pytester.path}/mine.xml")
         assert (pytester.path / "mine.xml").exists(), outcome.out
         assert not (outcome.evidence / "junit.xml").exists()
