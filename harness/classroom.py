@@ -18,7 +18,8 @@ from harness.ending import threads
 from harness.errors import HarnessError
 from harness.hub import Hub
 from harness.spawner import GPU
-from harness.student import Page, Student
+from harness.student import Journey, Page, Student
+from harness.wait import waiting
 
 AT_ONCE = 4
 """Servers, or kernels of a class, that start at a time: more only wait for each other."""
@@ -50,7 +51,7 @@ def follow_together(links: Mapping[str, str], new: Callable[[], Student]) -> dic
         student = new()
         return Arrival(student, time.time(), pool.submit(student.open, link))
 
-    with threads(AT_ONCE) as pool:
+    with waiting("students who come together"), threads(AT_ONCE) as pool:
         return {name: set_out(link) for name, link in links.items()}
 
 
@@ -66,6 +67,7 @@ class Seat:
     marker: str = ""
     """The course that the image says it is of, read through the student's kernel."""
     gpus: int = 0
+    journey: Journey = field(default_factory=Journey)
     trouble: str = ""
     """Why the student has no running notebook; empty for one who has."""
 
@@ -107,7 +109,7 @@ def arrive(
         return seat
 
     done = threading.Event()
-    with threads(len(wanted) + 1) as people:
+    with waiting("a class"), threads(len(wanted) + 1) as people:
         passer_by = people.submit(_slowest_answer, hub, done)
         try:
             arrived.seats = {seat.course: seat for seat in people.map(attend, wanted)}

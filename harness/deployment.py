@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import secrets
 import shutil
@@ -35,7 +36,7 @@ from harness.plan import REGISTRIES, Plan, fingerprint
 from harness.registry import Registry, split
 from harness.roles import AUTHORING, ROLES, SCALED, STUDENT, Role
 from harness.runs import Run
-from harness.shell import kill_children
+from harness.shell import CommandError, kill_children
 from harness.steps import Steps
 from harness.wait import NotYet, seldom, wait_until
 
@@ -71,6 +72,17 @@ class Deployment:
     def course_image(self, tag: str) -> Layout:
         """The image of a course, as it is built from its repository or from the base image."""
         return self.builder.images([tag], course_repositories(self.plan))[tag]
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """What the copy is made of, in words; what does not say its version is left out."""
+        found = {"chart": f"{self.chart.version}, {self.chart.origin}", "spawner": self.plan.spawner.name}
+        with contextlib.suppress(httpx.HTTPError):
+            found["JupyterHub"] = self.student.version()
+        with contextlib.suppress(CommandError):
+            told = json.loads(self.cluster.kubectl("version", "--output=json"))
+            found["Kubernetes"] = told["serverVersion"]["gitVersion"]
+        return found
 
     @property
     def unchecked(self) -> list[str]:
@@ -119,6 +131,7 @@ def boot(plan: Plan, steps: Steps, *, undo: Callable[[], None] | None = None) ->
                 cause = bundle.write_boot(plan, booting.cluster, into, str(error), since=began)
                 if cause and not says(str(error), cause):
                     steps.say(f"Likely cause: {cause}")
+                    error.add_note(cause)
                 steps.say(f"Logs, pods and events: {into}")
             if not booting.settled:
                 # Nothing of this run is there yet, and what an earlier one kept is not ours to remove.

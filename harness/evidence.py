@@ -20,17 +20,18 @@ HIDDEN = "[redacted]"
 
 def directory(root: Path, test: str) -> Path:
     """The directory for one test's evidence."""
-    found = _place(root, test)
+    found = place(root, test)
     found.mkdir(parents=True, exist_ok=True)
     return found
 
 
 def clear(root: Path, test: str) -> None:
     """Remove what an earlier run left of a test: it would be taken for this run's."""
-    shutil.rmtree(_place(root, test), ignore_errors=True)
+    shutil.rmtree(place(root, test), ignore_errors=True)
 
 
-def _place(root: Path, test: str) -> Path:
+def place(root: Path, test: str) -> Path:
+    """Where the directory for one test's evidence is, or would be."""
     return root / re.sub(r"[^\w.-]+", "-", test).strip("-")
 
 

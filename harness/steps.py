@@ -16,6 +16,7 @@ from rich.live import Live
 from rich.text import Text
 
 from harness.errors import HarnessError
+from harness.span import Span
 
 
 @dataclass
@@ -45,8 +46,8 @@ class Steps:
 
     def __init__(self, console: Console) -> None:
         self.console = console
-        self.times: dict[str, float] = {}
-        """Seconds that each finished step took, by title, in order of finishing."""
+        self.spans: list[Span] = []
+        """From when to when each finished step went on, by its title, in order of finishing."""
         self._stopping = threading.Event()
         self._running: list[Step] = []
         self._lock = threading.Lock()
@@ -105,7 +106,7 @@ class Steps:
         elapsed = step.elapsed
         with self._lock:
             self._running.remove(step)
-            self.times[step.title] = elapsed
+            self.spans.append(Span.ending_now(step.title, elapsed))
             if self._live and not self._running:
                 self._live.stop()
                 self._live = None

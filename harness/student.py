@@ -17,9 +17,10 @@ from harness import http
 from harness.errors import HarnessError
 from harness.hub import Hub
 from harness.kernel import START_TIMEOUT, Kernel, connect
+from harness.span import Span
 from harness.timeline import UUID as UUID  # what the hub calls a student; whoever wants to know asks here
 from harness.timeline import Timeline
-from harness.wait import NotYet, wait_until
+from harness.wait import NotYet, wait_until, waiting
 
 MAX_HOPS = 20
 SPAWN_TIMEOUT = 300.0
@@ -65,8 +66,12 @@ class Journey:
     hops: list[Hop] = field(default_factory=list)
     progress: list[str] = field(default_factory=list)
     """The hub's messages while the server came up, as the student's page shows them."""
-    phases: dict[str, float] = field(default_factory=dict)
-    """Seconds of each part: login, spawn, page."""
+    phases: list[Span] = field(default_factory=list)
+    """From when to when each part went on: login, spawn, page, kernel (until it answers)."""
+
+    def took(self, phase: str, started: float) -> None:
+        """Write down a part that ends now; `started` as time.monotonic()."""
+        self.phases.append(Span.ending_now(phase, time.monotonic() - started))
 
     def __str__(self) -> str:
         return "\n".join([*map(str, self.hops), *(f"    {message}" for message in self.progress)])
@@ -161,8 +166,8 @@ class Student:
 
     def _phase(self, name: str, started: float) -> None:
         """A part of the journey is over."""
-        self.journey.phases[name] = seconds = time.monotonic() - started
-        self._tell("test", f"{name} of {self.name or 'somebody'}: {seconds:.2f} s")
+        self.journey.took(name, started)
+        self._tell("test", f"{name} of {self.name or 'somebody'}: {time.monotonic() - started:.2f} s")
 
     def _is(self, name: str) -> None:
         """The hub has said who the student is."""
@@ -211,7 +216,8 @@ class Student:
         """Read the spawn's progress as the student's page does, until the hub says ready."""
         started = time.monotonic()
         try:
-            self._follow_progress(started)
+            with waiting(f"student {self.name}'s server"):
+                self._follow_progress(started)
         except httpx.HTTPError as error:
             raise SpawnError(
                 f"The hub went away while student {self.name}'s server came up, after "
@@ -304,9 +310,11 @@ class Student:
             raise JourneyError(f"{path} has a kernel already: shut that down, for this run needs a new one")
         about = {"path": path or f"console-{uuid4()}", "type": "notebook" if path else "console"}
         wanted = {**about, "name": path.rpartition("/")[2], "kernel": {"name": name}}
+        started = time.monotonic()
         session = self._ask_server("POST", "sessions", json=wanted, timeout=START_TIMEOUT).json()
         try:
             with connect(f"{self.server_url}/api/kernels/{session['kernel']['id']}", self._authorization) as kernel:
+                self.journey.took("kernel", started)
                 yield kernel
         finally:
             self._end_session(session["id"])

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import HarnessError
+from harness.shell import CommandError, run
 
 IMAGES = Path(__file__).parent.parent / "images"
 
@@ -78,6 +79,16 @@ def read_versions(path: Path = IMAGES / "versions.toml") -> Versions:
         raise HarnessError(f"{path} cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise HarnessError(f"{path} is not TOML: {error}") from error
+
+
+def commit(checkout: Path) -> str:
+    """The commit that a checkout is at, and whether anything is changed in it; empty where git cannot say."""
+    try:
+        at = run(["git", "-C", checkout, "rev-parse", "--short", "HEAD"], timeout=10).strip()
+        changed = run(["git", "-C", checkout, "status", "--porcelain"], timeout=10).strip()
+    except CommandError:
+        return ""
+    return f"{at} and changes" if changed else at
 
 
 def check_pins(versions: Versions, images: Path) -> None:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TypeVar
 
 from harness.errors import HarnessError
+from harness.span import Span
 
 T = TypeVar("T")
+_RECORD: ContextVar[list[Span] | None] = ContextVar("record", default=None)
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,29 @@ class NeverError(HarnessError):
 
 class TooLateError(HarnessError):
     """The time ran out; the message carries what was last seen."""
+
+
+@contextmanager
+def recorded() -> Iterator[list[Span]]:
+    """Within it, this thread's waits are written down: what each was for, and how long it took."""
+    waits: list[Span] = []
+    token = _RECORD.set(waits)
+    try:
+        yield waits
+    finally:
+        _RECORD.reset(token)
+
+
+@contextmanager
+def waiting(what: str) -> Iterator[None]:
+    """Within it, the run waits: for those who want to know where its time goes."""
+    started = time.monotonic()
+    try:
+        yield
+    finally:
+        waits = _RECORD.get()
+        if waits is not None:
+            waits.append(Span.ending_now(what, time.monotonic() - started))
 
 
 def pause(seconds: float) -> None:
@@ -70,14 +97,15 @@ def wait_until(
         TooLateError: `timeout` seconds went by.
     """
     started = time.monotonic()
-    while True:
-        found = check()
-        if not isinstance(found, NotYet):
-            return found
-        cause = fail_if()
-        elapsed = time.monotonic() - started
-        if cause:
-            raise NeverError(f"{what}: will not come, seen after {elapsed:.1f} s: {cause}")
-        if elapsed >= timeout:
-            raise TooLateError(f"{what}: not there after {elapsed:.0f} s. Last seen: {found.seen}")
-        change(timeout - elapsed)
+    with waiting(what):
+        while True:
+            found = check()
+            if not isinstance(found, NotYet):
+                return found
+            cause = fail_if()
+            elapsed = time.monotonic() - started
+            if cause:
+                raise NeverError(f"{what}: will not come, seen after {elapsed:.1f} s: {cause}")
+            if elapsed >= timeout:
+                raise TooLateError(f"{what}: not there after {elapsed:.0f} s. Last seen: {found.seen}")
+            change(timeout - elapsed)

@@ -676,7 +676,7 @@ class TestBoot:
 
         monkeypatch.setattr(bundle, "write_boot", collect)
         plan = planned()
-        with pytest.raises(HarnessError, match=r"\Ano\Z"):
+        with pytest.raises(HarnessError, match=r"\Ano\nthe disk is full\Z"):
             deployment.boot(plan, steps)
         assert (plan.evidence / "boot/hub.log").read_text() == "3 changes so far, no"
         assert f"\nLikely cause: the disk is full\nLogs, pods and events: {plan.evidence}/boot\n" in out.getvalue()

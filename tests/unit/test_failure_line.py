@@ -118,7 +118,7 @@ class TestLine:
         def why(message: str, cause: str) -> str:
             found = outcome(item, message)
             found.user_properties.append(("cause", cause))
-            return report._case(State.BROKEN, found).why
+            return report._case(State.BROKEN, found).because
 
         return why
 

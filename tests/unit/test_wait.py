@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from harness.errors import HarnessError
-from harness.wait import NeverError, NotYet, TooLateError, pause, seldom, wait_until
+from harness.wait import NeverError, NotYet, TooLateError, pause, recorded, seldom, wait_until, waiting
 
 
 class Clock:
@@ -104,3 +104,16 @@ def test_a_look_that_costs_something_is_seldom_taken(clock: Clock) -> None:
         seen.append(cause())
     assert seen == [None, "gone", None]
     assert looks == [108.0]
+
+
+class TestRecorded:
+    def test_waits_are_written_down_with_what_they_were_for(self) -> None:
+        with recorded() as waits:
+            wait_until("a pod", lambda: True, timeout=1)
+            with pytest.raises(TooLateError):
+                wait_until("a server", lambda: NotYet("nothing"), timeout=0)
+            with waiting("a page"):
+                pass
+        wait_until("nobody's business", lambda: True, timeout=1)
+        assert [wait.name for wait in waits] == ["a pod", "a server", "a page"]
+        assert all(wait.start <= wait.end for wait in waits)

@@ -6,9 +6,9 @@ import re
 
 import pytest
 
-from harness import report
 from harness.memory import Memory
 from harness.notebook import CellFailure, NotebookRun
+from harness.report import courses
 from harness.trial import Allowance, Trial, place_of
 
 ALLOWANCE = Allowance.of("2G", "4G")
@@ -32,7 +32,7 @@ ABSENT = trial(trouble="it is nowhere in the image\nmore")
 
 def test_table() -> None:
     """Each notebook has its line, whatever signs are in its name, and only one that opens has a link to hand out."""
-    said = report.table([FIT, UNFIT, ABSENT], 200)
+    said = courses.table([FIT, UNFIT, ABSENT], 200)
     rows = [re.split(r"\s{2,}", line.strip()) for line in said.splitlines() if "lectures/" in line]
     assert rows == [
         ["lectures/[a] <b>.ipynb", "yes", "4 of 4", "2.5 s", "0.50 GiB, 25%", "ran"],
@@ -43,16 +43,16 @@ def test_table() -> None:
 
 
 def test_table_of_a_narrow_terminal_loses_nothing() -> None:
-    assert "…" not in report.table([UNFIT], 60)
+    assert "…" not in courses.table([UNFIT], 60)
 
 
 def test_page() -> None:
     """The page says the verdict first, carries the traceback, and takes no name for HTML."""
-    said = report.page([FIT, UNFIT, ABSENT])
+    said = courses.page([FIT, UNFIT, ABSENT])
     assert "2 of 3 are not fit for learners" in said
     assert "Traceback &lt;here&gt;" in said
     assert "<b>.ipynb" not in said
-    assert "All 1 open by their link" in report.page([FIT])
+    assert "All 1 open by their link" in courses.page([FIT])
 
 
 def test_memory_over_the_guarantee_is_told() -> None:

@@ -5,16 +5,15 @@ from __future__ import annotations
 import io
 import itertools
 from collections.abc import Sequence
-from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from harness.report import render
 from harness.trial import GIB, Trial
 
-TEMPLATE = "report.html.jinja"
+TEMPLATE = "courses.html.jinja"
 
 
 def table(trials: Sequence[Trial], width: int) -> str:
@@ -38,10 +37,8 @@ def table(trials: Sequence[Trial], width: int) -> str:
 
 def page(trials: Sequence[Trial]) -> str:
     """The trials as an HTML page that needs nothing but itself."""
-    here = FileSystemLoader(Path(__file__).parent)
-    environment = Environment(loader=here, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
-    environment.filters |= {"cells": cells, "seconds": seconds, "peak": peak, "gib": _gib}
-    return environment.get_template(TEMPLATE).render(trials=trials, allowance=trials[0].allowance)
+    filters = {"cells": cells, "seconds": seconds, "peak": peak, "gib": _gib}
+    return render(TEMPLATE, filters, trials=trials, allowance=trials[0].allowance)
 
 
 def cells(trial: Trial) -> str:

@@ -1,0 +1,34 @@
+"""What a run says to people.
+
+courses     what became of a course's notebooks: a table for the terminal, and a page
+run         what became of the promises: report.html
+picture     what each second of a run went to: timings.svg, and a part of the page
+summary     the same in Markdown, for a CI's own page
+words       the verdict and other sentences that all of them share
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError
+
+from harness.errors import HarnessError
+
+
+def render(template: str, filters: dict[str, Any], **about: Any) -> str:
+    """A template of this directory, filled in; what it is given is escaped.
+
+    Raises:
+        HarnessError: it asks for what it was not given.
+    """
+    here = FileSystemLoader(Path(__file__).parent)
+    environment = Environment(
+        loader=here, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= filters
+    try:
+        return environment.get_template(template).render(**about)
+    except TemplateError as error:
+        raise HarnessError(f"{template} cannot be filled in: {error}") from error

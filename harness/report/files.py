@@ -1,0 +1,70 @@
+"""The files that a run leaves in its evidence directory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from xml.etree import ElementTree
+
+from harness.errors import HarnessError
+from harness.history import Difference, History, difference
+from harness.record import Record, RecordError, parse_record
+from harness.report.picture import picture
+from harness.report.run import page
+from harness.report.summary import summary
+
+RECORD, PAGE, PICTURE = "run.json", "report.html", "timings.svg"
+
+
+def write(run: Record, evidence: Path, history: History, clean: Callable[[str], str], ci: Path | None = None) -> Path:
+    """Write run.json and what is made of it, and keep it for later runs to compare with; returns the page.
+
+    Args:
+        clean: takes out of a text what nobody may read.
+        ci: file that GitHub shows with the job, to be added to.
+
+    Raises:
+        OSError: a file cannot be written.
+    """
+    evidence.mkdir(parents=True, exist_ok=True)
+    text = run.to_json(clean)
+    (evidence / RECORD).write_text(text)
+    # From here on nothing is known but what the record says.
+    run = parse_record(text)
+    found, alone = _compared(run, history)
+    (evidence / PICTURE).write_text(picture(run))
+    (evidence / PAGE).write_text(page(run, evidence, found, alone))
+    if ci:
+        with ci.open("a") as file:
+            file.write(summary(run, found))
+    if run.tests:
+        history.remember(run, text)
+    return evidence / PAGE
+
+
+def _compared(run: Record, history: History) -> tuple[Difference | None, str]:
+    """The difference to an earlier run, or why there is none."""
+    try:
+        before = history.before(run)
+    except RecordError:
+        return None, "The earlier runs on this machine were written by another version; they cannot be compared."
+    if not before:
+        return None, "No earlier run on this machine ran any of these tests."
+    return difference(before, run), ""
+
+
+def clean_junit(file: Path, clean: Callable[[str], str]) -> None:
+    """Take out of a JUnit report what nobody may read.
+
+    Raises:
+        HarnessError: it is not XML.
+        OSError: it cannot be read or written.
+    """
+    try:
+        tree = ElementTree.parse(file)
+    except ElementTree.ParseError as error:
+        raise HarnessError(f"{file} is not XML: {error}") from error
+    for element in tree.iter():
+        element.text, element.tail = (text and clean(text) for text in (element.text, element.tail))
+        element.attrib.update({name: clean(text) for name, text in element.attrib.items()})
+    tree.write(file, encoding="utf-8", xml_declaration=True)

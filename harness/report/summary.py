@@ -1,0 +1,70 @@
+"""A run in Markdown, for the page that a CI has for it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from harness.history import Difference
+from harness.promises import Case, State, groups
+from harness.record import Record
+from harness.report.run import broken, phases
+from harness.report.words import Tone, duration, promises, since, told, verdict
+
+SIGNS = {Tone.GOOD: "✅", Tone.BAD: "❌", Tone.DOUBTFUL: "⚠️"}
+MOST = 30
+"""Broken promises that are listed; GitHub cuts a summary at a megabyte."""
+
+
+def summary(run: Record, found: Difference | None = None) -> str:
+    """The verdict, what is broken and why, what is not checked, how long the phases took, and what is different."""
+    return "\n".join([*_lines(run, found), ""])
+
+
+def _lines(run: Record, found: Difference | None) -> Iterator[str]:
+    said = verdict(run)
+    yield f"## {SIGNS[said.tone]} {_plain(said.sentence)}"
+    if said.rest:
+        yield f"\n{said.rest}."
+    if run.cause:
+        yield f"\n*Likely cause:* {_plain(run.cause)}"
+    if found_broken := broken(run):
+        yield "\n### Broken\n"
+        for promise, findings in found_broken[:MOST]:
+            yield f"- **{_plain(promise)}**"
+            for cases in findings[:MOST]:
+                yield f"  - {_finding(cases)}"
+        if len(found_broken) > MOST:
+            yield f"- and {len(found_broken) - MOST} more promises"
+    if found and (found.broken or found.mended or found.changes):
+        yield f"\n### Since {_plain(since(found))}\n"
+        for title, cases in (("newly broken", found.broken), ("mended", found.mended)):
+            yield from (f"- {title}: {_plain(promise)}" for promise in sorted(promises(cases)))
+        yield from (f"- {told(change)}" for change in found.changes)
+    if run.phases:
+        yield "\n### Time\n"
+        yield "| phase | times | median | worst |\n| --- | ---: | ---: | ---: |"
+        for phase in phases(run):
+            slowest = duration(phase.worst.seconds)
+            yield f"| {phase.name} | {len(phase.timings)} | {duration(phase.median)} | {slowest} |"
+        yield f"\nThe whole run: {duration(run.seconds)}."
+    unchecked = groups(run.of(State.UNCHECKED))
+    if unchecked:
+        yield "\n<details><summary>Not checked</summary>\n"
+        for group in unchecked:
+            many = f" ({len(group.cases)} cases)" if len(group.cases) > 1 else ""
+            yield f"- {_plain(group.promise)}{many}{': ' if group.why else ''}{_plain(group.why)}"
+        yield "\n</details>"
+
+
+def _finding(cases: list[Case]) -> str:
+    """What was found of one promise, for how many cases, and why."""
+    first = cases[0]
+    which = f"{len(cases)} cases: " if len(cases) > 1 else f"{first.parameters}: " if first.parameters else ""
+    cause = f"<br>*Likely cause:* {_plain(first.cause)}" if first.cause else ""
+    return f"{_plain(which)}{' ' if which else ''}{_plain(first.why)}{cause}"
+
+
+def _plain(text: str) -> str:
+    """A text that Markdown takes for nothing else, on one line."""
+    return re.sub(r"([\\`*_\[\]<>|~#&])", r"\\\1", " ".join(text.split()))
