@@ -18,7 +18,7 @@ from harness.ending import threads
 from harness.errors import HarnessError
 from harness.hub import Hub
 from harness.spawner import GPU
-from harness.student import Journey, Page, Student
+from harness.student import Page, Student
 from harness.wait import waiting
 
 AT_ONCE = 4
@@ -67,7 +67,6 @@ class Seat:
     marker: str = ""
     """The course that the image says it is of, read through the student's kernel."""
     gpus: int = 0
-    journey: Journey = field(default_factory=Journey)
     trouble: str = ""
     """Why the student has no running notebook; empty for one who has."""
 

@@ -54,8 +54,8 @@ class TestReadCuller:
 
 def test_scale() -> None:
     values = scaled_values(Times(300, 900, 14400))
-    assert values["cull"] == {"every": 5, "timeout": 15, "maxAge": 240}
-    assert values["singleuser"]["extraEnv"] == {"JUPYTERHUB_ACTIVITY_INTERVAL": "5"}
+    assert values["cull"] == {"every": 7, "timeout": 20, "maxAge": 320}
+    assert values["singleuser"]["extraEnv"] == {"JUPYTERHUB_ACTIVITY_INTERVAL": "7"}
 
 
 def test_watch() -> None:

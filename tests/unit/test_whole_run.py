@@ -28,7 +28,10 @@ esac
 """
 CONFTEST = """
 import os
+from contextlib import nullcontext
 from types import SimpleNamespace
+import fixtures.deployment
+from harness.timeline import Timeline
 from harness import bundle, deployment, leftovers
 from harness.errors import HarnessError
 
@@ -45,9 +48,10 @@ def boot(plan, steps, undo):
         undo()
         raise HarnessError("it does not come up")
     cluster = SimpleNamespace(why_silent=lambda seconds: "")
-    return SimpleNamespace(plan=plan, cluster=cluster, unchecked=[])
+    return SimpleNamespace(plan=plan, cluster=cluster, unchecked=[], versions={{}})
 
 deployment.boot = boot
+fixtures.deployment.recorded = lambda *_: nullcontext(Timeline())
 leftovers.GRACE = 0.3
 bundle.write = lambda *_, **__: print("evidence collected")
 """
