@@ -1,4 +1,4 @@
-"""`tox -e up`, `tox -e down` and `tox -e bench`: what a person does with a deployment outside a test run."""
+"""`tox -e up`, `tox -e down`, `tox -e bench` and `tox -e drills`: what a person does with a deployment outside a test run."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from harness import deployment
 from harness.bench import bench
 from harness.build import build_helm
 from harness.chart import SPAWNER_KEY, Helm, Release, load_chart
+from harness.drills import Asked, drills, report_again
 from harness.errors import HarnessError
 from harness.options import OPTIONS, Option, read
 from harness.plan import Plan, make_plan
@@ -32,11 +33,14 @@ def main(arguments: list[str] | None = None) -> int:
         ("up", "build a private copy of the deployment, leave it running, and print its URLs"),
         ("down", "remove every trace of it"),
         ("bench", "measure the harness against the bare floor, and write bench.json"),
+        ("drills", "plant regressions and valid changes one by one, and see that the suite tells them apart"),
         ("lint", "see that Helm finds nothing wrong with the built-in chart and the values"),
     ):
         command = commands.add_parser(name, help=text, description=text)
         for option in OPTIONS:
             command.add_argument(option.flag, help=option.help, metavar=option.metavar, action="append", default=[])
+        if name == "drills":
+            _add_drill_options(command)
     given = parser.parse_args(arguments)
     steps = Steps(Console(stderr=False))
     try:
@@ -46,6 +50,13 @@ def main(arguments: list[str] | None = None) -> int:
             return 0
         if given.command == "bench":
             bench(plan, steps)
+            return 0
+        if given.command == "drills":
+            if given.report:
+                report_again(given.report, plan, steps)
+            else:
+                asked = Asked(given.k, given.drills, given.resume, given.thorough, given.keep_cluster)
+                drills(plan, steps, asked)
             return 0
         with deployment.only_run(plan):
             if given.command == "up":
@@ -59,6 +70,25 @@ def main(arguments: list[str] | None = None) -> int:
         print("interrupted", file=sys.stderr)
         return 130
     return 0
+
+
+def _add_drill_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("-k", help="only drills with WORDS in their name or subject", metavar="WORDS", default="")
+    command.add_argument("--drills", help="only one of N equal parts", metavar="I/N", default="")
+    command.add_argument("--resume", help="leave out what ended well before and has not changed", action="store_true")
+    command.add_argument(
+        "--thorough",
+        help="the whole suite on each valid change, and the culler's lives for what nothing else catches",
+        action="store_true",
+    )
+    command.add_argument("--keep-cluster", help="leave the deployment running at the end", action="store_true")
+    command.add_argument(
+        "--report",
+        help="plant nothing: one report of what drills.json files of earlier runs say, of all parts for instance",
+        metavar="PATH",
+        nargs="+",
+        type=Path,
+    )
 
 
 def plan_from(given: argparse.Namespace) -> Plan:
