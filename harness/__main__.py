@@ -1,4 +1,4 @@
-"""`tox -e up`, `tox -e down`, `tox -e bench` and `tox -e drills`: what a person does with a deployment outside a test run."""
+"""`tox -e up`, `down`, `bench` and `drills`: what a person does with a deployment outside a test run."""
 
 from __future__ import annotations
 

@@ -111,6 +111,7 @@ def page(found: Results, suite: Mapping[str, Promise]) -> str:
 
 def write(found: Results, suite: Mapping[str, Promise], directory: Path) -> None:
     """Write drills.html and drills.txt."""
+    directory.mkdir(parents=True, exist_ok=True)
     (directory / "drills.html").write_text(page(found, suite))
     (directory / "drills.txt").write_text("\n".join([*lines(found, suite), ""]))
 

@@ -114,8 +114,9 @@ class Asked:
 class Stage(Protocol):
     """What drills are planted in."""
 
-    system: str
-    """What it is, in words."""
+    @property
+    def system(self) -> str:
+        """What it is, in words."""
 
     def print_of(self, drill: Drill) -> str:
         """Fingerprint of the drill and of what it is planted in."""
