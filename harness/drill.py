@@ -17,13 +17,13 @@ from typing import Any
 
 import yaml
 
-from harness.chart import Chart
+from harness.chart import Chart, Loader
 from harness.courses import CourseBuilder
 from harness.deployment import replaced_values
 from harness.errors import HarnessError
 from harness.files import read_text
 from harness.layout import Layout
-from harness.plan import Plan, check_spawner, read_values
+from harness.plan import Plan, check_spawner
 from harness.roles import AUTHORING, STUDENT, Role
 from harness.suite import function_of
 
@@ -445,7 +445,7 @@ def merged(files: Iterable[Path]) -> dict[str, Any]:
     """Values files as Helm merges them: mappings key by key, anything else as the later file has it."""
     found: dict[str, Any] = {}
     for file in files:
-        found = _merge(found, read_values(file, "--values"))
+        found = _merge(found, yaml.load(read_text(file, "--values"), Loader) or {})
     return found
 
 
@@ -490,7 +490,7 @@ def _values(drill: Drill, plan: Plan, role: Role, files: tuple[Path, ...], into:
             if f"{path}.".startswith(f"{other}.") or f"{other}.".startswith(f"{path}."):
                 raise DoesNotApplyError(f"this run has a {other} of its own, in place of the one in the values")
     # In one file, because a key that is deleted from one of several is still in the others.
-    into.write_text(yaml.safe_dump(changes.on(merged(files)), sort_keys=False, allow_unicode=True))
+    into.write_text(json.dumps(changes.on(merged(files)), indent=1))
     return (into,)
 
 
