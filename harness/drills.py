@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import io
+import json
 import os
 import re
 import shutil
@@ -352,9 +353,9 @@ class LiveStage:
 
     def print_of(self, drill: Drill) -> str:
         plan = self.plan
-        return fingerprint(
-            [drill.written, self.running.chart.path, plan.spawner, *plan.values, *plan.authoring_values, self.system]
-        )
+        files = [self.running.chart.path, plan.spawner, *plan.values, *plan.authoring_values]
+        replaced = [json.dumps(deployment.replaced_values(plan, role)) for role in ROLES]
+        return fingerprint([drill.written, *files, *replaced])
 
     def plant(self, drill: Drill) -> Run:
         changed = planted(drill, self.plan, self.running.chart, self.scratch)
