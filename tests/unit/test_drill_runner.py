@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import fakes
 import pytest
 from rich.console import Console
 
-from harness import drill_report, drills
-from harness.drill import BOOT, DoesNotApplyError, Drill
+from harness import deployment, drill_report, drills
+from harness.chart import Release
+from harness.drill import BOOT, DoesNotApplyError, Drill, ValueChanges
 from harness.drills import (
     CHEAP,
     FIRST_TEST,
     Failure,
+    LiveStage,
     Outcome,
     RefusedError,
     comparable,
@@ -31,6 +35,7 @@ from harness.drills import (
 from harness.errors import HarnessError
 from harness.options import OPTIONS
 from harness.plan import Plan, make_plan
+from harness.roles import ROLES, STUDENT
 from harness.steps import Steps
 from harness.suite import Layer, Promise, promises
 from harness.verdicts import Result, Results, Verdict, read_results, together
@@ -287,6 +292,120 @@ class TestRunning:
         (tmp_path / "junit.xml").write_text("<t><testcase/></t>")
         python = fakes.Program(tmp_path, "python")
         assert "left no report" in run_tests(plan, ["a"], tmp_path, 60, python.path).trouble
+
+
+class FakeRegistry:
+    """Course images by tag; an image's digest is the name of its layout."""
+
+    def __init__(self, **images: str) -> None:
+        self.images = images
+
+    def tags(self) -> set[str]:
+        return set(self.images)
+
+    def digest(self, tag: str) -> str:
+        return self.images[tag]
+
+    def push(self, layout: str, repository: str, tag: str) -> None:
+        self.images[tag] = layout
+
+    def remove(self, tag: str) -> None:
+        del self.images[tag]
+
+
+class FakeHelm:
+    """Renders and installs what the values say, and refuses a value that is called refused."""
+
+    def __init__(self) -> None:
+        self.objects = "objects"
+
+    def template(self, chart: Any, release: Release) -> list[dict[str, Any]]:
+        values = [json.loads(file.read_text()) for file in release.values if file.suffix == ".yaml" and _json(file)]
+        if any("refused" in each for each in values):
+            raise HarnessError("values rejected")
+        spawner = [file.read_text() for file in release.set_files.values()]
+        return [{"kind": "ConfigMap", "values": values, "spawner": spawner}]
+
+    def installed(self, release: Release) -> str:
+        return self.objects
+
+
+def _json(file: Path) -> bool:
+    return file.read_text().startswith("{")
+
+
+class TestStage:
+    """The deployment that drills are planted in, with nothing real behind it."""
+
+    @pytest.fixture
+    def live(self, plan: Plan, steps: Steps, monkeypatch: pytest.MonkeyPatch) -> LiveStage:
+        planned = dataclasses.replace(plan, checkout=CHECKOUT, state=plan.checkout / "state")
+        running: Any = SimpleNamespace(
+            chart=SimpleNamespace(path=CHECKOUT / "helm/jupyterhub", version="1", origin="built-in"),
+            helm=FakeHelm(),
+            registry=FakeRegistry(a="image of a", b="image of b"),
+            releases={role: SimpleNamespace(name=role.release) for role in ROLES},
+            course_image=lambda tag: f"image of {tag}",
+            builder=None,
+            student=SimpleNamespace(users=dict),
+            authoring=SimpleNamespace(users=dict),
+        )
+        self.boots: list[Plan] = []
+
+        def boot(plan: Plan, steps: Steps) -> Any:
+            self.boots.append(plan)
+            return running
+
+        monkeypatch.setattr(deployment, "boot", boot)
+        monkeypatch.setattr(deployment, "remove", lambda plan, steps: setattr(running.helm, "objects", "objects"))
+        made = LiveStage(planned, steps)
+        planned.state.mkdir()
+        made.boot()
+        return made
+
+    def drill(self, **changes: Any) -> Drill:
+        return dataclasses.replace(REGRESSION, **changes)
+
+    def test_a_change_of_values_is_what_the_tests_run_on(
+        self, live: LiveStage, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        run = live.plant(self.drill(values={STUDENT: ValueChanges({"cull.every": 5})}))
+        plans: list[Plan] = []
+
+        def run_tests(plan: Plan, *_: object) -> Outcome:
+            plans.append(plan)
+            return PASSED
+
+        monkeypatch.setattr(drills, "run_tests", run_tests)
+        assert run(["a"], 1) is PASSED
+        assert json.loads(plans[0].values[0].read_text())["cull"]["every"] == 5
+
+    def test_a_change_that_changes_nothing(self, live: LiveStage) -> None:
+        with pytest.raises(HarnessError, match="it leaves the system as it was"):
+            live.plant(self.drill(moved_tags={"a": "a"}))
+
+    def test_a_change_that_the_chart_refuses(self, live: LiveStage) -> None:
+        with pytest.raises(RefusedError, match="values rejected"):
+            live.plant(self.drill(values={STUDENT: ValueChanges({"refused": 1})}))
+
+    def test_images_come_and_go_and_are_brought_back(self, live: LiveStage) -> None:
+        registry: Any = live.running.registry
+        live.plant(self.drill(deleted_tags=("a",), moved_tags={"b": "a"}))
+        assert registry.images == {"b": "image of a"}
+        # What a drill's values name is pushed by the boot.
+        registry.images["new"] = "image of new"
+        live.restore()
+        assert registry.images == {"a": "image of a", "b": "image of b"}
+        assert self.boots[-1] == live.plan
+        with pytest.raises(DoesNotApplyError, match="no image c"):
+            live.plant(self.drill(deleted_tags=("c",)))
+
+    def test_what_cannot_be_brought_back_is_made_anew(self, live: LiveStage) -> None:
+        helm: Any = live.running.helm
+        helm.objects = "others"
+        live.restore()
+        assert helm.objects == "objects"
+        assert len(self.boots) == 3
 
 
 class TestComparable:
