@@ -1,4 +1,4 @@
-"""`tox -e up`, `down`, `runs` and `bench`: what a person does with a deployment outside a test run."""
+"""`tox -e up`, `down`, `runs`, `bench` and `drills`: what a person does with a deployment outside a test run."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from harness import deployment, runs
 from harness.bench import bench
 from harness.build import build_helm
 from harness.chart import SPAWNER_KEY, Helm, Release, load_chart
+from harness.drills import Asked, drills, report_again
 from harness.ending import listen
 from harness.errors import HarnessError
 from harness.options import OPTIONS, Option, read
@@ -34,6 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
         ("down", "remove every trace of it, or of other runs on this machine"),
         ("runs", "list the runs on this machine, of all checkouts: name, whether in use, age, checkout"),
         ("bench", "measure the harness against the bare floor, and write bench.json"),
+        ("drills", "plant regressions and valid changes one by one, and see that the suite tells them apart"),
         ("lint", "see that Helm finds nothing wrong with the built-in chart and the values"),
     ):
         command = commands.add_parser(name, help=text, description=text)
@@ -43,6 +45,8 @@ def main(arguments: list[str] | None = None) -> int:
             which = command.add_mutually_exclusive_group()
             which.add_argument("name", nargs="?", default="", help="the run to remove, of 'runs'; this checkout's own")
             which.add_argument("--all", action="store_true", help="remove all runs on this machine that nobody uses")
+        if name == "drills":
+            _add_drill_options(command)
     given = parser.parse_args(arguments)
     steps = Steps(Console(stderr=False))
     listen()
@@ -57,6 +61,13 @@ def main(arguments: list[str] | None = None) -> int:
         if given.command == "bench":
             bench(plan, steps)
             return 0
+        if given.command == "drills":
+            if given.report:
+                report_again(given.report, plan, steps)
+            else:
+                asked = Asked(given.k, given.drills, given.resume, given.thorough, given.keep_cluster)
+                drills(plan, steps, asked)
+            return 0
         with deployment.only_run(plan):
             if given.command == "up":
                 up(plan, steps)
@@ -69,6 +80,25 @@ def main(arguments: list[str] | None = None) -> int:
         print("interrupted", file=sys.stderr)
         return 130
     return 0
+
+
+def _add_drill_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("-k", help="only drills with WORDS in their name or subject", metavar="WORDS", default="")
+    command.add_argument("--drills", help="only one of N equal parts", metavar="I/N", default="")
+    command.add_argument("--resume", help="leave out what ended well before and has not changed", action="store_true")
+    command.add_argument(
+        "--thorough",
+        help="the whole suite on each valid change, and the culler's lives for what nothing else catches",
+        action="store_true",
+    )
+    command.add_argument("--keep-cluster", help="leave the deployment running at the end", action="store_true")
+    command.add_argument(
+        "--report",
+        help="plant nothing: one report of what drills.json files of earlier runs say, of all parts for instance",
+        metavar="PATH",
+        nargs="+",
+        type=Path,
+    )
 
 
 def plan_from(given: argparse.Namespace) -> Plan:

@@ -37,11 +37,11 @@ from harness.plan import Plan
 from harness.roles import ROLES, SCALED
 from harness.shell import CommandError, run
 from harness.steps import Steps
+from harness.suite import SUITE, arguments
 from harness.wait import NotYet, wait_until
 
 FIRST_TEST = "tests/e2e/test_hub_health.py"
 """The lightest test there is: what a run takes up to its end is start to first test."""
-SUITE = "tests/e2e"
 CULLER_WAITS = (CULL_MAX_AGE + CULL_TIMEOUT + 2 * CULL_EVERY) / FACTOR
 """Seconds in which the suite watches servers live under the culler: to their maximum age, and idle after a restart."""
 SUITE_SECONDS = 3600.0
@@ -123,14 +123,7 @@ def _report(figures: dict[str, dict[str, object]], file: Path, steps: Steps) -> 
 
 def _tests(plan: Plan, which: str, *more: str) -> None:
     """Run tests as a person would, in a process of its own that keeps the cluster."""
-    command = [sys.executable, "-m", "pytest", which, "--keep-cluster", "--cluster-name", plan.name]
-    command += ["--chart", plan.chart, "--artifacts", plan.artifacts, "--kubernetes", plan.kubernetes]
-    command += ["--spawner", str(plan.spawner)]
-    command += [f"--values={path}" for path in plan.values]
-    command += [f"--authoring-values={path}" for path in plan.authoring_values]
-    command += [f"--ol-infrastructure={plan.ol_infrastructure.checkout}"] if plan.ol_infrastructure else []
-    command += [f"--mirror={name}={place}" for name, place in plan.mirrors.items()]
-    command += [f"--hub-port={plan.hub_port}", f"--authoring-port={plan.authoring_port}", *more]
+    command = [sys.executable, "-m", "pytest", which, *arguments(plan), *more]
     try:
         run(command, cwd=plan.checkout, timeout=SUITE_SECONDS, what=which)
     except CommandError as error:

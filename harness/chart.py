@@ -41,7 +41,7 @@ ELSEWHERE = (
 
 Manifest = dict[str, Any]
 # The loader in C reads a rendered chart ten times as fast; it comes with most wheels of PyYAML, not with all.
-_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class ChartVersionError(HarnessError):
@@ -150,7 +150,7 @@ class Helm:
         """
         args = ["template", release.name, str(chart.path), f"--namespace={release.namespace}", *release.arguments()]
         rendered = self._run(args, RENDER_SECONDS, f"rendering {release.name}", self._kube_version)
-        return [manifest for manifest in yaml.load_all(rendered, _Loader) if manifest]
+        return [manifest for manifest in yaml.load_all(rendered, Loader) if manifest]
 
     def lint(self, chart: Chart, release: Release) -> None:
         """See that Helm finds nothing wrong with the chart and a release's values.
@@ -190,6 +190,15 @@ class Helm:
         """
         args = ["uninstall", release.name, f"--namespace={release.namespace}", "--ignore-not-found", "--wait"]
         self._run(args, CLUSTER_SECONDS, f"removing {release.name}", self._cluster)
+
+    def installed(self, release: Release) -> str:
+        """The objects of a release as they were installed, in YAML.
+
+        Raises:
+            HarnessError: the cluster has no such release.
+        """
+        args = ["get", "manifest", release.name, f"--namespace={release.namespace}"]
+        return self._run(args, RENDER_SECONDS, f"reading {release.name}", self._cluster)
 
     def pull(self, repo_url: str, version: str, into: Path) -> Chart:
         """The chart from a Helm repository; `into` keeps it, so that a version is fetched once.
@@ -294,7 +303,7 @@ def hub_values(manifests: Iterable[Manifest]) -> dict[str, Any]:
     """The values as a release's hub gets them, the chart's defaults among them; none where there is no hub."""
     for manifest in manifests:
         if manifest["kind"] == "Secret" and "values.yaml" in (manifest.get("data") or {}):
-            return dict(yaml.load(base64.b64decode(manifest["data"]["values.yaml"]), _Loader))
+            return dict(yaml.load(base64.b64decode(manifest["data"]["values.yaml"]), Loader))
     return {}
 
 

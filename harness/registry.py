@@ -148,6 +148,13 @@ class Registry:
             headers = {"Content-Length": str(file.stat().st_size), "Content-Type": "application/octet-stream"}
             self._http.put(place, content=iter(lambda: content.read(1 << 20), b""), headers=headers).raise_for_status()
 
+    def remove(self, tag: str) -> None:
+        """Take a course image's tag away, as `aws ecr batch-delete-image` does; its blobs stay."""
+        # A registry deletes tags only if it is started for it, and then not by their names.
+        tags = self.state / "registry/docker/registry/v2/repositories" / REPOSITORY / "_manifests/tags"
+        shutil.rmtree(tags / tag, ignore_errors=True)
+        self.aws.ecr.batch_delete_image(repositoryName=REPOSITORY, imageIds=[{"imageTag": tag}])
+
     def tags(self, repository: str = REPOSITORY) -> set[str]:
         """Tags of a repository."""
         answer = self._http.get(f"{repository}/tags/list").raise_for_status()

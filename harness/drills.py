@@ -1,0 +1,559 @@
+"""`tox -e drills`: plant each drill in a running copy of the deployment, and see what the suite says of it."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Protocol
+from xml.etree import ElementTree
+
+from rich.console import Console
+
+from harness import deployment, drill_report
+from harness.aws import REPOSITORY
+from harness.chart import Chart, Helm, Manifest
+from harness.deployment import Deployment
+from harness.drill import (
+    BOOT,
+    DRILLS,
+    DoesNotApplyError,
+    Drill,
+    changed_image,
+    check_tests,
+    planted,
+    read_drills,
+    selected,
+)
+from harness.errors import HarnessError
+from harness.plan import Plan, fingerprint
+from harness.roles import ROLES
+from harness.shell import tail
+from harness.steps import Steps
+from harness.suite import SUITE, Promise, arguments, function_of, promises
+from harness.verdicts import GOOD, Result, Results, Verdict, read_results, together
+
+FIRST_TEST = "test_hub_health.py::test_both_hubs_are_healthy"
+CHEAP = (
+    FIRST_TEST,
+    "test_image_selection.py::test_request_decides",
+    "test_image_selection.py::test_lists_of_courses_are_the_same",
+    "test_culler.py::test_culler_runs_with_the_numbers_that_are_set",
+)
+"""What is asked after every valid change; none of it starts a server."""
+NAMED_TIMEOUT, SUITE_TIMEOUT = 1200.0, 3600.0
+"""Seconds for the tests that a drill names, and for the suite."""
+ENDING_TIMEOUT = 120.0
+"""Seconds for a pytest to clean up after it was told to end."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A test that failed.
+
+    Attributes:
+        test: as harness.suite names it, without parameters.
+        message: what it said, without the name of the exception.
+    """
+
+    test: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run of tests on a changed deployment said.
+
+    Attributes:
+        skipped: the first reason why a test was left out.
+        boot: why the deployment did not come up; empty if it did.
+        trouble: why the run told nothing at all.
+    """
+
+    failures: tuple[Failure, ...] = ()
+    passed: int = 0
+    skipped: str = ""
+    boot: str = ""
+    trouble: str = ""
+
+
+Run = Callable[[Sequence[str], float], Outcome]
+"""Runs tests on the deployment as it is, within some seconds, up to the first failure."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a person wants of a run.
+
+    Attributes:
+        words, shard: as harness.drill.selected takes them.
+        resume: leave out what an earlier run ended well with.
+        thorough: try the whole suite on valid changes, and look for a survivor in the culler's lives too.
+        keep: leave the deployment running.
+    """
+
+    words: str = ""
+    shard: str = ""
+    resume: bool = False
+    thorough: bool = False
+    keep: bool = False
+
+
+class Stage(Protocol):
+    """What drills are planted in."""
+
+    @property
+    def system(self) -> str:
+        """What it is, in words."""
+
+    def print_of(self, drill: Drill) -> str:
+        """Fingerprint of the drill and of what it is planted in."""
+
+    def plant(self, drill: Drill) -> Run:
+        """Make the drill's change.
+
+        Raises:
+            DoesNotApplyError: there is not what it changes.
+            RefusedError: the change is refused before anything runs.
+            HarnessError: it changes nothing.
+        """
+
+    def restore(self) -> None:
+        """Take the change back."""
+
+
+class RefusedError(HarnessError):
+    """Helm or the chart refuses the change."""
+
+
+def drills(plan: Plan, steps: Steps, asked: Asked) -> None:
+    """Plant the drills one by one, and write drills.json, drills.html and drills.txt into the evidence directory.
+
+    Raises:
+        HarnessError: not all ended as they must, or one is not written as it should be.
+    """
+    suite = promises(plan.checkout)
+    everything = read_drills(plan.checkout / DRILLS)
+    for drill in everything:
+        check_tests(drill, suite)
+    chosen = selected(everything, words=asked.words, shard=asked.shard)
+    if not chosen:
+        raise HarnessError(f"No drill has {asked.words!r} in its name or subject")
+    file = plan.evidence / "drills.json"
+    before = read_results(file) if asked.resume and file.exists() else None
+    with _stage(plan, steps, keep=asked.keep) as stage:
+        found = run_all(chosen, stage, suite, steps, file, before, thorough=asked.thorough)
+    _report(found, plan, steps)
+
+
+def report_again(files: Sequence[Path], plan: Plan, steps: Steps) -> None:
+    """One report of what earlier runs wrote down, such as one of each shard.
+
+    Raises:
+        HarnessError: a file is no such thing, or not all drills ended as they must.
+    """
+    _report(together(read_results(file) for file in files), plan, steps)
+
+
+def _report(found: Results, plan: Plan, steps: Steps) -> None:
+    suite = promises(plan.checkout)
+    for line in drill_report.lines(found, suite):
+        steps.say(line)
+    drill_report.write(found, suite, plan.evidence)
+    steps.say(f"Written to {plan.evidence / 'drills.html'}")
+    if bad := [result for result in found.results if result.verdict not in GOOD]:
+        raise HarnessError(f"{len(bad)} of {len(found.results)} drills did not end as they must")
+
+
+def run_all(
+    chosen: Sequence[Drill],
+    stage: Stage,
+    suite: Mapping[str, Promise],
+    steps: Steps,
+    file: Path,
+    before: Results | None = None,
+    *,
+    thorough: bool = False,
+) -> Results:
+    """Plant drills one after the other; their results are written down after each.
+
+    Args:
+        before: an earlier run's results; what ended well there, and is the same today, is not done again.
+    """
+    known = {result.written: result for result in (before.results if before else ()) if result.verdict in GOOD}
+    done = [known[stage.print_of(drill)] for drill in chosen if stage.print_of(drill) in known]
+    left = [drill for drill in chosen if stage.print_of(drill) not in known]
+    if done:
+        steps.say(f"{len(done)} drills are left out: they ended well before, and nothing of them has changed")
+    began = time.monotonic()
+    for number, drill in enumerate(left, 1):
+        result = dataclasses.replace(one(drill, stage, suite, thorough=thorough), written=stage.print_of(drill))
+        done.append(result)
+        Results(stage.system, tuple(done)).write(file)
+        stage.restore()
+        spent = time.monotonic() - began
+        rest = timedelta(seconds=round(spent / number * (len(left) - number)))
+        steps.say(
+            f"{number:>3}/{len(left)}  {timedelta(seconds=round(spent))}, about {rest} left  "
+            f"{result.verdict:<16} {result.seconds:5.0f} s  {drill.subject}: {drill.name}"
+        )
+        if result.verdict not in GOOD and result.message:
+            steps.say(f"         {f'{result.test}: ' if result.test else ''}{result.headline}")
+    return Results(stage.system, tuple(done))
+
+
+def one(drill: Drill, stage: Stage, suite: Mapping[str, Promise], *, thorough: bool = False) -> Result:
+    """Plant one drill, and see what the suite says."""
+    began = time.monotonic()
+    try:
+        found = judge(drill, stage.plant(drill), suite, thorough=thorough)
+    except DoesNotApplyError as error:
+        found = Judgement(Verdict.NOT_HERE, message=str(error))
+    except RefusedError as error:
+        if BOOT in drill.caught_by:
+            found = _caught(drill, Failure(BOOT, str(error)))
+        else:
+            found = Judgement(Verdict.NOT_HERE, message=f"this chart does not take it: {error}")
+    except HarnessError as error:
+        found = Judgement(Verdict.ERROR, message=str(error))
+    layer = suite[found.test].layer.value if found.test in suite else found.test
+    return Result(
+        drill=drill.name,
+        subject=drill.subject,
+        hurts=drill.hurts,
+        expected=drill.tries if drill.valid else drill.caught_by,
+        verdict=found.verdict,
+        wanted=drill.wanted,
+        test=found.test,
+        layer=layer,
+        message=found.message,
+        seconds=round(time.monotonic() - began, 1),
+    )
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A verdict, with the test that failed, if one did, and its message."""
+
+    verdict: Verdict
+    test: str = ""
+    message: str = ""
+
+
+def judge(drill: Drill, run: Run, suite: Mapping[str, Promise], *, thorough: bool = False) -> Judgement:
+    """What the suite says of a change that is there: the tests that the drill names first, and only then the others."""
+    if drill.valid:
+        return _judge_valid(drill, run, suite, thorough=thorough)
+    named = [test for test in drill.caught_by if test != BOOT]
+    if drill.caught_by:
+        found = run(named or [FIRST_TEST], NAMED_TIMEOUT)
+        if found.trouble:
+            return Judgement(Verdict.ERROR, message=found.trouble)
+        if found.boot:
+            failure = Failure(BOOT, found.boot)
+            return _caught(drill, failure) if BOOT in drill.caught_by else _elsewhere(failure)
+        for failure in found.failures:
+            return _caught(drill, failure) if named else _elsewhere(failure)
+        if not found.passed:
+            return Judgement(Verdict.NOT_HERE, message=f"not checked here: {found.skipped}")
+    others = sorted((promise for promise in suite.values()), key=lambda promise: promise.cost)
+    asked = {function_of(test) for test in named or [FIRST_TEST]} if drill.caught_by else set()
+    left = [each.test for each in others if each.test not in asked and (thorough or not each.slow)]
+    found = run(left, SUITE_TIMEOUT)
+    if found.trouble:
+        return Judgement(Verdict.ERROR, message=found.trouble)
+    if found.boot:
+        return _elsewhere(Failure(BOOT, found.boot))
+    for failure in found.failures:
+        return _elsewhere(failure)
+    return Judgement(Verdict.SURVIVED, message=f"wanted: {drill.wanted}" if drill.wanted else "")
+
+
+def _judge_valid(drill: Drill, run: Run, suite: Mapping[str, Promise], *, thorough: bool) -> Judgement:
+    tried = list(dict.fromkeys((*CHEAP, *drill.tries)))
+    if thorough:
+        whole = sorted(suite.values(), key=lambda promise: promise.cost)
+        tried = list(dict.fromkeys((*tried, *(each.test for each in whole if not each.slow))))
+    found = run(tried, SUITE_TIMEOUT if thorough else NAMED_TIMEOUT)
+    if found.trouble:
+        return Judgement(Verdict.ERROR, message=found.trouble)
+    if found.boot:
+        return Judgement(Verdict.ALARM, BOOT, found.boot)
+    for failure in found.failures:
+        return Judgement(Verdict.ALARM, failure.test, failure.message)
+    return Judgement(Verdict.QUIET)
+
+
+def _caught(drill: Drill, failure: Failure) -> Judgement:
+    clear = drill.says in failure.message
+    return Judgement(Verdict.CAUGHT if clear else Verdict.UNCLEAR, failure.test, failure.message)
+
+
+def _elsewhere(failure: Failure) -> Judgement:
+    return Judgement(Verdict.ELSEWHERE, failure.test, failure.message)
+
+
+@contextmanager
+def _stage(plan: Plan, steps: Steps, *, keep: bool) -> Iterator[LiveStage]:
+    """A running deployment for drills; removed at the end, however it comes, or as it was at the beginning."""
+    stage = LiveStage(dataclasses.replace(plan, keep=True), steps)
+    try:
+        stage.boot()
+        try:
+            yield stage
+        finally:
+            if keep:
+                stage.restore()
+                steps.say(f"Kept: {plan.name}. 'tox -e down' removes it.")
+    finally:
+        if not keep:
+            with deployment.only_run(plan):
+                deployment.remove(plan, steps)
+
+
+class LiveStage:
+    """The private copy of the deployment, as the plan has it between two drills."""
+
+    def __init__(self, plan: Plan, steps: Steps) -> None:
+        self.plan = plan
+        self.steps = steps
+        self.scratch = plan.state / "drill"
+        self.evidence = plan.evidence / "drills"
+        shutil.rmtree(self.evidence, ignore_errors=True)
+
+    def boot(self) -> None:
+        """Boot, and remember how the deployment is when it is whole."""
+        with deployment.only_run(self.plan):
+            self.running = deployment.boot(self.plan, self.steps)
+        self.rendered = rendered(self.plan, self.running.chart, self.running.helm)
+        self.installed = installed(self.running)
+        self.digests = digests(self.running)
+
+    @property
+    def system(self) -> str:
+        chart, theirs = self.running.chart, self.plan.ol_infrastructure
+        parts = [f"chart {chart.version}, {chart.origin}", f"spawner {self.plan.spawner.name} from {self._whose()}"]
+        return "; ".join([*parts, *([f"lists and files of {theirs.checkout.name}"] if theirs else [])])
+
+    def _whose(self) -> str:
+        return "this checkout" if self.plan.spawner.is_relative_to(self.plan.checkout) else "elsewhere"
+
+    def print_of(self, drill: Drill) -> str:
+        plan = self.plan
+        files = [self.running.chart.path, plan.spawner, *plan.values, *plan.authoring_values]
+        replaced = [json.dumps(deployment.replaced_values(plan, role)) for role in ROLES]
+        return fingerprint([drill.written, *files, *replaced])
+
+    def plant(self, drill: Drill) -> Run:
+        changed = planted(drill, self.plan, self.running.chart, self.scratch)
+        images = self._plant_images(drill)
+        if changed != self.plan:
+            chart = deployment.find_chart(changed, self.running.helm) if drill.chart else self.running.chart
+            try:
+                same = rendered(changed, chart, self.running.helm) == self.rendered
+            except HarnessError as error:
+                raise RefusedError(str(error)) from error
+        else:
+            same = True
+        if same and not images:
+            raise HarnessError(f"{drill.where}: it leaves the system as it was")
+        place = self.evidence / re.sub(r"\W+", "-", f"{drill.subject} {drill.name}").strip("-")
+        return lambda tests, timeout: run_tests(changed, tests, place, timeout)
+
+    def _plant_images(self, drill: Drill) -> bool:
+        """Change what the registry holds; returns whether that is any different then."""
+        running, registry = self.running, self.running.registry
+        repositories = deployment.course_repositories(self.plan)
+        for tag, layout in changed_image(drill, running.builder, repositories, self.scratch).items():
+            registry.push(layout, REPOSITORY, tag)
+        for tag in (*drill.deleted_tags, *drill.moved_tags.values()):
+            if tag not in self.digests:
+                raise DoesNotApplyError(f"the registry has no image {tag}")
+        for tag in drill.deleted_tags:
+            registry.remove(tag)
+        for tag, other in drill.moved_tags.items():
+            registry.push(running.course_image(other), REPOSITORY, tag)
+        touched = drill.image or drill.deleted_tags or drill.moved_tags
+        return bool(touched) and digests(running) != self.digests
+
+    def restore(self) -> None:
+        """Bring everything back, and see that it is; a deployment that cannot be brought back is made anew.
+
+        Raises:
+            HarnessError: neither is possible.
+        """
+        try:
+            self._bring_back()
+        except HarnessError as error:
+            self.steps.say(f"It is not as it was, and made anew: {error}")
+            with deployment.only_run(self.plan):
+                deployment.remove(self.plan, self.steps)
+            self.boot()
+
+    def _bring_back(self) -> None:
+        self._bring_back_images()
+        with deployment.only_run(self.plan):
+            # What a boot says was said at the first one.
+            running = deployment.boot(self.plan, Steps(Console(file=io.StringIO())))
+        for tag in digests(running).keys() - self.digests.keys():
+            # Of a course that a drill's values named.
+            running.registry.remove(tag)
+        for hub in (running.student, running.authoring):
+            # Of a test that was killed.
+            for name in hub.users():
+                hub.delete_user(name)
+        if digests(running) != self.digests:
+            raise HarnessError("the registry does not hold what it did")
+        for name, objects in installed(running).items():
+            if objects != self.installed[name]:
+                raise HarnessError(f"release {name} is not what it was")
+        self.running = running
+
+    def _bring_back_images(self) -> None:
+        now = digests(self.running)
+        for tag, digest in self.digests.items():
+            if now.get(tag) != digest:
+                self.running.registry.push(self.running.course_image(tag), REPOSITORY, tag)
+
+
+def rendered(plan: Plan, chart: Chart, helm: Helm) -> list[list[Manifest]]:
+    """The objects of all releases of a plan, as production would have them: without what kind needs otherwise.
+
+    Raises:
+        HarnessError: the chart does not take the values.
+    """
+    secret = deployment.read_secrets(plan.secrets)
+    kind = plan.checkout / "helm/values/kind.yaml"
+    found = []
+    for role in ROLES:
+        own = deployment.release(plan, role, secret)
+        production = dataclasses.replace(own, values=tuple(file for file in own.values if file != kind))
+        found.append(comparable(helm.template(chart, production)))
+    return found
+
+
+def comparable(objects: Iterable[Manifest]) -> list[Manifest]:
+    """Rendered objects without what is random in each rendering: secrets that nobody chose, and digests of them."""
+    return [_without_random(manifest, manifest["kind"] == "Secret") for manifest in objects]
+
+
+def _without_random(found: Any, secret: bool) -> Any:
+    if isinstance(found, list):
+        return [_without_random(each, secret) for each in found]
+    if not isinstance(found, dict):
+        return found
+    return {
+        key: _without_random(value, secret)
+        for key, value in found.items()
+        if not key.startswith("checksum/") and not (secret and key.startswith("hub.config."))
+    }
+
+
+def installed(running: Deployment) -> dict[str, str]:
+    """The objects of each release as they are in the cluster's store of releases, in YAML, by the release's name."""
+    return {release.name: running.helm.installed(release) for release in running.releases.values()}
+
+
+def digests(running: Deployment) -> dict[str, str]:
+    """Digest of each course image in the registry, by tag."""
+    return {tag: running.registry.digest(tag) for tag in sorted(running.registry.tags())}
+
+
+def run_tests(
+    plan: Plan, tests: Sequence[str], evidence: Path, timeout: float, python: str | Path = sys.executable
+) -> Outcome:
+    """Run tests as a person would, up to the first failure, on a kept deployment that this brings up to date first.
+
+    Args:
+        tests: as harness.suite names them.
+        evidence: a directory for what the run leaves behind.
+        timeout: seconds; a run that takes longer is told to end.
+    """
+    evidence.mkdir(parents=True, exist_ok=True)
+    report = evidence / "junit.xml"
+    report.unlink(missing_ok=True)
+    command = [python, "-m", "pytest", *(f"{SUITE}/{test}" for test in tests), "-x", *arguments(plan)]
+    command += [f"--evidence={evidence}", f"--junitxml={report}"]
+    # A session of its own, so that Ctrl-C reaches us alone, and we tell it to end in order.
+    process = subprocess.Popen(
+        command,
+        cwd=plan.checkout,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+    )
+    try:
+        said, _ = process.communicate(timeout=timeout)
+    except subprocess.TimeoutExpired:
+        _end(process)
+        return Outcome(trouble=f"the tests were still running after {timeout:.0f} s")
+    except BaseException:
+        _end(process)
+        raise
+    (evidence / "pytest.txt").write_text(said)
+    return read_outcome(report, said)
+
+
+def read_outcome(report: Path, said: str) -> Outcome:
+    """What a run of pytest said, by its JUnit report and what it printed."""
+    if found := re.search(r"Exit: error: (.*?) !+\s*$", said, re.MULTILINE | re.DOTALL):
+        return Outcome(boot=found[1])
+    try:
+        cases = list(ElementTree.parse(report).iter("testcase"))
+    except (OSError, ElementTree.ParseError) as error:
+        return Outcome(trouble=f"pytest left no report: {error}{tail(said)}")
+    if not cases:
+        return Outcome(trouble=f"no test ran{tail(said)}")
+    failures, skipped, passed = [], "", 0
+    for case in cases:
+        broken = [each for kind in ("failure", "error") for each in case.findall(kind)]
+        reason = case.find("skipped")
+        if broken:
+            failures.append(Failure(_name_of(case), _message_of(broken[0])))
+        elif reason is not None:
+            skipped = skipped or reason.get("message", "")
+        else:
+            passed += 1
+    return Outcome(tuple(failures), passed, skipped)
+
+
+def _name_of(case: ElementTree.Element) -> str:
+    """The test as harness.suite names it, from JUnit's `tests.e2e.test_file.Class`, `test_function[parameters]`."""
+    *_, file, classes = re.split(r"(?:^|\.)(test_\w+)", case.get("classname", ""))
+    return "::".join([f"{file}.py", *filter(None, classes.split(".")), function_of(case.get("name", ""))])
+
+
+def _message_of(broken: ElementTree.Element) -> str:
+    """What a test said, without the name of its exception and without what pytest adds to an assertion's own words."""
+    message = broken.get("message", "")
+    if found := re.match(r'failed on (?:setup|teardown) with "(.*)"$', message, re.DOTALL):
+        message = found[1]
+    message = re.sub(r"^(?:[\w.]*\.)?(?:\w*(?:Error|Exception)|Failed): ", "", message)
+    return message.partition("\nassert ")[0].replace("\n  ", "\n")
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """Have a pytest clean up and end, then end what is left of it."""
+    with contextlib.suppress(ProcessLookupError):
+        process.send_signal(signal.SIGTERM)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.communicate(timeout=ENDING_TIMEOUT)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
