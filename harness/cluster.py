@@ -292,11 +292,11 @@ class Cluster:
         previous: bool = False,
         seconds: float | None = None,
     ) -> str:
-        """What a pod's container wrote, its last 500 lines; empty where there is nothing yet or no more.
+        """What a pod's container wrote, its last lines; empty where there is nothing yet or no more.
 
         Args:
             previous: of the container before its last restart.
-            seconds: only what it wrote within so many seconds before now.
+            seconds: only what it wrote within so many seconds before now, and of that more lines.
         """
         since = {} if seconds is None else {"since_seconds": max(1, math.ceil(seconds))}
         try:
@@ -305,9 +305,8 @@ class Cluster:
                 namespace,
                 container=container,
                 previous=previous,
-                tail_lines=500,
+                tail_lines=500 if seconds is None else 5000,  # a class at once writes thousands
                 _preload_content=False,
-                _request_timeout=30,
                 **since,
             )
         except (ApiException, HTTPError):
