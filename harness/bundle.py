@@ -197,7 +197,7 @@ def write(
     try:
         looking = pool.submit(likely_cause, scene.cluster, since=since, users=users, services=services)
         reading = [(source, pool.submit(source.read)) for source in sources]
-        about = [f"{name:<18}{ABOUT.get(name, 'of the test itself')}" for name in given]
+        about = [f"{name:<17} {ABOUT.get(name, 'of the test itself')}" for name in given]
         about += [_put(scene.plan, into, source, _outcome(future, end)) for source, future in reading]
         cause = _outcome(looking, end)
     finally:
@@ -216,7 +216,7 @@ def write_boot(plan: Plan, cluster: Cluster, into: Path, failure: str, *, since:
     for name, text in node_logs(cluster).items():
         keep(plan, into / "nodes" / name, text)
     with (into / INDEX).open("a") as index:
-        index.write(f"{'nodes/':<18}logs of the nodes themselves, from kind export logs\n")
+        index.write(f"{'nodes/':<17} logs of the nodes themselves, from kind export logs\n")
     return cause
 
 
@@ -278,7 +278,7 @@ def _put(plan: Plan, into: Path, source: Source, content: Content) -> str:
     if isinstance(content, Missing):
         name = str(Path(source.name).with_suffix(".txt"))
         keep(plan, into / name, f"{content}\n")
-        return f"{name:<18}{source.about}: {content.splitlines()[0]}"
+        return f"{name:<17} {source.about}: {content.splitlines()[0]}"
     if isinstance(content, Mapping):
         for name, text in content.items():
             if text.strip():
@@ -287,7 +287,7 @@ def _put(plan: Plan, into: Path, source: Source, content: Content) -> str:
         (into / source.name).write_bytes(content)
     else:
         keep(plan, into / source.name, content)
-    return f"{source.name:<18}{source.about}"
+    return f"{source.name:<17} {source.about}"
 
 
 def _of_browser(browser: Browser) -> list[Source]:
