@@ -113,13 +113,18 @@ def stopped(owner: str, expected: Iterable[str] = ()) -> str | None:
     found = {name: (state, status) for name, state, status in (line.split("\t") for line in said.splitlines())}
     # One that was only just created is about to run.
     still = [name for name, (state, _) in found.items() if state not in ("running", "created")]
-    told = [f"container {name} does not run: {found[name][1]}{_last_words(name)}" for name in still]
+    told = [f"container {name} does not run: {found[name][1]}{_its_last_words(name)}" for name in still]
     return "; ".join([*told, *(f"container {name} is gone" for name in expected if name not in found)]) or None
 
 
-def _last_words(name: str) -> str:
-    said = logs(name, lines=1).strip()
-    return f", its last words: {said[:200]}" if said else ""
+def _its_last_words(name: str) -> str:
+    said = last_words(name)
+    return f", its last words: {said}" if said else ""
+
+
+def last_words(name: str) -> str:
+    """The last line that a container wrote, at most 200 characters of it; empty for none."""
+    return " ".join(logs(name, lines=1).split())[:200]
 
 
 def containers(owner: str) -> dict[str, str]:

@@ -76,8 +76,8 @@ def _containers(name: str, *, whole: bool) -> Iterator[str]:
 
 
 def _last_word(container: str) -> str:
-    said = " ".join(docker.logs(container, 1).split())
-    return f" It said last: {said[:200]}" if said else ""
+    said = docker.last_words(container)
+    return f" It said last: {said}" if said else ""
 
 
 def _api(cluster: Cluster) -> Iterator[str]:

@@ -162,7 +162,7 @@ class TestEditing:
 
 
 class TestValues:
-    BEFORE: dict[str, Any] = {"a": {"b": {"c": 1, "d": 2}, "x.y": 3}, "list": [{"k": 1}, {"k": 2}]}  # noqa: RUF012
+    BEFORE: dict[str, Any] = {"a": {"b": {"c": 1, "d": 2}, "x.y": 3}, "list": [{"k": 1}, {"k": 2}]}  # noqa: RUF012  # nobody changes it
 
     def test_paths(self) -> None:
         assert keys_of(r"a.b\.c.d") == ["a", "b.c", "d"]

@@ -208,7 +208,7 @@ class TestAll:
         def interrupted() -> None:
             raise KeyboardInterrupt
 
-        stage.restore = interrupted  # type: ignore[method-assign]
+        stage.restore = interrupted  # type: ignore[method-assign]  # a fake
         with pytest.raises(KeyboardInterrupt):
             run_all([REGRESSION, VALID], stage, SUITE, steps, file)
         assert [result.drill for result in read_results(file).results] == [REGRESSION.name]

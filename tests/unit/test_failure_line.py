@@ -72,7 +72,7 @@ class TestHook:
         self, item: Any, written: list[dict[str, Any]], tmp_path: Path
     ) -> None:
         before = time.time()
-        evidence.pytest_runtest_setup(item)
+        item.stash[timeline.BEGAN] = time.time()
         found = made(item, outcome(item, f"AssertionError: 500\nfor {OTHER}"))
         where = tmp_path / "tests-e2e-test_a.py-test_b-x"
         assert dict(found.user_properties) == {"evidence": where.name, "cause": KILLED}
