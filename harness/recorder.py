@@ -261,10 +261,12 @@ class Recorder:
         )
         for line in self._lines(ask, QUIET):
             stamp, _, text = line.partition(" ")
-            with suppress(ValueError):  # the kubelet's own words, when there is no log
+            try:
                 at = datetime.fromisoformat(stamp).timestamp()
-                if at > since:
-                    yield at, text
+            except ValueError:
+                continue  # the kubelet's own words, where there is no log
+            if at > since:
+                yield at, text
 
     def _tell(self, source: str, namespace: str, text: str, who: str = "", at: float | None = None) -> None:
         place = "" if namespace == self._namespaces[0] else f"{namespace}: "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import httpx
 import pytest
 
 from harness import student as students
@@ -17,6 +19,7 @@ from harness.errors import HarnessError
 from harness.hub import Hub
 from harness.kernel import CellError
 from harness.student import JourneyError, SpawnError, Student
+from harness.timeline import Timeline
 
 LINK = "/tmplogin?course=clustering&notebook=a%26b.ipynb"
 NAME = "7c1e"
@@ -155,6 +158,18 @@ class TestLink:
         assert first.startswith(f"302 {LINK} -> /hub{LINK} (")
         assert last == "    Up"
 
+    def test_a_hop_has_what_went_over_the_wire(self, fake: FakeHub, visit: Callable[..., Student]) -> None:
+        fake.plays(lines=READY)
+        student = visit()
+        before = time.time()
+        student.open(LINK)
+        hop = student.journey.hops[-1]
+        assert before <= hop.at <= time.time()
+        assert (hop.method, hop.size) == ("GET", len("a notebook"))
+        assert ("cookie", "_xsrf=crumb") in student.journey.hops[3].request_headers
+        assert ("set-cookie", "_xsrf=crumb; Path=/hub/") in student.journey.hops[1].response_headers
+        assert "crumb" not in repr(student.journey)
+
     def test_a_server_that_is_up_already(self, fake: FakeHub, visit: Callable[..., Student]) -> None:
         fake.plays()
         fake.answers["/hub/spawn"] = [Answer(302, to=SERVER)]
@@ -206,6 +221,54 @@ def test_a_hop_is_recorded_in_full(fake: FakeHub, visit: Callable[..., Student])
     assert ("x-mine", "yes") in [(name.lower(), value) for name, value in hop.request_headers]
     assert ("set-cookie", "a=b; Path=/") in [(name.lower(), value) for name, value in hop.response_headers]
     assert "a=b" not in repr(hop)
+
+
+class TestTimeline:
+    def test_the_whole_way_is_told_under_one_name(self, fake: FakeHub) -> None:
+        """The hub names a student on the way, and another at a second visit: whoever asks for one gets all."""
+        fake.plays(lines=READY)
+        timeline = Timeline()
+        student = Student(fake.hub, timeline=timeline)
+        student.open(LINK)
+        assert NAME in student.called
+        told = timeline.slice(student.began, time.time(), student.called)
+        assert [re.sub(r" \(?[\d.]+ s\)?$", "", f"{moment.source}: {moment.text}") for moment in told] == [
+            f"http: GET 302 {LINK} -> /hub{LINK}",
+            f"http: GET 302 /hub{LINK} -> spawn?course=clustering",
+            f"http: GET 302 /hub/spawn?course=clustering -> {PENDING}",
+            f"http: GET 200 {PENDING}",
+            f"test: login of {NAME}:",
+            "spawn: Server requested",
+            "spawn: Up",
+            f"test: spawn of {NAME}:",
+            f"http: GET 302 {PENDING} -> {SERVER}",
+            f"http: GET 200 {SERVER}",
+            f"test: page of {NAME}:",
+        ]
+        assert not timeline.slice(0, time.time(), {"other"})
+        student.close()
+
+    def test_what_is_asked_of_the_server_is_told_and_no_hop(self, fake: FakeHub) -> None:
+        timeline = Timeline()
+        student = Student(fake.hub, timeline=timeline)
+        student.name, student._token = NAME, "abc"
+        fake.answers[f"/user/{NAME}/api/kernelspecs"] = [Answer(lines=['{"kernelspecs": {}}'])]
+        student.kernelspecs()
+        [moment] = timeline.slice(0, time.time(), student.called)
+        assert moment.text.startswith(f"GET 200 /user/{NAME}/api/kernelspecs (")
+        assert "abc" not in moment.text
+        assert student.journey.hops == []
+        student.close()
+
+    def test_no_answer_is_told_too(self, fake: FakeHub) -> None:
+        timeline = Timeline()
+        student = Student(fake.hub, timeline=timeline)
+        fake.answers["/tmplogin"] = [Answer(drops=True)]
+        with pytest.raises(httpx.HTTPError):
+            student.get(LINK)
+        [moment] = timeline.slice(0, time.time(), student.called)
+        assert moment.text == f"GET {LINK}: Server disconnected without sending a response."
+        student.close()
 
 
 class TestSpawn:
