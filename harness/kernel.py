@@ -161,7 +161,9 @@ class _Client(KernelClient):
         super().__init__()
         self.allow_stdin = False
         self._socket = socket
-        self._channels = {name: _Channel(name, socket) for name in ("shell", "iopub")}
+        # The cell's end comes from its reply. Nobody asks nbclient's other task why it ended.
+        ends = {"shell": DeadKernelError("Kernel died"), "iopub": asyncio.CancelledError()}
+        self._channels = {name: _Channel(name, socket, end) for name, end in ends.items()}
         self._died = False
         self._reader = asyncio.ensure_future(self._read())
 
@@ -199,11 +201,16 @@ class _Client(KernelClient):
 
 
 class _Channel:
-    """What nbclient uses of a channel."""
+    """What nbclient uses of a channel.
 
-    def __init__(self, name: str, socket: WebSocketClientConnection) -> None:
+    Args:
+        end: raised once there are no more messages.
+    """
+
+    def __init__(self, name: str, socket: WebSocketClientConnection, end: BaseException) -> None:
         self._name = name
         self._socket = socket
+        self._end = end
         self._messages: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
 
     def put(self, message: dict[str, Any] | None) -> None:
@@ -218,7 +225,7 @@ class _Channel:
 
         Raises:
             queue.Empty: none within `timeout` seconds.
-            DeadKernelError: there will be none.
+            BaseException: the channel's end: there will be none.
         """
         try:
             message = await asyncio.wait_for(self._messages.get(), timeout)
@@ -226,7 +233,7 @@ class _Channel:
             raise queue.Empty from None
         if message is None:
             self.put(None)
-            raise DeadKernelError("Kernel died")
+            raise self._end
         return message
 
 

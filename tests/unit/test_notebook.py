@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import io
 import json
 import os
@@ -379,13 +380,15 @@ class TestKernel:
         ):
             kernel.run("hang", timeout=0.1)
 
-    def test_goes_away(self, student: Student) -> None:
+    def test_goes_away(self, student: Student, caplog: pytest.LogCaptureFixture) -> None:
         with student.kernel() as kernel:
             for code in ("drop", "1"):
                 started = time.monotonic()
                 with pytest.raises(CellError, match=rf"\AThe cell failed: the kernel died\n{code}\Z"):
                     kernel.run(code)
                 assert time.monotonic() - started < 5
+        gc.collect()
+        assert not caplog.messages, "a task of nbclient ended with an exception that nobody took"
 
     def test_pings_are_answered_between_cells(self, server: FakeServer, student: Student) -> None:
         """A server hangs up on who does not answer them."""
