@@ -88,7 +88,7 @@ def _add_drill_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--resume", help="leave out what ended well before and has not changed", action="store_true")
     command.add_argument(
         "--thorough",
-        help="the whole suite on each valid change, and the culler's lives for what nothing else catches",
+        help="the whole suite on each valid change, and on what neither its own promise nor a cheap one catches",
         action="store_true",
     )
     command.add_argument("--keep-cluster", help="leave the deployment running at the end", action="store_true")

@@ -107,12 +107,17 @@ class Browser:
         """
 
         def trouble() -> str | None:
-            return None if come_what_may else self._hopeless(self.driver.current_url)
+            return None if come_what_may else self._hub_gave_up() or self._hopeless(self.driver.current_url)
 
         try:
             return wait_until(f"{what} on the page", lambda: self._shown(css), timeout=timeout, fail_if=seldom(trouble))
         except (NeverError, TooLateError) as error:
             raise type(error)(f"{error}. The page shows: {self.summary()}") from error
+
+    def _hub_gave_up(self) -> str | None:
+        """What the hub's page says of a server that it could not start; None on any other page."""
+        heading = self._shown("h1")
+        return f"the hub says {heading}" if re.match("500 : |Spawn failed", str(heading)) else None
 
     def _shown(self, css: str) -> str | NotYet:
         try:

@@ -20,6 +20,8 @@ class Departures:
         self._cluster = cluster
         self._pool = ThreadPoolExecutor(AT_ONCE)
         self._under_way: list[Future[None]] = []
+        self._held: list[tuple[Hub, str]] = []
+        """Those whom their hub does not let go."""
         self._given_up = threading.Event()
 
     def add(self, hub: Hub, user: str) -> None:
@@ -30,19 +32,29 @@ class Departures:
         if hub.is_starting(user):
             # The hub deletes no user whose server is on its way, and one that never comes is so for startTimeout.
             self._cluster.remove_server(hub.namespace, user)
+            self._held.append((hub, user))
+        else:
+            self._delete_now(hub, user)
+
+    def _delete_now(self, hub: Hub, user: str) -> None:
         hub.delete_user(user, fail_if=lambda: self._pointless(hub))
 
     def _pointless(self, hub: Hub) -> str | None:
         return "nobody waits any more" if self._given_up.is_set() else hopeless(self._cluster, hub.namespace)
 
     def wait(self) -> None:
-        """Return when everybody is gone.
+        """Return when everybody is gone; a hub that holds somebody is restarted, and forgets whom it was waiting for.
 
         Raises:
             HarnessError: somebody does not go.
         """
         while self._under_way:
             self._under_way.pop().result()
+        held, self._held = self._held, []
+        for namespace in {hub.namespace for hub, _ in held}:
+            self._cluster.restart(namespace, "hub")
+        for hub, user in held:
+            self._delete_now(hub, user)
 
     def close(self) -> None:
         """Begin no other deletion, and end those under way at their next look; nobody waits for them."""

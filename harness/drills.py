@@ -43,7 +43,7 @@ from harness.plan import Plan, fingerprint
 from harness.roles import ROLES
 from harness.shell import tail
 from harness.steps import Steps
-from harness.suite import SUITE, Promise, arguments, function_of, promises
+from harness.suite import SUITE, Layer, Promise, arguments, function_of, promises
 from harness.verdicts import GOOD, Result, Results, Verdict, read_results, together
 
 FIRST_TEST = "test_hub_health.py::test_both_hubs_are_healthy"
@@ -101,7 +101,7 @@ class Asked:
     Attributes:
         words, shard: as harness.drill.selected takes them.
         resume: leave out what an earlier run ended well with.
-        thorough: try the whole suite on valid changes, and look for a survivor in the culler's lives too.
+        thorough: try the whole suite, live layer and all, on valid changes and on what its promise does not catch.
         keep: leave the deployment running.
     """
 
@@ -271,7 +271,7 @@ def judge(drill: Drill, run: Run, suite: Mapping[str, Promise], *, thorough: boo
             return Judgement(Verdict.NOT_HERE, message=f"not checked here: {found.skipped}")
     others = sorted((promise for promise in suite.values()), key=lambda promise: promise.cost)
     asked = {function_of(test) for test in named or [FIRST_TEST]} if drill.caught_by else set()
-    left = [each.test for each in others if each.test not in asked and (thorough or not each.slow)]
+    left = [each.test for each in others if each.test not in asked and (thorough or each.layer is not Layer.LIVE)]
     found = run(left, SUITE_TIMEOUT)
     if found.trouble:
         return Judgement(Verdict.ERROR, message=found.trouble)

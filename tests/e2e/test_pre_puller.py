@@ -31,11 +31,23 @@ def test_every_course_is_on_every_node(cluster: Cluster, hub: Hub, pre_pulled: s
         busy = [pod.metadata.name for pod in pullers if pod.status.phase != "Running"]
         return NotYet(f"still pulling: {', '.join(busy)}") if busy else True
 
+    def trouble() -> str | None:
+        found = cluster.apps.list_namespaced_daemon_set(
+            hub.namespace, label_selector="component=continuous-image-puller"
+        )
+        if not found.items:
+            return "there is none: the release has no DaemonSet continuous-image-puller"
+        [puller] = found.items
+        nodes, seen = puller.status.desired_number_scheduled, puller.status.observed_generation
+        if seen == puller.metadata.generation and nodes < len(cluster.nodes):
+            return f"it is for {nodes} of {len(cluster.nodes)} nodes: it does not tolerate the others' taints"
+        return why_stuck(pods.look("component=continuous-image-puller"))
+
     wait_until(
         "the pre-puller's end",
         done,
         timeout=240,
-        fail_if=lambda: why_stuck(pods.look("component=continuous-image-puller")),
+        fail_if=trouble,
         change=pods.change,
     )
     for node in cluster.nodes:
