@@ -5,12 +5,15 @@ from __future__ import annotations
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from harness.cluster import Cluster
+from harness.cluster import Cluster, server_of, why_stuck
 from harness.diagnosis import hopeless
 from harness.hub import Hub
+from harness.wait import NeverError, NotYet, TooLateError, seldom, wait_until
 
 AT_ONCE = 4
 """Deletions under way at a time; each is mostly a wait for the end of a pod."""
+START_TIMEOUT = 60.0
+"""Seconds for a server that is on its way to come, so that its user may go."""
 
 
 class Departures:
@@ -29,7 +32,14 @@ class Departures:
         self._under_way.append(self._pool.submit(self._delete, hub, user))
 
     def _delete(self, hub: Hub, user: str) -> None:
-        if hub.is_starting(user):
+        try:
+            wait_until(
+                f"the start or the end of {user}'s server",
+                lambda: NotYet("on its way") if hub.is_starting(user) else True,
+                timeout=START_TIMEOUT,
+                fail_if=seldom(lambda: self._pointless(hub) or self._why_stuck(hub, user)),
+            )
+        except (NeverError, TooLateError):
             # The hub deletes no user whose server is on its way, and one that never comes is so for startTimeout.
             self._cluster.remove_server(hub.namespace, user)
             self._held.append((hub, user))
@@ -38,6 +48,9 @@ class Departures:
 
     def _delete_now(self, hub: Hub, user: str) -> None:
         hub.delete_user(user, fail_if=lambda: self._pointless(hub))
+
+    def _why_stuck(self, hub: Hub, user: str) -> str | None:
+        return why_stuck(self._cluster.pods(hub.namespace).look(server_of(user)))
 
     def _pointless(self, hub: Hub) -> str | None:
         return "nobody waits any more" if self._given_up.is_set() else hopeless(self._cluster, hub.namespace)

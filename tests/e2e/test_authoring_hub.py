@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import httpx
 import pytest
 
@@ -13,6 +15,7 @@ from harness.courses import MARKER
 from harness.hub import Hub
 from harness.kernel import CellError
 from harness.link import EXAMPLE
+from harness.student import Student
 
 COURSE = EXAMPLE.course
 PUBLISH = """
@@ -56,7 +59,9 @@ def test_author_publishes_to_the_bucket(author: Author, aws_in_cluster: str, aws
     assert found == b"a draft", f"the bucket has {found!r}"
 
 
-def test_author_has_the_service_account(author: Author, cluster: Cluster, password: str) -> None:
+def test_author_has_the_service_account(
+    author: Author, visit: Callable[[], Student], cluster: Cluster, password: str
+) -> None:
     """An author's server runs under the service account that may write to the bucket; a student's does not."""
     author.log_in(password)
     author.ask_for(COURSE)
@@ -64,6 +69,10 @@ def test_author_has_the_service_account(author: Author, cluster: Cluster, passwo
     assert pod.spec.service_account_name == "jupyterhub-service-account", (
         f"the author's server runs under the account {pod.spec.service_account_name}"
     )
+    student = visit()
+    student.open(f"/tmplogin?course={COURSE}")
+    account = cluster.server_pod(student.hub.namespace, student.name).spec.service_account_name
+    assert account in (None, "default"), f"a student's server runs under the account {account}"
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,9 @@ Production's numbers are read from the running culler. What they mean is seen at
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import pytest
 
 from fixtures.timeline import takes_part
@@ -23,6 +26,10 @@ from harness.timeline import Timeline
 from harness.wait import NotYet, seldom, wait_until
 
 PRODUCTION = Times(CULL_EVERY, CULL_TIMEOUT, CULL_MAX_AGE)
+IDLE_END = 1800.0
+"""Seconds after its last use within which a server has to be gone."""
+ACTIVITY_INTERVAL = 300.0
+"""Seconds between two reports of a server's activity, as JupyterHub has it where nothing is set."""
 
 
 @pytest.mark.parametrize("role", ROLES, ids=lambda role: role.release)
@@ -37,7 +44,25 @@ def test_culler_runs_with_the_numbers_that_are_set(
     assert culler.times == expected, f"the values say {expected}, and the culler runs with {culler.times}"
     assert culler.users, "the culler removes servers alone: without --cull-users their users stay for ever"
     assert expected.timeout >= PRODUCTION.timeout, f"a learner may be idle for {PRODUCTION.timeout:.0f} s, not less"
+    assert expected.max_age, "no server ends for its age: with a maximum age of 0 an open page keeps it for ever"
     assert expected.max_age >= PRODUCTION.max_age, f"a server may live for {PRODUCTION.max_age:.0f} s, not less"
+    gone = expected.timeout + expected.every
+    assert gone <= IDLE_END, f"an idle server is there for up to {gone:.0f} s, expected an end within {IDLE_END:.0f} s"
+
+
+def test_used_servers_report_in_time(student_values: Mapping[str, Any], author_values: Mapping[str, Any]) -> None:
+    """A server says that it is used at least twice within the culler's timeout."""
+    for who, values in (("a student", student_values), ("an author", author_values)):
+        timeout = float(values["cull"]["timeout"])
+        every = float(values["singleuser"]["extraEnv"].get("JUPYTERHUB_ACTIVITY_INTERVAL") or ACTIVITY_INTERVAL)
+        assert every <= timeout / 2, (
+            f"{who}'s server reports every {every:.0f} s, and is idle to the culler after {timeout:.0f} s"
+        )
+
+
+def test_authors_server_is_culled_though_its_user_is_an_admin(author_values: Mapping[str, Any]) -> None:
+    """The authors' culler does not spare admins: the only user there is one."""
+    assert author_values["cull"]["adminUsers"], "cull.adminUsers is false: the server that all authors share stays"
 
 
 @pytest.mark.timeout(900)

@@ -6,6 +6,7 @@ server shows (pull, scheduling, one student's request in another's server) is se
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from harness.aws import COURSES as COURSE_IMAGES
 from harness.classroom import Class
 from harness.cluster import Cluster
 from harness.contract import COURSES, CPU_COURSES, DEFAULT_COURSE, GPU_COURSES
+from harness.files import parse_python
+from harness.plan import Plan
 from harness.registry import Registry
 from harness.spawner import Choice, Request
 
@@ -149,11 +152,14 @@ def test_hostile_notebook_names_stay_on_the_server(choices: Mapping[str, Choice]
 
 
 def test_lists_of_courses_are_the_same(
-    known_among: Callable[[Collection[str]], set[str]], registry: Registry, pre_pulled: set[str]
+    plan: Plan, known_among: Callable[[Collection[str]], set[str]], registry: Registry, pre_pulled: set[str]
 ) -> None:
     """The courses that the spawner knows, the pre-puller pulls and the registry holds are the same."""
     pulled = {image.removeprefix(f"{COURSE_IMAGES}:") for image in pre_pulled}
-    known = known_among(sorted(pulled | registry.tags() | COURSES))
+    # A course that the spawner alone knows is somewhere in its text.
+    said = {each.value for each in ast.walk(parse_python(plan.spawner, "--spawner")) if isinstance(each, ast.Constant)}
+    words = {each for each in said if isinstance(each, str) and re.fullmatch(r"[\w.-]+", each)}
+    known = known_among(sorted(pulled | registry.tags() | COURSES | words))
     for where, there in (("the pre-puller", pulled), ("the registry", registry.tags())):
         assert not known - there, f"missing from {where}, though the spawner knows them: {sorted(known - there)}"
     assert not pulled - known, f"pre-pulled, but missing from the spawner's known courses: {sorted(pulled - known)}"

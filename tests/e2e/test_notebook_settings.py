@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from harness.browser import Browser
 from harness.hub import Hub
@@ -11,7 +12,7 @@ from harness.link import EXAMPLE
 from harness.student import Student
 
 REMOVED = {"Tabs", "Edit", "View", "Run", "Kernel", "Git", "Settings", "Help"}
-DISABLED = ("debugger", "nbdime", "ol-jupyter-authoring")
+DISABLED = ("debugger", "nbdime", "application-extension:logo", ":trusted", ":dirty", "ol-jupyter-authoring")
 
 
 def test_students_have_few_menus(browser: Browser, hub: Hub) -> None:
@@ -22,6 +23,12 @@ def test_students_have_few_menus(browser: Browser, hub: Hub) -> None:
     left = REMOVED & menus
     assert not left, f"students still have the menus {sorted(left)}"
     assert "File" in menus, f"students have no File menu; there are {sorted(menus)}"
+
+
+def test_students_are_told_of_no_bucket(student_values: Mapping[str, Any]) -> None:
+    """No student's server is told of the bucket that authors publish to."""
+    bucket = student_values["singleuser"]["extraEnv"].get("NOTEBOOK_BUCKET")
+    assert not bucket, f"students' servers are told of the bucket {bucket}"
 
 
 def test_extensions_are_off(visit: Callable[[], Student]) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import pytest
 
@@ -39,6 +40,15 @@ def test_restart_of_the_hub_keeps_session_user_and_server(
     assert found.status_code == 200, f"after the restart the notebook answers {found.status_code}"
 
 
+def test_each_hub_has_a_secret_of_its_own(student_values: Mapping[str, Any], author_values: Mapping[str, Any]) -> None:
+    """The hubs take the addresses of their databases from two secrets."""
+    students, authors = (
+        values["hub"]["extraEnv"]["DATABASE_URL"]["valueFrom"]["secretKeyRef"]["name"]
+        for values in (student_values, author_values)
+    )
+    assert students != authors, f"both hubs take the address of their database from secret {students}"
+
+
 def test_each_hub_has_a_database_of_its_own(
     visit: Callable[[], Student], hub: Hub, authoring_hub: Hub, database: Database
 ) -> None:
@@ -51,3 +61,4 @@ def test_each_hub_has_a_database_of_its_own(
     }
     assert student.name in names[hub.release], f"Postgres has no user {student.name} of {hub.release}"
     assert student.name not in names[authoring_hub.release], f"{authoring_hub.release} has the students' users"
+    assert student.name not in authoring_hub.users(), "both hubs have one database: the authors' knows the student"

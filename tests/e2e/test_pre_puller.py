@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import pytest
 
 from harness.aws import COURSES as COURSE_IMAGES
 from harness.aws import REPOSITORY
+from harness.chart import Manifest
 from harness.cluster import Cluster, why_stuck
 from harness.courses import MARKER
 from harness.deployment import Deployment
 from harness.hub import Hub
 from harness.layout import Layout
 from harness.registry import Registry
+from harness.roles import AUTHORING, Role
 from harness.student import Student
 from harness.wait import NotYet, wait_until
 
@@ -56,6 +58,12 @@ def test_every_course_is_on_every_node(cluster: Cluster, hub: Hub, pre_pulled: s
     for pod in pods.look("component=continuous-image-puller"):
         for status in pod.status.init_container_statuses:
             assert status.restart_count == 0, f"{status.name} on {pod.spec.node_name} had to start again"
+
+
+def test_authors_release_pulls_nothing(production: Mapping[Role, list[Manifest]]) -> None:
+    """The authors' release brings nothing to the nodes: the students' pre-puller has their image too."""
+    pullers = [manifest["metadata"]["name"] for manifest in production[AUTHORING] if manifest["kind"] == "DaemonSet"]
+    assert not pullers, f"the authors' release pulls images to every node a second time, by {pullers}"
 
 
 def test_no_hook_puller(deployment: Deployment, hub: Hub) -> None:

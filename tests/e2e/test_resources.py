@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -40,6 +41,15 @@ def test_server_is_guaranteed_what_production_gives(student_values: Mapping[str,
     memory, cpu = student_values["singleuser"]["memory"], student_values["singleuser"]["cpu"]
     assert to_bytes(memory["guarantee"]) >= 2 * GB, f"guaranteed memory is {memory['guarantee']}, expected 2G"
     assert float(cpu["guarantee"]) >= 0.25, f"guaranteed CPU is {cpu['guarantee']}, expected 0.25"
+
+
+def test_author_may_use_what_a_student_may(student_values: Mapping[str, Any], author_values: Mapping[str, Any]) -> None:
+    """What runs in a student's server runs in the author's who wrote it: there is as much memory and CPU."""
+    for what in ("memory", "cpu"):
+        for bound, unset in (("guarantee", 0.0), ("limit", math.inf)):
+            given = [values["singleuser"][what][bound] for values in (student_values, author_values)]
+            student, author = (unset if each is None else to_bytes(each) for each in given)
+            assert author >= student, f"an author's {what} {bound} is {given[1]}, and a student's is {given[0]}"
 
 
 def test_student_whose_kernel_wants_too_much_is_told(
