@@ -57,6 +57,11 @@ class TestPipelines:
             assert planned(tmp_path, chart=chart, kubernetes=version).chart == chart
 
 
+def test_a_week_has_all_drills() -> None:
+    text = (ROOT / PIPELINES[0]).read_text()
+    assert 'tox -e drills -- --drills "$(date --utc +%u)/7" --install never --artifacts pull' in text
+
+
 class TestTell:
     @pytest.fixture
     def told(self, tmp_path: Path) -> Callable[[str], list[str]]:
