@@ -6,6 +6,7 @@ import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from harness.cluster import Cluster, server_of, why_stuck
+from harness.deployment import restart_hub
 from harness.diagnosis import hopeless
 from harness.hub import Hub
 from harness.wait import NeverError, NotYet, TooLateError, seldom, wait_until
@@ -64,8 +65,8 @@ class Departures:
         while self._under_way:
             self._under_way.pop().result()
         held, self._held = self._held, []
-        for namespace in {hub.namespace for hub, _ in held}:
-            self._cluster.restart(namespace, "hub")
+        for hub in {hub.namespace: hub for hub, _ in held}.values():
+            restart_hub(self._cluster, hub)
         for hub, user in held:
             self._delete_now(hub, user)
 

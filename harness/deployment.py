@@ -629,6 +629,17 @@ def wait_until_ready(cluster: Cluster, namespace: str) -> None:
     wait_until(f"the pods of {namespace}", ready, timeout=READY_TIMEOUT, fail_if=stuck, change=pods.change)
 
 
+def restart_hub(cluster: Cluster, hub: Hub) -> None:
+    """Replace the pod of a hub, and return when the new one answers through the proxy.
+
+    Raises:
+        NeverError: the new pod cannot come up.
+    """
+    cluster.restart(hub.namespace, "hub")
+    wait_until_ready(cluster, hub.namespace)
+    wait_for_answer(hub, lambda: hopeless(cluster, hub.namespace))
+
+
 def wait_for_answer(hub: Hub, fail_if: Callable[[], str | None] = lambda: None) -> str:
     """Wait until a hub answers through its proxy, which may learn of a new hub a moment later; returns its version.
 

@@ -15,7 +15,7 @@ from harness.cluster import Cluster
 from harness.contract import CULL_EVERY, CULL_MAX_AGE, CULL_TIMEOUT
 from harness.culler import FACTOR, Life, Times, Watch, configured, read_culler
 from harness.database import Database
-from harness.deployment import Deployment, wait_until_ready
+from harness.deployment import Deployment, restart_hub
 from harness.diagnosis import hopeless
 from harness.hub import Hub
 from harness.link import EXAMPLE
@@ -136,8 +136,7 @@ def test_culler_survives_a_restart_of_its_hub(
     student.open(str(EXAMPLE))
     watch.add(student.name)
     try:
-        cluster.restart(scaled.namespace, "hub")
-        wait_until_ready(cluster, scaled.namespace)
+        restart_hub(cluster, scaled)
         times = read_culler(cluster, scaled).times
         latest = times.timeout + 2 * times.every + 2 * SLACK
         hub_is_down = seldom(lambda: hopeless(cluster, scaled.namespace))

@@ -9,7 +9,7 @@ import pytest
 
 from harness.cluster import Cluster, server_of
 from harness.database import Database
-from harness.deployment import wait_for_answer, wait_until_ready
+from harness.deployment import restart_hub
 from harness.hub import Hub
 from harness.link import EXAMPLE
 from harness.student import Student
@@ -27,9 +27,7 @@ def test_restart_of_the_hub_keeps_session_user_and_server(
     before = cluster.server_pod(hub.namespace, student.name)
     with student.kernel() as kernel:
         kernel.run("kept = 42")
-        cluster.restart(hub.namespace, "hub")
-        wait_until_ready(cluster, hub.namespace)
-        wait_for_answer(hub)
+        restart_hub(cluster, hub)
         after = [pod.metadata.uid for pod in cluster.pods(hub.namespace).look(server_of(student.name))]
         assert after == [before.metadata.uid], "the restart of the hub ended the student's server, or started another"
         assert kernel.run("kept").value == "42", "the kernel forgot what it knew before the hub's restart"

@@ -169,6 +169,14 @@ class TestAnswer:
         with pytest.raises(NeverError, match=r"through its proxy: will not come.*: CrashLoopBackOff"):
             deployment.wait_for_answer(self.hub(503, "no hub"), lambda: "CrashLoopBackOff")
 
+    def test_a_restarted_hub_answers_before_anybody_goes_on(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        done: list[str] = []
+        monkeypatch.setattr(deployment, "wait_until_ready", lambda _, namespace: done.append(f"{namespace} is ready"))
+        monkeypatch.setattr(deployment, "wait_for_answer", lambda hub, _: done.append(f"{hub.release} answers"))
+        cluster: Any = SimpleNamespace(restart=lambda *which: done.append(" ".join(which)))
+        deployment.restart_hub(cluster, self.hub(200, ""))
+        assert done == ["jupyter hub", "jupyter is ready", "jupyterhub answers"]
+
 
 class TestSecrets:
     def test_random_and_kept(self, tmp_path: Path) -> None:

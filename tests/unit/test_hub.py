@@ -78,18 +78,16 @@ class TestDepartures:
         assert sorted(asked) == [f"{verb} /hub/api/users/{user}" for verb in ("DELETE", "GET") for user in "123"]
 
     def test_a_server_that_never_comes_does_not_hold_its_user(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("harness.departures.START_TIMEOUT", 0.0)
         asked: list[str] = []
-        cluster: Any = SimpleNamespace(
-            remove_server=lambda namespace, user: asked.append(f"{namespace} {user}"),
-            restart=lambda namespace, deployment: asked.append(f"restart {namespace} {deployment}"),
-        )
+        monkeypatch.setattr("harness.departures.START_TIMEOUT", 0.0)
+        monkeypatch.setattr("harness.departures.restart_hub", lambda _, hub: asked.append(f"restart {hub.namespace}"))
+        cluster: Any = SimpleNamespace(remove_server=lambda namespace, user: asked.append(f"{namespace} {user}"))
         leaving = Departures(cluster)
         starting = httpx.Response(200, json={"servers": {"": {"pending": "spawn"}}})
         leaving.add(hub([starting, httpx.Response(204)], asked), "1")
         leaving.wait()
         leaving.close()
-        assert asked == ["GET /hub/api/users/1", "jupyter 1", "restart jupyter hub", "DELETE /hub/api/users/1"]
+        assert asked == ["GET /hub/api/users/1", "jupyter 1", "restart jupyter", "DELETE /hub/api/users/1"]
 
     def test_who_does_not_go_is_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("harness.hub.DELETE_TIMEOUT", 0.0)
