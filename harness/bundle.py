@@ -123,7 +123,7 @@ class Scene:
             return yaml.dump(scrub(hub_values(helm.template(chart, release))), Dumper=_Dumper, allow_unicode=True)
 
         return {
-            here.name: (values(production(self.plan, role, here)), values(here))
+            here.name: (values(_production(self.plan, role, here)), values(here))
             for role, here in self.running.releases.items()
         }
 
@@ -161,7 +161,7 @@ class Scene:
         return {"values.yaml": everything, "values.diff": "".join(differing)}
 
 
-def production(plan: Plan, role: Role, release: Release) -> Release:
+def _production(plan: Plan, role: Role, release: Release) -> Release:
     """A release as production would have it: without what kind needs otherwise, and what the run decides."""
     return dataclasses.replace(release, values=plan.authoring_values if role is AUTHORING else plan.values)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import secrets
 import shutil
@@ -20,7 +21,7 @@ import yaml
 
 from harness import artifacts, bundle, chart, courses, docker, evidence, health, machine, ol_infrastructure, runs
 from harness.aws import COURSES, ECR, Aws
-from harness.chart import Chart, Helm, Release
+from harness.chart import Chart, Helm, Manifest, Release
 from harness.cluster import Cluster, check_port, why_stuck
 from harness.courses import CourseBuilder
 from harness.database import Database
@@ -46,6 +47,28 @@ ANSWER_TIMEOUT = 60.0
 """Seconds for a proxy to learn of a hub that is ready."""
 NAMED = 4
 """Changed inputs that a line names."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a copy of the deployment is made of; nothing of it runs.
+
+    Attributes:
+        kubernetes: the version of Kubernetes.
+    """
+
+    artifacts: Artifacts
+    kubernetes: str
+    helm: Helm
+    chart: Chart
+
+    def production(self, plan: Plan) -> dict[Role, list[Manifest]]:
+        """The objects of the releases as production would have them: without what kind needs otherwise.
+
+        Raises:
+            HarnessError: the chart does not take the values.
+        """
+        return {role: self.helm.template(self.chart, production(plan, role)) for role in ROLES}
 
 
 @dataclass(frozen=True)
@@ -103,13 +126,40 @@ class Deployment:
         return reasons
 
 
-def boot(plan: Plan, steps: Steps, *, undo: Callable[[], None] | None = None) -> Deployment:
+def prepare(plan: Plan, steps: Steps) -> Prepared:
+    """Make or get what the private copy is made of.
+
+    Raises:
+        HarnessError: something that the copy needs is missing or broken.
+    """
+    for line in plan.describe():
+        steps.say(line)
+    how, why = artifacts.choose(plan.artifacts, plan.mirrors)
+    kubernetes = artifacts.kubernetes(how, plan.kubernetes)
+    steps.say(f"{'using:':<11}{how}, Kubernetes {kubernetes}: {why}")
+    machine.prepare(steps, building=how == "build", may_install=plan.may_install, cache=plan.cache)
+    if not docker.running(plan.name):
+        for port in filter(None, (plan.hub_port, plan.authoring_port)):
+            check_port(port)
+    cached = artifacts.cached(how, kubernetes, plan.cache, plan.mirrors)
+    machine.check_disk(machine.DISK_WARM if cached else machine.DISK_COLD, plan.cache)
+    made = artifacts.get(how, kubernetes, plan.cache, plan.mirrors, steps)
+    helm = Helm(made.helm, plan.state / "kubeconfig", kubernetes)
+    source = find_chart(plan, helm)
+    steps.say(f"{'chart:':<11}{source.version}, {source.origin}")
+    return Prepared(made, kubernetes, helm, source)
+
+
+def boot(
+    plan: Plan, steps: Steps, *, prepared: Prepared | None = None, undo: Callable[[], None] | None = None
+) -> Deployment:
     """Build the private copy, or what is left to do of it where one was kept.
 
     What was kept is used again only if nothing that it was made of has changed. On any failure and on Ctrl-C
     everything is removed again, unless the plan says to keep it.
 
     Args:
+        prepared: what it is made of, where that was prepared already.
         undo: called in place of the removal, by who wants to look at what is there first, and removes it later.
 
     Raises:
@@ -120,7 +170,7 @@ def boot(plan: Plan, steps: Steps, *, undo: Callable[[], None] | None = None) ->
     began = time.time()
     evidence.clear(plan.evidence, BOOT)
     try:
-        return booting.run()
+        return booting.run(prepared or prepare(plan, steps))
     except BaseException as error:
         with uninterrupted(plan.name, steps.say):
             told = isinstance(error, HarnessError)
@@ -235,24 +285,9 @@ class _Boot:
         self.cluster: Cluster | None = None
         """The cluster, once there is one."""
 
-    def run(self) -> Deployment:
+    def run(self, prepared: Prepared) -> Deployment:
         plan, steps = self.plan, self.steps
-        for line in plan.describe():
-            steps.say(line)
-        how, why = artifacts.choose(plan.artifacts, plan.mirrors)
-        kubernetes = artifacts.kubernetes(how, plan.kubernetes)
-        steps.say(f"{'using:':<11}{how}, Kubernetes {kubernetes}: {why}")
-        machine.prepare(steps, building=how == "build", may_install=plan.may_install, cache=plan.cache)
-        if not docker.running(plan.name):
-            for port in filter(None, (plan.hub_port, plan.authoring_port)):
-                check_port(port)
-        cached = artifacts.cached(how, kubernetes, plan.cache, plan.mirrors)
-        machine.check_disk(machine.DISK_WARM if cached else machine.DISK_COLD, plan.cache)
-        made = artifacts.get(how, kubernetes, plan.cache, plan.mirrors, steps)
-        helm = Helm(made.helm, plan.state / "kubeconfig", kubernetes)
-        source = find_chart(plan, helm)
-        steps.say(f"{'chart:':<11}{source.version}, {source.origin}")
-
+        made, helm, source = prepared.artifacts, prepared.helm, prepared.chart
         cluster = Cluster(plan.name, plan.state, kind=made.kind, kubectl=made.kubectl, image=made.node_image)
         aws = Aws.named(plan.name)
         registry = Registry.named(plan.name, plan.state, aws)
@@ -553,19 +588,24 @@ def spawner_of(plan: Plan) -> Path:
     return extended
 
 
-def release(plan: Plan, role: Role, secret: Mapping[str, str]) -> Release:
-    """A release of the deployment: its own values, what kind needs otherwise, and what this run decides."""
-    own = plan.authoring_values if role is AUTHORING else plan.values
-    run_values = plan.state / f"{role.release}.yaml"
-    run_values.write_text(yaml.safe_dump(_run_values(role, secret)))
-    run_values.chmod(0o600)
+def production(plan: Plan, role: Role) -> Release:
+    """A release as production would have it."""
     return Release(
         name=role.release,
         namespace=role.namespace,
-        values=(*own, plan.checkout / "helm/values/kind.yaml", run_values),
+        values=plan.authoring_values if role is AUTHORING else plan.values,
         set_files={chart.SPAWNER_KEY: spawner_of(plan)},
         replaced=replaced_values(plan, role),
     )
+
+
+def release(plan: Plan, role: Role, secret: Mapping[str, str]) -> Release:
+    """A release of the deployment: as in production, with what kind needs otherwise, and what this run decides."""
+    own = production(plan, role)
+    run_values = plan.state / f"{role.release}.yaml"
+    run_values.write_text(yaml.safe_dump(_run_values(role, secret)))
+    run_values.chmod(0o600)
+    return dataclasses.replace(own, values=(*own.values, plan.checkout / "helm/values/kind.yaml", run_values))
 
 
 def _run_values(role: Role, secret: Mapping[str, str]) -> dict[str, Any]:

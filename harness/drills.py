@@ -435,14 +435,7 @@ def rendered(plan: Plan, chart: Chart, helm: Helm) -> list[list[Manifest]]:
     Raises:
         HarnessError: the chart does not take the values.
     """
-    secret = deployment.read_secrets(plan.secrets)
-    kind = plan.checkout / "helm/values/kind.yaml"
-    found = []
-    for role in ROLES:
-        own = deployment.release(plan, role, secret)
-        production = dataclasses.replace(own, values=tuple(file for file in own.values if file != kind))
-        found.append(comparable(helm.template(chart, production)))
-    return found
+    return [comparable(helm.template(chart, deployment.production(plan, role))) for role in ROLES]
 
 
 def comparable(objects: Iterable[Manifest]) -> list[Manifest]:

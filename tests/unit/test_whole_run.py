@@ -40,7 +40,7 @@ pytest_plugins = {plugins}
 HERE = "{here}"
 PARTS = ("control-plane", "worker", "registry", "moto", "postgres")
 
-def boot(plan, steps, undo):
+def boot(plan, steps, prepared, undo):
     deployment.State(plan.state / deployment.STATE).set("cluster", "made")
     with open(HERE + "/containers", "w") as file:
         file.writelines("jh-1-" + part + "\\tUp 2 minutes\\n" for part in PARTS)
@@ -50,7 +50,7 @@ def boot(plan, steps, undo):
     cluster = SimpleNamespace(why_silent=lambda seconds: "")
     return SimpleNamespace(plan=plan, cluster=cluster, unchecked=[], versions={{}})
 
-deployment.boot = boot
+deployment.boot, deployment.prepare = boot, lambda plan, steps: None
 fixtures.deployment.recorded = lambda *_: nullcontext(Timeline())
 leftovers.GRACE = 0.3
 bundle.write = lambda *_, **__: print("evidence collected")
