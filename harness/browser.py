@@ -143,6 +143,20 @@ class Browser:
         """Press the first button that matches."""
         self.driver.find_element(By.CSS_SELECTOR, css).click()
 
+    def menu(self, label: str) -> list[str]:
+        """Open a menu of the menu bar, and return the commands of its entries."""
+        for title in self.driver.find_elements(By.CSS_SELECTOR, ".lm-MenuBar-item"):
+            if title.text == label:
+                title.click()
+        self.wait_for(f"the menu {label}", ".lm-Menu-item[data-command]")
+        entries = self.driver.find_elements(By.CSS_SELECTOR, ".lm-Menu-item[data-command]")
+        return [str(entry.get_attribute("data-command")) for entry in entries if entry.is_displayed()]
+
+    def buttons(self, css: str) -> list[str]:
+        """Names of what is on screen in the toolbar that matches, as its settings have them."""
+        items = self.driver.find_elements(By.CSS_SELECTOR, f"{css} [data-jp-item-name]")
+        return [str(item.get_attribute("data-jp-item-name")) for item in items if item.is_displayed()]
+
     def texts(self, css: str) -> list[str]:
         """Texts of all elements that match."""
         return [element.text for element in self.driver.find_elements(By.CSS_SELECTOR, css)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -283,6 +284,28 @@ class Student:
             JourneyError: the server refuses.
         """
         self._ask_server("PUT", f"contents/{quote(path)}", json={"type": "file", "format": "text", "content": text})
+
+    def save(self, path: str) -> None:
+        """Save a notebook where it is, as it is, as its Save button does.
+
+        Raises:
+            JourneyError: the server refuses.
+        """
+        there = self._ask_server("GET", f"contents/{quote(path)}").json()
+        saved = {"type": "notebook", "format": "json", "content": there["content"]}
+        self._ask_server("PUT", f"contents/{quote(path)}", json=saved)
+
+    def page_config(self) -> dict[str, Any]:
+        """What the student's server tells its pages of itself: disabledExtensions, for one (jupyterlab_server).
+
+        Raises:
+            JourneyError: the page has no such thing.
+        """
+        page = self.get(f"/user/{quote(self.name)}/tree")
+        found = re.search(r'<script id="jupyter-config-data"[^>]*>(.*?)</script>', page.text, re.DOTALL)
+        if not found:
+            raise JourneyError(f"/tree of student {self.name} has no jupyter-config-data: {page.status_code}")
+        return dict(json.loads(found[1]))
 
     def kernelspecs(self) -> dict[str, str]:
         """Language of each kernel that the student's server offers, by the kernel's name.

@@ -43,9 +43,11 @@ def test_form_gives_the_courses_image(author: Author, cluster: Cluster, password
 
 
 def test_author_publishes_to_the_bucket(author: Author, aws_in_cluster: str, aws: Aws, password: str) -> None:
-    """What an author's kernel writes to the courses' bucket is there."""
+    """Authors have the extension that publishes, and what their kernel writes to the courses' bucket is there."""
     author.log_in(password)
     author.ask_for(COURSE)
+    off = author.page_config()["disabledExtensions"]
+    assert "ol-jupyter-authoring" not in off, f"the authors' extension is off, and with it {off}"
     with author.kernel() as kernel:
         bucket = kernel.run("import os; print(os.environ['NOTEBOOK_BUCKET'])").stdout.strip()
         assert bucket.startswith("jupyter-courses-"), f"NOTEBOOK_BUCKET is {bucket!r}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -11,18 +10,33 @@ from harness.hub import Hub
 from harness.link import EXAMPLE
 from harness.student import Student
 
-REMOVED = {"Tabs", "Edit", "View", "Run", "Kernel", "Git", "Settings", "Help"}
+MENUS = {"Tabs", "Edit", "View", "Run", "Kernel", "Git", "Settings", "Help"}
+ENTRIES = {
+    "hub:logout",
+    "application:rename",
+    "application:duplicate",
+    "docmanager:save-as",
+    "docmanager:save-all",
+    "notebook:trust",
+}
+BUTTONS = {"run", "runAll", "downloadNotebook"}
 DISABLED = ("debugger", "nbdime", "application-extension:logo", ":trusted", ":dirty", "ol-jupyter-authoring")
 
 
 def test_students_have_few_menus(browser: Browser, hub: Hub) -> None:
-    """Students have none of the menus that production takes away."""
+    """Students have none of the menus, entries and buttons that production takes away, and those that it leaves."""
     browser.open(hub.url + str(EXAMPLE))
     browser.wait_for("the notebook", ".jp-Notebook h1")
     menus = set(browser.texts(".lm-MenuBar-itemLabel"))
-    left = REMOVED & menus
+    left = MENUS & menus
     assert not left, f"students still have the menus {sorted(left)}"
     assert "File" in menus, f"students have no File menu; there are {sorted(menus)}"
+    entries = set(browser.menu("File"))
+    left = ENTRIES & entries
+    assert not left, f"students still have {sorted(left)} in the File menu"
+    assert "hub:control-panel" in entries, f"students have no Hub Control Panel in the File menu, but {sorted(entries)}"
+    buttons = set(browser.buttons(".jp-NotebookPanel-toolbar"))
+    assert buttons == BUTTONS, f"students have the buttons {sorted(buttons)}, expected {sorted(BUTTONS)}"
 
 
 def test_students_are_told_of_no_bucket(student_values: Mapping[str, Any]) -> None:
@@ -35,9 +49,6 @@ def test_extensions_are_off(visit: Callable[[], Student]) -> None:
     """The extensions that production switches off are off in the student's server."""
     student = visit()
     student.open(str(EXAMPLE))
-    with student.kernel() as kernel:
-        read = "print(open('/home/jovyan/.jupyter/labconfig/page_config.json').read())"
-        config = json.loads(kernel.run(read).stdout)
-    off = [name for name, disabled in config["disabledExtensions"].items() if disabled]
+    off = student.page_config()["disabledExtensions"]
     on = [name for name in DISABLED if not any(name in each for each in off)]
     assert not on, f"extensions that should be off: {on}; off are {off}"

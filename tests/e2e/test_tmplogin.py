@@ -41,7 +41,7 @@ def arrivals(visit_together: Callable[[Mapping[str, str]], dict[str, Arrival]]) 
 def test_link_opens_the_notebook_and_its_cells_run(
     visit: Callable[[], Student], cluster: Cluster, registry: Registry, plan: Plan
 ) -> None:
-    """A course link opens its notebook in the course's own image, and every cell of it runs."""
+    """A course link opens its notebook in the course's own image; every cell of it runs, and it can be saved."""
     student = visit()
     page = EXAMPLE.follow(student, cluster, registry)
     assert page.path == f"/user/{student.name}/notebooks/{NOTEBOOK}", f"the link ended elsewhere: {page.url}"
@@ -53,6 +53,8 @@ def test_link_opens_the_notebook_and_its_cells_run(
         results = [kernel.run(cell.source).value for cell in notebook.cells if cell.cell_type == "code"]
     r2 = float(results[-2])
     assert 0.9 < r2 < 1, f"the regression ran, but explains {r2} of the variance where its data give over 0.9"
+
+    student.save(NOTEBOOK)
 
 
 @pytest.mark.parametrize("link", FORMS)

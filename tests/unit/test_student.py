@@ -53,6 +53,7 @@ class FakeHub:
         self.answers: dict[str, list[Answer]] = {}
         self.asked: list[tuple[str, str]] = []
         self.headers: dict[str, Any] = {}
+        self.bodies: dict[str, bytes] = {}
         self.end = threading.Event()
         hub = self
 
@@ -80,8 +81,11 @@ class FakeHub:
                     hub.end.wait(30)
 
             def do_POST(self) -> None:
-                self.rfile.read(int(self.headers["Content-Length"]))
+                hub.bodies[self.path] = self.rfile.read(int(self.headers["Content-Length"]))
                 self.do_GET()
+
+            def do_PUT(self) -> None:
+                self.do_POST()
 
             def log_message(self, format: str, *args: Any) -> None:
                 pass
@@ -361,6 +365,26 @@ class TestServer:
         student.name = NAME
         fake.answers[f"/user/{NAME}/api/contents/a%20b/c.ipynb"] = [Answer(status)]
         assert student.contents("a b/c.ipynb").status_code == status
+
+    def test_page_config(self, fake: FakeHub, visit: Callable[..., Student]) -> None:
+        student = visit()
+        student.name = NAME
+        tree = f"/user/{NAME}/tree"
+        script = '<script id="jupyter-config-data" type="application/json">{"disabledExtensions": ["git"]}</script>'
+        fake.answers[tree] = [Answer(200, lines=["<html>", script, "</html>"]), Answer(500)]
+        assert student.page_config()["disabledExtensions"] == ["git"]
+        with pytest.raises(JourneyError, match=f"student {NAME} has no jupyter-config-data: 500"):
+            student.page_config()
+
+    def test_a_saved_notebook_is_the_one_that_was_there(self, fake: FakeHub, visit: Callable[..., Student]) -> None:
+        student = visit()
+        student.name, student._token = NAME, "abc"
+        where = f"/user/{NAME}/api/contents/a%20b.ipynb"
+        fake.answers[where] = [Answer(200, lines=['{"content": {"cells": []}}']), Answer(403, lines=["not yours"])]
+        with pytest.raises(JourneyError, match=r"at PUT contents/a%20b\.ipynb: 403 not yours"):
+            student.save("a b.ipynb")
+        assert fake.asked == [("GET", where), ("PUT", where)]
+        assert json.loads(fake.bodies[where]) == {"type": "notebook", "format": "json", "content": {"cells": []}}
 
     def test_token_is_made_once(self, fake: FakeHub, visit: Callable[..., Student]) -> None:
         fake.plays(lines=READY)
