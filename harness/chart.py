@@ -191,14 +191,15 @@ class Helm:
         args = ["uninstall", release.name, f"--namespace={release.namespace}", "--ignore-not-found", "--wait"]
         self._run(args, CLUSTER_SECONDS, f"removing {release.name}", self._cluster)
 
-    def installed(self, release: Release) -> str:
-        """The objects of a release as they were installed, in YAML.
+    def installed(self, release: Release) -> list[Manifest]:
+        """The objects of a release as they were installed.
 
         Raises:
             HarnessError: the cluster has no such release.
         """
         args = ["get", "manifest", release.name, f"--namespace={release.namespace}"]
-        return self._run(args, RENDER_SECONDS, f"reading {release.name}", self._cluster)
+        stored = self._run(args, RENDER_SECONDS, f"reading {release.name}", self._cluster)
+        return [manifest for manifest in yaml.load_all(stored, Loader) if manifest]
 
     def pull(self, repo_url: str, version: str, into: Path) -> Chart:
         """The chart from a Helm repository; `into` keeps it, so that a version is fetched once.

@@ -73,13 +73,18 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Deployment:
-    """A running copy of the deployment, and all of its parts."""
+    """A copy of the deployment, and all of its parts.
+
+    Attributes:
+        objects: of each release, as they are rendered.
+    """
 
     plan: Plan
     artifacts: Artifacts
     chart: Chart
     helm: Helm
     releases: Mapping[Role, Release]
+    objects: Mapping[Role, list[Manifest]]
     cluster: Cluster
     registry: Registry
     aws: Aws
@@ -100,8 +105,6 @@ class Deployment:
     def versions(self) -> dict[str, str]:
         """What the copy is made of, in words; what does not say its version is left out."""
         found = {"chart": f"{self.chart.version}, {self.chart.origin}", "spawner": self.plan.spawner.name}
-        with contextlib.suppress(httpx.HTTPError):
-            found["JupyterHub"] = self.student.version()
         with contextlib.suppress(CommandError):
             told = json.loads(self.cluster.kubectl("version", "--output=json"))
             found["Kubernetes"] = told["serverVersion"]["gitVersion"]
@@ -150,10 +153,26 @@ def prepare(plan: Plan, steps: Steps) -> Prepared:
     return Prepared(made, kubernetes, helm, source)
 
 
-def boot(
+def boot(plan: Plan, steps: Steps) -> Deployment:
+    """Build the private copy, or what is left to do of it where one was kept; all of it answers then.
+
+    Raises:
+        GroundError, HarnessError: as `lay` and `install`, whose work is undone.
+    """
+    running = lay(plan, steps)
+    try:
+        install(running, steps)
+    except BaseException:
+        with uninterrupted(plan.name, steps.say):
+            _undo(plan, steps)
+        raise
+    return running
+
+
+def lay(
     plan: Plan, steps: Steps, *, prepared: Prepared | None = None, undo: Callable[[], None] | None = None
 ) -> Deployment:
-    """Build the private copy, or what is left to do of it where one was kept.
+    """Build all but the hubs: the cluster, the services beside it, and what the registry holds.
 
     What was kept is used again only if nothing that it was made of has changed. On any failure and on Ctrl-C
     everything is removed again, unless the plan says to keep it.
@@ -167,34 +186,37 @@ def boot(
         HarnessError: something that the copy needs is missing or broken.
     """
     booting = _Boot(plan, steps)
-    began = time.time()
     evidence.clear(plan.evidence, BOOT)
     try:
-        return booting.run(prepared or prepare(plan, steps))
-    except BaseException as error:
-        with uninterrupted(plan.name, steps.say):
-            told = isinstance(error, HarnessError)
-            gave_way = health.fault(plan, booting.cluster, whole=False) if told and booting.settled else ""
-            if booting.cluster and told and not gave_way:
-                # Before anything is torn down, while the corpses are still there.
-                into = evidence.directory(plan.evidence, BOOT)
-                cause = bundle.write_boot(plan, booting.cluster, into, str(error), since=began)
-                if cause and not says(str(error), cause):
-                    steps.say(f"Likely cause: {cause}")
-                    error.add_note(cause)
-                steps.say(f"Logs, pods and events: {into}")
-            if not booting.settled:
-                # Nothing of this run is there yet, and what an earlier one kept is not ours to remove.
-                pass
-            elif plan.keep:
-                steps.say(f"Kept as it is, because of --keep-cluster: {plan.name}. 'tox -e down' removes it.")
-            elif undo:
-                undo()
-            else:
-                remove(plan, steps)
-        if gave_way:
-            raise GroundError(f"{gave_way} The run ends, and is no verdict about the deployment.") from error
+        with booting.explained():
+            return booting.lay(prepared or prepare(plan, steps))
+    except BaseException:
+        # Where nothing of this run is there yet, what an earlier one kept is not ours to remove.
+        if booting.settled:
+            with uninterrupted(plan.name, steps.say):
+                (undo or (lambda: _undo(plan, steps)))()
         raise
+
+
+def install(running: Deployment, steps: Steps) -> str:
+    """Bring both hubs up on what was laid, or up to date; returns the version of the students' JupyterHub.
+
+    On a failure nothing is removed.
+
+    Raises:
+        GroundError: it failed because Docker, the disk or a container gave way.
+        HarnessError: the cluster refuses a release, or a hub does not come up.
+    """
+    booting = _Boot(running.plan, steps, running.cluster)
+    with booting.explained():
+        return booting.install(running)
+
+
+def _undo(plan: Plan, steps: Steps) -> None:
+    if plan.keep:
+        steps.say(f"Kept as it is, because of --keep-cluster: {plan.name}. 'tox -e down' removes it.")
+    else:
+        remove(plan, steps)
 
 
 def remove(plan: Plan, steps: Steps) -> None:
@@ -277,16 +299,54 @@ STATE = "state.json"
 class _Boot:
     """The steps of one boot, in their order."""
 
-    def __init__(self, plan: Plan, steps: Steps) -> None:
+    def __init__(self, plan: Plan, steps: Steps, cluster: Cluster | None = None) -> None:
         self.plan = plan
         self.steps = steps
-        self.settled = False
-        """Whether what is on the machine under the plan's name is this run's."""
-        self.cluster: Cluster | None = None
+        self.cluster = cluster
         """The cluster, once there is one."""
+        self.settled = cluster is not None
+        """Whether what is on the machine under the plan's name is this run's."""
+        self.began = time.time()
 
-    def run(self, prepared: Prepared) -> Deployment:
+    @contextmanager
+    def explained(self) -> Iterator[None]:
+        """Have a failure leave its evidence while the corpses are still there, and tell it from ground that gave way.
+
+        Raises:
+            GroundError: in place of an error that Docker, the disk or a container was the cause of.
+        """
         plan, steps = self.plan, self.steps
+        try:
+            yield
+        except HarnessError as error:
+            with uninterrupted(plan.name, steps.say):
+                gave_way = health.fault(plan, self.cluster, whole=False) if self.settled else ""
+                if self.cluster and not gave_way:
+                    into = evidence.directory(plan.evidence, BOOT)
+                    cause = bundle.write_boot(plan, self.cluster, into, str(error), since=self.began)
+                    if cause and not says(str(error), cause):
+                        steps.say(f"Likely cause: {cause}")
+                        error.add_note(cause)
+                    steps.say(f"Logs, pods and events: {into}")
+            if gave_way:
+                raise GroundError(f"{gave_way} The run ends, and is no verdict about the deployment.") from error
+            raise
+
+    @contextmanager
+    def side_by_side(self) -> Iterator[ThreadPoolExecutor]:
+        """Two threads; where one thing fails, the other begins nothing more and is over before anything is removed."""
+        with ThreadPoolExecutor(2) as side:
+            try:
+                yield side
+            except BaseException:
+                with uninterrupted(self.plan.name, self.steps.say):
+                    self.steps.stop()
+                    kill_children()
+                    side.shutdown(cancel_futures=True)
+                raise
+
+    def lay(self, prepared: Prepared) -> Deployment:
+        plan = self.plan
         made, helm, source = prepared.artifacts, prepared.helm, prepared.chart
         cluster = Cluster(plan.name, plan.state, kind=made.kind, kubectl=made.kubectl, image=made.node_image)
         aws = Aws.named(plan.name)
@@ -298,33 +358,28 @@ class _Boot:
         secret = read_secrets(plan.secrets)
         database = Database.named(plan.name, secret["database"])
         releases = {role: release(plan, role, secret) for role in ROLES}
-        manifests = {role: helm.template(source, releases[role]) for role in ROLES}
+        objects = {role: helm.template(source, releases[role]) for role in ROLES}
+        with self.side_by_side() as side:
+            serving = side.submit(self.serve, made, registry, aws, database, objects, cluster, known)
+            if not known.get("cluster"):
+                self.create_cluster(cluster)
+                known.set("cluster", wanted)
+            self.cluster = cluster
+            serving.result()
+        hubs = [
+            Hub(cluster.hub_url(role.node_port), role.namespace, role.release, role.database, secret[role.release])
+            for role in ROLES
+        ]
+        return Deployment(plan, made, source, helm, releases, objects, cluster, registry, aws, database, *hubs)
 
-        with ThreadPoolExecutor(2) as side:
-            try:
-                serving = side.submit(self.serve, made, registry, aws, database, manifests, cluster, known)
-                if not known.get("cluster"):
-                    self.create_cluster(cluster)
-                    known.set("cluster", wanted)
-                self.cluster = cluster
-                serving.result()
-                installing = [
-                    side.submit(
-                        self.install, role, helm, source, releases[role], manifests[role], cluster, database, known
-                    )
-                    for role in ROLES
-                ]
-                for install in installing:
-                    install.result()
-            except BaseException:
-                with uninterrupted(plan.name, steps.say):
-                    # Both sides are over before anything is removed.
-                    steps.stop()
-                    kill_children()
-                    side.shutdown(cancel_futures=True)
-                raise
-        hubs = [self.hub(role, cluster, secret) for role in ROLES]
-        return Deployment(plan, made, source, helm, releases, cluster, registry, aws, database, *hubs)
+    def install(self, running: Deployment) -> str:
+        known = State(self.plan.state / STATE)
+        with self.side_by_side() as side:
+            installing = [side.submit(self.install_release, role, running, known) for role in ROLES]
+            for release in installing:
+                release.result()
+        student, _ = (self.wait_for_hub(hub, running.cluster) for hub in (running.student, running.authoring))
+        return student
 
     def settle(self, known: State, cluster: Cluster, wanted: str) -> None:
         """Use a kept cluster again if it is whole and made of the same; remove anything else that is left."""
@@ -401,19 +456,10 @@ class _Boot:
             step.done(f"{len(tags)}, of which {' '.join(own) or 'none'} from a repository of its own")
         return layouts
 
-    def install(
-        self,
-        role: Role,
-        helm: Helm,
-        source: Chart,
-        wanted: Release,
-        objects: list[dict[str, Any]],
-        cluster: Cluster,
-        database: Database,
-        known: State,
-    ) -> None:
+    def install_release(self, role: Role, running: Deployment, known: State) -> None:
         """Install a release or upgrade it, and wait until its pods are ready; nothing to do where nothing changed."""
-        print_ = release_print(source, wanted)
+        cluster, wanted = running.cluster, running.releases[role]
+        print_ = release_print(running.chart, wanted)
         before = known.get(role.release)
         if before == print_:
             return
@@ -422,21 +468,20 @@ class _Boot:
         # What fails half-way is neither what it was nor what it was to be: the next run must not take it for either.
         known.forget(role.release)
         with self.steps.step(f"release {role.release}") as step:
-            around = surroundings(objects, role, database)
+            around = surroundings(running.objects[role], role, running.database)
             around_print = fingerprint([json.dumps(around)])
             if known.get(role.namespace) != around_print:
                 cluster.apply(role.namespace, *around)
                 known.set(role.namespace, around_print)
-            helm.upgrade_install(source, wanted)
+            running.helm.upgrade_install(running.chart, wanted)
             wait_until_ready(cluster, role.namespace)
             step.done("hub, proxy and scheduler ready")
         known.set(role.release, print_)
 
-    def hub(self, role: Role, cluster: Cluster, secret: Mapping[str, str]) -> Hub:
-        hub = Hub(cluster.hub_url(role.node_port), role.namespace, role.release, role.database, secret[role.release])
-        version = wait_for_answer(hub, lambda: hopeless(cluster, role.namespace))
-        self.steps.say(f"{role.release + ':':<22}{hub.url}  (JupyterHub {version})")
-        return hub
+    def wait_for_hub(self, hub: Hub, cluster: Cluster) -> str:
+        version = wait_for_answer(hub, lambda: hopeless(cluster, hub.namespace))
+        self.steps.say(f"{hub.release + ':':<22}{hub.url}  (JupyterHub {version})")
+        return version
 
 
 def course_builder(plan: Plan, made: Artifacts) -> CourseBuilder:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Protocol
 from xml.etree import ElementTree
 
+import httpx
 from rich.console import Console
 
 from harness import deployment, drill_report
@@ -227,7 +228,7 @@ def one(drill: Drill, stage: Stage, suite: Mapping[str, Promise], *, thorough: b
             found = _caught(drill, Failure(BOOT, str(error)))
         else:
             found = Judgement(Verdict.NOT_HERE, message=f"this chart does not take it: {error}")
-    except HarnessError as error:
+    except (HarnessError, httpx.HTTPError) as error:
         found = Judgement(Verdict.ERROR, message=str(error))
     layer = suite[found.test].layer.value if found.test in suite else found.test
     return Result(
@@ -308,7 +309,7 @@ def _elsewhere(failure: Failure) -> Judgement:
 
 @contextmanager
 def _stage(plan: Plan, steps: Steps, *, keep: bool) -> Iterator[LiveStage]:
-    """A running deployment for drills; removed at the end, however it comes, or as it was at the beginning."""
+    """A running deployment for drills; removed at the end, however it comes, or left for the next run."""
     stage = LiveStage(dataclasses.replace(plan, keep=True), steps)
     try:
         stage.boot()
@@ -316,7 +317,7 @@ def _stage(plan: Plan, steps: Steps, *, keep: bool) -> Iterator[LiveStage]:
             yield stage
         finally:
             if keep:
-                stage.restore()
+                stage.forget_images()
                 steps.say(f"Kept: {plan.name}. 'tox -e down' removes it.")
     finally:
         if not keep:
@@ -397,14 +398,19 @@ class LiveStage:
         """
         try:
             self._bring_back()
-        except HarnessError as error:
+        except (HarnessError, httpx.HTTPError) as error:
             self.steps.say(f"It is not as it was, and made anew: {error}")
             with deployment.only_run(self.plan):
                 deployment.remove(self.plan, self.steps)
             self.boot()
 
+    def forget_images(self) -> None:
+        """Have the next boot take no image in the registry for what it should be."""
+        deployment.State(self.plan.state / deployment.STATE).forget("images")
+
     def _bring_back(self) -> None:
-        self._bring_back_images()
+        if digests(self.running) != self.digests:
+            self.forget_images()
         with deployment.only_run(self.plan):
             # What a boot says was said at the first one.
             running = deployment.boot(self.plan, Steps(Console(file=io.StringIO())))
@@ -422,12 +428,6 @@ class LiveStage:
                 raise HarnessError(f"release {name} is not what it was")
         self.running = running
 
-    def _bring_back_images(self) -> None:
-        now = digests(self.running)
-        for tag, digest in self.digests.items():
-            if now.get(tag) != digest:
-                self.running.registry.push(self.running.course_image(tag), REPOSITORY, tag)
-
 
 def rendered(plan: Plan, chart: Chart, helm: Helm) -> list[list[Manifest]]:
     """The objects of all releases of a plan, as production would have them: without what kind needs otherwise.
@@ -440,24 +440,29 @@ def rendered(plan: Plan, chart: Chart, helm: Helm) -> list[list[Manifest]]:
 
 def comparable(objects: Iterable[Manifest]) -> list[Manifest]:
     """Rendered objects without what is random in each rendering: secrets that nobody chose, and digests of them."""
-    return [_without_random(manifest, manifest["kind"] == "Secret") for manifest in objects]
+    random = {"Secret": ("checksum/", "hub.config.")}
+    return [_without(random.get(each["kind"], ("checksum/",)), each) for each in objects]
 
 
-def _without_random(found: Any, secret: bool) -> Any:
-    if isinstance(found, list):
-        return [_without_random(each, secret) for each in found]
-    if not isinstance(found, dict):
-        return found
+def installed(running: Deployment) -> dict[str, list[Manifest]]:
+    """The objects of each release as they are in the cluster's store of releases, by the release's name.
+
+    Without digests of other objects, all of which are here themselves: at a first install, where there is no secret to
+    look up yet, upstream's chart draws one for the Secret and another for the digest.
+    """
     return {
-        key: _without_random(value, secret)
-        for key, value in found.items()
-        if not key.startswith("checksum/") and not (secret and key.startswith("hub.config."))
+        release.name: [_without(("checksum/",), each) for each in running.helm.installed(release)]
+        for release in running.releases.values()
     }
 
 
-def installed(running: Deployment) -> dict[str, str]:
-    """The objects of each release as they are in the cluster's store of releases, in YAML, by the release's name."""
-    return {release.name: running.helm.installed(release) for release in running.releases.values()}
+def _without(beginnings: tuple[str, ...], found: Any) -> Any:
+    """A copy of an object without the keys that begin so, however deep they are."""
+    if isinstance(found, list):
+        return [_without(beginnings, each) for each in found]
+    if not isinstance(found, dict):
+        return found
+    return {key: _without(beginnings, value) for key, value in found.items() if not key.startswith(beginnings)}
 
 
 def digests(running: Deployment) -> dict[str, str]:

@@ -111,16 +111,15 @@ class Record:
 
     @contextmanager
     def booting(self) -> Iterator[None]:
-        """Within it, the deployment comes up."""
-        started = time.monotonic()
+        """Within it, the deployment or a part of it comes up."""
+        started, self.booted = time.monotonic(), False
         try:
             yield
             self.booted = True
         finally:
-            boot = Span.ending_now("boot", time.monotonic() - started)
-            self.boots.append(boot)
+            self.boots.append(Span.ending_now("boot", time.monotonic() - started))
             if self.booted:
-                self._timed("boot", boot.seconds, "")
+                self.phases["boot"] = [Timing(sum(boot.seconds for boot in self.boots), "")]
 
     def add(self, journey: Journey, test: str) -> None:
         """Write down what a student went through, and for which test."""

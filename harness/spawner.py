@@ -6,7 +6,7 @@ import copy
 import json
 import secrets
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,8 @@ class Choice:
     on_gpu_node: bool = False
     """Whether the pod can land on a GPU node only."""
     error: str = ""
+    pod: Manifest = field(default_factory=dict, compare=False, repr=False)
+    """The whole of it."""
 
     @property
     def tag(self) -> str:
@@ -75,6 +77,7 @@ def read_choice(answer: Mapping[str, Any]) -> Choice:
         default_url=env.get("JUPYTERHUB_DEFAULT_URL"),
         gpus=int((container["resources"].get("limits") or {}).get(GPU, 0)),
         on_gpu_node=_needs_gpu_node(pod["spec"]),
+        pod=pod,
     )
 
 
@@ -88,47 +91,122 @@ def _needs_gpu_node(spec: Mapping[str, Any]) -> bool:
     return bool(keys) and all(GPU_NODE in each for each in keys)
 
 
-def ask(cluster: Cluster, hub: Hub, requests: Iterable[Request]) -> list[Choice]:
+def ask(cluster: Cluster, objects: Iterable[Manifest], requests: Iterable[Request]) -> list[Choice]:
     """What a hub's spawner would create for each request, in their order.
 
-    All are asked at once, in one process beside the hub's own: about 3 s for the first, milliseconds for each other.
+    All are asked at once, in one process: about 3 s for the first, milliseconds for each other. It runs in a pod like
+    the hub's own, in a namespace that is made for it; the hub itself need not be there.
+
+    Args:
+        objects: of the hub's release, as they are rendered, and what it takes for granted.
 
     Raises:
         HarnessError: the hub's configuration does not load, or no such pod can run.
     """
-    template = cluster.deployment(hub.namespace, "hub")["spec"]["template"]
-    hub_container = template["spec"]["containers"][0]
-    pod = f"harness-{secrets.token_hex(4)}"
-    cluster.apply(hub.namespace, pod_beside(template, pod))
+    given = list(objects)
+    [hub] = [each for each in given if each["kind"] == "Deployment" and each["metadata"]["name"] == "hub"]
+    template = hub["spec"]["template"]
+    name = f"harness-{secrets.token_hex(4)}"
+    needed = [_moved(each, name) for each in given if each["kind"] in NEEDED]
     try:
-        _wait_for_pod(cluster, hub, pod)
+        cluster.apply(name, *needed, pod(name, beside(template, service_variables(given))))
+        _wait_for_pod(cluster, name)
         # The hub's own arguments, but for the name of its program.
-        arguments = [str(argument) for argument in hub_container.get("args", []) if argument != "jupyterhub"]
+        told = template["spec"]["containers"][0].get("args", [])
+        arguments = [str(argument) for argument in told if argument != "jupyterhub"]
         script = Path(__file__).with_name("in_hub.py").read_text()
-        given = json.dumps([request.as_json() for request in requests])
-        command = ["exec", "--stdin", "--namespace", hub.namespace, pod, "--", "python3", "-c", script, *arguments]
-        said = cluster.kubectl(*command, stdin=given, timeout=120)
+        asked = json.dumps([request.as_json() for request in requests])
+        command = ["exec", "--stdin", "--namespace", name, name, "--", "python3", "-c", script, *arguments]
+        said = cluster.kubectl(*command, stdin=asked, timeout=120)
     finally:
-        cluster.kubectl(
-            "delete", "pod", pod, "--namespace", hub.namespace, "--ignore-not-found", "--wait=false", "--now"
-        )
+        cluster.kubectl("delete", "namespace", name, "--ignore-not-found", "--wait=false")
     answers: list[dict[str, Any]] = json.loads(said.splitlines()[-1])
     return [read_choice(answer) for answer in answers]
 
 
-def pod_beside(template: Manifest, name: str) -> Manifest:
-    """A pod like the hub's own, in which nothing runs yet and to which no Service leads."""
+NEEDED = {"ServiceAccount", "Role", "RoleBinding", "Secret", "ConfigMap", "PersistentVolumeClaim"}
+"""Kinds of objects without which a hub's pod does not start, or its spawner may not look at the pods there are."""
+
+
+def _moved(manifest: Manifest, namespace: str) -> Manifest:
+    """An object of a release as it would be in another namespace, with the accounts there bound to its roles."""
+    metadata = {key: value for key, value in manifest["metadata"].items() if key != "namespace"}
+    subjects = [
+        {**subject, "namespace": namespace} if subject["kind"] == "ServiceAccount" else subject
+        for subject in manifest.get("subjects", [])
+    ]
+    return {**manifest, "metadata": metadata, **({"subjects": subjects} if subjects else {})}
+
+
+def node_for(cluster: Cluster, hub: Hub, choice: Choice) -> str:
+    """The node on which the scheduler puts a pod that a hub's spawner would create; the pod goes before it works.
+
+    Raises:
+        NeverError: no node takes it; the message has the scheduler's words.
+        TooLateError: the scheduler says nothing within a minute.
+    """
+    pods = cluster.pods(hub.namespace)
+    name = f"harness-{secrets.token_hex(4)}"
+
+    def node() -> str | NotYet:
+        found = [pod.spec.node_name for pod in pods.look(f"harness={name}") if pod.spec.node_name]
+        return str(found[0]) if found else NotYet("the scheduler has said nothing")
+
+    try:
+        cluster.apply(hub.namespace, pod(name, choice.pod["spec"]))
+        return wait_until(
+            f"a node for a server with {choice}",
+            node,
+            timeout=60,
+            fail_if=lambda: why_stuck(pods.look(f"harness={name}")),
+            change=pods.change,
+        )
+    finally:
+        cluster.kubectl(
+            "delete", "pod", name, "--namespace", hub.namespace, "--ignore-not-found", "--wait=false", "--now"
+        )
+
+
+def pod(name: str, spec: Mapping[str, Any]) -> Manifest:
+    """A pod of our own; its label `harness` is its name, no Service leads to it, and no hub takes it for a server."""
+    metadata = {"name": name, "labels": {"harness": name}}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": dict(spec)}
+
+
+def service_variables(objects: Iterable[Manifest]) -> list[dict[str, str]]:
+    """What Kubernetes tells the pods of a namespace of its Services (kubernetes, pkg/kubelet/envvars).
+
+    In place of a Service's address there is its name: nobody calls it.
+    """
+    found = {}
+    for service in (each for each in objects if each["kind"] == "Service"):
+        name = service["metadata"]["name"].upper().replace("-", "_")
+        first, *_ = ports = service["spec"]["ports"]
+        found[f"{name}_SERVICE_HOST"] = service["metadata"]["name"]
+        found[f"{name}_SERVICE_PORT"] = str(first["port"])
+        for port in ports:
+            if "name" in port:
+                found[f"{name}_SERVICE_PORT_{port['name'].upper().replace('-', '_')}"] = str(port["port"])
+    return [{"name": name, "value": value} for name, value in found.items()]
+
+
+def beside(template: Manifest, variables: Iterable[dict[str, str]] = ()) -> dict[str, Any]:
+    """What a pod like the hub's own is made of, in which nothing runs yet.
+
+    Args:
+        variables: for its environment; the hub's own win.
+    """
     spec = copy.deepcopy(template["spec"])
     container = spec["containers"][0]
     for key in ("args", "livenessProbe", "readinessProbe", "startupProbe", "lifecycle", "ports", "resources"):
         container.pop(key, None)
     container["command"] = ["sleep", "infinity"]
-    metadata = {"name": name, "labels": {"harness": name}}
-    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": {**spec, "restartPolicy": "Never"}}
+    container["env"] = [*variables, *container.get("env", [])]
+    return {**spec, "restartPolicy": "Never"}
 
 
-def _wait_for_pod(cluster: Cluster, hub: Hub, name: str) -> None:
-    pods = cluster.pods(hub.namespace)
+def _wait_for_pod(cluster: Cluster, name: str) -> None:
+    pods = cluster.pods(name)
 
     def running() -> bool | NotYet:
         phases = [pod.status.phase for pod in pods.look(f"harness={name}")]

@@ -18,7 +18,7 @@ from harness.plan import Plan
 SUITE = "tests/e2e"
 PEOPLE = {"visit", "visit_together", "student_class", "author", "browser", "scaled"}
 """Fixtures by which servers start."""
-RUNNING = {"deployment", "cluster", "hub", "authoring_hub", "registry", "aws", "database"}
+RUNNING = {"ground", "deployment", "cluster", "hub", "authoring_hub", "registry", "aws", "database"}
 """Fixtures by which something is asked that runs."""
 SLOW = "scaled"
 """The fixture in which servers live under the culler to their end."""

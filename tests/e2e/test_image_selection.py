@@ -18,6 +18,7 @@ from harness.aws import COURSES as COURSE_IMAGES
 from harness.classroom import Class
 from harness.cluster import Cluster
 from harness.contract import COURSES, CPU_COURSES, DEFAULT_COURSE, GPU_COURSES
+from harness.deployment import Deployment
 from harness.files import parse_python
 from harness.plan import Plan
 from harness.registry import Registry
@@ -139,6 +140,16 @@ def test_request_decides(choices: Mapping[str, Choice], row: Row) -> None:
     assert page == expected, f"{said}; expected page {expected or 'of its own choice'}"
     assert found.gpus == int(row.gpu), f"{said}; expected {int(row.gpu)} GPU, found {found.gpus}"
     assert found.on_gpu_node == row.gpu, f"{said}, and {'must' if row.gpu else 'must not'} be bound to the GPU node"
+
+
+@pytest.mark.parametrize("course", [PLAIN, GPU_COURSE])
+def test_scheduler_has_a_node(
+    choices: Mapping[str, Choice], node_for: Callable[[Choice], str], deployment: Deployment, course: str
+) -> None:
+    """There is a node for what the spawner asks for: the GPU node for a course with a GPU, another for any other."""
+    gpu_node = deployment.cluster.nodes[1]
+    node = node_for(choices[f"?course={course}"])
+    assert (node == gpu_node) == (course in GPU_COURSES), f"course {course} lands on {node}; the GPUs are on {gpu_node}"
 
 
 def test_hostile_notebook_names_stay_on_the_server(choices: Mapping[str, Choice]) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
 
 import pytest
 
@@ -43,7 +44,8 @@ def test_every_course_is_on_every_node(cluster: Cluster, hub: Hub, pre_pulled: s
         nodes, seen = puller.status.desired_number_scheduled, puller.status.observed_generation
         if seen == puller.metadata.generation and nodes < len(cluster.nodes):
             return f"it is for {nodes} of {len(cluster.nodes)} nodes: it does not tolerate the others' taints"
-        return why_stuck(pods.look("component=continuous-image-puller"))
+        pullers = pods.look("component=continuous-image-puller")
+        return why_stuck(pullers) or next(iter(begun_again(pullers)), None)
 
     wait_until(
         "the pre-puller's end",
@@ -55,9 +57,16 @@ def test_every_course_is_on_every_node(cluster: Cluster, hub: Hub, pre_pulled: s
     for node in cluster.nodes:
         missing = pre_pulled - cluster.images(node)
         assert not missing, f"pre-pulled, and not on {node}: {sorted(missing)}"
-    for pod in pods.look("component=continuous-image-puller"):
-        for status in pod.status.init_container_statuses:
-            assert status.restart_count == 0, f"{status.name} on {pod.spec.node_name} had to start again"
+    again = list(begun_again(pods.look("component=continuous-image-puller")))
+    assert not again, "\n".join(again)
+
+
+def begun_again(pullers: Iterable[Any]) -> Iterator[str]:
+    """Containers of the pre-puller that ended otherwise than they should."""
+    for pod in pullers:
+        for status in pod.status.init_container_statuses or ():
+            if status.restart_count:
+                yield f"{status.name} on {pod.spec.node_name} had to start again"
 
 
 def test_authors_release_pulls_nothing(production: Mapping[Role, list[Manifest]]) -> None:

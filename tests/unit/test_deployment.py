@@ -23,6 +23,7 @@ from harness import artifacts, bundle, chart, deployment, health, machine
 from harness import docker as containers
 from harness.artifacts import pinned_chart
 from harness.chart import Helm
+from harness.cluster import Cluster
 from harness.database import Database
 from harness.deployment import State, find_chart, only_run, surroundings, wait_until_ready
 from harness.ending import cleaning_up
@@ -89,9 +90,7 @@ def steps(out: io.StringIO) -> Steps:
     return Steps(Console(file=out, width=80))
 
 
-def test_an_upgrade_that_failed_is_not_taken_for_what_was_there_before(
-    planned: Planner, steps: Steps, tmp_path: Path
-) -> None:
+def test_an_upgrade_that_failed_is_not_taken_for_what_was_there_before(planned: Planner, steps: Steps) -> None:
     """A good spawner, a broken one, and the good one again: the third run has something to do."""
 
     def refuse(*_: object) -> None:
@@ -100,14 +99,33 @@ def test_an_upgrade_that_failed_is_not_taken_for_what_was_there_before(
     plan = planned()
     known = State(plan.state / "state.json")
     known.set(STUDENT.release, "the good one")
-    chart: Any = SimpleNamespace(path=plan.spawner)
-    helm: Any = SimpleNamespace(upgrade_install=refuse)
-    cluster: Any = SimpleNamespace(apply=lambda *_: None)
-    database: Any = None
-    release: Any = SimpleNamespace(values=(), set_files={}, replaced={})
     with pytest.raises(HarnessError, match="crashes"):
-        deployment._Boot(plan, steps).install(STUDENT, helm, chart, release, [], cluster, database, known)
+        deployment._Boot(plan, steps).install_release(STUDENT, laid(plan, upgrade_install=refuse), known)
     assert State(plan.state / "state.json").get(STUDENT.release) is None
+
+
+def test_a_release_that_is_what_it_was_is_left_alone(
+    planned: Planner, steps: Steps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = planned()
+    done: list[str] = []
+    monkeypatch.setattr(deployment, "wait_until_ready", lambda _, namespace: done.append(f"{namespace} is ready"))
+    running = laid(plan, upgrade_install=lambda *_: done.append("upgraded"))
+    for _ in range(2):
+        deployment._Boot(plan, steps).install_release(STUDENT, running, State(plan.state / "state.json"))
+    assert done == ["upgraded", f"{STUDENT.namespace} is ready"]
+
+
+def laid(plan: Plan, **helm: Any) -> Any:
+    """A deployment whose hubs are to be installed; nothing of it is real."""
+    return SimpleNamespace(
+        chart=SimpleNamespace(path=plan.spawner),
+        releases={STUDENT: SimpleNamespace(values=(), set_files={}, replaced={})},
+        objects={STUDENT: []},
+        cluster=SimpleNamespace(apply=lambda *_: None),
+        database=None,
+        helm=SimpleNamespace(**helm),
+    )
 
 
 class TestState:
@@ -653,6 +671,30 @@ class TestBoot:
         assert str(error.value.__cause__) == "no"
         assert changing(docker) == ["rm --force --volumes jh-1-moto", "network rm jh-1"]
 
+    @pytest.mark.parametrize(("keep", "left"), [(False, "teardown: removed jh-1-moto jh-1\n"), (True, "removes it.\n")])
+    def test_hubs_that_do_not_come_up_are_explained_and_removed(
+        self,
+        planned: Planner,
+        steps: Steps,
+        docker: Program,
+        out: io.StringIO,
+        failing: Callable[[Any, str, BaseException], None],
+        monkeypatch: pytest.MonkeyPatch,
+        keep: bool,
+        left: str,
+    ) -> None:
+        there(docker, "moto")
+        plan = planned(keep=keep)
+        running: Any = SimpleNamespace(plan=plan, cluster=object())
+        monkeypatch.setattr(deployment, "lay", lambda *_: running)
+        failing(deployment._Boot, "install", HarnessError("the hub crashes"))
+        monkeypatch.setattr(bundle, "write_boot", lambda *_, **__: "for want of memory")
+        with pytest.raises(HarnessError, match=r"\Athe hub crashes\nfor want of memory\Z"):
+            deployment.boot(plan, steps)
+        assert "Likely cause: for want of memory" in out.getvalue()
+        assert out.getvalue().endswith(left)
+        assert bool(changing(docker)) is not keep
+
     def test_who_wants_to_look_first_removes_it_later(
         self, planned: Planner, steps: Steps, docker: Program, failing: Callable[[Any, str, BaseException], None]
     ) -> None:
@@ -660,7 +702,7 @@ class TestBoot:
         failing(deployment._Boot, "settle", HarnessError("no"))
         later: list[str] = []
         with pytest.raises(HarnessError, match=r"\Ano\Z"):
-            deployment.boot(planned(), steps, undo=lambda: later.append("undo"))
+            deployment.lay(planned(), steps, undo=lambda: later.append("undo"))
         assert later == ["undo"]
         assert changing(docker) == []
 
@@ -676,7 +718,7 @@ class TestBoot:
         there(docker, "moto")
         monkeypatch.setattr(deployment._Boot, "serve", lambda *_: None)
         monkeypatch.setattr(deployment._Boot, "create_cluster", lambda *_: None)
-        failing(deployment._Boot, "install", HarnessError("no"))
+        failing(Cluster, "hub_url", HarnessError("no"))
 
         def collect(plan: Plan, cluster: object, into: Path, failure: str, *, since: float) -> str:
             (into / "hub.log").write_text(f"{len(changing(docker))} changes so far, {failure}")

@@ -317,7 +317,7 @@ class FakeHelm:
     """Renders and installs what the values say, and refuses a value that is called refused."""
 
     def __init__(self) -> None:
-        self.objects = "objects"
+        self.objects = [manifest_of("password", digest="one")]
 
     def template(self, chart: Any, release: Release) -> list[dict[str, Any]]:
         values = [json.loads(file.read_text()) for file in release.values if file.suffix == ".yaml" and _json(file)]
@@ -326,8 +326,16 @@ class FakeHelm:
         spawner = [file.read_text() for file in release.set_files.values()]
         return [{"kind": "ConfigMap", "values": values, "spawner": spawner}]
 
-    def installed(self, release: Release) -> str:
+    def installed(self, release: Release) -> list[dict[str, Any]]:
         return self.objects
+
+
+def manifest_of(secret: str, *, digest: str) -> dict[str, Any]:
+    return {
+        "kind": "Secret",
+        "metadata": {"annotations": {"checksum/secret": digest}},
+        "data": {"hub.config.a": secret},
+    }
 
 
 def _json(file: Path) -> bool:
@@ -352,14 +360,19 @@ class TestStage:
         )
         self.boots: list[Plan] = []
 
+        known = deployment.State(planned.state / deployment.STATE)
+
         def boot(plan: Plan, steps: Steps) -> Any:
             self.boots.append(plan)
+            if not deployment.State(planned.state / deployment.STATE).get("images"):
+                running.registry.images |= {"a": "image of a", "b": "image of b"}
+            known.set("images", "pushed")
             return running
 
         monkeypatch.setattr(deployment, "boot", boot)
-        monkeypatch.setattr(deployment, "remove", lambda plan, steps: setattr(running.helm, "objects", "objects"))
-        made = LiveStage(planned, steps)
+        monkeypatch.setattr(deployment, "remove", lambda plan, steps: setattr(running, "helm", FakeHelm()))
         planned.state.mkdir()
+        made = LiveStage(planned, steps)
         made.boot()
         return made
 
@@ -402,10 +415,15 @@ class TestStage:
 
     def test_what_cannot_be_brought_back_is_made_anew(self, live: LiveStage) -> None:
         helm: Any = live.running.helm
-        helm.objects = "others"
+        helm.objects = [manifest_of("another password", digest="one")]
         live.restore()
-        assert helm.objects == "objects"
         assert len(self.boots) == 3
+
+    def test_another_digest_of_the_same_is_no_difference(self, live: LiveStage) -> None:
+        helm: Any = live.running.helm
+        helm.objects = [manifest_of("password", digest="another")]
+        live.restore()
+        assert len(self.boots) == 2
 
 
 class TestComparable:

@@ -119,9 +119,15 @@ class TestRecord:
         with pytest.raises(KeyError), record.booting():
             raise KeyError
         assert (record.booted, record.phases, len(record.boots)) == (False, {}, 1)
-        with record.booting():
-            pass
-        assert (record.booted, len(record.phases["boot"])) == (True, 1)
+
+    def test_a_boot_in_parts_is_one(self) -> None:
+        record = Record()
+        for _ in range(2):
+            with record.booting():
+                assert not record.booted
+        [boot] = record.phases["boot"]
+        assert (record.booted, len(record.boots)) == (True, 2)
+        assert boot.seconds == pytest.approx(sum(part.seconds for part in record.boots))
 
 
 class TestVerdict:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+import json
+from types import SimpleNamespace
+from typing import Any, ClassVar
 
 import pytest
+from kubernetes.client import V1ObjectMeta, V1PodCondition, V1PodStatus
 
 from harness.errors import HarnessError
+from harness.hub import Hub
 from harness.placeholders import to_bytes
-from harness.spawner import Choice, Request, known_courses, pod_beside, read_choice
+from harness.spawner import Choice, Request, ask, beside, known_courses, node_for, read_choice
+from harness.wait import NeverError
 
 IMAGE = "registry.example/courses:intro"
 ON_GPU_NODE = {"key": "ol.mit.edu/gpu_node", "operator": "In", "values": ["true"]}
@@ -84,22 +89,119 @@ def test_known_courses() -> None:
         known_courses({**choices, "c": Choice(error="KeyError")})
 
 
-def test_pod_beside_the_hub() -> None:
-    """It has the hub's configuration, runs nothing, and no Service or Deployment takes it for the hub."""
+def test_beside_the_hub() -> None:
+    """It has the hub's configuration, and runs nothing."""
     hub = {"name": "hub", "image": "hub:1", "args": ["jupyterhub"], "env": [{"name": "A", "value": "b"}]}
     probes = {"readinessProbe": {}, "livenessProbe": {}, "resources": {"limits": {"memory": "256Mi"}}}
     template: dict[str, Any] = {
         "metadata": {"labels": {"component": "hub"}},
         "spec": {"containers": [{**hub, **probes}], "volumes": [{"name": "config"}], "serviceAccountName": "hub"},
     }
-    pod = pod_beside(template, "asks")
-    assert pod["metadata"] == {"name": "asks", "labels": {"harness": "asks"}}
-    assert pod["spec"]["volumes"] == [{"name": "config"}]
-    assert pod["spec"]["serviceAccountName"] == "hub"
-    [container] = pod["spec"]["containers"]
+    spec = beside(template)
+    assert spec["volumes"] == [{"name": "config"}]
+    assert spec["serviceAccountName"] == "hub"
+    [container] = spec["containers"]
     expected = {"name": "hub", "image": "hub:1", "command": ["sleep", "infinity"], "env": hub["env"]}
     assert container == expected
     assert "args" in template["spec"]["containers"][0], "the hub's own Deployment was changed"
+
+
+class TestAsk:
+    """What is brought into the cluster for a question, and what becomes of it."""
+
+    HUB: ClassVar[dict[str, Any]] = {
+        "kind": "Deployment",
+        "metadata": {"name": "hub"},
+        "spec": {"template": {"spec": {"containers": [{"name": "hub", "args": ["jupyterhub", "--config", 1]}]}}},
+    }
+    SECRET: ClassVar[dict[str, Any]] = {"kind": "Secret", "metadata": {"name": "hub", "namespace": "jupyter"}}
+    BINDING: ClassVar[dict[str, Any]] = {
+        "kind": "RoleBinding",
+        "metadata": {"name": "hub"},
+        "subjects": [
+            {"kind": "ServiceAccount", "name": "hub", "namespace": "jupyter"},
+            {"kind": "Group", "name": "operators"},
+        ],
+        "roleRef": {"kind": "Role", "name": "hub"},
+    }
+    OTHERS = (
+        {
+            "kind": "Service",
+            "metadata": {"name": "proxy-api"},
+            "spec": {"ports": [{"port": 8001, "name": "http-api"}, {"port": 1}]},
+        },
+        {"kind": "Deployment", "metadata": {"name": "proxy"}},
+    )
+
+    def test_in_a_namespace_of_its_own(self) -> None:
+        applied: list[Any] = []
+        calls: list[tuple[str, ...]] = []
+
+        def kubectl(*command: str, **_: Any) -> str:
+            calls.append(command)
+            return f"noise\n{json.dumps([answer([], {})])}"
+
+        pod = SimpleNamespace(status=SimpleNamespace(phase="Running"))
+        pods = SimpleNamespace(look=lambda _: [pod], change=lambda _: None)
+        cluster: Any = SimpleNamespace(apply=lambda *each: applied.extend(each), kubectl=kubectl, pods=lambda _: pods)
+        [choice] = ask(cluster, [self.HUB, self.SECRET, self.BINDING, *self.OTHERS], [Request("course=intro")])
+        assert choice.tag == "intro"
+        namespace, secret, binding, asking = applied
+        assert secret == {"kind": "Secret", "metadata": {"name": "hub"}}
+        account, group = binding["subjects"]
+        assert account == {"kind": "ServiceAccount", "name": "hub", "namespace": namespace}, "it may not look at pods"
+        assert group == {"kind": "Group", "name": "operators"}
+        assert asking["metadata"] == {"name": namespace, "labels": {"harness": namespace}}
+        assert asking["spec"]["containers"][0]["env"] == [
+            {"name": "PROXY_API_SERVICE_HOST", "value": "proxy-api"},
+            {"name": "PROXY_API_SERVICE_PORT", "value": "8001"},
+            {"name": "PROXY_API_SERVICE_PORT_HTTP_API", "value": "8001"},
+        ]
+        asked, removed = calls
+        assert asked[-2:] == ("--config", "1")
+        assert removed == ("delete", "namespace", namespace, "--ignore-not-found", "--wait=false")
+
+
+class FakeCluster:
+    """A cluster whose scheduler says one thing of every pod."""
+
+    def __init__(self, node: str = "", why: str = "") -> None:
+        self.node, self.why = node, why
+        self.done: list[str] = []
+
+    def apply(self, namespace: str, pod: dict[str, Any]) -> None:
+        assert pod["metadata"]["labels"] == {"harness": pod["metadata"]["name"]}, (
+            "a Service or a hub may take it for its own"
+        )
+        self.done.append(f"{namespace}: {pod['spec']}")
+
+    def kubectl(self, *command: str) -> None:
+        self.done.append(command[0])
+
+    def pods(self, _: str) -> Any:
+        condition = V1PodCondition(type="PodScheduled", status="False", reason="Unschedulable", message=self.why)
+        status = V1PodStatus(conditions=[condition] if self.why else [])
+        spec = SimpleNamespace(node_name=self.node)
+        pod = SimpleNamespace(metadata=V1ObjectMeta(name="harness-1"), spec=spec, status=status)
+        return SimpleNamespace(look=lambda _: [pod], change=lambda _: None)
+
+
+class TestNode:
+    HUB = Hub("http://hub", "jupyter", "jupyterhub", "jupyterhub", "token")
+    CHOICE = read_choice(answer([], {}, schedulerName="ours"))
+
+    def test_where_the_scheduler_puts_it(self) -> None:
+        cluster: Any = FakeCluster(node="worker")
+        assert node_for(cluster, self.HUB, self.CHOICE) == "worker"
+        assert cluster.done == [f"jupyter: {self.CHOICE.pod['spec']}", "delete"]
+
+    def test_no_node_takes_it(self) -> None:
+        cluster: Any = FakeCluster(why="1 node(s) had untolerated taint(s)")
+        with pytest.raises(
+            NeverError, match=r"image intro, page of its own choice: .* 1 node\(s\) had untolerated taint"
+        ):
+            node_for(cluster, self.HUB, self.CHOICE)
+        assert cluster.done[-1] == "delete"
 
 
 @pytest.mark.parametrize(

@@ -40,17 +40,22 @@ pytest_plugins = {plugins}
 HERE = "{here}"
 PARTS = ("control-plane", "worker", "registry", "moto", "postgres")
 
-def boot(plan, steps, prepared, undo):
+def lay(plan, steps, prepared, undo):
     deployment.State(plan.state / deployment.STATE).set("cluster", "made")
     with open(HERE + "/containers", "w") as file:
         file.writelines("jh-1-" + part + "\\tUp 2 minutes\\n" for part in PARTS)
-    if os.environ.get("BOOT_FAILS"):
+    if os.environ.get("LAY_FAILS"):
         undo()
         raise HarnessError("it does not come up")
     cluster = SimpleNamespace(why_silent=lambda seconds: "")
     return SimpleNamespace(plan=plan, cluster=cluster, unchecked=[], versions={{}})
 
-deployment.boot, deployment.prepare = boot, lambda plan, steps: None
+def install(running, steps):
+    if os.environ.get("INSTALL_FAILS"):
+        raise HarnessError("it does not come up")
+    return "5.5.0"
+
+deployment.lay, deployment.install, deployment.prepare = lay, install, lambda plan, steps: None
 fixtures.deployment.recorded = lambda *_: nullcontext(Timeline())
 leftovers.GRACE = 0.3
 bundle.write = lambda *_, **__: print("evidence collected")
@@ -219,19 +224,21 @@ def test_a_test_that_fails_on_firm_ground_is_a_failure(runner: Runner) -> None:
     assert "1 failed" in ended.out
 
 
-def test_no_deployment(runner: Runner) -> None:
-    ended = runner.run("def test_it(deployment): pass", BOOT_FAILS="1")
+@pytest.mark.parametrize("what", ["LAY_FAILS", "INSTALL_FAILS"])
+def test_no_deployment(runner: Runner, what: str) -> None:
+    ended = runner.run("def test_it(deployment): pass", **{what: "1"})
     assert (ended.code, ended.left, state_of(runner)) == (1, "", ["lock"]), ended.out
     assert "error: it does not come up" in ended.out
 
 
-def test_at_the_prompt_of_a_set_up_that_failed_it_is_all_still_there(runner: Runner) -> None:
+@pytest.mark.parametrize("what", ["LAY_FAILS", "INSTALL_FAILS"])
+def test_at_the_prompt_of_a_set_up_that_failed_it_is_all_still_there(runner: Runner, what: str) -> None:
     tests = """
         def test_it(deployment): pass
         def test_that_never_runs(deployment): pass
     """
     look = f"!print('at the prompt:', open('{runner.bin}/containers').read().count('jh-1-'))\n"
-    ended = runner.run(tests, "--pdb", stdin=f"{look}c\n", BOOT_FAILS="1")
+    ended = runner.run(tests, "--pdb", stdin=f"{look}c\n", **{what: "1"})
     assert (ended.code, ended.left, state_of(runner)) == (2, "", ["lock"]), ended.out
     assert "at the prompt: 5" in ended.out
     assert ended.out.count("at the prompt") == 1
