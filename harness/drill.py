@@ -5,11 +5,13 @@ A regression names the promise that must catch it; of a valid change nothing may
 
 from __future__ import annotations
 
+import base64
 import copy
 import dataclasses
 import json
 import re
 import shutil
+import sys
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +26,8 @@ from harness.errors import HarnessError
 from harness.files import read_text
 from harness.layout import Layout
 from harness.plan import Plan, check_spawner
-from harness.roles import AUTHORING, STUDENT, Role
+from harness.roles import AUTHORING, ROLES, STUDENT, Role
+from harness.shell import CommandError, run, tail
 from harness.suite import function_of
 
 DRILLS = "tests/drills"
@@ -43,6 +46,7 @@ KEYS = {
     "values deleted",
     "authoring values",
     "authoring values deleted",
+    "hub package",
     "spawner",
     "chart",
     "image",
@@ -117,6 +121,9 @@ class ValueChanges:
     def paths(self) -> list[str]:
         return [*self.given, *self.deleted]
 
+    def and_also(self, given: Mapping[str, Any]) -> ValueChanges:
+        return ValueChanges({**self.given, **given}, self.deleted)
+
     def on(self, values: Mapping[str, Any]) -> dict[str, Any]:
         changed: dict[str, Any] = copy.deepcopy(dict(values))
         for path, value in self.given.items():
@@ -159,6 +166,7 @@ class Drill:
         valid: why nothing may catch it; empty for a regression.
         tries: tests that a valid change could disturb.
         deleted_tags, moved_tags: of the registry's course images; each moved tag with the tag whose image it gets.
+        hub_package: a Python package that both hubs have in another version, as pip is asked for it.
         written: the drill's own data, for what has to tell two versions of it apart.
     """
 
@@ -172,6 +180,7 @@ class Drill:
     valid: str = ""
     tries: tuple[str, ...] = ()
     values: Mapping[Role, ValueChanges] = field(default_factory=dict)
+    hub_package: str = ""
     spawner: tuple[Edit, ...] = ()
     chart: Mapping[str, tuple[Edit, ...]] = field(default_factory=dict)
     image: ImageChange | None = None
@@ -267,14 +276,15 @@ class _Reader:
             valid=valid,
             tries=tries,
             values=self.values(),
+            hub_package=self.text("hub package"),
             spawner=self.edits(self.given.get("spawner", []), "spawner"),
             chart=self.chart(),
             image=self.image(),
             written=json.dumps(self.given, sort_keys=True, default=str),
             **self.registry(),
         )
-        changes = (drill.values, drill.spawner, drill.chart, drill.image, drill.deleted_tags, drill.moved_tags)
-        if not any(changes):
+        changes = (drill.values, drill.hub_package, drill.spawner, drill.chart, drill.image)
+        if not any((*changes, drill.deleted_tags, drill.moved_tags)):
             raise self.wrong("it changes nothing")
         return drill
 
@@ -397,14 +407,18 @@ def planted(drill: Drill, plan: Plan, chart: Chart, scratch: Path) -> Plan:
 
     Raises:
         DoesNotApplyError: the deployment has not what the drill changes.
-        HarnessError: the drill leaves no spawner that is Python.
+        HarnessError: the drill leaves no spawner that is Python, or there is no such package.
     """
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
+    package = in_the_hub(wheel_of(drill.hub_package, scratch)) if drill.hub_package else {}
+    changes = {role: drill.values.get(role, ValueChanges()).and_also(package) for role in ROLES}
     return dataclasses.replace(
         plan,
-        values=_values(drill, plan, STUDENT, plan.values, scratch / "values.yaml"),
-        authoring_values=_values(drill, plan, AUTHORING, plan.authoring_values, scratch / "authoring.yaml"),
+        values=_values(changes[STUDENT], plan, STUDENT, plan.values, scratch / "values.yaml"),
+        authoring_values=_values(
+            changes[AUTHORING], plan, AUTHORING, plan.authoring_values, scratch / "authoring.yaml"
+        ),
         spawner=_spawner(drill, plan, scratch / "dynamicImageConfig.py"),
         chart=_chart(drill, plan, chart, scratch / "chart"),
     )
@@ -481,9 +495,32 @@ def _key(at: Any, key: str, path: str) -> Any:
     return key
 
 
-def _values(drill: Drill, plan: Plan, role: Role, files: tuple[Path, ...], into: Path) -> tuple[Path, ...]:
-    changes = drill.values.get(role)
-    if not changes:
+def wheel_of(package: str, into: Path) -> Path:
+    """The wheel of a package alone, without what it needs.
+
+    Raises:
+        HarnessError: the package index has none, or is not in reach.
+    """
+    options = ["--no-deps", "--only-binary=:all:", "--disable-pip-version-check", "--quiet", "--dest", str(into)]
+    try:
+        run([sys.executable, "-m", "pip", "download", *options, package], timeout=120, what=f"pip download {package}")
+    except CommandError as error:
+        raise HarnessError(f"There is no wheel of {package}{tail(error.output)}") from error
+    return next(into.glob("*.whl"))
+
+
+def in_the_hub(wheel: Path) -> dict[str, Any]:
+    """Values by which a hub has a wheel, and takes from it what its image has in another version."""
+    place = f"/opt/{wheel.name}"
+    return {
+        "hub.extraFiles.wheel": {"mountPath": place, "binaryData": base64.b64encode(wheel.read_bytes()).decode()},
+        # Python imports from a zip file, which a wheel is, and from here before all other places.
+        "hub.extraEnv.PYTHONPATH": place,
+    }
+
+
+def _values(changes: ValueChanges, plan: Plan, role: Role, files: tuple[Path, ...], into: Path) -> tuple[Path, ...]:
+    if not changes.paths:
         return files
     for path in changes.paths:
         for other in replaced_values(plan, role):

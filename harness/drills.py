@@ -120,6 +120,10 @@ class Stage(Protocol):
     def system(self) -> str:
         """What it is, in words."""
 
+    @property
+    def ours(self) -> bool:
+        """Whether nothing of it is somebody else's: each drill must apply then."""
+
     def print_of(self, drill: Drill) -> str:
         """Fingerprint of the drill and of what it is planted in."""
 
@@ -230,6 +234,8 @@ def one(drill: Drill, stage: Stage, suite: Mapping[str, Promise], *, thorough: b
             found = Judgement(Verdict.NOT_HERE, message=f"this chart does not take it: {error}")
     except (HarnessError, httpx.HTTPError) as error:
         found = Judgement(Verdict.ERROR, message=str(error))
+    if found.verdict is Verdict.NOT_HERE and stage.ours:
+        found = Judgement(Verdict.ERROR, message=f"it does not apply to our own deployment: {found.message}")
     layer = suite[found.test].layer.value if found.test in suite else found.test
     return Result(
         drill=drill.name,
@@ -348,6 +354,12 @@ class LiveStage:
         chart, theirs = self.running.chart, self.plan.ol_infrastructure
         parts = [f"chart {chart.version}, {chart.origin}", f"spawner {self.plan.spawner.name} from {self._whose()}"]
         return "; ".join([*parts, *([f"lists and files of {theirs.checkout.name}"] if theirs else [])])
+
+    @property
+    def ours(self) -> bool:
+        plan = self.plan
+        files = (self.running.chart.path, plan.spawner, *plan.values, *plan.authoring_values)
+        return not plan.ol_infrastructure and all(file.is_relative_to(plan.checkout) for file in files)
 
     def _whose(self) -> str:
         return "this checkout" if self.plan.spawner.is_relative_to(self.plan.checkout) else "elsewhere"

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import ast
+import base64
 import dataclasses
+import sys
+import zipfile
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import fakes
 import pytest
 import yaml
 
@@ -23,17 +27,20 @@ from harness.drill import (
     ValueChanges,
     changed_image,
     check_tests,
+    in_the_hub,
     keys_of,
     merged,
     planted,
     read_drills,
     read_file,
     selected,
+    wheel_of,
 )
 from harness.errors import HarnessError
 from harness.options import OPTIONS
 from harness.plan import Plan, make_plan
 from harness.roles import AUTHORING, STUDENT
+from harness.shell import run
 from harness.suite import Layer, promises
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -52,6 +59,18 @@ REGRESSION = {"name": "all is lost", "hurts": "student", "caught by": "test_a.py
 def plan(tmp_path: Path) -> Plan:
     """The plan of a run without options."""
     return dataclasses.replace(PLAN, state=tmp_path)
+
+
+@pytest.fixture
+def no_index(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wheels come from nowhere, and have their package's name in them."""
+
+    def wheel_of(package: str, into: Path) -> Path:
+        wheel = into / f"{package}.whl"
+        wheel.write_text(package)
+        return wheel
+
+    monkeypatch.setattr("harness.drill.wheel_of", wheel_of)
 
 
 def written(directory: Path, *drills: object) -> Path:
@@ -214,6 +233,29 @@ class TestPlanting:
         with pytest.raises(HarnessError, match="not Python"):
             planted(drill(tmp_path, spawner=[{"append": "("}]), plan, BUILTIN, tmp_path / "scratch")
 
+    def test_a_package_in_both_hubs(self, plan: Plan, tmp_path: Path, no_index: None) -> None:
+        found = planted(drill(tmp_path, **{"hub package": "culler==2"}), plan, BUILTIN, tmp_path / "scratch")
+        for files in (found.values, found.authoring_values):
+            hub = merged(files)["hub"]
+            assert hub["extraFiles"]["wheel"] == {"mountPath": "/opt/culler==2.whl", "binaryData": "Y3VsbGVyPT0y"}
+            assert hub["extraEnv"]["PYTHONPATH"] == "/opt/culler==2.whl"
+            assert "DATABASE_URL" in hub["extraEnv"], "what was there is gone"
+
+    def test_a_hub_imports_from_a_wheel(self, tmp_path: Path) -> None:
+        wheel = tmp_path / "thing-2-py3-none-any.whl"
+        with zipfile.ZipFile(wheel, "w") as archive:
+            archive.writestr("thing/__init__.py", "version = 2")
+        values = in_the_hub(wheel)
+        placed = tmp_path / Path(values["hub.extraEnv.PYTHONPATH"]).name
+        placed.write_bytes(base64.b64decode(values["hub.extraFiles.wheel"]["binaryData"]))
+        told = {"PYTHONPATH": str(placed)}
+        assert run([sys.executable, "-c", "import thing; print(thing.version)"], env=told, timeout=20).strip() == "2"
+
+    def test_no_such_package(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(sys, "executable", fakes.Program(tmp_path, "python", "echo no match; exit 1").path)
+        with pytest.raises(HarnessError, match=r"There is no wheel of culler==9\n  \| no match"):
+            wheel_of("culler==9", tmp_path)
+
     def test_values_that_a_checkout_has_in_place_of_ours(
         self, plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -291,7 +333,7 @@ class TestOurs:
         assert len(OURS) - valid >= 60
 
     @pytest.mark.parametrize("ours", OURS, ids=lambda ours: f"{ours.subject}: {ours.name}")
-    def test_applies_and_changes_something(self, plan: Plan, tmp_path: Path, ours: Drill) -> None:
+    def test_applies_and_changes_something(self, plan: Plan, tmp_path: Path, ours: Drill, no_index: None) -> None:
         """Each names tests that there are, applies to our own spawner, values and chart, and changes one of them."""
         check_tests(ours, TestSuite.SUITE)
         found = planted(ours, plan, BUILTIN, tmp_path / "scratch")

@@ -151,6 +151,7 @@ class FakeStage:
     """A deployment in which a drill can be planted, or cannot."""
 
     system = "a chart"
+    ours = False
 
     def __init__(self, error: HarnessError | None = None, run: Suite | None = None) -> None:
         self.error, self.run = error, run
@@ -188,6 +189,13 @@ class TestOne:
         found = one(REGRESSION, FakeStage(error), SUITE)
         assert found.verdict is verdict
         assert str(error) in found.message
+
+    def test_what_does_not_apply_to_our_own_deployment(self) -> None:
+        stage = FakeStage(DoesNotApplyError("there is no such list"))
+        stage.ours = True
+        found = one(REGRESSION, stage, SUITE)
+        assert found.verdict is Verdict.ERROR
+        assert found.message == "it does not apply to our own deployment: there is no such list"
 
     def test_a_change_that_is_to_be_refused(self) -> None:
         drill = dataclasses.replace(REGRESSION, caught_by=(BOOT,))
@@ -400,6 +408,11 @@ class TestStage:
     def test_a_change_that_the_chart_refuses(self, live: LiveStage) -> None:
         with pytest.raises(RefusedError, match="values rejected"):
             live.plant(self.drill(values={STUDENT: ValueChanges({"refused": 1})}))
+
+    def test_whose_it_is(self, live: LiveStage, tmp_path: Path) -> None:
+        assert live.ours
+        live.plan = dataclasses.replace(live.plan, spawner=tmp_path / "spawner.py")
+        assert not live.ours
 
     def test_images_come_and_go_and_are_brought_back(self, live: LiveStage) -> None:
         registry: Any = live.running.registry
