@@ -120,7 +120,12 @@ class Workbench:
             yield new
             target = self.directory(name)
             target.parent.mkdir(parents=True, exist_ok=True)
-            new.rename(target)
+            try:
+                new.rename(target)
+            except OSError:
+                # Another run was quicker, with the same.
+                if not target.exists():
+                    raise
 
     @contextmanager
     def scratch(self) -> Iterator[Path]:
