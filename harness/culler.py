@@ -62,10 +62,13 @@ def read_culler(cluster: Cluster, hub: Hub) -> Culler:
     name = pod.metadata.name
     commands = [line.split() for line in cluster.execute(hub.namespace, name, "sh", "-c", LOOK).splitlines()]
     running = [command for command in commands if MODULE in command]
-    said = [line for line in cluster.logs(hub.namespace, name).splitlines() if "idle-culler" in line or MODULE in line]
+    log = cluster.logs(hub.namespace, name).splitlines()
+    said = [line for line in log if "idle-culler" in line or MODULE in line]
     ended = [line for line in said if "exited with status" in line]
+    # What argparse says of a flag that this version does not take, in a line that does not name the program.
+    refused = [line for line in log if ": error: " in line]
     if ended or not running:
-        why = (ended or said or ["the hub's log does not mention it"])[-1]
+        why = (refused or ended or said or ["the hub's log does not mention it"])[-1]
         raise HarnessError(
             f"{hub.release}: the culler does not run, so idle servers stay for ever. The hub's log: {why.strip()}"
         )

@@ -95,6 +95,7 @@ def test_no_tmplogin(authoring_hub: Hub) -> None:
         answer = httpx.get(f"{authoring_hub.url}{path}?course={COURSE}", timeout=30, follow_redirects=True)
         inside = "/user/" in str(answer.url) or "spawn-pending" in str(answer.url)
         assert not inside, f"{path} on the authors' hub lets a visitor in, to {answer.url}"
+        assert answer.status_code < 500, f"{path} on the authors' hub ends in {answer.status_code}, expected a refusal"
 
 
 def test_authors_have_all_menus(browser: Browser, author: Author, password: str) -> None:

@@ -64,6 +64,7 @@ def test_notebook_that_is_not_there_is_a_404(arrivals: Mapping[str, Arrival], mi
     student, page = arrivals[written].student, arrivals[written].page
     own = f"/user/{student.name}/"
     assert page.path.startswith(own), f"notebook={written} sends the student away from their server, to {page.path}"
+    assert page.path.startswith(f"{own}notebooks/"), f"notebook={written} opens {page.path}, where no notebook is"
     path = page.path.removeprefix(f"{own}notebooks/")
     found = student.contents(path)
     assert found.status_code == 404, f"notebook={written}: expected 404 of {path}, found {found.status_code}"

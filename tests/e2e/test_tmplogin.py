@@ -160,7 +160,7 @@ def test_logo_leads_to_the_dashboard(arrivals: Mapping[str, Arrival]) -> None:
 
 
 def test_logout(visit: Callable[[], Student]) -> None:
-    """Who logs out is nobody again: the hub and the server no longer know them."""
+    """Who logs out is nobody again: the hub no longer knows them."""
     student = visit()
     student.open(f"/tmplogin?course={COURSE}")
     before = student.get("/hub/home")
@@ -169,7 +169,6 @@ def test_logout(visit: Callable[[], Student]) -> None:
     assert out.status_code in (200, 302), f"/hub/logout answers {out.status_code}"
     after = student.get("/hub/home")
     assert after.is_redirect, f"logged out, /hub/home still answers {after.status_code}"
-    assert student.name not in after.headers["location"], f"logged out, and sent to {after.headers['location']}"
 
 
 def test_browser_shows_the_notebook(browser: Browser, hub: Hub) -> None:

@@ -43,13 +43,17 @@ class TestReadCuller:
             read_culler(cluster(""), HUB)
 
     def test_one_that_keeps_on_ending(self) -> None:
-        log = (
-            "[I] Starting service 'jupyterhub-idle-culler'\n"
-            "jupyterhub_idle_culler: error: argument --IdleCuller.cull_users: expected one argument\n"
-            "[E] Service jupyterhub-idle-culler exited with status 2\n"
-        )
+        log = "[I] Starting service 'jupyterhub-idle-culler'\n[E] Service jupyterhub-idle-culler exited with status 2\n"
         with pytest.raises(HarnessError, match=r"jupyterhub: the culler does not run.*exited with status 2\Z"):
             read_culler(cluster(RUNS, log), HUB)
+
+    def test_one_that_does_not_take_a_flag(self) -> None:
+        log = (
+            "[I] Starting service 'jupyterhub-idle-culler'\n"
+            "__main__.py: error: argument --IdleCuller.cull_users: expected one argument\n"
+        )
+        with pytest.raises(HarnessError, match=r"the culler does not run.*cull_users: expected one argument\Z"):
+            read_culler(cluster("", log), HUB)
 
 
 def test_scale() -> None:
