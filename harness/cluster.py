@@ -6,6 +6,7 @@ import functools
 import json
 import math
 import os
+import re
 import shlex
 import socket
 import subprocess
@@ -431,11 +432,17 @@ def why_stuck(pods: Iterable[client.V1Pod], log: Callable[[str, str], str] = lam
                 limit = memory_limit(pod, status.name)
                 return f"pod {name}: container {status.name} was OOMKilled: over its limit of {limit}"
             waiting = status.state.waiting
-            if waiting and waiting.reason in HOPELESS:
+            if waiting and waiting.reason in HOPELESS and not _asks_again(waiting):
                 detail = f": {waiting.message}" if waiting.message else ""
                 crash = tail(log(name, status.name), 15) if waiting.reason == "CrashLoopBackOff" else ""
                 return f"pod {name}: container {status.name}: {waiting.reason}, image {status.image}{detail}{crash}"
     return None
+
+
+def _asks_again(waiting: client.V1ContainerStateWaiting) -> bool:
+    """Whether the kubelet of a busy node only had too little time to fetch a Secret or ConfigMap that is there."""
+    # pkg/kubelet/util/manager: it asks again at the next sync, a second or so later.
+    return bool(re.search("failed to sync (secret|configmap) cache", waiting.message or ""))
 
 
 def oom_killed(pods: Iterable[client.V1Pod]) -> bool:

@@ -126,8 +126,19 @@ class TestWhyStuck:
             pod(container(state(ended="Completed"))),
             pod(container(state(), before=state(ended="OOMKilled"), ready=True)),
             pod(container(state("ImagePullBackOff")), leaving=True),
+            pod(container(state("CreateContainerConfigError", message="failed to sync secret cache: timed out"))),
         ],
-        ids=["new", "preempts", "node-not-ready", "creating", "init", "completed", "recovered", "leaving"],
+        ids=[
+            "new",
+            "preempts",
+            "node-not-ready",
+            "creating",
+            "init",
+            "completed",
+            "recovered",
+            "leaving",
+            "asks-again",
+        ],
     )
     def test_may_still_come(self, coming: client.V1Pod) -> None:
         assert why_stuck([coming]) is None
