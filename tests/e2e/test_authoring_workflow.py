@@ -19,7 +19,7 @@ from nbformat.v4 import new_code_cell, new_notebook
 from harness import deployment as deployments
 from harness.aws import Aws
 from harness.build_job import run_job
-from harness.chart import SPAWNER_KEY
+from harness.chart import SPAWNER_KEY, Release
 from harness.clone import Clone
 from harness.cluster import Cluster
 from harness.deployment import Deployment
@@ -54,7 +54,7 @@ def author(plan: Plan, tmp_path: Path) -> Clone:
 
 
 @pytest.fixture(scope="module")
-def listed(deployment: Deployment, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def listed(deployment: Deployment, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Release]:
     """Step 3: the students' hub, its spawner and pre-puller told of courses, of some by mistake not both."""
     own = deployment.releases[STUDENT]
     spawner = tmp_path_factory.mktemp("listed") / "dynamicImageConfig.py"
@@ -62,7 +62,7 @@ def listed(deployment: Deployment, tmp_path_factory: pytest.TempPathFactory) -> 
     replaced = {**own.replaced, **pre_puller_with(PRE_PULLED)}
     told = dataclasses.replace(own, set_files={**own.set_files, SPAWNER_KEY: spawner}, replaced=replaced)
     with deployments.changed(deployment, STUDENT, told):
-        yield
+        yield told
 
 
 @pytest.fixture
@@ -155,9 +155,9 @@ def test_base_image_is_built_from_its_archive(
 class TestMistakes:
     """Each ends in a failure that says what the mistake was."""
 
-    def test_missing_from_a_list(self, known_among: Callable[[Collection[str]], set[str]]) -> None:
+    def test_missing_from_a_list(self, known_among: Callable[..., set[str]], listed: Release) -> None:
         """A course that is missing from a list is named, with the list and what comes of it."""
-        known = known_among(sorted({*KNOWN, *PRE_PULLED}))
+        known = known_among(sorted({*KNOWN, *PRE_PULLED}), listed)
         said = differences(known, PRE_PULLED, [COURSE, OTHER, UNLISTED, UNPULLED])
         assert said == [
             f"{UNBUILT} is pre-pulled and has no build job: its image is never updated",
