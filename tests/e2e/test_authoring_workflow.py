@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import tarfile
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import nbformat
