@@ -120,12 +120,7 @@ class LayoutStore:
         with tempfile.TemporaryDirectory(prefix="tmp-", dir=self.directory) as scratch:
             new = _NewLayout(Path(scratch, "layout"), shared=self.directory)
             yield new, Path(scratch)
-            try:
-                new.path.rename(self.directory / name)
-            except OSError:
-                # Another run was quicker, with the same.
-                if not (self.directory / name).exists():
-                    raise
+            put_in_place(new.path, self.directory / name)
 
 
 def merge(images: Mapping[str, Layout], into: Path) -> None:
@@ -190,6 +185,15 @@ def _write_index(layout: Path, manifests: list[dict[str, Any]]) -> None:
 
 def _blob(directory: Path, digest: str) -> Path:
     return directory / "blobs" / digest.replace(":", "/")
+
+
+def put_in_place(new: Path, target: Path) -> None:
+    """Give a finished directory its name, unless another run was quicker, with the same."""
+    try:
+        new.rename(target)
+    except OSError:
+        if not target.exists():
+            raise
 
 
 def link_file(source: Path, target: Path) -> None:

@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from harness.dockerfile import NAMESPACE, local_images
-from harness.layout import Layout, LayoutStore
+from harness.layout import Layout, LayoutStore, put_in_place
 
 
 class Kept(enum.Enum):
@@ -120,12 +120,7 @@ class Workbench:
             yield new
             target = self.directory(name)
             target.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                new.rename(target)
-            except OSError:
-                # Another run was quicker, with the same.
-                if not target.exists():
-                    raise
+            put_in_place(new, target)
 
     @contextmanager
     def scratch(self) -> Iterator[Path]:

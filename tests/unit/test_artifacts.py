@@ -181,6 +181,14 @@ class TestMissing:
         assert made.missing(["notebook"]) == ["hub", "notebook"]
         assert [path.name for path in (tmp_path / "cache").iterdir()] == ["files"]
 
+    def test_two_runs_may_make_the_same(self, bench: Callable[..., Workbench]) -> None:
+        made = bench(note("base"))
+        with made.new_directory("base") as late:
+            (late / "it").write_text("ours")
+            with made.new_directory("base") as quick:
+                (quick / "it").write_text("theirs")
+        assert (made.directory("base") / "it").read_text() == "theirs"
+
     def test_what_does_not_wait_for_each_other_is_made_at_the_same_time(
         self, bench: Callable[..., Workbench], docker: Callable[[str], Path], steps: Steps
     ) -> None:
