@@ -300,6 +300,17 @@ def containers(manifest: Manifest) -> Iterator[dict[str, Any]]:
         yield from pod.get(kind) or ()
 
 
+def variables(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The environment that `extraEnv` of `hub` or `singleuser` sets: by name a text, or where the value is from.
+
+    The chart takes a mapping by name, and a list as a pod has it.
+    """
+    given = values.get("extraEnv") or {}
+    if isinstance(given, list):
+        return {each["name"]: each.get("value", each) for each in given}
+    return dict(given)
+
+
 def hub_values(manifests: Iterable[Manifest]) -> dict[str, Any]:
     """The values as a release's hub gets them, the chart's defaults among them; none where there is no hub."""
     for manifest in manifests:

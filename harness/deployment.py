@@ -17,7 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import urllib3
 import yaml
+from botocore.exceptions import BotoCoreError, ClientError
+from kubernetes.client import ApiException
 
 from harness import artifacts, bundle, chart, courses, docker, evidence, health, machine, ol_infrastructure, runs
 from harness.aws import COURSES, ECR, Aws
@@ -41,6 +44,8 @@ from harness.shell import CommandError, kill_children
 from harness.steps import Steps
 from harness.wait import NotYet, seldom, wait_until
 
+CALLS = (httpx.HTTPError, urllib3.exceptions.HTTPError, BotoCoreError, ClientError)
+"""What is raised beside ApiException by the libraries with which a boot talks to hubs, registry, cluster and moto."""
 READY_TIMEOUT = 300.0
 """Seconds for a release's pods to be ready, images pulled and all."""
 ANSWER_TIMEOUT = 60.0
@@ -314,10 +319,12 @@ class _Boot:
 
         Raises:
             GroundError: in place of an error that Docker, the disk or a container was the cause of.
+            HarnessError: in place of that of a call to the cluster, the registry or moto which came to nothing.
         """
         plan, steps = self.plan, self.steps
         try:
-            yield
+            with _calls_that_fail_are_told():
+                yield
         except HarnessError as error:
             with uninterrupted(plan.name, steps.say):
                 gave_way = health.fault(plan, self.cluster, whole=False) if self.settled else ""
@@ -675,10 +682,7 @@ def surroundings(objects: list[dict[str, Any]], role: Role, database: Database) 
     """
     values = chart.hub_values(objects)
     made: list[dict[str, Any]] = []
-    given = values.get("hub", {}).get("extraEnv") or {}
-    # A mapping by name, or a list as a pod has it; the chart takes both.
-    variables = given if isinstance(given, dict) else {variable["name"]: variable for variable in given}
-    source = variables.get("DATABASE_URL")
+    source = chart.variables(values.get("hub", {})).get("DATABASE_URL")
     if isinstance(source, dict) and (ref := source.get("valueFrom", {}).get("secretKeyRef")):
         data = {ref["key"]: database.url(role.database)}
         made.append({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": ref["name"]}, "stringData": data})
@@ -767,6 +771,17 @@ def _rolled_out(deployment: Any) -> bool:
     seen = (status.observed_generation or 0) >= deployment.metadata.generation
     counts = (status.updated_replicas, status.replicas, status.available_replicas)
     return seen and all((count or 0) == wanted for count in counts)
+
+
+@contextmanager
+def _calls_that_fail_are_told() -> Iterator[None]:
+    try:
+        yield
+    except ApiException as error:
+        raise HarnessError(f"The cluster's API server refused a call: {error.status} {error.reason}") from error
+    except CALLS as error:
+        said = " ".join(str(error).split()) or "it gives no reason"
+        raise HarnessError(f"A call of the boot failed, {type(error).__name__}: {said}") from error
 
 
 def _repository(image: str) -> str:

@@ -262,6 +262,18 @@ class Student:
         """
         return self.get(f"/user/{quote(self.name)}/api/contents/{quote(path)}")
 
+    def whoami(self) -> str:
+        """The hub's name for who has these cookies.
+
+        Raises:
+            JourneyError: the hub knows nobody by them.
+        """
+        answer = self.get("/hub/api/user", headers={"X-XSRFToken": self._xsrf("/hub/")})
+        if answer.is_error:
+            raise JourneyError(f"The hub does not know the visitor: {answer.status_code} {answer.text[:200]}")
+        self._is(str(answer.json()["name"]))
+        return self.name
+
     @property
     def token(self) -> str:
         """A token that the student's own session made, as the student's token page does."""

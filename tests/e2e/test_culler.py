@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from fixtures.timeline import takes_part
+from harness.chart import variables
 from harness.cluster import Cluster
 from harness.contract import CULL_EVERY, CULL_MAX_AGE, CULL_TIMEOUT
 from harness.culler import FACTOR, Life, Times, Watch, configured, read_culler
@@ -54,7 +55,7 @@ def test_used_servers_report_in_time(student_values: Mapping[str, Any], author_v
     """A server says that it is used at least twice within the culler's timeout."""
     for who, values in (("a student", student_values), ("an author", author_values)):
         timeout = float(values["cull"]["timeout"])
-        every = float(values["singleuser"]["extraEnv"].get("JUPYTERHUB_ACTIVITY_INTERVAL") or ACTIVITY_INTERVAL)
+        every = float(variables(values["singleuser"]).get("JUPYTERHUB_ACTIVITY_INTERVAL") or ACTIVITY_INTERVAL)
         assert every <= timeout / 2, (
             f"{who}'s server reports every {every:.0f} s, and is idle to the culler after {timeout:.0f} s"
         )

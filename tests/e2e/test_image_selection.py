@@ -195,7 +195,6 @@ def test_whole_class_at_once(student_class: Class, cluster: Cluster, registry: R
         if course in CPU_COURSES and seat.gpus:
             wrong.append(f"course {course} needs no GPU and has {seat.gpus}")
     assert not wrong, "\n".join(wrong)
-    assert set(student_class.seats) == COURSES
 
 
 def test_hub_answers_while_a_class_arrives(student_class: Class) -> None:
@@ -208,6 +207,7 @@ def test_hub_answers_while_a_class_arrives(student_class: Class) -> None:
 def test_students_of_a_class_share_nothing(student_class: Class) -> None:
     """Nobody in a class has the name, the pod or the cookies of another."""
     seats = [seat for seat in student_class.seats.values() if not seat.trouble]
+    assert len(seats) > 1, f"of {len(student_class.seats)} students {len(seats)} got a server"
     for what in ("name", "pod"):
         found = [getattr(seat, what) for seat in seats]
         assert len(set(found)) == len(found), f"two students have the same {what}"

@@ -10,7 +10,7 @@ import pytest
 from harness.classroom import Arrival
 from harness.hub import Hub
 from harness.link import EXAMPLE
-from harness.student import Student
+from harness.student import JourneyError, Student
 
 COURSE = EXAMPLE.course
 
@@ -42,6 +42,9 @@ def test_nobody_reaches_anothers_server(two: tuple[Student, Student], hub: Hub) 
         listed = with_token.get("/hub/api/users")
     seen = {user["name"] for user in listed.json()} if listed.is_success else set()
     assert seen <= {one.name}, f"a student may list others: {sorted(seen - {one.name})}"
+    page = f"/user/{other.name}/tree"
+    with pytest.raises(JourneyError, match="ended in an error page: 403"):
+        pytest.fail(f"a student's browser opens another's server: {one.open(page).url}")
     mine = other.contents("private.txt")
     assert mine.status_code == 200, f"the student's own file answers {mine.status_code}"
 

@@ -84,6 +84,7 @@ def test_signs_of_an_address_in_a_notebook_name(ask: Ask, name: str) -> None:
 def test_who_refuses_a_gpu_gets_none(ask: Ask, value: str) -> None:
     """Whoever says that no GPU is needed gets none."""
     found = ask(refusal(value))
+    assert not found.error, f"needs_gpu={value} gives {found}"
     assert not found.gpus, f"needs_gpu={value} gives {found}"
 
 
@@ -122,4 +123,5 @@ def test_login_page_keeps_the_link(visit: Callable[[], Student]) -> None:
     student = visit()
     student.open(f"/hub/login?course={PLAIN}&notebook=A.ipynb")
     spawns = [hop.url for hop in student.journey.hops if hop.url.startswith("/hub/spawn")]
+    assert spawns, f"no server is asked for:\n{student.journey}"
     assert all("notebook=A.ipynb" in url for url in spawns), f"the query got lost:\n{student.journey}"

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from harness.browser import Browser
+from harness.chart import variables
 from harness.hub import Hub
 from harness.link import EXAMPLE
 from harness.student import Student
@@ -41,7 +42,7 @@ def test_students_have_few_menus(browser: Browser, hub: Hub) -> None:
 
 def test_students_are_told_of_no_bucket(student_values: Mapping[str, Any]) -> None:
     """No student's server is told of the bucket that authors publish to."""
-    bucket = student_values["singleuser"]["extraEnv"].get("NOTEBOOK_BUCKET")
+    bucket = variables(student_values["singleuser"]).get("NOTEBOOK_BUCKET")
     assert not bucket, f"students' servers are told of the bucket {bucket}"
 
 

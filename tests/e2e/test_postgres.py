@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from harness.chart import variables
 from harness.cluster import Cluster, server_of
 from harness.database import Database
 from harness.deployment import restart_hub
@@ -41,7 +42,7 @@ def test_restart_of_the_hub_keeps_session_user_and_server(
 def test_each_hub_has_a_secret_of_its_own(student_values: Mapping[str, Any], author_values: Mapping[str, Any]) -> None:
     """The hubs take the addresses of their databases from two secrets."""
     students, authors = (
-        values["hub"]["extraEnv"]["DATABASE_URL"]["valueFrom"]["secretKeyRef"]["name"]
+        variables(values["hub"])["DATABASE_URL"]["valueFrom"]["secretKeyRef"]["name"]
         for values in (student_values, author_values)
     )
     assert students != authors, f"both hubs take the address of their database from secret {students}"

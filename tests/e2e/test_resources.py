@@ -20,9 +20,19 @@ from harness.student import UUID, Student
 from harness.wait import NotYet, wait_until
 
 COURSE, NOTEBOOK = EXAMPLE.course, EXAMPLE.notebook
-GREEDY = "[1] * (1 << 30)"
-"""Takes 8 GiB."""
 GB = 1e9
+
+
+def limit_of(pod: Any) -> int:
+    """Bytes of memory that a server may use."""
+    limits = pod.spec.containers[0].resources.limits or {}
+    assert "memory" in limits, "a student's server has no memory limit: one of them may take all that its node has"
+    return int(to_bytes(limits["memory"]))
+
+
+def greedy(limit: int) -> str:
+    """A cell that takes twice as much memory as it may."""
+    return f"[1] * ({limit} // 4)"
 
 
 def test_server_may_use_what_production_gives(visit: Callable[[], Student], cluster: Cluster, hub: Hub) -> None:
@@ -30,8 +40,7 @@ def test_server_may_use_what_production_gives(visit: Callable[[], Student], clus
     student = visit()
     student.open(f"/tmplogin?course={COURSE}")
     pod = cluster.server_pod(hub.namespace, student.name)
-    limits = pod.spec.containers[0].resources.limits or {}
-    memory = to_bytes(limits.get("memory", "0"))
+    limits, memory = pod.spec.containers[0].resources.limits or {}, limit_of(pod)
     assert memory >= 4 * GB, f"a student's server may use {memory / GB:.1f} GB, expected 4"
     assert "cpu" not in limits, f"a student's server is held at {limits['cpu']} CPU"
 
@@ -58,11 +67,12 @@ def test_student_whose_kernel_wants_too_much_is_told(
     """A kernel that takes more memory than it may is killed; the page says so, and an operator can see it."""
     browser.open(hub.url + str(EXAMPLE))
     browser.wait_for("the notebook", ".jp-Notebook h1")
-    browser.run_first_cell(GREEDY)
+    [user] = re.findall(UUID, browser.driver.current_url)[:1]
+    limit = limit_of(cluster.server_pod(hub.namespace, user))
+    browser.run_first_cell(greedy(limit))
     said = browser.wait_for("the dialog about the dead kernel", ".jp-Dialog", 120, come_what_may=True)
     browser.screenshot(evidence_dir / "killed.png")
     assert re.search("died|restart", said, re.IGNORECASE), f"the dialog says {said!r}"
-    [user] = re.findall(UUID, browser.driver.current_url)[:1]
     pod = cluster.server_pod(hub.namespace, user)
     [status] = pod.status.container_statuses
     ended = status.last_state.terminated if status.last_state else None
@@ -71,12 +81,14 @@ def test_student_whose_kernel_wants_too_much_is_told(
     assert seen, f"neither the state of pod {pod.metadata.name} nor its log tells an operator of a killed kernel"
 
 
-def test_server_lives_on_when_a_kernel_is_killed(visit: Callable[[], Student]) -> None:
+def test_server_lives_on_when_a_kernel_is_killed(visit: Callable[[], Student], cluster: Cluster, hub: Hub) -> None:
     """After a kernel was killed for its memory, the student can start another and go on."""
     student = visit()
     student.open(f"/tmplogin?course={COURSE}")
-    with pytest.raises(CellError), student.kernel() as kernel:
-        kernel.run(GREEDY, timeout=20)
+    limit = limit_of(cluster.server_pod(hub.namespace, student.name))
+    with pytest.raises(CellError) as caught, student.kernel() as kernel:
+        kernel.run(greedy(limit), timeout=60)
+    assert caught.value.died, f"a kernel that takes twice the memory it may is not killed: {caught.value}"
 
     def answers() -> bool | NotYet:
         status = student.contents(NOTEBOOK).status_code

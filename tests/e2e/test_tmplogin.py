@@ -79,6 +79,16 @@ def test_each_hop_keeps_course_and_notebook(arrivals: Mapping[str, Arrival], lin
         assert page.path == f"/user/{student.name}/notebooks/{name}", f"the link ended elsewhere: {page.url}"
 
 
+@pytest.mark.parametrize("link", ["/tmplogin", "/hub/tmplogin"])
+def test_link_without_a_query_lets_the_visitor_in(visit: Callable[[], Student], link: str) -> None:
+    """Without a query too, the visitor is a user: they are asked for a course, or get the default one."""
+    student = visit()
+    page = student.open(link)
+    assert page.path == "/hub/spawn" or page.path.startswith("/user/"), f"{link} ends at {page.path}"
+    user = student.whoami()
+    assert re.fullmatch(UUID, user), f"after {link} the visitor is {user!r}, expected a random UUID"
+
+
 def test_nothing_is_asked_on_the_way(arrivals: Mapping[str, Arrival]) -> None:
     """Between the link and the notebook there is no login form, no control panel and nothing to press."""
     student, page = arrivals["way"].student, arrivals["way"].page
@@ -120,13 +130,14 @@ def test_cookies_live_for_a_day(arrivals: Mapping[str, Arrival]) -> None:
     arrival = arrivals["cookies"]
     assert arrival.page.status == 200, f"the link ended in {arrival.page.status}"
     lifetimes = {
-        cookie.name: (cookie.expires or 0) - arrival.began
+        cookie.name: cookie.expires and cookie.expires - arrival.began
         for cookie in arrival.student.cookies.jar
         if cookie.path in ("/", "/hub/") and cookie.name in ("jupyterhub-session-id", "jupyterhub-hub-login", "_xsrf")
     }
     missing = {"jupyterhub-session-id", "jupyterhub-hub-login", "_xsrf"} - set(lifetimes)
     assert not missing, f"the student has no cookie {' and no '.join(sorted(missing))}"
     for name, seconds in lifetimes.items():
+        assert seconds, f"{name} ends with the browser, expected a life of one day"
         assert 0.95 * DAY < seconds < 1.05 * DAY, f"{name} lives for {seconds / DAY:.2f} days, expected 1.00"
 
 
@@ -147,6 +158,8 @@ def test_health_and_logo(hub: Hub) -> None:
     logo = httpx.get(f"{hub.url}/hub/logo", timeout=30)
     assert logo.status_code == 200, f"/hub/logo answers {logo.status_code}"
     assert b"MIT" in logo.content or logo.headers["content-type"].startswith("image/"), "the logo is no picture"
+    theirs = httpx.get(f"{hub.url}/hub/static/images/jupyterhub-80.png", timeout=30)
+    assert logo.content != theirs.content, "the logo is JupyterHub's own, not MIT's"
 
 
 def test_logo_leads_to_the_dashboard(arrivals: Mapping[str, Arrival]) -> None:

@@ -16,7 +16,9 @@ from typing import Any
 import httpx
 import pytest
 import yaml
+from botocore.exceptions import EndpointConnectionError
 from fakes import Program, ol_infrastructure
+from kubernetes.client import ApiException
 from rich.console import Console
 
 from harness import artifacts, bundle, chart, deployment, health, machine
@@ -669,6 +671,34 @@ class TestBoot:
         with pytest.raises(GroundError, match=r"\AThe disk is full\. The run ends, ") as error:
             deployment.boot(planned(), steps)
         assert str(error.value.__cause__) == "no"
+        assert changing(docker) == ["rm --force --volumes jh-1-moto", "network rm jh-1"]
+
+    @pytest.mark.parametrize(
+        ("error", "said"),
+        [
+            (httpx.ReadTimeout("timed out"), r"A call of the boot failed, ReadTimeout: timed out"),
+            (ApiException(403, "Forbidden"), r"The cluster's API server refused a call: 403 Forbidden"),
+            (
+                EndpointConnectionError(endpoint_url="moto"),
+                r"A call of the boot failed, .*: Could not connect .*",
+            ),
+        ],
+        ids=["httpx", "kubernetes", "botocore"],
+    )
+    def test_call_that_failed_is_told_in_a_line(
+        self,
+        planned: Planner,
+        steps: Steps,
+        docker: Program,
+        failing: Callable[[Any, str, BaseException], None],
+        error: Exception,
+        said: str,
+    ) -> None:
+        there(docker, "moto")
+        failing(deployment._Boot, "settle", error)
+        with pytest.raises(HarnessError, match=rf"\A{said}\Z") as found:
+            deployment.boot(planned(), steps)
+        assert found.value.__cause__ is error
         assert changing(docker) == ["rm --force --volumes jh-1-moto", "network rm jh-1"]
 
     @pytest.mark.parametrize(("keep", "left"), [(False, "teardown: removed jh-1-moto jh-1\n"), (True, "removes it.\n")])

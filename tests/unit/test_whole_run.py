@@ -218,6 +218,33 @@ def test_a_node_that_is_paused_ends_the_run(runner: Runner) -> None:
     assert "xfailed" not in ended.out
 
 
+def test_a_browser_that_is_gone_ends_the_run(runner: Runner) -> None:
+    ended = runner.run(
+        """
+        from harness.browser import BrowserCrashedError
+        def test_it(deployment):
+            raise BrowserCrashedError("The browser is gone, which says nothing about the page: tab crashed\\nand more")
+        def test_that_never_runs(deployment): pass
+        """
+    )
+    assert (ended.code, ended.left, state_of(runner)) == (10, "", ["lock"]), ended.out
+    assert "nothing about the page: tab crashed. The run ends; nothing it found after" in ended.out
+    assert "1 skipped" in ended.out
+
+
+def test_an_error_in_a_known_defects_test_is_a_failure(runner: Runner) -> None:
+    ended = runner.run(
+        """
+        import pytest
+
+        @pytest.mark.known_defect("the form loses it")
+        def test_it(deployment): raise LookupError("no hub")
+        """
+    )
+    assert (ended.code, ended.left) == (1, ""), ended.out
+    assert "1 failed" in ended.out
+
+
 def test_a_test_that_fails_on_firm_ground_is_a_failure(runner: Runner) -> None:
     ended = runner.run("def test_it(deployment): raise AssertionError('broken')")
     assert (ended.code, ended.left) == (1, ""), ended.out
