@@ -53,6 +53,8 @@ HOPELESS = {
     "RunContainerError",
 }
 """Reasons for which a container waits that time alone does not mend (kubelet, pkg/kubelet/images and kuberuntime)."""
+MOUNTS_TRIED = 5
+"""Times that the kubelet looks in vain for what a pod mounts, over a quarter of a minute, before it is said to lack."""
 
 
 API_TIMEOUT = 30.0
@@ -393,6 +395,19 @@ class PodWatch:
         """What Kubernetes says of a pod, oldest first."""
         found = self._core.list_namespaced_event(self.namespace, field_selector=f"involvedObject.name={pod}")
         return sorted(found.items, key=_when)
+
+    def why_not_begun(self, pods: Iterable[client.V1Pod]) -> str | None:
+        """Why no container of a pod begins: what it is to mount is not there, and the kubelet has looked many times."""
+        waiting = {pod.metadata.uid: pod.metadata.name for pod in pods if pod.status.phase == "Pending"}
+        if not waiting:
+            return None
+        failed = "type=Warning,involvedObject.kind=Pod,reason=FailedMount"
+        found = self._core.list_namespaced_event(self.namespace, field_selector=failed, _request_timeout=30).items
+        for event in sorted(found, key=_when):
+            name = waiting.get(event.involved_object.uid)
+            if name and (event.count or 1) >= MOUNTS_TRIED and "not found" in (event.message or ""):
+                return f"pod {name} waits for what is not there, FailedMount: {event.message}"
+        return None
 
     def last_warning(self) -> list[str]:
         """The newest warning about a pod, such as of a probe that fails; none where there is nothing to warn of."""

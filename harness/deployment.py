@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,8 @@ READY_TIMEOUT = 300.0
 """Seconds for a release's pods to be ready, images pulled and all."""
 ANSWER_TIMEOUT = 60.0
 """Seconds for a proxy to learn of a hub that is ready."""
+POD_GRACE = timedelta(seconds=15)
+"""How long a Deployment may be refused its pods before there will be none."""
 NAMED = 4
 """Changed inputs that a line names."""
 
@@ -713,7 +716,11 @@ def wait_until_ready(cluster: Cluster, namespace: str) -> None:
         # Of an upgrade, the new pods alone: the old ones may be crashing still, which is why there is an upgrade.
         newest = _newest_templates(cluster, namespace)
         own = [pod for pod in pods.look() if (pod.metadata.labels or {}).get("pod-template-hash") in newest]
-        return why_stuck(own, lambda pod, container: cluster.logs(namespace, pod, container, previous=True))
+        return (
+            why_stuck(own, lambda pod, container: cluster.logs(namespace, pod, container, previous=True))
+            or pods.why_not_begun(own)
+            or _why_no_pod(cluster.apps.list_namespaced_deployment(namespace).items)
+        )
 
     wait_until(f"the pods of {namespace}", ready, timeout=READY_TIMEOUT, fail_if=stuck, change=pods.change)
 
@@ -764,6 +771,17 @@ def _newest_templates(cluster: Cluster, namespace: str) -> set[str]:
         for it in cluster.apps.list_namespaced_replica_set(namespace).items
         if it.spec.replicas and (it.metadata.owner_references[0].name, it.metadata.annotations.get(revision)) in wanted
     }
+
+
+def _why_no_pod(deployments: Iterable[Any]) -> str | None:
+    """Why a Deployment gets no pod at all, in the words of Kubernetes; None while it may get one yet."""
+    for it in deployments:
+        for condition in it.status.conditions or []:
+            failed = condition.type == "ReplicaFailure" and condition.status == "True"
+            # The account of a new namespace comes a moment after it.
+            if failed and datetime.now(UTC) - condition.last_transition_time > POD_GRACE:
+                return f"{it.metadata.name} gets no pod, {condition.reason}: {condition.message}"
+    return None
 
 
 def _rolled_out(deployment: Any) -> bool:

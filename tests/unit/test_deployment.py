@@ -9,6 +9,7 @@ import os
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -891,7 +892,11 @@ def rollout(
 ) -> Any:
     """A Deployment after an upgrade."""
     status = SimpleNamespace(
-        updated_replicas=updated, replicas=total, available_replicas=ready or None, observed_generation=seen
+        updated_replicas=updated,
+        replicas=total,
+        available_replicas=ready or None,
+        observed_generation=seen,
+        conditions=None,
     )
     metadata = SimpleNamespace(name=name, generation=2, annotations=revision(number))
     return SimpleNamespace(metadata=metadata, status=status, spec=SimpleNamespace(replicas=1))
@@ -954,7 +959,10 @@ class FakeCluster:
                 del self.rollouts[0]
 
         return SimpleNamespace(
-            look=lambda: self.found, change=change, last_warning=lambda: ["hub-1: Readiness probe failed"]
+            look=lambda: self.found,
+            change=change,
+            last_warning=lambda: ["hub-1: Readiness probe failed"],
+            why_not_begun=lambda pods: None,
         )
 
     def logs(self, namespace: str, pod: str, container: str, *, previous: bool) -> str:
@@ -1008,6 +1016,28 @@ class TestReady:
         cluster = FakeCluster(rollout(ready=0), rollout(), pods=(pod,))
         wait_ready(cluster)
         assert cluster.changes == 1
+
+    @pytest.mark.parametrize(("seconds", "hopeless"), [(20, True), (1, False)])
+    def test_a_deployment_that_may_have_no_pod(self, seconds: int, hopeless: bool) -> None:
+        refused = rollout(ready=0, updated=0, total=0)
+        since = datetime.now(UTC) - timedelta(seconds=seconds)
+        message = 'pods "hub-" is forbidden: exceeded quota'
+        refused.status.conditions = [
+            SimpleNamespace(
+                type="ReplicaFailure",
+                status="True",
+                reason="FailedCreate",
+                message=message,
+                last_transition_time=since,
+            )
+        ]
+        cluster = FakeCluster(refused, rollout())
+        if hopeless:
+            with pytest.raises(NeverError, match=rf"hub gets no pod, FailedCreate: {message}\Z"):
+                wait_ready(cluster)
+        else:
+            wait_ready(cluster)
+            assert cluster.changes == 1
 
     def test_too_late(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(deployment, "READY_TIMEOUT", 0.0)
