@@ -176,6 +176,16 @@ def test_lists_of_courses_are_the_same(
     assert not pulled - known, f"pre-pulled, but missing from the spawner's known courses: {sorted(pulled - known)}"
 
 
+def test_each_course_has_an_image_of_its_own(registry: Registry) -> None:
+    """No two courses are one image: nobody has pushed a course's image under another's tag."""
+    there: dict[str, list[str]] = {}
+    for course in sorted(COURSES & registry.tags()):
+        there.setdefault(registry.digest(course), []).append(course)
+    assert there, "the registry has no course's image"
+    twice = [" and ".join(courses) for courses in there.values() if len(courses) > 1]
+    assert not twice, f"one image under two tags: {', '.join(twice)}"
+
+
 def test_whole_class_at_once(student_class: Class, cluster: Cluster, registry: Registry) -> None:
     """Students of every course arrive together, and each works in the image of their own course, on a right node."""
     wrong = []
