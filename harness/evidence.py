@@ -130,7 +130,9 @@ _IN_A_LINE = tuple(
         (_PARAMETER_HINTS, rf"(?i)(?P<before>[?&;]{_PARAMETERS}=)[^\s\"'&;<>\\\[]+"),
         (("3d",), rf"(?i)(?P<before>%(?:25)*(?:3F|26){_PARAMETERS}%(?:25)*3D)(?:(?!%(?:25)*26)[^\s\"'&;<>\\\[])+"),
         # The password of a URL.
-        (("://",), r"(?P<before>\b\w+://[^\s:/@\"']+:)[^\s/@\"'\[]+(?=@)"),
+        (("://",), r"(?P<before>\b\w+://[^\s:/@\"']*:)[^\s/@\"'\[]+(?=@)"),
+        # An option of a command.
+        (("--",), r"(?i)(?P<before>(?<![\w-])--[\w-]*(?:token|passw(?:or)?d|secret)[ =][\"']?)(?![-\[])[^\s\"',]+"),
         # A key and its value, in a log, in JSON, in YAML, in Python: quoted, and to the next sign that ends a word.
         (
             _KEY_HINTS,

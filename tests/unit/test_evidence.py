@@ -36,6 +36,9 @@ class TestRedact:
             ("/login?next=%2Fcb%3Fcode%3Dabc%26y%3Dz", "/login?next=%2Fcb%3Fcode%3D[redacted]%26y%3Dz"),
             ("/login?next=%252Fcb%253Fstate%253Dabc%2526y", "/login?next=%252Fcb%253Fstate%253D[redacted]%2526y"),
             ("postgresql://hub:p%40ss@db:5432/hub", "postgresql://hub:[redacted]@db:5432/hub"),
+            ("redis://:p4ss@cache:6379/0", "redis://:[redacted]@cache:6379/0"),
+            ("helm registry login --auth-token a1b2 --debug", "helm registry login --auth-token [redacted] --debug"),
+            ("psql --password='a1b2'", "psql --password='[redacted]'"),
             ('"password": "p@ss w, rd"', '"password": "[redacted]"'),
             ("client_secret = 'abc'", "client_secret = '[redacted]'"),
             ('{\\"token\\": \\"abc def\\"}', '{\\"token\\": \\"[redacted]\\"}'),
@@ -70,6 +73,7 @@ class TestRedact:
             "  - secret:\n      secretName: hub",
             "GET /tmplogin?course=clustering&notebook=a%26b.ipynb -> /hub/spawn?course=clustering",
             "Basic authentication was refused",
+            "--cookie-secret-file /srv/secret --debug, and --no-password --debug",
             "jupyterhub-authoring-db-creds",
         ],
     )
