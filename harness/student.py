@@ -24,7 +24,7 @@ from harness.timeline import Timeline
 from harness.wait import NotYet, wait_until, waiting
 
 MAX_HOPS = 20
-SPAWN_TIMEOUT = 240.0
+SPAWN_TIMEOUT = 280.0
 """Seconds for a server to come up, pull included; production's own limit is 600 (singleuser.startTimeout).
 
 Fewer than a test has (pyproject.toml), so that a spawn that hangs is told as one.
