@@ -401,20 +401,22 @@ class PodWatch:
         waiting = {pod.metadata.uid: pod.metadata.name for pod in pods if pod.status.phase == "Pending"}
         if not waiting:
             return None
-        failed = "type=Warning,involvedObject.kind=Pod,reason=FailedMount"
-        found = self._core.list_namespaced_event(self.namespace, field_selector=failed, _request_timeout=30).items
-        for event in sorted(found, key=_when):
+        for event in self._warnings():
             name = waiting.get(event.involved_object.uid)
-            if name and (event.count or 1) >= MOUNTS_TRIED and "not found" in (event.message or ""):
+            in_vain = event.reason == "FailedMount" and (event.count or 1) >= MOUNTS_TRIED
+            if name and in_vain and "not found" in (event.message or ""):
                 return f"pod {name} waits for what is not there, FailedMount: {event.message}"
         return None
 
     def last_warning(self) -> list[str]:
         """The newest warning about a pod, such as of a probe that fails; none where there is nothing to warn of."""
+        return [f"{newest.involved_object.name}: {newest.message}" for newest in self._warnings()[-1:]]
+
+    def _warnings(self) -> list[client.CoreV1Event]:
+        """Warnings about pods, oldest first."""
         about_pods = "type=Warning,involvedObject.kind=Pod"
-        found = self._core.list_namespaced_event(self.namespace, field_selector=about_pods, _request_timeout=30).items
-        newest = max(found, key=_when, default=None)
-        return [f"{newest.involved_object.name}: {newest.message}"] if newest else []
+        found = self._core.list_namespaced_event(self.namespace, field_selector=about_pods, _request_timeout=30)
+        return sorted(found.items, key=_when)
 
 
 def _when(event: client.CoreV1Event) -> str:

@@ -714,12 +714,13 @@ def wait_until_ready(cluster: Cluster, namespace: str) -> None:
 
     def stuck() -> str | None:
         # Of an upgrade, the new pods alone: the old ones may be crashing still, which is why there is an upgrade.
-        newest = _newest_templates(cluster, namespace)
+        deployments = cluster.apps.list_namespaced_deployment(namespace).items
+        newest = _newest_templates(cluster, namespace, deployments)
         own = [pod for pod in pods.look() if (pod.metadata.labels or {}).get("pod-template-hash") in newest]
         return (
             why_stuck(own, lambda pod, container: cluster.logs(namespace, pod, container, previous=True))
             or pods.why_not_begun(own)
-            or _why_no_pod(cluster.apps.list_namespaced_deployment(namespace).items)
+            or _why_no_pod(deployments)
         )
 
     wait_until(f"the pods of {namespace}", ready, timeout=READY_TIMEOUT, fail_if=stuck, change=pods.change)
@@ -757,12 +758,12 @@ def wait_for_answer(hub: Hub, fail_if: Callable[[], str | None] = lambda: None) 
     return wait_until(what, version, timeout=ANSWER_TIMEOUT, fail_if=seldom(fail_if))
 
 
-def _newest_templates(cluster: Cluster, namespace: str) -> set[str]:
+def _newest_templates(cluster: Cluster, namespace: str, deployments: Iterable[Any]) -> set[str]:
     """The label pod-template-hash of each Deployment's newest pods."""
     revision = "deployment.kubernetes.io/revision"
     wanted = {
         (it.metadata.name, it.metadata.annotations.get(revision))
-        for it in cluster.apps.list_namespaced_deployment(namespace).items
+        for it in deployments
         # One that its controller has not looked at yet still carries the revision before.
         if (it.status.observed_generation or 0) >= it.metadata.generation
     }
@@ -795,6 +796,9 @@ def _rolled_out(deployment: Any) -> bool:
 def _calls_that_fail_are_told() -> Iterator[None]:
     try:
         yield
+    except HarnessError:
+        # One of the cluster's is an error of urllib3 too, and says already which call it was.
+        raise
     except ApiException as error:
         raise HarnessError(f"The cluster's API server refused a call: {error.status} {error.reason}") from error
     except CALLS as error:

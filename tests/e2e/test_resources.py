@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from harness.browser import Browser
-from harness.cluster import Cluster
+from harness.cluster import Cluster, memory_limit
 from harness.hub import Hub
 from harness.kernel import CellError
 from harness.link import EXAMPLE
@@ -25,9 +25,9 @@ GB = 1e9
 
 def limit_of(pod: Any) -> int:
     """Bytes of memory that a server may use."""
-    limits = pod.spec.containers[0].resources.limits or {}
-    assert "memory" in limits, "a student's server has no memory limit: one of them may take all that its node has"
-    return int(to_bytes(limits["memory"]))
+    limit = memory_limit(pod, pod.spec.containers[0].name)
+    assert limit != "none", "a student's server has no memory limit: one of them may take all that its node has"
+    return int(to_bytes(limit))
 
 
 def greedy(limit: int) -> str:

@@ -26,7 +26,7 @@ from harness import artifacts, bundle, chart, deployment, health, machine
 from harness import docker as containers
 from harness.artifacts import pinned_chart
 from harness.chart import Helm
-from harness.cluster import Cluster
+from harness.cluster import Cluster, NoAnswerError
 from harness.database import Database
 from harness.deployment import State, find_chart, only_run, surroundings, wait_until_ready
 from harness.ending import cleaning_up
@@ -701,6 +701,18 @@ class TestBoot:
             deployment.boot(planned(), steps)
         assert found.value.__cause__ is error
         assert changing(docker) == ["rm --force --volumes jh-1-moto", "network rm jh-1"]
+
+    def test_call_that_names_itself_is_told_as_it_is(
+        self,
+        planned: Planner,
+        steps: Steps,
+        docker: Program,
+        failing: Callable[[Any, str, BaseException], None],
+    ) -> None:
+        there(docker, "moto")
+        failing(deployment._Boot, "settle", NoAnswerError("GET /api: no answer"))
+        with pytest.raises(NoAnswerError, match=r"\AGET /api: no answer\Z"):
+            deployment.boot(planned(), steps)
 
     @pytest.mark.parametrize(("keep", "left"), [(False, "teardown: removed jh-1-moto jh-1\n"), (True, "removes it.\n")])
     def test_hubs_that_do_not_come_up_are_explained_and_removed(
