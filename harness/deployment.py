@@ -9,7 +9,7 @@ import secrets
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -99,6 +99,10 @@ class Deployment:
     database: Database
     student: Hub
     authoring: Hub
+
+    def hub(self, role: Role) -> Hub:
+        """The hub that a release is of."""
+        return {STUDENT: self.student, AUTHORING: self.authoring}[role]
 
     @property
     def builder(self) -> CourseBuilder:
@@ -206,8 +210,8 @@ def lay(
         raise
 
 
-def install(running: Deployment, steps: Steps) -> str:
-    """Bring both hubs up on what was laid, or up to date; returns the version of the students' JupyterHub.
+def install(running: Deployment, steps: Steps, roles: Collection[Role] = ROLES) -> str:
+    """Bring hubs up on what was laid, or up to date; returns the version of the first one's JupyterHub.
 
     On a failure nothing is removed.
 
@@ -217,7 +221,7 @@ def install(running: Deployment, steps: Steps) -> str:
     """
     booting = _Boot(running.plan, steps, running.cluster)
     with booting.explained():
-        return booting.install(running)
+        return booting.install(running, roles)
 
 
 def _undo(plan: Plan, steps: Steps) -> None:
@@ -269,7 +273,7 @@ def remove_left(found: Iterable[Run], steps: Steps) -> None:
 @contextmanager
 def changed(running: Deployment, role: Role, release: Release) -> Iterator[None]:
     """Have a hub run another release while the block runs; its own is back at the end."""
-    hub = {STUDENT: running.student, AUTHORING: running.authoring}[role]
+    hub = running.hub(role)
 
     def install(wanted: Release) -> None:
         running.helm.upgrade_install(running.chart, wanted)
@@ -382,14 +386,15 @@ class _Boot:
         ]
         return Deployment(plan, made, source, helm, releases, objects, cluster, registry, aws, database, *hubs)
 
-    def install(self, running: Deployment) -> str:
+    def install(self, running: Deployment, roles: Collection[Role]) -> str:
         known = State(self.plan.state / STATE)
         with self.side_by_side() as side:
-            installing = [side.submit(self.install_release, role, running, known) for role in ROLES]
+            installing = [side.submit(self.install_release, role, running, known) for role in roles]
             for release in installing:
                 release.result()
-        student, _ = (self.wait_for_hub(hub, running.cluster) for hub in (running.student, running.authoring))
-        return student
+        hubs = [running.hub(role) for role in roles]
+        first, *_ = [self.wait_for_hub(hub, running.cluster) for hub in hubs]
+        return first
 
     def settle(self, known: State, cluster: Cluster, wanted: str) -> None:
         """Use a kept cluster again if it is whole and made of the same; remove anything else that is left."""

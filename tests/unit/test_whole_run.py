@@ -48,9 +48,10 @@ def lay(plan, steps, prepared, undo):
         undo()
         raise HarnessError("it does not come up")
     cluster = SimpleNamespace(why_silent=lambda seconds: "")
-    return SimpleNamespace(plan=plan, cluster=cluster, unchecked=[], versions={{}})
+    return SimpleNamespace(plan=plan, cluster=cluster, unchecked=[], versions={{}}, student=None, authoring=None)
 
-def install(running, steps):
+def install(running, steps, roles):
+    print("installed:", *(role.release for role in roles))
     if os.environ.get("INSTALL_FAILS"):
         raise HarnessError("it does not come up")
     return "5.5.0"
@@ -143,6 +144,20 @@ def test_a_kept_cluster_is_not_left_behind(runner: Runner) -> None:
     assert ended.code == 0, ended.out
     assert ended.left.count("jh-1-") == 5
     assert "left behind" not in ended.out
+
+
+@pytest.mark.parametrize(
+    ("test", "installed"),
+    [
+        ("def test_it(hub): pass", "jupyterhub"),
+        ("def test_it(authoring_hub): pass", "jupyterhub-authoring"),
+        ("def test_it(hub): pass\ndef test_that(authoring_hub): pass", "jupyterhub jupyterhub-authoring"),
+        ("def test_it(deployment): pass", "jupyterhub jupyterhub-authoring"),
+    ],
+)
+def test_a_run_spares_itself_the_hub_that_no_test_asks_for(runner: Runner, test: str, installed: str) -> None:
+    ended = runner.run(test, "-s")
+    assert f"installed: {installed}\n" in ended.out
 
 
 def test_what_is_left_behind_is_told_and_makes_the_run_red(runner: Runner) -> None:
