@@ -159,6 +159,21 @@ class TestWhyStuck:
         assert lines[-1] == "  | KeyError: 'image'"
         assert asked == [("jupyter-1", "notebook")]
 
+    def test_the_second_crash_is_told_before_the_kubelet_says_that_it_waits(self) -> None:
+        twice = container(state(ended="Error"))
+        twice.restart_count, twice.state.terminated.exit_code = 1, 127
+        why = why_stuck([pod(twice)], lambda pod, container: "jupyterhub-singleuser: not found\n")
+        assert why == (
+            f"pod jupyter-1: container notebook crashed twice, exit code 127, image {IMAGE}"
+            "\n  | jupyterhub-singleuser: not found"
+        )
+
+    @pytest.mark.parametrize(("restarts", "code"), [(0, 1), (1, 0)])
+    def test_one_crash_may_be_a_chance(self, restarts: int, code: int) -> None:
+        ended = container(state(ended="Error"))
+        ended.restart_count, ended.state.terminated.exit_code = restarts, code
+        assert why_stuck([pod(ended)]) is None
+
     def test_no_log_is_asked_for_where_nothing_ran(self) -> None:
         def log(name: str, container: str) -> str:
             raise AssertionError("there is no log of what was never started")
