@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from fixtures.people import links_of
 from harness.browser import Browser
 from harness.classroom import Arrival
 from harness.cluster import Cluster
@@ -37,13 +38,14 @@ DOES_NOT_OPEN = {
     "another host": "%2F%2Fevil.example%2Fx.ipynb",
 }
 LEADS_OUT = ["..%2Fpasswd.ipynb", "..%2F..%2Fetc%2Fpasswd.ipynb"]
-NO_NOTEBOOK = "lectures/lecture1/regression.txt"
 
 
 @pytest.fixture(scope="module")
-def arrivals(visit_together: Callable[[Mapping[str, str]], dict[str, Arrival]]) -> dict[str, Arrival]:
-    """A student for each way to write a notebook in a link."""
-    written = [*OPENS, *DOES_NOT_OPEN.values(), *LEADS_OUT, NO_NOTEBOOK]
+def arrivals(
+    visit_together: Callable[[Mapping[str, str]], dict[str, Arrival]], request: pytest.FixtureRequest
+) -> dict[str, Arrival]:
+    """A student for each way to write a notebook in a link that the run's tests are about."""
+    written = links_of(request, "written")
     return visit_together({each: f"/tmplogin?course={COURSE}&notebook={each}" for each in written})
 
 
@@ -57,10 +59,9 @@ def test_notebook_opens(arrivals: Mapping[str, Arrival], written: str) -> None:
     assert found.json()["type"] == "notebook", f"{path} is there, as a {found.json()['type']}"
 
 
-@pytest.mark.parametrize("mistake", DOES_NOT_OPEN)
-def test_notebook_that_is_not_there_is_a_404(arrivals: Mapping[str, Arrival], mistake: str) -> None:
+@pytest.mark.parametrize("written", DOES_NOT_OPEN.values(), ids=DOES_NOT_OPEN)
+def test_notebook_that_is_not_there_is_a_404(arrivals: Mapping[str, Arrival], written: str) -> None:
     """A notebook that is not there is a 404 of the contents API, and the student's server stays usable."""
-    written = DOES_NOT_OPEN[mistake]
     student, page = arrivals[written].student, arrivals[written].page
     own = f"/user/{student.name}/"
     assert page.path.startswith(own), f"notebook={written} sends the student away from their server, to {page.path}"
@@ -83,9 +84,10 @@ def test_path_out_of_the_home_directory_is_a_404(arrivals: Mapping[str, Arrival]
     assert right.status_code == 200, f"after notebook={written} the right notebook answers {right.status_code}"
 
 
-def test_what_is_no_notebook_opens_the_first_page(arrivals: Mapping[str, Arrival]) -> None:
+@pytest.mark.parametrize("written", ["lectures/lecture1/regression.txt"])
+def test_what_is_no_notebook_opens_the_first_page(arrivals: Mapping[str, Arrival], written: str) -> None:
     """A path that does not end in .ipynb opens the server's own first page, and no error."""
-    student, page = arrivals[NO_NOTEBOOK].student, arrivals[NO_NOTEBOOK].page
+    student, page = arrivals[written].student, arrivals[written].page
     assert page.status == 200, f"the page answers {page.status}"
     assert page.path.startswith(f"/user/{student.name}/"), f"the link ended at {page.path}"
     assert "regression" not in page.path, f"a page for {page.path} opened, which is no notebook"

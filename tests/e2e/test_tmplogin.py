@@ -10,6 +10,7 @@ import httpx
 import nbformat
 import pytest
 
+from fixtures.people import links_of
 from harness.browser import Browser
 from harness.classroom import Arrival
 from harness.cluster import Cluster
@@ -33,9 +34,12 @@ FORMS = [
 
 
 @pytest.fixture(scope="module")
-def arrivals(visit_together: Callable[[Mapping[str, str]], dict[str, Arrival]]) -> dict[str, Arrival]:
+def arrivals(
+    visit_together: Callable[[Mapping[str, str]], dict[str, Arrival]], request: pytest.FixtureRequest
+) -> dict[str, Arrival]:
     """A student for each form of the link, and one each for the way there, for cookies, and for the logo."""
-    return visit_together({**{link: link for link in FORMS}, **dict.fromkeys(["way", "cookies", "logo"], str(EXAMPLE))})
+    forms = {link: link for link in links_of(request, "link")}
+    return visit_together({**forms, **dict.fromkeys(["way", "cookies", "logo"], str(EXAMPLE))})
 
 
 def test_link_opens_the_notebook_and_its_cells_run(
