@@ -397,7 +397,10 @@ class PodWatch:
         return sorted(found.items, key=_when)
 
     def why_not_begun(self, pods: Iterable[client.V1Pod]) -> str | None:
-        """Why no container of a pod begins: what it is to mount is not there, and the kubelet has looked many times."""
+        """Why no container of a pod begins: what it is to mount is not there, or its memory is too little for any.
+
+        The kubelet has looked many times for what is said to be not there.
+        """
         waiting = {pod.metadata.uid: pod.metadata.name for pod in pods if pod.status.phase == "Pending"}
         if not waiting:
             return None
@@ -406,6 +409,8 @@ class PodWatch:
             in_vain = event.reason == "FailedMount" and (event.count or 1) >= MOUNTS_TRIED
             if name and in_vain and "not found" in (event.message or ""):
                 return f"pod {name} waits for what is not there, FailedMount: {event.message}"
+            if name and event.reason == "FailedCreatePodSandBox" and "OOM-killed" in (event.message or ""):
+                return f"pod {name} has too little memory to begin, FailedCreatePodSandBox: {event.message}"
         return None
 
     def last_warning(self) -> list[str]:

@@ -23,14 +23,14 @@ class Departures:
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
         self._pool = ThreadPoolExecutor(AT_ONCE)
-        self._under_way: list[Future[None]] = []
+        self._under_way: list[tuple[Hub, str, Future[None]]] = []
         self._held: list[tuple[Hub, str]] = []
         """Those whom their hub does not let go."""
         self._given_up = threading.Event()
 
     def add(self, hub: Hub, user: str) -> None:
         """Begin to delete a user."""
-        self._under_way.append(self._pool.submit(self._delete, hub, user))
+        self._under_way.append((hub, user, self._pool.submit(self._delete, hub, user)))
 
     def _delete(self, hub: Hub, user: str) -> None:
         try:
@@ -63,14 +63,18 @@ class Departures:
             HarnessError: somebody does not go.
         """
         while self._under_way:
-            self._under_way.pop().result()
+            *_, deletion = self._under_way.pop()
+            deletion.result()
         held, self._held = self._held, []
         for hub in {hub.namespace: hub for hub, _ in held}.values():
             restart_hub(self._cluster, hub)
         for hub, user in held:
             self._delete_now(hub, user)
 
-    def close(self) -> None:
-        """Begin no other deletion, and end those under way at their next look; nobody waits for them."""
+    def close(self) -> list[tuple[Hub, str]]:
+        """Begin no other deletion, and end those under way at their next look; returns who may not be gone."""
+        gone = [deletion.done() and not deletion.exception() for *_, deletion in self._under_way]
         self._given_up.set()
         self._pool.shutdown(wait=False, cancel_futures=True)
+        staying = [(hub, user) for (hub, user, _), is_gone in zip(self._under_way, gone, strict=True) if not is_gone]
+        return [*staying, *self._held]

@@ -27,6 +27,7 @@ from rich.console import Console
 from harness import deployment, drill_report
 from harness.aws import REPOSITORY
 from harness.chart import Chart, Helm, Manifest
+from harness.departures import Departures
 from harness.deployment import Deployment
 from harness.drill import (
     BOOT,
@@ -429,16 +430,24 @@ class LiveStage:
         for tag in digests(running).keys() - self.digests.keys():
             # Of a course that a drill's values named.
             running.registry.remove(tag)
-        for hub in (running.student, running.authoring):
-            # Of a test that was killed.
-            for name in hub.users():
-                hub.delete_user(name)
+        self._send_away(running)
         if digests(running) != self.digests:
             raise HarnessError("the registry does not hold what it did")
         for name, objects in installed(running).items():
             if objects != self.installed[name]:
                 raise HarnessError(f"release {name} is not what it was")
         self.running = running
+
+    def _send_away(self, running: Deployment) -> None:
+        """Delete whom a test that failed, or was killed, left behind."""
+        leaving = Departures(running.cluster)
+        try:
+            for hub in (running.student, running.authoring):
+                for name in hub.users():
+                    leaving.add(hub, name)
+            leaving.wait()
+        finally:
+            leaving.close()
 
 
 def rendered(plan: Plan, chart: Chart, helm: Helm) -> list[list[Manifest]]:

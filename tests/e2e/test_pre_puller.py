@@ -45,7 +45,7 @@ def test_every_course_is_on_every_node(cluster: Cluster, hub: Hub, pre_pulled: s
         if seen == puller.metadata.generation and nodes < len(cluster.nodes):
             return f"it is for {nodes} of {len(cluster.nodes)} nodes: it does not tolerate the others' taints"
         pullers = pods.look("component=continuous-image-puller")
-        return why_stuck(pullers) or next(iter(begun_again(pullers)), None)
+        return why_stuck(pullers) or pods.why_not_begun(pullers) or next(begun_again(pullers), None)
 
     wait_until(
         "the pre-puller's end",

@@ -466,23 +466,25 @@ class TestPodWatch:
         assert "watch" in api.asked[1]
 
     @pytest.mark.parametrize(
-        ("count", "message", "phase", "said"),
+        ("reason", "count", "message", "phase", "said"),
         [
-            (5, 'secret "certificates" not found', "Pending", "pod hub-1 waits for what is not there, FailedMount: "),
-            (1, 'secret "certificates" not found', "Pending", ""),
-            (5, "failed to sync secret cache: timed out", "Pending", ""),
-            (5, 'secret "certificates" not found', "Running", ""),
+            ("FailedMount", 5, 'secret "certificates" not found', "Pending", "pod hub-1 waits for what is not there"),
+            ("FailedMount", 1, 'secret "certificates" not found', "Pending", ""),
+            ("FailedMount", 5, "failed to sync secret cache: timed out", "Pending", ""),
+            ("FailedMount", 5, 'secret "certificates" not found', "Running", ""),
+            ("FailedCreatePodSandBox", 1, "init was OOM-killed", "Pending", "pod hub-1 has too little memory to begin"),
+            ("FailedCreatePodSandBox", 1, "no network yet", "Pending", ""),
         ],
-        ids=["in vain", "at first", "busy", "begun"],
+        ids=["in vain", "at first", "busy", "begun", "no memory", "no network"],
     )
-    def test_what_a_pod_mounts_is_not_there(self, count: int, message: str, phase: str, said: str) -> None:
+    def test_why_a_pod_has_not_begun(self, reason: str, count: int, message: str, phase: str, said: str) -> None:
         about = client.V1ObjectReference(kind="Pod", name="hub-1", uid="1")
         event = client.CoreV1Event(
-            involved_object=about, metadata=client.V1ObjectMeta(), count=count, message=message, reason="FailedMount"
+            involved_object=about, metadata=client.V1ObjectMeta(), count=count, message=message, reason=reason
         )
         core: Any = SimpleNamespace(list_namespaced_event=lambda namespace, **_: client.CoreV1EventList(items=[event]))
         pod = client.V1Pod(metadata=client.V1ObjectMeta(name="hub-1", uid="1"), status=client.V1PodStatus(phase=phase))
-        assert PodWatch(core, "jupyter").why_not_begun([pod]) == (f"{said}{message}" if said else None)
+        assert PodWatch(core, "jupyter").why_not_begun([pod]) == (f"{said}, {reason}: {message}" if said else None)
 
     def test_a_refusal_is_not_swallowed(self, api: Api) -> None:
         api.status = 403

@@ -363,6 +363,7 @@ class TestStage:
             releases={role: SimpleNamespace(name=role.release) for role in ROLES},
             course_image=lambda tag: f"image of {tag}",
             builder=None,
+            cluster=None,
             student=SimpleNamespace(users=dict),
             authoring=SimpleNamespace(users=dict),
         )

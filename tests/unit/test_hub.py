@@ -89,6 +89,18 @@ class TestDepartures:
         leaving.close()
         assert asked == ["GET /hub/api/users/1", "jupyter 1", "restart jupyter", "DELETE /hub/api/users/1"]
 
+    def test_who_is_not_gone_at_the_end_is_told(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("harness.departures.START_TIMEOUT", 0.0)
+        monkeypatch.setattr("harness.hub.DELETE_TIMEOUT", 0.0)
+        cluster: Any = SimpleNamespace(remove_server=lambda namespace, user: None)
+        leaving = Departures(cluster)
+        starting = httpx.Response(200, json={"servers": {"": {"pending": "spawn"}}})
+        leaving.add(hub([STARTED, httpx.Response(204)], []), "gone")
+        leaving.add(hub([STARTED, httpx.Response(500, text="broken")], []), "refused")
+        leaving.add(hub([starting], []), "held")
+        leaving._pool.shutdown(wait=True)
+        assert sorted(user for _, user in leaving.close()) == ["held", "refused"]
+
     def test_who_does_not_go_is_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("harness.hub.DELETE_TIMEOUT", 0.0)
         leaving = Departures(NO_CLUSTER)
