@@ -453,18 +453,17 @@ def why_stuck(pods: Iterable[client.V1Pod], log: Callable[[str, str], str] = lam
             if ended and ended.reason == "OOMKilled":
                 limit = memory_limit(pod, status.name)
                 return f"pod {name}: container {status.name} was OOMKilled: over its limit of {limit}"
+            said = f", {ended.reason}: {ended.message}" if ended and ended.message else ""
             if status.state.terminated and status.restart_count and status.state.terminated.exit_code:
                 # It waits in a CrashLoopBackOff already; the kubelet says so a quarter of a minute later.
-                code = status.state.terminated.exit_code
-                crash = tail(log(name, status.name), 15)
-                return (
-                    f"pod {name}: container {status.name} crashed twice, exit code {code}, image {status.image}{crash}"
-                )
+                how = f"crashed twice, exit code {status.state.terminated.exit_code}{said}, image {status.image}"
+                return f"pod {name}: container {status.name} {how}{tail(log(name, status.name), 15)}"
             waiting = status.state.waiting
             if waiting and waiting.reason in HOPELESS and not _asks_again(waiting):
                 detail = f": {waiting.message}" if waiting.message else ""
                 crash = tail(log(name, status.name), 15) if waiting.reason == "CrashLoopBackOff" else ""
-                return f"pod {name}: container {status.name}: {waiting.reason}, image {status.image}{detail}{crash}"
+                why = f"{waiting.reason}{said}, image {status.image}{detail}"
+                return f"pod {name}: container {status.name}: {why}{crash}"
     return None
 
 

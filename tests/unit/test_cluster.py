@@ -168,6 +168,14 @@ class TestWhyStuck:
             "\n  | jupyterhub-singleuser: not found"
         )
 
+    def test_what_never_ran_is_told_as_the_runtime_tells_it(self) -> None:
+        before = state(ended="StartError")
+        before.terminated.message = "init was OOM-killed"
+        why = why_stuck([pod(container(state("CrashLoopBackOff"), before))])
+        assert why == (
+            f"pod jupyter-1: container notebook: CrashLoopBackOff, StartError: init was OOM-killed, image {IMAGE}"
+        )
+
     @pytest.mark.parametrize(("restarts", "code"), [(0, 1), (1, 0)])
     def test_one_crash_may_be_a_chance(self, restarts: int, code: int) -> None:
         ended = container(state(ended="Error"))
