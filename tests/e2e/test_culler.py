@@ -21,7 +21,7 @@ from harness.diagnosis import hopeless
 from harness.hub import Hub
 from harness.link import EXAMPLE
 from harness.lives import SLACK, Lives
-from harness.roles import ROLES
+from harness.roles import ROLES, Role
 from harness.student import Student
 from harness.timeline import Timeline
 from harness.wait import NotYet, seldom, wait_until
@@ -34,14 +34,10 @@ ACTIVITY_INTERVAL = 300.0
 
 
 @pytest.mark.parametrize("role", ROLES, ids=lambda role: role.release)
-def test_culler_runs_with_the_numbers_that_are_set(
-    deployment: Deployment, cluster: Cluster, hub: Hub, authoring_hub: Hub, role: object
-) -> None:
+def test_culler_runs_with_the_numbers_that_are_set(deployment: Deployment, cluster: Cluster, role: Role) -> None:
     """Each hub's culler runs, with the times that are set, and deletes users too."""
-    [one] = [each for each, its in zip((hub, authoring_hub), ROLES, strict=True) if its is role]
-    [release] = [release for its, release in deployment.releases.items() if its is role]
-    culler = read_culler(cluster, one)
-    expected = configured(deployment.helm.template(deployment.chart, release))
+    culler = read_culler(cluster, deployment.hub(role))
+    expected = configured(deployment.objects[role])
     assert culler.times == expected, f"the values say {expected}, and the culler runs with {culler.times}"
     assert culler.users, "the culler removes servers alone: without --cull-users their users stay for ever"
     assert expected.timeout >= PRODUCTION.timeout, f"a learner may be idle for {PRODUCTION.timeout:.0f} s, not less"

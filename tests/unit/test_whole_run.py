@@ -153,6 +153,15 @@ def test_a_kept_cluster_is_not_left_behind(runner: Runner) -> None:
         ("def test_it(authoring_hub): pass", "jupyterhub-authoring"),
         ("def test_it(hub): pass\ndef test_that(authoring_hub): pass", "jupyterhub jupyterhub-authoring"),
         ("def test_it(deployment): pass", "jupyterhub jupyterhub-authoring"),
+        (
+            """
+            import pytest
+            from harness.roles import STUDENT
+            @pytest.mark.parametrize("role", [STUDENT])
+            def test_it(deployment, role): pass
+            """,
+            "jupyterhub",
+        ),
     ],
 )
 def test_a_run_spares_itself_the_hub_that_no_test_asks_for(runner: Runner, test: str, installed: str) -> None:
