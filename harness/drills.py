@@ -40,6 +40,7 @@ from harness.drill import (
     read_drills,
     selected,
 )
+from harness.ending import uninterrupted
 from harness.errors import HarnessError
 from harness.plan import Plan, fingerprint
 from harness.roles import ROLES
@@ -413,8 +414,10 @@ class LiveStage:
             self._bring_back()
         except (HarnessError, httpx.HTTPError) as error:
             self.steps.say(f"It is not as it was, and made anew: {error}")
-            with deployment.only_run(self.plan):
+            with deployment.only_run(self.plan), uninterrupted(self.plan.name, self.steps.say) as told_to_end:
                 deployment.remove(self.plan, self.steps)
+            if told_to_end():
+                raise KeyboardInterrupt from error
             self.boot()
 
     def forget_images(self) -> None:

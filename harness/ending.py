@@ -31,11 +31,14 @@ class _Handler:
         self._next = (first, further)
         self.last = float("-inf")
         """When the last signal came, as time.monotonic()."""
+        self.came = False
+        """Whether one came that was not an echo."""
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         now = time.monotonic()
         echo, self.last = now - self.last < ECHO, now
         if not echo:
+            self.came = True
             do, self._next = self._next[0], (self._next[1], self._next[1])
             do()
 
@@ -60,17 +63,18 @@ def _interrupt() -> None:
 
 
 @contextmanager
-def uninterrupted(name: str, tell: Callable[[str], None]) -> Iterator[None]:
+def uninterrupted(name: str, tell: Callable[[str], None]) -> Iterator[Callable[[], bool]]:
     """Let the block, which cleans up, come to its end: a signal is answered with what is going on, the second gives up.
 
-    In a block that is inside another one, or outside the main thread, which alone gets signals, nothing changes.
+    The block is given what says whether one came: for who would otherwise go on with something else after it. In a
+    block that is inside another one, or outside the main thread, which alone gets signals, nothing changes.
 
     Args:
         name: the run's, of whose cluster and containers something may be left when the person gives up.
         tell: shows a line to the person at once.
     """
     if threading.current_thread() is not threading.main_thread() or cleaning_up():
-        yield
+        yield lambda: False
         return
     patient = _Patient(
         lambda: tell(f"Cleaning up {name}, which takes up to a minute. Once more leaves it as it is."),
@@ -81,7 +85,7 @@ def uninterrupted(name: str, tell: Callable[[str], None]) -> Iterator[None]:
         patient.last = current.last
     before = {number: signal.signal(number, patient) for number in SIGNALS}
     try:
-        yield
+        yield lambda: patient.came
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

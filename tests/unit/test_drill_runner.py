@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import re
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -432,6 +433,16 @@ class TestStage:
         helm.objects = [manifest_of("another password", digest="one")]
         live.restore()
         assert len(self.boots) == 3
+
+    def test_a_run_that_is_told_to_end_makes_nothing_anew(
+        self, live: LiveStage, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        helm: Any = live.running.helm
+        helm.objects = [manifest_of("another password", digest="one")]
+        monkeypatch.setattr(deployment, "remove", lambda plan, steps: signal.raise_signal(signal.SIGTERM))
+        with pytest.raises(KeyboardInterrupt):
+            live.restore()
+        assert len(self.boots) == 2
 
     def test_another_digest_of_the_same_is_no_difference(self, live: LiveStage) -> None:
         helm: Any = live.running.helm
