@@ -83,7 +83,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Scene:
-    """What there is to look at; of a boot that failed, the cluster alone."""
+    """What there is to look at; of a boot that failed before its hubs came, the cluster alone."""
 
     plan: Plan
     cluster: Cluster
@@ -210,11 +210,17 @@ def write(
     return redact(cause, secrets(scene.plan)) if cause and not isinstance(cause, Missing) else None
 
 
-def write_boot(plan: Plan, cluster: Cluster, into: Path, failure: str, *, since: float) -> str | None:
-    """Write the bundle of a boot that failed, with what the nodes themselves logged; returns the likely cause."""
-    cause = write(Scene(plan, cluster), into, failure, since=since)
-    for name, text in node_logs(cluster).items():
-        keep(plan, into / "nodes" / name, text)
+def write_boot(
+    scene: Scene, into: Path, failure: str, *, since: float, extra: Mapping[str, str] | None = None
+) -> str | None:
+    """Write the bundle of a boot that failed, with what the nodes themselves logged; returns the likely cause.
+
+    Args:
+        since, extra: as `write` takes them.
+    """
+    cause = write(scene, into, failure, since=since, extra=extra)
+    for name, text in node_logs(scene.cluster).items():
+        keep(scene.plan, into / "nodes" / name, text)
     with (into / INDEX).open("a") as index:
         index.write(f"{'nodes/':<17} logs of the nodes themselves, from kind export logs\n")
     return cause

@@ -157,6 +157,8 @@ class Cluster:
             "#!/bin/sh\n"
             f"export KIND_EXPERIMENTAL_DOCKER_NETWORK={shlex.quote(self.network)}\n"
             f'case "$1" in get) exec timeout 30 {kind} "$@" 2>>{log} ;; esac\n'
+            # The nodes of a cluster that does not come up have logs, which kind would remove with them.
+            '[ "$1" != create ] || set -- "$@" --retain\n'
             # KindCluster kills this script on Ctrl-C; kind must not outlive it and go on making nodes.
             f"exec timeout --foreground {CREATE_SECONDS} "
             f'setpriv --pdeathsig KILL {kind} "$@" >>{log} 2>&1\n'

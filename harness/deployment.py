@@ -38,11 +38,13 @@ from harness.layout import Layout, LayoutStore
 from harness.made import Artifacts
 from harness.onboarding import pre_puller_with, spawner_with
 from harness.plan import REGISTRIES, Plan, fingerprint
+from harness.promises import BOOT
 from harness.registry import Registry, split
 from harness.roles import AUTHORING, ROLES, SCALED, STUDENT, Role
 from harness.runs import Run
 from harness.shell import CommandError, kill_children
 from harness.steps import Steps
+from harness.timeline import Timeline, render
 from harness.wait import NotYet, seldom, wait_until
 
 CALLS = (httpx.HTTPError, urllib3.exceptions.HTTPError, BotoCoreError, ClientError)
@@ -210,16 +212,21 @@ def lay(
         raise
 
 
-def install(running: Deployment, steps: Steps, roles: Collection[Role] = ROLES) -> str:
+def install(
+    running: Deployment, steps: Steps, roles: Collection[Role] = ROLES, timeline: Timeline | None = None
+) -> str:
     """Bring hubs up on what was laid, or up to date; returns the version of the first one's JupyterHub.
 
     On a failure nothing is removed.
+
+    Args:
+        timeline: what is recorded meanwhile, for the evidence of a failure.
 
     Raises:
         GroundError: it failed because Docker, the disk or a container gave way.
         HarnessError: the cluster refuses a release, or a hub does not come up.
     """
-    booting = _Boot(running.plan, steps, running.cluster)
+    booting = _Boot(running.plan, steps, running, timeline)
     with booting.explained():
         return booting.install(running, roles)
 
@@ -303,20 +310,24 @@ def only_run(plan: Plan) -> Iterator[None]:
         yield
 
 
-BOOT = "boot"
-"""Name of the evidence of a boot that failed."""
 STATE = "state.json"
 
 
 class _Boot:
     """The steps of one boot, in their order."""
 
-    def __init__(self, plan: Plan, steps: Steps, cluster: Cluster | None = None) -> None:
+    def __init__(
+        self, plan: Plan, steps: Steps, running: Deployment | None = None, timeline: Timeline | None = None
+    ) -> None:
         self.plan = plan
         self.steps = steps
-        self.cluster = cluster
-        """The cluster, once there is one."""
-        self.settled = cluster is not None
+        self.running = running
+        self.timeline = timeline
+        self.cluster = running.cluster if running else None
+        """The cluster, once there are nodes of it."""
+        self.laid = running is not None
+        """Whether the cluster is made: one that is not has an API server only perhaps."""
+        self.settled = running is not None
         """Whether what is on the machine under the plan's name is this run's."""
         self.began = time.time()
 
@@ -334,10 +345,14 @@ class _Boot:
                 yield
         except HarnessError as error:
             with uninterrupted(plan.name, steps.say):
-                gave_way = health.fault(plan, self.cluster, whole=False) if self.settled else ""
+                made = self.cluster if self.laid else None
+                gave_way = health.fault(plan, made, whole=False) if self.settled else ""
                 if self.cluster and not gave_way:
                     into = evidence.directory(plan.evidence, BOOT)
-                    cause = bundle.write_boot(plan, self.cluster, into, str(error), since=self.began)
+                    scene = bundle.Scene(plan, self.cluster, self.running)
+                    happened = self.timeline.slice(self.began, time.time(), set()) if self.timeline else []
+                    extra = {"timeline.txt": render(happened, self.began)} if happened else {}
+                    cause = bundle.write_boot(scene, into, str(error), since=self.began, extra=extra)
                     if cause and not says(str(error), cause):
                         steps.say(f"Likely cause: {cause}")
                         error.add_note(cause)
@@ -375,10 +390,11 @@ class _Boot:
         objects = {role: helm.template(source, releases[role]) for role in ROLES}
         with self.side_by_side() as side:
             serving = side.submit(self.serve, made, registry, aws, database, objects, cluster, known)
+            self.cluster = cluster
             if not known.get("cluster"):
                 self.create_cluster(cluster)
                 known.set("cluster", wanted)
-            self.cluster = cluster
+            self.laid = True
             serving.result()
         hubs = [
             Hub(cluster.hub_url(role.node_port), role.namespace, role.release, role.database, secret[role.release])

@@ -26,14 +26,13 @@ from harness.errors import HarnessError
 from harness.files import read_text
 from harness.layout import Layout
 from harness.plan import Plan, check_spawner
+from harness.promises import BOOT
 from harness.roles import AUTHORING, ROLES, STUDENT, Role
 from harness.shell import CommandError, run, tail
 from harness.suite import function_of
 
 DRILLS = "tests/drills"
 PEOPLE = ("student", "author", "operator")
-BOOT = "boot"
-"""Stands for a promise that every run checks before any test: the deployment comes up."""
 KEYS = {
     "name",
     "hurts",

@@ -30,7 +30,6 @@ from harness.chart import Chart, Helm, Manifest
 from harness.departures import Departures
 from harness.deployment import Deployment
 from harness.drill import (
-    BOOT,
     DRILLS,
     DoesNotApplyError,
     Drill,
@@ -43,6 +42,7 @@ from harness.drill import (
 from harness.ending import uninterrupted
 from harness.errors import HarnessError
 from harness.plan import Plan, fingerprint
+from harness.promises import BOOT
 from harness.roles import ROLES
 from harness.shell import tail
 from harness.steps import Steps

@@ -344,8 +344,9 @@ def test_a_window_that_is_gone(scene: Scene, tmp_path: Path, likely: Callable[[s
 def test_of_a_boot_that_failed_the_cluster_and_its_nodes(plan: Any, cluster: Any, tmp_path: Path) -> None:
     into = tmp_path / "evidence"
     into.mkdir()
-    bundle.write_boot(plan, cluster, into, "no answer", since=0.0)
+    bundle.write_boot(bundle.Scene(plan, cluster), into, "no answer", since=0.0, extra={"timeline.txt": "it began"})
     found = files(into)
+    assert found["timeline.txt"] == "it began"
     assert not {"hubs.json", "tables.txt", "values.diff"} & set(found)
     nodes = {name: text for name, text in found.items() if name.startswith("nodes/")}
     assert set(nodes) == {f"nodes/{node}.kubelet.log" for node in cluster.nodes} | {"nodes/missing.txt"}

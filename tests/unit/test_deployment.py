@@ -763,7 +763,7 @@ class TestBoot:
         monkeypatch.setattr(deployment._Boot, "create_cluster", lambda *_: None)
         failing(Cluster, "hub_url", HarnessError("no"))
 
-        def collect(plan: Plan, cluster: object, into: Path, failure: str, *, since: float) -> str:
+        def collect(scene: bundle.Scene, into: Path, failure: str, *, since: float, extra: dict[str, str]) -> str:
             (into / "hub.log").write_text(f"{len(changing(docker))} changes so far, {failure}")
             return "the disk is full"
 

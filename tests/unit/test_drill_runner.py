@@ -18,7 +18,7 @@ from rich.console import Console
 
 from harness import deployment, drill_report, drills
 from harness.chart import Release
-from harness.drill import BOOT, DoesNotApplyError, Drill, ValueChanges
+from harness.drill import DoesNotApplyError, Drill, ValueChanges
 from harness.drills import (
     CHEAP,
     FIRST_TEST,
@@ -36,6 +36,7 @@ from harness.drills import (
 from harness.errors import HarnessError
 from harness.options import OPTIONS
 from harness.plan import Plan, make_plan
+from harness.promises import BOOT
 from harness.roles import ROLES, STUDENT
 from harness.steps import Steps
 from harness.suite import Layer, Promise, promises

@@ -339,5 +339,15 @@ class TestFiles:
     def test_junit(self, tmp_path: Path) -> None:
         file = tmp_path / "junit.xml"
         file.write_text('<testsuites><failure message="cookie: hush">hush &lt;</failure></testsuites>')
-        files.clean_junit(file, lambda text: text.replace("hush", "***"))
+        files.complete_junit(file, Record(), lambda text: text.replace("hush", "***"))
         assert '<failure message="cookie: ***">*** &lt;</failure>' in file.read_text()
+
+    def test_junit_of_a_boot_that_failed(self, tmp_path: Path) -> None:
+        file = tmp_path / "junit.xml"
+        file.write_text('<testsuites><testsuite tests="0" errors="0"/></testsuites>')
+        record = Record(ended="the hub crashes", cause="for hush", boots=[Span(1, 3, "boot")])
+        files.complete_junit(file, record, lambda text: text.replace("hush", "***"))
+        told = file.read_text()
+        assert '<testsuite tests="1" errors="1"><testcase classname="boot" name="boot" time="2.000">' in told
+        assert '<error message="the hub crashes">for ***</error>' in told
+        assert '<property name="evidence" value="boot" />' in told

@@ -50,7 +50,7 @@ def lay(plan, steps, prepared, undo):
     cluster = SimpleNamespace(why_silent=lambda seconds: "")
     return SimpleNamespace(plan=plan, cluster=cluster, unchecked=[], versions={{}}, student=None, authoring=None)
 
-def install(running, steps, roles):
+def install(running, steps, roles, timeline):
     print("installed:", *(role.release for role in roles))
     if os.environ.get("INSTALL_FAILS"):
         raise HarnessError("it does not come up")
@@ -280,6 +280,8 @@ def test_no_deployment(runner: Runner, what: str) -> None:
     ended = runner.run("def test_it(deployment): pass", **{what: "1"})
     assert (ended.code, ended.left, state_of(runner)) == (1, "", ["lock"]), ended.out
     assert "error: it does not come up" in ended.out
+    told = (runner.checkout / ".evidence/junit.xml").read_text()
+    assert '<error message="it does not come up"' in told, told
 
 
 @pytest.mark.parametrize("what", ["LAY_FAILS", "INSTALL_FAILS"])
