@@ -398,6 +398,11 @@ class PodWatch:
         found = self._core.list_namespaced_event(self.namespace, field_selector=f"involvedObject.name={pod}")
         return sorted(found.items, key=_when)
 
+    def why_stuck(self, selector: str) -> str | None:
+        """Why the pods that match a label selector will never be ready, by their status or by what is said of them."""
+        pods = self.look(selector)
+        return why_stuck(pods) or self.why_not_begun(pods)
+
     def why_not_begun(self, pods: Iterable[client.V1Pod]) -> str | None:
         """Why no container of a pod begins: what it is to mount is not there, or its memory is too little for any.
 

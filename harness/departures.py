@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from harness.cluster import Cluster, server_of, why_stuck
+from harness.cluster import Cluster, server_of
 from harness.deployment import restart_hub
 from harness.diagnosis import hopeless
 from harness.hub import Hub
@@ -51,7 +51,7 @@ class Departures:
         hub.delete_user(user, fail_if=lambda: self._pointless(hub))
 
     def _why_stuck(self, hub: Hub, user: str) -> str | None:
-        return why_stuck(self._cluster.pods(hub.namespace).look(server_of(user)))
+        return self._cluster.pods(hub.namespace).why_stuck(server_of(user))
 
     def _pointless(self, hub: Hub) -> str | None:
         return "nobody waits any more" if self._given_up.is_set() else hopeless(self._cluster, hub.namespace)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.chart import Manifest
-from harness.cluster import Cluster, why_stuck
+from harness.cluster import Cluster
 from harness.errors import HarnessError
 from harness.hub import Hub
 from harness.wait import NotYet, wait_until
@@ -158,7 +158,7 @@ def node_for(cluster: Cluster, hub: Hub, choice: Choice) -> str:
             f"a node for a server with {choice}",
             node,
             timeout=60,
-            fail_if=lambda: why_stuck(pods.look(f"harness={name}")),
+            fail_if=lambda: pods.why_stuck(f"harness={name}"),
             change=pods.change,
         )
     finally:
@@ -216,7 +216,7 @@ def _wait_for_pod(cluster: Cluster, name: str) -> None:
         "the pod that asks the spawner",
         running,
         timeout=60,
-        fail_if=lambda: why_stuck(pods.look(f"harness={name}")),
+        fail_if=lambda: pods.why_stuck(f"harness={name}"),
         change=pods.change,
     )
 

@@ -10,7 +10,7 @@ import pytest
 from harness.aws import COURSES as COURSE_IMAGES
 from harness.aws import REPOSITORY
 from harness.chart import Manifest
-from harness.cluster import Cluster, why_stuck
+from harness.cluster import Cluster
 from harness.courses import MARKER
 from harness.deployment import Deployment
 from harness.hub import Hub
@@ -44,8 +44,8 @@ def test_every_course_is_on_every_node(cluster: Cluster, hub: Hub, pre_pulled: s
         nodes, seen = puller.status.desired_number_scheduled, puller.status.observed_generation
         if seen == puller.metadata.generation and nodes < len(cluster.nodes):
             return f"it is for {nodes} of {len(cluster.nodes)} nodes: it does not tolerate the others' taints"
-        pullers = pods.look("component=continuous-image-puller")
-        return why_stuck(pullers) or pods.why_not_begun(pullers) or next(begun_again(pullers), None)
+        stuck = pods.why_stuck("component=continuous-image-puller")
+        return stuck or next(begun_again(pods.look("component=continuous-image-puller")), None)
 
     wait_until(
         "the pre-puller's end",

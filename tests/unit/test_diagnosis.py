@@ -15,6 +15,7 @@ from kubernetes import client
 from kubernetes.client.exceptions import ApiException
 
 from harness import diagnosis
+from harness.cluster import why_stuck
 from harness.diagnosis import hopeless, last_error, likely_cause, says
 
 BEGAN = 1_000_000.5
@@ -137,7 +138,7 @@ class FakeCluster:
             wanted = "hub.jupyter.org/username" in selector
             return [each for each in found if ("hub.jupyter.org/username" in each.metadata.labels) == wanted]
 
-        return SimpleNamespace(look=look)
+        return SimpleNamespace(look=look, why_stuck=lambda selector: why_stuck(look(selector)))
 
 
 @pytest.fixture(autouse=True)

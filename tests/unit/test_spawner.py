@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import pytest
 from kubernetes.client import V1ObjectMeta, V1PodCondition, V1PodStatus
 
+from harness.cluster import why_stuck
 from harness.errors import HarnessError
 from harness.hub import Hub
 from harness.placeholders import to_bytes
@@ -183,7 +184,7 @@ class FakeCluster:
         status = V1PodStatus(conditions=[condition] if self.why else [])
         spec = SimpleNamespace(node_name=self.node)
         pod = SimpleNamespace(metadata=V1ObjectMeta(name="harness-1"), spec=spec, status=status)
-        return SimpleNamespace(look=lambda _: [pod], change=lambda _: None)
+        return SimpleNamespace(look=lambda _: [pod], change=lambda _: None, why_stuck=lambda _: why_stuck([pod]))
 
 
 class TestNode:
