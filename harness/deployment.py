@@ -299,6 +299,17 @@ def changed(running: Deployment, role: Role, release: Release) -> Iterator[None]
 
 
 @contextmanager
+def images_changed(plan: Plan) -> Iterator[None]:
+    """Let the block change what the registry holds, and bring it back: no run takes what a killed one left for it."""
+    known = State(plan.state / STATE)
+    before = known.get("images")
+    known.forget("images")
+    yield
+    if before:
+        known.set("images", before)
+
+
+@contextmanager
 def only_run(plan: Plan) -> Iterator[None]:
     """Hold the checkout for one run at a time.
 

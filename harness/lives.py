@@ -18,7 +18,7 @@ from harness.kernel import CellError
 from harness.link import EXAMPLE
 from harness.student import UUID, Student
 from harness.timeline import Timeline
-from harness.wait import TooLateError, seldom, wait_until
+from harness.wait import NeverError, TooLateError, seldom, wait_until
 
 SLACK = 30.0
 """Seconds that a server may need to go once the culler has said so, on a machine that a whole class keeps busy."""
@@ -107,7 +107,9 @@ def _lived(running: Deployment, hub: Hub, timeline: Timeline, ending: threading.
         yield Lives(hub, times, there[idle.name], there[busy.name], there[page], idle)
     finally:
         for name in watch.lives:
-            hub.delete_user(name)
+            # One that does not go ends with its hub.
+            with suppress(NeverError, TooLateError):
+                hub.delete_user(name, fail_if=hub_is_down)
         if work.ident:
             work.join()
         busy.close()

@@ -12,7 +12,7 @@ from harness.aws import REPOSITORY
 from harness.chart import Manifest
 from harness.cluster import Cluster
 from harness.courses import MARKER
-from harness.deployment import Deployment
+from harness.deployment import Deployment, images_changed
 from harness.hub import Hub
 from harness.layout import Layout
 from harness.registry import Registry
@@ -96,9 +96,10 @@ def repush(deployment: Deployment, registry: Registry) -> Iterator[Callable[[str
         registry.push(image, REPOSITORY, course)
         return image
 
-    yield push
-    for course, image in before.items():
-        registry.push(image, REPOSITORY, course)
+    with images_changed(deployment.plan):
+        yield push
+        for course, image in before.items():
+            registry.push(image, REPOSITORY, course)
 
 
 def test_repushed_course_is_what_the_next_student_gets(

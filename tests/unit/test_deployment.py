@@ -166,6 +166,15 @@ def half_written(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Path, "write_text", write)
 
 
+def test_images_that_a_killed_run_changed_are_pushed_again(planned: Planner) -> None:
+    plan = planned()
+    plan.state.mkdir(parents=True, exist_ok=True)
+    State(plan.state / "state.json").set("images", "as they were")
+    with deployment.images_changed(plan):
+        assert State(plan.state / "state.json").get("images") is None
+    assert State(plan.state / "state.json").get("images") == "as they were"
+
+
 class TestAnswer:
     """The first answer of a hub through its proxy."""
 
