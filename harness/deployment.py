@@ -755,7 +755,11 @@ def wait_until_ready(cluster: Cluster, namespace: str) -> None:
             or _why_no_pod(deployments)
         )
 
-    wait_until(f"the pods of {namespace}", ready, timeout=READY_TIMEOUT, fail_if=stuck, change=pods.change)
+    def change(seconds: float) -> None:
+        # A Deployment knows of its last pod a moment after the pod itself, when no other pod changes any more.
+        pods.change(min(seconds, 1))
+
+    wait_until(f"the pods of {namespace}", ready, timeout=READY_TIMEOUT, fail_if=stuck, change=change)
 
 
 def restart_hub(cluster: Cluster, hub: Hub) -> None:

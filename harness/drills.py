@@ -427,13 +427,12 @@ class LiveStage:
     def _bring_back(self) -> None:
         if digests(self.running) != self.digests:
             self.forget_images()
-        with deployment.only_run(self.plan):
+        with deployment.only_run(self.plan), self._sent_away():
             # What a boot says was said at the first one.
             running = deployment.boot(self.plan, Steps(Console(file=io.StringIO())))
         for tag in digests(running).keys() - self.digests.keys():
             # Of a course that a drill's values named.
             running.registry.remove(tag)
-        self._send_away(running)
         if digests(running) != self.digests:
             raise HarnessError("the registry does not hold what it did")
         for name, objects in installed(running).items():
@@ -441,14 +440,22 @@ class LiveStage:
                 raise HarnessError(f"release {name} is not what it was")
         self.running = running
 
-    def _send_away(self, running: Deployment) -> None:
-        """Delete whom a test that failed, or was killed, left behind."""
-        leaving = Departures(running.cluster)
+    @contextmanager
+    def _sent_away(self) -> Iterator[None]:
+        """Delete whom a test that failed, or was killed, left behind; gone at the end of the block."""
+        hubs = (self.running.student, self.running.authoring)
+        leaving = Departures(self.running.cluster)
         try:
-            for hub in (running.student, running.authoring):
-                for name in hub.users():
-                    leaving.add(hub, name)
+            # A hub that the drill has broken answers only when it is brought back.
+            with contextlib.suppress(httpx.HTTPError):
+                for hub in hubs:
+                    for name in hub.users():
+                        leaving.add(hub, name)
+            yield
             leaving.wait()
+            for hub in hubs:
+                for name in hub.users():
+                    hub.delete_user(name)
         finally:
             leaving.close()
 
