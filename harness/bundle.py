@@ -12,7 +12,7 @@ import functools
 import json
 import re
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +24,7 @@ import yaml
 
 from harness import docker
 from harness.browser import Browser
-from harness.chart import Release, hub_values
+from harness.chart import Manifest, Release, hub_values
 from harness.cluster import Cluster
 from harness.diagnosis import SERVICES, likely_cause
 from harness.evidence import keep, redact, scrub, secrets
@@ -117,14 +117,17 @@ class Scene:
         """Values in YAML by release, in production and here; they are the same for a whole run."""
         if not self.running:
             return {}
-        helm, chart = self.running.helm, self.running.chart
+        running = self.running
 
-        def values(release: Release) -> str:
-            return yaml.dump(scrub(hub_values(helm.template(chart, release))), Dumper=_Dumper, allow_unicode=True)
+        def values(objects: Iterable[Manifest]) -> str:
+            return yaml.dump(scrub(hub_values(objects)), Dumper=_Dumper, allow_unicode=True)
+
+        def production(role: Role, here: Release) -> str:
+            return values(running.helm.template(running.chart, _production(self.plan, role, here)))
 
         return {
-            here.name: (values(_production(self.plan, role, here)), values(here))
-            for role, here in self.running.releases.items()
+            here.name: (production(role, here), values(running.objects[role]))
+            for role, here in running.releases.items()
         }
 
     def _get(self, *args: str) -> Callable[[], str]:
