@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import json
 import secrets
 import shutil
@@ -78,7 +79,7 @@ class Prepared:
         Raises:
             HarnessError: the chart does not take the values.
         """
-        return {role: self.helm.template(self.chart, production(plan, role)) for role in ROLES}
+        return templates(self.helm, self.chart, {role: production(plan, role) for role in ROLES})
 
 
 @dataclass(frozen=True)
@@ -398,7 +399,7 @@ class _Boot:
         secret = read_secrets(plan.secrets)
         database = Database.named(plan.name, secret["database"])
         releases = {role: release(plan, role, secret) for role in ROLES}
-        objects = {role: helm.template(source, releases[role]) for role in ROLES}
+        objects = templates(helm, source, releases)
         with self.side_by_side() as side:
             serving = side.submit(self.serve, made, registry, aws, database, objects, cluster, known)
             self.cluster = cluster
@@ -673,6 +674,17 @@ def spawner_of(plan: Plan) -> Path:
     extended = plan.state / "spawner.py"
     extended.write_text(spawner_with(plan.spawner, {course.tag: course.needs_gpu for course in plan.courses}))
     return extended
+
+
+def templates(helm: Helm, source: Chart, releases: Mapping[Role, Release]) -> dict[Role, list[Manifest]]:
+    """The objects of several releases, side by side.
+
+    Raises:
+        HarnessError: the chart does not take the values.
+    """
+    with ThreadPoolExecutor() as side:
+        rendered = side.map(functools.partial(helm.template, source), releases.values())
+        return dict(zip(releases, rendered, strict=True))
 
 
 def production(plan: Plan, role: Role) -> Release:

@@ -466,7 +466,8 @@ def rendered(plan: Plan, chart: Chart, helm: Helm) -> list[list[Manifest]]:
     Raises:
         HarnessError: the chart does not take the values.
     """
-    return [comparable(helm.template(chart, deployment.production(plan, role))) for role in ROLES]
+    objects = deployment.templates(helm, chart, {role: deployment.production(plan, role) for role in ROLES})
+    return [comparable(each) for each in objects.values()]
 
 
 def comparable(objects: Iterable[Manifest]) -> list[Manifest]:
