@@ -114,6 +114,7 @@ _KEYS = r"(?:token|_xsrf|passw(?:or)?d|secret|(?:api|access|private)_?key|author
 _KEY_HINTS = ("token", "_xsrf", "passw", "secret", "key", "authorization")
 _PARAMETERS = r"(?:\w*token|code|state|_xsrf)"
 _PARAMETER_HINTS = ("token=", "code=", "state=", "_xsrf=")
+_OPTION = r"--[\w-]*(?:token|passw(?:or)?d|secret)"
 _VARIABLE = r"\w*(?:token|password|secret|database_url|_key)"
 _ACROSS_LINES = tuple(
     re.compile(pattern)
@@ -121,6 +122,9 @@ _ACROSS_LINES = tuple(
         # A variable of a pod, in YAML and in JSON: kubespawner gives each server its token so.
         rf"(?i)(?P<before>name: {_VARIABLE}\s+value: )(?!\[redacted)\S[^\r\n]*",
         rf"(?i)(?P<before>\"name\": ?\"{_VARIABLE}\",\s*\"value\": ?\")[^\"\[]+",
+        # An option of a pod's command, and what follows it in the list.
+        rf"(?i)(?P<before>- {_OPTION}\s*\n\s*- )(?![-\[])\S[^\r\n]*",
+        rf"(?i)(?P<before>\"{_OPTION}\",\s*\")(?![-\[])[^\"]+",
     )
 )
 _IN_A_LINE = tuple(
@@ -131,8 +135,8 @@ _IN_A_LINE = tuple(
         (("3d",), rf"(?i)(?P<before>%(?:25)*(?:3F|26){_PARAMETERS}%(?:25)*3D)(?:(?!%(?:25)*26)[^\s\"'&;<>\\\[])+"),
         # The password of a URL.
         (("://",), r"(?P<before>\b\w+://[^\s:/@\"']*:)[^\s/@\"'\[]+(?=@)"),
-        # An option of a command.
-        (("--",), r"(?i)(?P<before>(?<![\w-])--[\w-]*(?:token|passw(?:or)?d|secret)[ =][\"']?)(?![-\[])[^\s\"',]+"),
+        # An option of a command, in a line or in a list.
+        (("--",), rf"(?i)(?P<before>(?<![\w-]){_OPTION}(?:[\"'],\s*[\"']|[ =][\"']?))(?![-\[])[^\s\"',]+"),
         # A key and its value, in a log, in JSON, in YAML, in Python: quoted, and to the next sign that ends a word.
         (
             _KEY_HINTS,
