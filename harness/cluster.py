@@ -440,11 +440,15 @@ def server_of(user: str) -> str:
     return f"hub.jupyter.org/username={user}"
 
 
-def why_stuck(pods: Iterable[client.V1Pod], log: Callable[[str, str], str] = lambda pod, container: "") -> str | None:
+Log = Callable[[str, str, bool], str]
+"""Gives the log of a container, by its pod's name and its own: of its last run, or of the one before."""
+
+
+def why_stuck(pods: Iterable[client.V1Pod], log: Log = lambda pod, container, before: "") -> str | None:
     """Why pods will never be ready, in the words of Kubernetes: the first cause found, or None.
 
     Args:
-        log: gives the log of a pod's crashed container, the previous one; its last lines go into the cause.
+        log: its last lines go into the cause of a crash.
     """
     for pod in pods:
         if pod.metadata.deletion_timestamp:
@@ -464,11 +468,11 @@ def why_stuck(pods: Iterable[client.V1Pod], log: Callable[[str, str], str] = lam
             if status.state.terminated and status.restart_count and status.state.terminated.exit_code:
                 # It waits in a CrashLoopBackOff already; the kubelet says so a quarter of a minute later.
                 how = f"crashed twice, exit code {status.state.terminated.exit_code}{said}, image {status.image}"
-                return f"pod {name}: container {status.name} {how}{tail(log(name, status.name), 15)}"
+                return f"pod {name}: container {status.name} {how}{tail(log(name, status.name, False), 15)}"
             waiting = status.state.waiting
             if waiting and waiting.reason in HOPELESS and not _asks_again(waiting):
                 detail = f": {waiting.message}" if waiting.message else ""
-                crash = tail(log(name, status.name), 15) if waiting.reason == "CrashLoopBackOff" else ""
+                crash = tail(log(name, status.name, True), 15) if waiting.reason == "CrashLoopBackOff" else ""
                 why = f"{waiting.reason}{said}, image {status.image}{detail}"
                 return f"pod {name}: container {status.name}: {why}{crash}"
     return None

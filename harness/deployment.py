@@ -762,7 +762,7 @@ def wait_until_ready(cluster: Cluster, namespace: str) -> None:
         newest = _newest_templates(cluster, namespace, deployments)
         own = [pod for pod in pods.look() if (pod.metadata.labels or {}).get("pod-template-hash") in newest]
         return (
-            why_stuck(own, lambda pod, container: cluster.logs(namespace, pod, container, previous=True))
+            why_stuck(own, lambda pod, container, before: cluster.logs(namespace, pod, container, previous=before))
             or pods.why_not_begun(own)
             or _why_no_pod(deployments)
         )

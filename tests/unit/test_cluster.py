@@ -147,8 +147,8 @@ class TestWhyStuck:
     def test_a_crash_shows_the_end_of_the_log(self) -> None:
         asked = []
 
-        def log(name: str, container: str) -> str:
-            asked.append((name, container))
+        def log(name: str, container: str, before: bool) -> str:
+            asked.append((name, container, before))
             return "".join(f"line {number}\n" for number in range(40)) + "KeyError: 'image'\n"
 
         why = why_stuck([pod(CRASHED)], log)
@@ -157,15 +157,15 @@ class TestWhyStuck:
         assert first == f"pod jupyter-1: container notebook: CrashLoopBackOff, image {IMAGE}: back-off 10s"
         assert len(lines) == 15
         assert lines[-1] == "  | KeyError: 'image'"
-        assert asked == [("jupyter-1", "notebook")]
+        assert asked == [("jupyter-1", "notebook", True)]
 
     def test_the_second_crash_is_told_before_the_kubelet_says_that_it_waits(self) -> None:
         twice = container(state(ended="Error"))
         twice.restart_count, twice.state.terminated.exit_code = 1, 127
-        why = why_stuck([pod(twice)], lambda pod, container: "jupyterhub-singleuser: not found\n")
+        # Of a run that has ended the kubelet keeps the log, and of the one before no longer.
+        why = why_stuck([pod(twice)], lambda pod, container, before: "" if before else "singleuser: not found\n")
         assert why == (
-            f"pod jupyter-1: container notebook crashed twice, exit code 127, image {IMAGE}"
-            "\n  | jupyterhub-singleuser: not found"
+            f"pod jupyter-1: container notebook crashed twice, exit code 127, image {IMAGE}\n  | singleuser: not found"
         )
 
     def test_what_never_ran_is_told_as_the_runtime_tells_it(self) -> None:
@@ -183,7 +183,7 @@ class TestWhyStuck:
         assert why_stuck([pod(ended)]) is None
 
     def test_no_log_is_asked_for_where_nothing_ran(self) -> None:
-        def log(name: str, container: str) -> str:
+        def log(name: str, container: str, before: bool) -> str:
             raise AssertionError("there is no log of what was never started")
 
         assert why_stuck([pod(container(state("ErrImagePull")))], log)
