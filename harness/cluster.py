@@ -303,20 +303,7 @@ class Cluster:
             previous: of the container before its last restart.
             seconds: only what it wrote within so many seconds before now, and of that more lines.
         """
-        since = {} if seconds is None else {"since_seconds": max(1, math.ceil(seconds))}
-        try:
-            answer = self.core.read_namespaced_pod_log(
-                pod,
-                namespace,
-                container=container,
-                previous=previous,
-                tail_lines=500 if seconds is None else 5000,  # a class at once writes thousands
-                _preload_content=False,
-                **since,
-            )
-        except (ApiException, HTTPError):
-            return ""
-        return str(answer.data.decode(errors="replace"))
+        return _log(self.core, namespace, pod, container, previous, seconds)
 
     def export_logs(self, into: Path, timeout: float) -> None:
         """Have kind write what the nodes themselves logged into a directory, a directory a node.
@@ -401,7 +388,7 @@ class PodWatch:
     def why_stuck(self, selector: str) -> str | None:
         """Why the pods that match a label selector will never be ready, by their status or by what is said of them."""
         pods = self.look(selector)
-        return why_stuck(pods) or self.why_not_begun(pods)
+        return why_stuck(pods, functools.partial(_log, self._core, self.namespace)) or self.why_not_begun(pods)
 
     def why_not_begun(self, pods: Iterable[client.V1Pod]) -> str | None:
         """Why no container of a pod begins: what it is to mount is not there, or its memory is too little for any.
@@ -440,6 +427,31 @@ def server_of(user: str) -> str:
     return f"hub.jupyter.org/username={user}"
 
 
+def _log(
+    core: client.CoreV1Api,
+    namespace: str,
+    pod: str,
+    container: str | None,
+    previous: bool,
+    seconds: float | None = None,
+) -> str:
+    """As Cluster.logs."""
+    since = {} if seconds is None else {"since_seconds": max(1, math.ceil(seconds))}
+    try:
+        answer = core.read_namespaced_pod_log(
+            pod,
+            namespace,
+            container=container,
+            previous=previous,
+            tail_lines=500 if seconds is None else 5000,  # a class at once writes thousands
+            _preload_content=False,
+            **since,
+        )
+    except (ApiException, HTTPError):
+        return ""
+    return str(answer.data.decode(errors="replace"))
+
+
 Log = Callable[[str, str, bool], str]
 """Gives the log of a container, by its pod's name and its own: of its last run, or of the one before."""
 
@@ -468,14 +480,20 @@ def why_stuck(pods: Iterable[client.V1Pod], log: Log = lambda pod, container, be
             if status.state.terminated and status.restart_count and status.state.terminated.exit_code:
                 # It waits in a CrashLoopBackOff already; the kubelet says so a quarter of a minute later.
                 how = f"crashed twice, exit code {status.state.terminated.exit_code}{said}, image {status.image}"
-                return f"pod {name}: container {status.name} {how}{tail(log(name, status.name, False), 15)}"
+                return f"pod {name}: container {status.name} {how}{_last_words(log(name, status.name, False))}"
             waiting = status.state.waiting
             if waiting and waiting.reason in HOPELESS and not _asks_again(waiting):
                 detail = f": {waiting.message}" if waiting.message else ""
-                crash = tail(log(name, status.name, True), 15) if waiting.reason == "CrashLoopBackOff" else ""
+                crash = _last_words(log(name, status.name, True)) if waiting.reason == "CrashLoopBackOff" else ""
                 why = f"{waiting.reason}{said}, image {status.image}{detail}"
                 return f"pod {name}: container {status.name}: {why}{crash}"
     return None
+
+
+def _last_words(output: str) -> str:
+    """The last line of a crashed program's output, and the lines before it; nothing for no output."""
+    said = output.strip().splitlines()
+    return f". It said last: {said[-1].strip()}{tail(output, 15)}" if said else ""
 
 
 def _asks_again(waiting: client.V1ContainerStateWaiting) -> bool:

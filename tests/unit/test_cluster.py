@@ -154,7 +154,10 @@ class TestWhyStuck:
         why = why_stuck([pod(CRASHED)], log)
         assert why is not None
         first, *lines = why.splitlines()
-        assert first == f"pod jupyter-1: container notebook: CrashLoopBackOff, image {IMAGE}: back-off 10s"
+        assert first == (
+            f"pod jupyter-1: container notebook: CrashLoopBackOff, image {IMAGE}: back-off 10s. "
+            "It said last: KeyError: 'image'"
+        )
         assert len(lines) == 15
         assert lines[-1] == "  | KeyError: 'image'"
         assert asked == [("jupyter-1", "notebook", True)]
@@ -165,7 +168,8 @@ class TestWhyStuck:
         # Of a run that has ended the kubelet keeps the log, and of the one before no longer.
         why = why_stuck([pod(twice)], lambda pod, container, before: "" if before else "singleuser: not found\n")
         assert why == (
-            f"pod jupyter-1: container notebook crashed twice, exit code 127, image {IMAGE}\n  | singleuser: not found"
+            f"pod jupyter-1: container notebook crashed twice, exit code 127, image {IMAGE}. "
+            "It said last: singleuser: not found\n  | singleuser: not found"
         )
 
     def test_what_never_ran_is_told_as_the_runtime_tells_it(self) -> None:
