@@ -10,7 +10,7 @@ import re
 import shlex
 import socket
 import subprocess
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -303,7 +303,7 @@ class Cluster:
             previous: of the container before its last restart.
             seconds: only what it wrote within so many seconds before now, and of that more lines.
         """
-        return _log(self.core, namespace, pod, container, previous, seconds)
+        return self.pods(namespace).logs(pod, container, previous=previous, seconds=seconds)
 
     def export_logs(self, into: Path, timeout: float) -> None:
         """Have kind write what the nodes themselves logged into a directory, a directory a node.
@@ -385,12 +385,34 @@ class PodWatch:
         found = self._core.list_namespaced_event(self.namespace, field_selector=f"involvedObject.name={pod}")
         return sorted(found.items, key=_when)
 
-    def why_stuck(self, selector: str) -> str | None:
-        """Why the pods that match a label selector will never be ready, by their status or by what is said of them."""
-        pods = self.look(selector)
-        return why_stuck(pods, functools.partial(_log, self._core, self.namespace)) or self.why_not_begun(pods)
+    def logs(
+        self, pod: str, container: str | None = None, *, previous: bool = False, seconds: float | None = None
+    ) -> str:
+        """As Cluster.logs."""
+        since = {} if seconds is None else {"since_seconds": max(1, math.ceil(seconds))}
+        try:
+            answer = self._core.read_namespaced_pod_log(
+                pod,
+                self.namespace,
+                container=container,
+                previous=previous,
+                tail_lines=500 if seconds is None else 5000,  # a class at once writes thousands
+                _preload_content=False,
+                **since,
+            )
+        except (ApiException, HTTPError):
+            return ""
+        return str(answer.data.decode(errors="replace"))
 
-    def why_not_begun(self, pods: Iterable[client.V1Pod]) -> str | None:
+    def why_stuck(self, pods: Collection[client.V1Pod]) -> str | None:
+        """Why pods will never be ready, by their status or by what is said of them."""
+
+        def log(pod: str, container: str, before: bool) -> str:
+            return self.logs(pod, container, previous=before)
+
+        return why_stuck(pods, log) or self._why_not_begun(pods)
+
+    def _why_not_begun(self, pods: Iterable[client.V1Pod]) -> str | None:
         """Why no container of a pod begins: what it is to mount is not there, or its memory is too little for any.
 
         The kubelet has looked many times for what is said to be not there.
@@ -425,31 +447,6 @@ def _when(event: client.CoreV1Event) -> str:
 def server_of(user: str) -> str:
     """Label selector of a user's server (kubespawner, _build_common_labels)."""
     return f"hub.jupyter.org/username={user}"
-
-
-def _log(
-    core: client.CoreV1Api,
-    namespace: str,
-    pod: str,
-    container: str | None,
-    previous: bool,
-    seconds: float | None = None,
-) -> str:
-    """As Cluster.logs."""
-    since = {} if seconds is None else {"since_seconds": max(1, math.ceil(seconds))}
-    try:
-        answer = core.read_namespaced_pod_log(
-            pod,
-            namespace,
-            container=container,
-            previous=previous,
-            tail_lines=500 if seconds is None else 5000,  # a class at once writes thousands
-            _preload_content=False,
-            **since,
-        )
-    except (ApiException, HTTPError):
-        return ""
-    return str(answer.data.decode(errors="replace"))
 
 
 Log = Callable[[str, str, bool], str]

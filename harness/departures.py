@@ -51,7 +51,8 @@ class Departures:
         hub.delete_user(user, fail_if=lambda: self._pointless(hub))
 
     def _why_stuck(self, hub: Hub, user: str) -> str | None:
-        return self._cluster.pods(hub.namespace).why_stuck(server_of(user))
+        pods = self._cluster.pods(hub.namespace)
+        return pods.why_stuck(pods.look(server_of(user)))
 
     def _pointless(self, hub: Hub) -> str | None:
         return "nobody waits any more" if self._given_up.is_set() else hopeless(self._cluster, hub.namespace)

@@ -27,7 +27,7 @@ from kubernetes.client import ApiException
 from harness import artifacts, bundle, chart, courses, docker, evidence, health, machine, ol_infrastructure, runs
 from harness.aws import COURSES, ECR, Aws
 from harness.chart import Chart, Helm, Manifest, Release
-from harness.cluster import Cluster, check_port, why_stuck
+from harness.cluster import Cluster, check_port
 from harness.courses import CourseBuilder
 from harness.database import Database
 from harness.diagnosis import hopeless, says
@@ -539,34 +539,37 @@ def course_repositories(plan: Plan) -> dict[str, Path]:
 
 
 class State:
-    """What is known of a kept cluster: a small file that a killed run leaves as it was."""
+    """What is known of a kept cluster: a small file that a killed run leaves as it was.
+
+    Nothing of it is kept in memory: who writes one thing takes nothing back that another part of the run wrote.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._known: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
         self._lock = threading.Lock()
 
     def get(self, key: str) -> str | None:
-        return self._known.get(key)
+        return self._read().get(key)
 
     def set(self, key: str, value: str) -> None:
         with self._lock:
-            self._known[key] = value
-            self._write()
+            self._write({**self._read(), key: value})
 
     def forget(self, key: str) -> None:
         with self._lock:
-            self._known.pop(key, None)
-            self._write()
+            self._write({name: value for name, value in self._read().items() if name != key})
 
     def clear(self) -> None:
         with self._lock:
-            self._known.clear()
-            self._write()
+            self._write({})
 
-    def _write(self) -> None:
+    def _read(self) -> dict[str, str]:
+        known: dict[str, str] = json.loads(self._path.read_text()) if self._path.exists() else {}
+        return known
+
+    def _write(self, known: dict[str, str]) -> None:
         scratch = self._path.with_suffix(".new")
-        scratch.write_text(json.dumps(self._known, indent=1))
+        scratch.write_text(json.dumps(known, indent=1))
         scratch.replace(self._path)
 
 
@@ -761,11 +764,7 @@ def wait_until_ready(cluster: Cluster, namespace: str) -> None:
         deployments = cluster.apps.list_namespaced_deployment(namespace).items
         newest = _newest_templates(cluster, namespace, deployments)
         own = [pod for pod in pods.look() if (pod.metadata.labels or {}).get("pod-template-hash") in newest]
-        return (
-            why_stuck(own, lambda pod, container, before: cluster.logs(namespace, pod, container, previous=before))
-            or pods.why_not_begun(own)
-            or _why_no_pod(deployments)
-        )
+        return pods.why_stuck(own) or _why_no_pod(deployments)
 
     def change(seconds: float) -> None:
         # A Deployment knows of its last pod a moment after the pod itself, when no other pod changes any more.

@@ -71,7 +71,7 @@ def hopeless(cluster: Cluster, namespace: str, user: str = "") -> str | None:
     selectors = [server_of(user)] if user else []
     selectors.append(f"component in ({HUB}, {PROXY})")
     try:
-        cause = next((why for selector in selectors if (why := pods.why_stuck(selector))), None)
+        cause = next((why for selector in selectors if (why := pods.why_stuck(pods.look(selector)))), None)
     except (ApiException, HTTPError):
         return None
     return _line(cause) if cause else None

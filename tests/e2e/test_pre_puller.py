@@ -44,8 +44,8 @@ def test_every_course_is_on_every_node(cluster: Cluster, hub: Hub, pre_pulled: s
         nodes, seen = puller.status.desired_number_scheduled, puller.status.observed_generation
         if seen == puller.metadata.generation and nodes < len(cluster.nodes):
             return f"it is for {nodes} of {len(cluster.nodes)} nodes: it does not tolerate the others' taints"
-        stuck = pods.why_stuck("component=continuous-image-puller")
-        return stuck or next(begun_again(pods.look("component=continuous-image-puller")), None)
+        pullers = pods.look("component=continuous-image-puller")
+        return pods.why_stuck(pullers) or next(begun_again(pullers), None)
 
     wait_until(
         "the pre-puller's end",

@@ -496,8 +496,7 @@ class TestPodWatch:
         )
         core: Any = SimpleNamespace(list_namespaced_event=lambda namespace, **_: client.CoreV1EventList(items=[event]))
         pod = client.V1Pod(metadata=client.V1ObjectMeta(name="hub-1", uid="1"), status=client.V1PodStatus(phase=phase))
-        core.list_namespaced_pod = lambda namespace, **_: client.V1PodList(items=[pod], metadata=client.V1ListMeta())
-        assert PodWatch(core, "jupyter").why_stuck("") == (f"{said}, {reason}: {message}" if said else None)
+        assert PodWatch(core, "jupyter").why_stuck([pod]) == (f"{said}, {reason}: {message}" if said else None)
 
     def test_a_refusal_is_not_swallowed(self, api: Api) -> None:
         api.status = 403

@@ -26,7 +26,7 @@ from harness import artifacts, bundle, chart, deployment, health, machine
 from harness import docker as containers
 from harness.artifacts import pinned_chart
 from harness.chart import Helm
-from harness.cluster import Cluster, NoAnswerError
+from harness.cluster import Cluster, NoAnswerError, why_stuck
 from harness.database import Database
 from harness.deployment import State, find_chart, only_run, surroundings, wait_until_ready
 from harness.ending import cleaning_up
@@ -136,6 +136,14 @@ class TestState:
         State(tmp_path / "state.json").set("cluster", "abc")
         again = State(tmp_path / "state.json")
         assert (again.get("cluster"), again.get("services")) == ("abc", None)
+
+    def test_who_writes_takes_nothing_back_that_another_wrote(self, tmp_path: Path) -> None:
+        one, other = State(tmp_path / "state.json"), State(tmp_path / "state.json")
+        one.set("jupyterhub", "a release")
+        other.set("leaving", "[]")
+        one.forget("jupyterhub")
+        other.set("leaving", '["1"]')
+        assert (one.get("jupyterhub"), one.get("leaving")) == (None, '["1"]')
 
     def test_clear(self, tmp_path: Path) -> None:
         state = State(tmp_path / "state.json")
@@ -983,11 +991,12 @@ class FakeCluster:
             look=lambda: self.found,
             change=change,
             last_warning=lambda: ["hub-1: Readiness probe failed"],
-            why_not_begun=lambda pods: None,
+            why_stuck=lambda pods: why_stuck(pods, self.log),
         )
 
-    def logs(self, namespace: str, pod: str, container: str, *, previous: bool) -> str:
-        return f"log of {pod}, previous={previous}\nKeyError: 'image'"
+    @staticmethod
+    def log(pod: str, container: str, before: bool) -> str:
+        return f"log of {pod}, previous={before}\nKeyError: 'image'"
 
 
 def wait_ready(cluster: FakeCluster) -> None:

@@ -138,7 +138,7 @@ class FakeCluster:
             wanted = "hub.jupyter.org/username" in selector
             return [each for each in found if ("hub.jupyter.org/username" in each.metadata.labels) == wanted]
 
-        return SimpleNamespace(look=look, why_stuck=lambda selector: why_stuck(look(selector)))
+        return SimpleNamespace(look=look, why_stuck=why_stuck)
 
 
 @pytest.fixture(autouse=True)

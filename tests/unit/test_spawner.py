@@ -184,7 +184,7 @@ class FakeCluster:
         status = V1PodStatus(conditions=[condition] if self.why else [])
         spec = SimpleNamespace(node_name=self.node)
         pod = SimpleNamespace(metadata=V1ObjectMeta(name="harness-1"), spec=spec, status=status)
-        return SimpleNamespace(look=lambda _: [pod], change=lambda _: None, why_stuck=lambda _: why_stuck([pod]))
+        return SimpleNamespace(look=lambda _: [pod], change=lambda _: None, why_stuck=why_stuck)
 
 
 class TestNode:
