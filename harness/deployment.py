@@ -585,7 +585,7 @@ def cluster_print(plan: Plan, made: Artifacts) -> str:
             "moto's image": made.moto,
             "Postgres' image": made.postgres,
             # Under the same names, a node would keep those that it has.
-            "the chart's own images": json.dumps(sorted(layout.digest for layout in made.images.values())),
+            "an image of the chart": json.dumps(sorted(layout.digest for layout in made.images.values())),
             "--mirror": json.dumps(sorted(plan.mirrors.values())),
         }
     )

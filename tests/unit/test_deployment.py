@@ -576,7 +576,13 @@ class TestChanges:
 
 
 class TestClusterPrint:
-    MADE: Any = SimpleNamespace(node_image="node", registry="registry", moto="moto", postgres="postgres")
+    MADE: Any = SimpleNamespace(
+        node_image="node",
+        registry="registry",
+        moto="moto",
+        postgres="postgres",
+        images={"quay.io/jupyterhub/k8s-hub": SimpleNamespace(digest="sha256:1")},
+    )
 
     def test_same(self, planned: Planner) -> None:
         one = deployment.cluster_print(planned(), self.MADE)
@@ -594,6 +600,13 @@ class TestClusterPrint:
         other: Any = SimpleNamespace(**{**vars(self.MADE), part: "another"})
         plan = planned()
         assert deployment.cluster_print(plan, self.MADE) != deployment.cluster_print(plan, other)
+
+    def test_the_charts_own_images_count(self, planned: Planner) -> None:
+        images = {"quay.io/jupyterhub/k8s-hub": SimpleNamespace(digest="sha256:2")}
+        other: Any = SimpleNamespace(**{**vars(self.MADE), "images": images})
+        plan = planned()
+        now = deployment.changes(deployment.cluster_print(plan, self.MADE), deployment.cluster_print(plan, other))
+        assert now == "an image of the chart has changed"
 
 
 class TestBoot:
