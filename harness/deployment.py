@@ -168,13 +168,16 @@ def prepare(plan: Plan, steps: Steps) -> Prepared:
     return Prepared(made, kubernetes, helm, source)
 
 
-def boot(plan: Plan, steps: Steps) -> Deployment:
+def boot(plan: Plan, steps: Steps, prepared: Prepared | None = None) -> Deployment:
     """Build the private copy, or what is left to do of it where one was kept; all of it answers then.
+
+    Args:
+        prepared: as `lay` takes it.
 
     Raises:
         GroundError, HarnessError: as `lay` and `install`, whose work is undone.
     """
-    running = lay(plan, steps)
+    running = lay(plan, steps, prepared=prepared)
     try:
         install(running, steps)
     except BaseException:

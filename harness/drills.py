@@ -42,7 +42,8 @@ from harness.drill import (
 from harness.ending import uninterrupted
 from harness.errors import HarnessError
 from harness.plan import Plan, fingerprint
-from harness.promises import BOOT
+from harness.promises import BOOT, State
+from harness.record import RecordError, read_record
 from harness.roles import ROLES
 from harness.shell import tail
 from harness.steps import Steps
@@ -70,10 +71,12 @@ class Failure:
     Attributes:
         test: as harness.suite names it, without parameters.
         message: what it said, without the name of the exception.
+        at: when it failed, as time.time(); None where nobody wrote that down.
     """
 
     test: str
     message: str
+    at: float | None = None
 
 
 @dataclass(frozen=True)
@@ -82,14 +85,14 @@ class Outcome:
 
     Attributes:
         skipped: the first reason why a test was left out.
-        boot: why the deployment did not come up; empty if it did.
+        boot: that of a deployment which did not come up.
         trouble: why the run told nothing at all.
     """
 
     failures: tuple[Failure, ...] = ()
     passed: int = 0
     skipped: str = ""
-    boot: str = ""
+    boot: Failure | None = None
     trouble: str = ""
 
 
@@ -224,7 +227,7 @@ def run_all(
 
 def one(drill: Drill, stage: Stage, suite: Mapping[str, Promise], *, thorough: bool = False) -> Result:
     """Plant one drill, and see what the suite says."""
-    began = time.monotonic()
+    began = time.time()
     try:
         found = judge(drill, stage.plant(drill), suite, thorough=thorough)
     except DoesNotApplyError as error:
@@ -249,17 +252,18 @@ def one(drill: Drill, stage: Stage, suite: Mapping[str, Promise], *, thorough: b
         test=found.test,
         layer=layer,
         message=found.message,
-        seconds=round(time.monotonic() - began, 1),
+        seconds=round((found.at or time.time()) - began, 1),
     )
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """A verdict, with the test that failed, if one did, and its message."""
+    """A verdict, with the test that failed, if one did, its message, and when that was."""
 
     verdict: Verdict
     test: str = ""
     message: str = ""
+    at: float | None = None
 
 
 def judge(drill: Drill, run: Run, suite: Mapping[str, Promise], *, thorough: bool = False) -> Judgement:
@@ -272,8 +276,7 @@ def judge(drill: Drill, run: Run, suite: Mapping[str, Promise], *, thorough: boo
         if found.trouble:
             return Judgement(Verdict.ERROR, message=found.trouble)
         if found.boot:
-            failure = Failure(BOOT, found.boot)
-            return _caught(drill, failure) if BOOT in drill.caught_by else _elsewhere(failure)
+            return _caught(drill, found.boot) if BOOT in drill.caught_by else _elsewhere(found.boot)
         for failure in found.failures:
             return _caught(drill, failure) if named else _elsewhere(failure)
         if not found.passed:
@@ -285,7 +288,7 @@ def judge(drill: Drill, run: Run, suite: Mapping[str, Promise], *, thorough: boo
     if found.trouble:
         return Judgement(Verdict.ERROR, message=found.trouble)
     if found.boot:
-        return _elsewhere(Failure(BOOT, found.boot))
+        return _elsewhere(found.boot)
     for failure in found.failures:
         return _elsewhere(failure)
     return Judgement(Verdict.SURVIVED, message=f"wanted: {drill.wanted}" if drill.wanted else "")
@@ -300,19 +303,22 @@ def _judge_valid(drill: Drill, run: Run, suite: Mapping[str, Promise], *, thorou
     if found.trouble:
         return Judgement(Verdict.ERROR, message=found.trouble)
     if found.boot:
-        return Judgement(Verdict.ALARM, BOOT, found.boot)
+        return _judgement(Verdict.ALARM, found.boot)
     for failure in found.failures:
-        return Judgement(Verdict.ALARM, failure.test, failure.message)
+        return _judgement(Verdict.ALARM, failure)
     return Judgement(Verdict.QUIET)
 
 
 def _caught(drill: Drill, failure: Failure) -> Judgement:
-    clear = drill.says in failure.message
-    return Judgement(Verdict.CAUGHT if clear else Verdict.UNCLEAR, failure.test, failure.message)
+    return _judgement(Verdict.CAUGHT if drill.says in failure.message else Verdict.UNCLEAR, failure)
 
 
 def _elsewhere(failure: Failure) -> Judgement:
-    return Judgement(Verdict.ELSEWHERE, failure.test, failure.message)
+    return _judgement(Verdict.ELSEWHERE, failure)
+
+
+def _judgement(verdict: Verdict, failure: Failure) -> Judgement:
+    return Judgement(verdict, failure.test, failure.message, failure.at)
 
 
 @contextmanager
@@ -346,7 +352,8 @@ class LiveStage:
     def boot(self) -> None:
         """Boot, and remember how the deployment is when it is whole."""
         with deployment.only_run(self.plan):
-            self.running = deployment.boot(self.plan, self.steps)
+            self.prepared = deployment.prepare(self.plan, self.steps)
+            self.running = deployment.boot(self.plan, self.steps, self.prepared)
         self.rendered = rendered(self.plan, self.running.chart, self.running.helm)
         self.installed = installed(self.running)
         self.digests = digests(self.running)
@@ -429,7 +436,7 @@ class LiveStage:
             self.forget_images()
         with deployment.only_run(self.plan), self._sent_away():
             # What a boot says was said at the first one.
-            running = deployment.boot(self.plan, Steps(Console(file=io.StringIO())))
+            running = deployment.boot(self.plan, Steps(Console(file=io.StringIO())), self.prepared)
         for tag in digests(running).keys() - self.digests.keys():
             # Of a course that a drill's values named.
             running.registry.remove(tag)
@@ -514,7 +521,8 @@ def run_tests(
     """
     evidence.mkdir(parents=True, exist_ok=True)
     report = evidence / "junit.xml"
-    report.unlink(missing_ok=True)
+    for left in (report, evidence / "run.json"):
+        left.unlink(missing_ok=True)
     command = [python, "-m", "pytest", *(f"{SUITE}/{test}" for test in tests), "-x", *arguments(plan)]
     command += [f"--evidence={evidence}", f"--junitxml={report}"]
     # A session of its own, so that Ctrl-C reaches us alone, and we tell it to end in order.
@@ -537,13 +545,17 @@ def run_tests(
         _end(process)
         raise
     (evidence / "pytest.txt").write_text(said)
-    return read_outcome(report, said)
+    return read_outcome(report, said, _failed_at(evidence / "run.json"))
 
 
-def read_outcome(report: Path, said: str) -> Outcome:
-    """What a run of pytest said, by its JUnit report and what it printed."""
+def read_outcome(report: Path, said: str, at: float | None = None) -> Outcome:
+    """What a run of pytest said, by its JUnit report and what it printed.
+
+    Args:
+        at: when it failed, if it did and that is known.
+    """
     if found := re.search(r"Exit: error: (.*?) !+\s*$", said, re.MULTILINE | re.DOTALL):
-        return Outcome(boot=found[1])
+        return Outcome(boot=Failure(BOOT, found[1], at))
     try:
         cases = list(ElementTree.parse(report).iter("testcase"))
     except (OSError, ElementTree.ParseError) as error:
@@ -555,12 +567,23 @@ def read_outcome(report: Path, said: str) -> Outcome:
         broken = [each for kind in ("failure", "error") for each in case.findall(kind)]
         reason = case.find("skipped")
         if broken:
-            failures.append(Failure(_name_of(case), _message_of(broken[0])))
+            failures.append(Failure(_name_of(case), _message_of(broken[0]), at))
         elif reason is not None:
             skipped = skipped or reason.get("message", "")
         else:
             passed += 1
     return Outcome(tuple(failures), passed, skipped)
+
+
+def _failed_at(file: Path) -> float | None:
+    """When the first test of a run failed, or its deployment, as time.time(): what is written of it comes after."""
+    try:
+        run = read_record(file)
+    except RecordError:
+        return None
+    ends = [part.end for case in run.of(State.BROKEN) for part in case.parts if part.name != "teardown"]
+    ends += [] if run.booted else [boot.end for boot in run.boots[-1:]]
+    return max(ends, default=None)
 
 
 def _name_of(case: ElementTree.Element) -> str:

@@ -44,7 +44,7 @@ class Result:
         test: the test that failed, if one did, without its parameters.
         layer: what had to be there for that test, as harness.suite has it.
         message: the failure's message, or why there is no verdict.
-        seconds: from the change to the verdict.
+        seconds: from before the change to the failure that is the verdict; without one, to the end of the run.
         written: fingerprint of the drill and of the deployment that it was planted in.
     """
 

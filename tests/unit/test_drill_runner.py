@@ -7,6 +7,7 @@ import json
 import os
 import re
 import signal
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -36,8 +37,10 @@ from harness.drills import (
 from harness.errors import HarnessError
 from harness.options import OPTIONS
 from harness.plan import Plan, make_plan
-from harness.promises import BOOT
+from harness.promises import BOOT, Case, State
+from harness.record import Record
 from harness.roles import ROLES, STUDENT
+from harness.span import Span
 from harness.steps import Steps
 from harness.suite import Layer, Promise, promises
 from harness.verdicts import Result, Results, Verdict, read_results, together
@@ -122,7 +125,7 @@ class TestJudging:
     )
     def test_a_boot_that_fails(self, caught_by: tuple[str, ...], verdict: Verdict) -> None:
         drill = dataclasses.replace(REGRESSION, caught_by=caught_by)
-        found = judge(drill, Suite(Outcome(boot="the hub crashed")), SUITE)
+        found = judge(drill, Suite(Outcome(boot=Failure(BOOT, "the hub crashed"))), SUITE)
         assert (found.verdict, found.test, found.message) == (verdict, BOOT, "the hub crashed")
 
     def test_a_boot_that_should_have_failed(self) -> None:
@@ -141,7 +144,9 @@ class TestJudging:
         judge(VALID, suite, SUITE, thorough=True)
         assert suite.runs == [[*CHEAP, OTHER.test, RENDERED.test, NAMED.test]]
 
-    @pytest.mark.parametrize("said", [failed(OTHER.test), Outcome(boot="the hub crashed")], ids=["test", "boot"])
+    @pytest.mark.parametrize(
+        "said", [failed(OTHER.test), Outcome(boot=Failure(BOOT, "the hub crashed"))], ids=["test", "boot"]
+    )
     def test_an_alarm(self, said: Outcome) -> None:
         assert judge(VALID, Suite(said), SUITE).verdict is Verdict.ALARM
 
@@ -247,6 +252,12 @@ JUNIT = """<testsuites><testsuite>
 </testsuite></testsuites>"""
 
 
+def test_seconds_end_with_the_failure() -> None:
+    failure = Failure(NAMED.test, "course a", time.time() - 1000)
+    found = one(REGRESSION, FakeStage(run=Suite(Outcome((failure,)))), SUITE)
+    assert -1001 < found.seconds < -990
+
+
 class TestOutcome:
     def test_of_a_report(self, tmp_path: Path) -> None:
         file = tmp_path / "junit.xml"
@@ -261,7 +272,7 @@ class TestOutcome:
 
     def test_of_a_boot_that_failed(self, tmp_path: Path) -> None:
         said = "no tests ran in 8s\n!!! _pytest.outcomes.Exit: error: pods of jupyter\n  | KeyError: 'A' !!!\n"
-        assert read_outcome(tmp_path / "none.xml", said).boot == "pods of jupyter\n  | KeyError: 'A'"
+        assert read_outcome(tmp_path / "none.xml", said).boot == Failure(BOOT, "pods of jupyter\n  | KeyError: 'A'")
 
     def test_of_nothing(self, tmp_path: Path) -> None:
         file = tmp_path / "junit.xml"
@@ -277,6 +288,7 @@ def plan(tmp_path: Path) -> Plan:
     return dataclasses.replace(made, checkout=tmp_path)
 
 
+BROKEN = Case("it works", "", State.BROKEN, parts=(Span(1, 5, "setup"), Span(5, 7, "call"), Span(9, 10, "teardown")))
 REPORT = r'for it; do case "$it" in --junitxml=*) echo "<t><testcase/></t>" >"${it#*=}";; esac; done'
 
 
@@ -290,6 +302,23 @@ class TestRunning:
         assert f"--spawner {plan.spawner}" in call
         assert f"--values={plan.values[0]}" in call
         assert f"--evidence={tmp_path / 'it'}" in call
+
+    @pytest.mark.parametrize(
+        ("record", "at"),
+        [
+            (Record(cases=[BROKEN, dataclasses.replace(BROKEN, state=State.KEPT)], booted=True), 7.0),
+            (Record(boots=[Span(1, 4), Span(5, 9)]), 9.0),
+            (Record(booted=True), None),
+        ],
+        ids=["test", "boot", "nothing failed"],
+    )
+    def test_when_it_failed_is_known(self, plan: Plan, tmp_path: Path, record: Record, at: float | None) -> None:
+        (tmp_path / "record").write_text(record.to_json())
+        junit = '<t><testcase classname="test_a" name="test_b"><failure message="x"/></testcase></t>'
+        script = f"cp {tmp_path / 'record'} {tmp_path / 'it/run.json'}; echo '{junit}' >{tmp_path / 'it/junit.xml'}"
+        python = fakes.Program(tmp_path, "python", script)
+        [failure] = run_tests(plan, ["a"], tmp_path / "it", 60, python.path).failures
+        assert failure.at == at
 
     def test_what_takes_too_long_is_told_to_end_and_does_so_in_order(self, plan: Plan, tmp_path: Path) -> None:
         script = "trap 'echo cleaned >>$calls; exit 1' TERM; while :; do sleep 0.05; done"
@@ -373,13 +402,15 @@ class TestStage:
 
         known = deployment.State(planned.state / deployment.STATE)
 
-        def boot(plan: Plan, steps: Steps) -> Any:
+        def boot(plan: Plan, steps: Steps, prepared: object) -> Any:
+            assert prepared == "prepared"
             self.boots.append(plan)
             if not deployment.State(planned.state / deployment.STATE).get("images"):
                 running.registry.images |= {"a": "image of a", "b": "image of b"}
             known.set("images", "pushed")
             return running
 
+        monkeypatch.setattr(deployment, "prepare", lambda plan, steps: "prepared")
         monkeypatch.setattr(deployment, "boot", boot)
         monkeypatch.setattr(deployment, "remove", lambda plan, steps: setattr(running, "helm", FakeHelm()))
         planned.state.mkdir()
