@@ -26,7 +26,7 @@ from harness.spawner import Choice, Request
 
 Ask = Callable[[Sequence[Request]], list[Choice]]
 
-PLAIN, GPU_COURSE = "uai_source-uai.0", "uai_source-uai.1"
+PLAIN, GPU_COURSE, TAG = "uai_source-uai.0", "uai_source-uai.1", "uai_source-uai.6"
 
 
 @dataclass(frozen=True)
@@ -95,11 +95,11 @@ TABLE = [
     notebook("sub%2Fdir%2FA.ipynb", "sub/dir/A.ipynb"),
     notebook("sub/dir/A.ipynb", "sub/dir/A.ipynb"),
     notebook("%C3%A9t%C3%A9.ipynb", "été.ipynb"),
-    # Tags, which win over courses
-    link(f"course={PLAIN}&tag=abc", "abc"),
-    link(f"course={GPU_COURSE}&tag=abc", "abc", gpu=True),
-    link("tag=Feature-X", "feature-x"),
-    link("tag=x&notebook=A.ipynb", "x", "A.ipynb"),
+    # Tags, which win over courses; those of courses, for a spawner that takes no others is a better one
+    link(f"course={PLAIN}&tag={TAG}", TAG),
+    link(f"course={GPU_COURSE}&tag={TAG}", TAG, gpu=True),
+    link(f"tag={TAG.upper()}", TAG),
+    link(f"tag={TAG}&notebook=A.ipynb", TAG, "A.ipynb"),
     link("tag=", DEFAULT_COURSE),
     # GPUs
     link(f"course={DEFAULT_COURSE}&needs_gpu=true", DEFAULT_COURSE, gpu=True),
