@@ -473,7 +473,9 @@ def why_stuck(pods: Iterable[client.V1Pod], log: Log = lambda pod, container, be
             if ended and ended.reason == "OOMKilled":
                 limit = memory_limit(pod, status.name)
                 return f"pod {name}: container {status.name} was OOMKilled: over its limit of {limit}"
-            said = f", {ended.reason}: {ended.message}" if ended and ended.message else ""
+            said = (
+                f", {ended.reason}{_too_little(pod, status, ended)}: {ended.message}" if ended and ended.message else ""
+            )
             if status.state.terminated and status.restart_count and status.state.terminated.exit_code:
                 # It waits in a CrashLoopBackOff already; the kubelet says so a quarter of a minute later.
                 how = f"crashed twice, exit code {status.state.terminated.exit_code}{said}, image {status.image}"
@@ -485,6 +487,12 @@ def why_stuck(pods: Iterable[client.V1Pod], log: Log = lambda pod, container, be
                 why = f"{waiting.reason}{said}, image {status.image}{detail}"
                 return f"pod {name}: container {status.name}: {why}{crash}"
     return None
+
+
+def _too_little(pod: client.V1Pod, status: client.V1ContainerStatus, ended: client.V1ContainerStateTerminated) -> str:
+    """The memory limit of a container that never ran: too low for its sandbox, it ends in whatever that was doing."""
+    limit = memory_limit(pod, status.name)
+    return f" with a memory limit of {limit}" if ended.reason == "StartError" and limit != "none" else ""
 
 
 def _last_words(output: str) -> str:

@@ -174,11 +174,16 @@ class TestWhyStuck:
 
     def test_what_never_ran_is_told_as_the_runtime_tells_it(self) -> None:
         before = state(ended="StartError")
-        before.terminated.message = "init was OOM-killed"
+        before.terminated.message = "no such namespace"
         why = why_stuck([pod(container(state("CrashLoopBackOff"), before))])
+        # Its sandbox may have been killed for its memory, and no more is said of that.
         assert why == (
-            f"pod jupyter-1: container notebook: CrashLoopBackOff, StartError: init was OOM-killed, image {IMAGE}"
+            "pod jupyter-1: container notebook: CrashLoopBackOff, StartError with a memory limit of 2Gi: "
+            f"no such namespace, image {IMAGE}"
         )
+        without = why_stuck([pod(container(state("CrashLoopBackOff"), before, name="sidecar"))])
+        assert without is not None
+        assert "CrashLoopBackOff, StartError: no such namespace" in without
 
     @pytest.mark.parametrize(("restarts", "code"), [(0, 1), (1, 0)])
     def test_one_crash_may_be_a_chance(self, restarts: int, code: int) -> None:
