@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, cast
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 from selenium import webdriver
@@ -95,11 +96,20 @@ class Browser:
         """Go to a URL; returns when the page's own load event fired."""
         self.driver.get(url)
 
-    def wait_for(self, what: str, css: str, timeout: float = PAGE_TIMEOUT, *, come_what_may: bool = False) -> str:
+    def wait_for(
+        self,
+        what: str,
+        css: str,
+        timeout: float = PAGE_TIMEOUT,
+        *,
+        come_what_may: bool = False,
+        instead: Callable[[], str | None] = lambda: None,
+    ) -> str:
         """Wait until an element is on screen, and return its text.
 
         Args:
             come_what_may: wait on though the server is gone: for a page that is to say so.
+            instead: says what has opened in its place, so that nobody waits for it any more.
 
         Raises:
             HarnessError: it is not there after `timeout` seconds, or will never be; the message says why, where
@@ -107,12 +117,29 @@ class Browser:
         """
 
         def trouble() -> str | None:
-            return None if come_what_may else self._hub_gave_up() or self._hopeless(self.driver.current_url)
+            return (
+                None if come_what_may else instead() or self._hub_gave_up() or self._hopeless(self.driver.current_url)
+            )
 
         try:
             return wait_until(f"{what} on the page", lambda: self._shown(css), timeout=timeout, fail_if=seldom(trouble))
         except (NeverError, TooLateError) as error:
             raise type(error)(f"{error}. The page shows: {self.summary()}") from error
+
+    def wait_for_notebook(self, what: str = "the notebook") -> str:
+        """Wait until the first heading of a notebook is on screen, and return its text.
+
+        Raises:
+            HarnessError: as `wait_for`; at once if the list of files opens, or an error in place of the notebook.
+        """
+        return self.wait_for(what, ".jp-Notebook h1", instead=self._no_notebook)
+
+    def _no_notebook(self) -> str | None:
+        """What Jupyter shows in place of a notebook; None while it may still show one."""
+        if re.match(r"/user/[^/]+/tree\b", urlsplit(self.driver.current_url).path):
+            return "the list of files opened"
+        said = str(self._shown(".jp-Dialog-header"))
+        return f"a dialog says {said}" if "Error" in said else None
 
     def _hub_gave_up(self) -> str | None:
         """What the hub's page says of a server that it could not start; None on any other page."""

@@ -90,7 +90,7 @@ def _lived(running: Deployment, hub: Hub, timeline: Timeline, ending: threading.
         work.start()
         with browser(timeline=timeline) as window:
             window.open(hub.url + str(EXAMPLE))
-            window.wait_for("the notebook", ".jp-Notebook h1")
+            window.wait_for_notebook()
             [page] = re.findall(UUID, window.driver.current_url)[:1]
             watch.add(page)
             idle.open(str(EXAMPLE))

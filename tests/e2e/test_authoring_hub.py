@@ -109,7 +109,7 @@ def test_authors_have_all_menus(browser: Browser, author: Author, password: str)
     browser.press("form input[type=submit], form button[type=submit]")
     browser.wait_for("the author's first page", ".jp-NotebookSpacer, .jp-FileBrowser, .jp-DirListing", 120)
     browser.open(f"{author.hub.url}/user/{NAME}/notebooks/lectures/lecture1/regression.ipynb")
-    browser.wait_for("the notebook", ".jp-Notebook h1")
+    browser.wait_for_notebook()
     menus = set(browser.texts(".lm-MenuBar-itemLabel"))
     missing = {"File", "Edit", "View", "Run", "Kernel", "Settings", "Help"} - menus
     assert not missing, f"authors miss the menus {sorted(missing)}; there are {sorted(menus)}"

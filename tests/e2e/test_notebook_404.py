@@ -99,7 +99,7 @@ def test_what_is_no_notebook_opens_the_first_page(arrivals: Mapping[str, Arrival
 def test_right_notebook_is_on_screen(browser: Browser, hub: Hub, path: str, heading: str) -> None:
     """What a student sees in the browser is the notebook that the link names."""
     browser.open(hub.url + str(Link(COURSE, path)))
-    shown = browser.wait_for(f"the heading of {path}", ".jp-Notebook h1")
+    shown = browser.wait_for_notebook(f"the heading of {path}")
     assert heading in shown, f"{path} shows the heading {shown!r}"
 
 
@@ -113,7 +113,7 @@ def test_student_sees_that_a_notebook_is_missing(browser: Browser, hub: Hub, evi
     assert "404" in said, f"the dialog does not say that it is not found: {said}"
     own = browser.driver.current_url.partition("/notebooks/")[0]
     browser.open(f"{own}/notebooks/{NOTEBOOK}")
-    shown = browser.wait_for("the right notebook", ".jp-Notebook h1")
+    shown = browser.wait_for_notebook("the right notebook")
     assert "linear regression" in shown, f"the right link shows {shown!r}"
 
 

@@ -27,7 +27,7 @@ DISABLED = ("debugger", "nbdime", "application-extension:logo", ":trusted", ":di
 def test_students_have_few_menus(browser: Browser, hub: Hub) -> None:
     """Students have none of the menus, entries and buttons that production takes away, and those that it leaves."""
     browser.open(hub.url + str(EXAMPLE))
-    browser.wait_for("the notebook", ".jp-Notebook h1")
+    browser.wait_for_notebook()
     menus = set(browser.texts(".lm-MenuBar-itemLabel"))
     left = MENUS & menus
     assert not left, f"students still have the menus {sorted(left)}"

@@ -66,7 +66,7 @@ def test_student_whose_kernel_wants_too_much_is_told(
 ) -> None:
     """A kernel that takes more memory than it may is killed; the page says so, and an operator can see it."""
     browser.open(hub.url + str(EXAMPLE))
-    browser.wait_for("the notebook", ".jp-Notebook h1")
+    browser.wait_for_notebook()
     [user] = re.findall(UUID, browser.driver.current_url)[:1]
     limit = limit_of(cluster.server_pod(hub.namespace, user))
     browser.run_first_cell(greedy(limit))

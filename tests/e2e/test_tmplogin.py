@@ -191,7 +191,7 @@ def test_logout(visit: Callable[[], Student]) -> None:
 def test_browser_shows_the_notebook(browser: Browser, hub: Hub) -> None:
     """In a real browser, a course link ends with the notebook on screen and no error dialog."""
     browser.open(hub.url + str(EXAMPLE))
-    shown = browser.wait_for("the notebook's first heading", ".jp-Notebook h1")
+    shown = browser.wait_for_notebook("the notebook's first heading")
     assert "linear regression" in shown, f"another notebook is on screen, with the heading {shown!r}"
     dialogs = browser.texts(".jp-Dialog-header")
     assert not dialogs, f"a dialog is in the way: {dialogs}"

@@ -35,13 +35,16 @@ class Driver:
 
     current_url, title = "http://hub/user/7c1e/", "Spawning"
 
-    def __init__(self, *looks: list[Any], heading: str = "") -> None:
+    def __init__(self, *looks: list[Any], heading: str = "", dialog: str = "") -> None:
         self._looks = list(looks)
         self._heading = heading
+        self._dialog = dialog
 
     def find_elements(self, by: str, css: str) -> list[Any]:
         if css == "h1":
             return [element(self._heading)]
+        if css == ".jp-Dialog-header":
+            return [element(self._dialog)] if self._dialog else []
         return self._looks.pop(0) if len(self._looks) > 1 else self._looks[0]
 
     def find_element(self, by: str, css: str) -> Any:
@@ -80,6 +83,24 @@ def test_a_page_that_is_to_say_so_is_waited_for() -> None:
 def test_a_hub_that_gave_up_is_not_waited_for(heading: str) -> None:
     with pytest.raises(NeverError, match=f"the menus on the page: will not come.*: the hub says {heading}"):
         window([], heading=heading).wait_for("the menus", "h2")
+
+
+def test_the_list_of_files_is_no_notebook() -> None:
+    page = window([])
+    page.driver.current_url = "http://hub/user/7c1e/tree?"  # type: ignore[misc]
+    with pytest.raises(NeverError, match=r"the notebook on the page: will not come.*: the list of files opened"):
+        page.wait_for_notebook()
+
+
+def test_a_notebook_that_does_not_load_is_not_waited_for() -> None:
+    driver: Any = Driver([], dialog="File Load Error for a.ipynb")
+    with pytest.raises(NeverError, match=r"will not come.*: a dialog says File Load Error for a\.ipynb"):
+        Browser(driver).wait_for_notebook()
+
+
+def test_a_notebook_behind_a_question_is_waited_for() -> None:
+    driver: Any = Driver([], [element("Linear regression")], dialog="Select Kernel")
+    assert Browser(driver).wait_for_notebook() == "Linear regression"
 
 
 def test_a_notebooks_own_heading_is_no_trouble() -> None:
