@@ -760,7 +760,7 @@ class TestBoot:
         there(docker, "moto")
         plan = planned(keep=keep)
         running: Any = SimpleNamespace(plan=plan, cluster=object())
-        monkeypatch.setattr(deployment, "lay", lambda *_: running)
+        monkeypatch.setattr(deployment, "lay", lambda *_, **__: running)
         failing(deployment._Boot, "install", HarnessError("the hub crashes"))
         monkeypatch.setattr(bundle, "write_boot", lambda *_, **__: "for want of memory")
         with pytest.raises(HarnessError, match=r"\Athe hub crashes\nfor want of memory\Z"):
