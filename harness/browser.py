@@ -117,9 +117,9 @@ class Browser:
         """
 
         def trouble() -> str | None:
-            return (
-                None if come_what_may else instead() or self._hub_gave_up() or self._hopeless(self.driver.current_url)
-            )
+            if come_what_may:
+                return None
+            return instead() or self._hub_gave_up() or self._hopeless(self.driver.current_url)
 
         try:
             return wait_until(f"{what} on the page", lambda: self._shown(css), timeout=timeout, fail_if=seldom(trouble))

@@ -473,9 +473,7 @@ def why_stuck(pods: Iterable[client.V1Pod], log: Log = lambda pod, container, be
             if ended and ended.reason == "OOMKilled":
                 limit = memory_limit(pod, status.name)
                 return f"pod {name}: container {status.name} was OOMKilled: over its limit of {limit}"
-            said = (
-                f", {ended.reason}{_too_little(pod, status, ended)}: {ended.message}" if ended and ended.message else ""
-            )
+            said = _said_of(ended, memory_limit(pod, status.name)) if ended else ""
             if status.state.terminated and status.restart_count and status.state.terminated.exit_code:
                 # It waits in a CrashLoopBackOff already; the kubelet says so a quarter of a minute later.
                 how = f"crashed twice, exit code {status.state.terminated.exit_code}{said}, image {status.image}"
@@ -489,10 +487,11 @@ def why_stuck(pods: Iterable[client.V1Pod], log: Log = lambda pod, container, be
     return None
 
 
-def _too_little(pod: client.V1Pod, status: client.V1ContainerStatus, ended: client.V1ContainerStateTerminated) -> str:
-    """The memory limit of a container that never ran: too low for its sandbox, it ends in whatever that was doing."""
-    limit = memory_limit(pod, status.name)
-    return f" with a memory limit of {limit}" if ended.reason == "StartError" and limit != "none" else ""
+def _said_of(ended: client.V1ContainerStateTerminated, limit: str) -> str:
+    """What the runtime says of the end of a container whose memory has a limit; nothing where it says nothing."""
+    # Of one that never ran: too low for its sandbox, it ends in whatever that was doing.
+    memory = f" with a memory limit of {limit}" if ended.reason == "StartError" and limit != "none" else ""
+    return f", {ended.reason}{memory}: {ended.message}" if ended.message else ""
 
 
 def _last_words(output: str) -> str:

@@ -227,7 +227,7 @@ def run_all(
 
 def one(drill: Drill, stage: Stage, suite: Mapping[str, Promise], *, thorough: bool = False) -> Result:
     """Plant one drill, and see what the suite says."""
-    began = time.time()
+    began = time.time()  # by the clock of the run's record
     try:
         found = judge(drill, stage.plant(drill), suite, thorough=thorough)
     except DoesNotApplyError as error:
@@ -576,7 +576,7 @@ def read_outcome(report: Path, said: str, at: float | None = None) -> Outcome:
 
 
 def _failed_at(file: Path) -> float | None:
-    """When the first test of a run failed, or its deployment, as time.time(): what is written of it comes after."""
+    """When the test failed that ended a run, or its deployment, as time.time(): what is written of it comes after."""
     try:
         run = read_record(file)
     except RecordError:

@@ -48,7 +48,7 @@ Object = dict[str, Any]
 """An object as Kubernetes writes it: the client's own classes take a hundred times as long to make."""
 
 
-def load() -> None:
+def load_client() -> None:
     """Begin to load the client of Kubernetes: two seconds of a processor, while Docker and Helm are waited for."""
     threading.Thread(target=lambda: client.CoreV1Api, name="kubernetes", daemon=True).start()
 

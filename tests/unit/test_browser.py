@@ -86,10 +86,10 @@ def test_a_hub_that_gave_up_is_not_waited_for(heading: str) -> None:
 
 
 def test_the_list_of_files_is_no_notebook() -> None:
-    page = window([])
-    page.driver.current_url = "http://hub/user/7c1e/tree?"  # type: ignore[misc]
+    driver: Any = Driver([])
+    driver.current_url = "http://hub/user/7c1e/tree?"
     with pytest.raises(NeverError, match=r"the notebook on the page: will not come.*: the list of files opened"):
-        page.wait_for_notebook()
+        Browser(driver).wait_for_notebook()
 
 
 def test_a_notebook_that_does_not_load_is_not_waited_for() -> None:
