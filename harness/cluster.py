@@ -11,6 +11,7 @@ import shlex
 import socket
 import subprocess
 from collections.abc import Callable, Collection, Iterable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,8 @@ HOPELESS = {
 """Reasons for which a container waits that time alone does not mend (kubelet, pkg/kubelet/images and kuberuntime)."""
 MOUNTS_TRIED = 5
 """Times that the kubelet looks in vain for what a pod mounts, over a quarter of a minute, before it is said to lack."""
+BEGINS_WITHIN = timedelta(seconds=5)
+"""In which a pod's first container usually begins; events, all of which the API server reads each time, come later."""
 
 
 API_TIMEOUT = 30.0
@@ -417,7 +420,11 @@ class PodWatch:
 
         The kubelet has looked many times for what is said to be not there.
         """
-        waiting = {pod.metadata.uid: pod.metadata.name for pod in pods if pod.status.phase == "Pending"}
+        waiting = {
+            pod.metadata.uid: pod.metadata.name
+            for pod in pods
+            if pod.status.phase == "Pending" and datetime.now(UTC) - pod.metadata.creation_timestamp > BEGINS_WITHIN
+        }
         if not waiting:
             return None
         for event in self._warnings():

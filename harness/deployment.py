@@ -46,7 +46,7 @@ from harness.runs import Run
 from harness.shell import CommandError, kill_children
 from harness.steps import Steps
 from harness.timeline import Timeline, render
-from harness.wait import NotYet, seldom, wait_until
+from harness.wait import NotYet, TooLateError, seldom, wait_until
 
 CALLS = (httpx.HTTPError, urllib3.exceptions.HTTPError, BotoCoreError, ClientError)
 """What is raised beside ApiException by the libraries with which a boot talks to hubs, registry, cluster and moto."""
@@ -751,6 +751,7 @@ def wait_until_ready(cluster: Cluster, namespace: str) -> None:
 
     Raises:
         NeverError: a pod of theirs cannot come up; the message has the cause, a crashed hub's traceback included.
+        TooLateError: they did not in time; the message has the newest warning about a pod.
     """
     pods = cluster.pods(namespace)
 
@@ -762,7 +763,7 @@ def wait_until_ready(cluster: Cluster, namespace: str) -> None:
             for it in cluster.apps.list_namespaced_deployment(namespace).items
             if not _rolled_out(it)
         ]
-        return NotYet("; ".join([*waiting, *pods.last_warning()])) if waiting else True
+        return NotYet("; ".join(waiting)) if waiting else True
 
     def stuck() -> str | None:
         # Of an upgrade, the new pods alone: the old ones may be crashing still, which is why there is an upgrade.
@@ -775,7 +776,10 @@ def wait_until_ready(cluster: Cluster, namespace: str) -> None:
         # A Deployment knows of its last pod a moment after the pod itself, when no other pod changes any more.
         pods.change(min(seconds, 1))
 
-    wait_until(f"the pods of {namespace}", ready, timeout=READY_TIMEOUT, fail_if=stuck, change=change)
+    try:
+        wait_until(f"the pods of {namespace}", ready, timeout=READY_TIMEOUT, fail_if=stuck, change=change)
+    except TooLateError as error:
+        raise TooLateError("; ".join([str(error), *pods.last_warning()])) from error
 
 
 def restart_hub(cluster: Cluster, hub: Hub) -> None:

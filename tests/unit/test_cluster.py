@@ -8,6 +8,7 @@ import socket
 import subprocess
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
@@ -483,24 +484,31 @@ class TestPodWatch:
         assert "watch" in api.asked[1]
 
     @pytest.mark.parametrize(
-        ("reason", "count", "message", "phase", "said"),
+        ("reason", "count", "message", "phase", "age", "said"),
         [
-            ("FailedMount", 5, 'secret "certificates" not found', "Pending", "pod hub-1 waits for what is not there"),
-            ("FailedMount", 1, 'secret "certificates" not found', "Pending", ""),
-            ("FailedMount", 5, "failed to sync secret cache: timed out", "Pending", ""),
-            ("FailedMount", 5, 'secret "certificates" not found', "Running", ""),
-            ("FailedCreatePodSandBox", 1, "init was OOM-killed", "Pending", "pod hub-1 has too little memory to begin"),
-            ("FailedCreatePodSandBox", 1, "no network yet", "Pending", ""),
+            ("FailedMount", 5, 'secret "keys" not found', "Pending", 20, "pod hub-1 waits for what is not there"),
+            ("FailedMount", 1, 'secret "keys" not found', "Pending", 20, ""),
+            ("FailedMount", 5, "failed to sync secret cache: timed out", "Pending", 20, ""),
+            ("FailedMount", 5, 'secret "keys" not found', "Running", 20, ""),
+            ("FailedMount", 5, 'secret "keys" not found', "Pending", 1, ""),
+            ("FailedCreatePodSandBox", 1, "OOM-killed", "Pending", 20, "pod hub-1 has too little memory to begin"),
+            ("FailedCreatePodSandBox", 1, "no network yet", "Pending", 20, ""),
         ],
-        ids=["in vain", "at first", "busy", "begun", "no memory", "no network"],
+        ids=["in vain", "at first", "busy", "begun", "new", "no memory", "no network"],
     )
-    def test_why_a_pod_has_not_begun(self, reason: str, count: int, message: str, phase: str, said: str) -> None:
+    def test_why_a_pod_has_not_begun(
+        self, reason: str, count: int, message: str, phase: str, age: int, said: str
+    ) -> None:
         about = client.V1ObjectReference(kind="Pod", name="hub-1", uid="1")
         event = client.CoreV1Event(
             involved_object=about, metadata=client.V1ObjectMeta(), count=count, message=message, reason=reason
         )
         core: Any = SimpleNamespace(list_namespaced_event=lambda namespace, **_: client.CoreV1EventList(items=[event]))
-        pod = client.V1Pod(metadata=client.V1ObjectMeta(name="hub-1", uid="1"), status=client.V1PodStatus(phase=phase))
+        made = datetime.now(UTC) - timedelta(seconds=age)
+        pod = client.V1Pod(
+            metadata=client.V1ObjectMeta(name="hub-1", uid="1", creation_timestamp=made),
+            status=client.V1PodStatus(phase=phase),
+        )
         assert PodWatch(core, "jupyter").why_stuck([pod]) == (f"{said}, {reason}: {message}" if said else None)
 
     def test_a_refusal_is_not_swallowed(self, api: Api) -> None:
