@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +16,20 @@ from harness.hub import Hub
 from harness.kernel import CellError
 from harness.link import EXAMPLE
 from harness.placeholders import to_bytes
+from harness.spawner import Choice, Request
 from harness.student import UUID, Student
 from harness.wait import NotYet, wait_until
 
 COURSE, NOTEBOOK = EXAMPLE.course, EXAMPLE.notebook
+GPU_COURSE = "uai_source-uai.1"
 GB = 1e9
+NO_LIMIT = "a student's server has no memory limit: one of them may take all that its node has"
 
 
 def limit_of(pod: Any) -> int:
     """Bytes of memory that a server may use."""
     limit = memory_limit(pod, pod.spec.containers[0].name)
-    assert limit != "none", "a student's server has no memory limit: one of them may take all that its node has"
+    assert limit != "none", NO_LIMIT
     return int(to_bytes(limit))
 
 
@@ -35,14 +38,15 @@ def greedy(limit: int) -> str:
     return f"[1] * ({limit} // 4)"
 
 
-def test_server_may_use_what_production_gives(visit: Callable[[], Student], cluster: Cluster, hub: Hub) -> None:
-    """A student's server may use at least 4 GB of memory, and as much CPU as there is."""
-    student = visit()
-    student.open(f"/tmplogin?course={COURSE}")
-    pod = cluster.server_pod(hub.namespace, student.name)
-    limits, memory = pod.spec.containers[0].resources.limits or {}, limit_of(pod)
-    assert memory >= 4 * GB, f"a student's server may use {memory / GB:.1f} GB, expected 4"
-    assert "cpu" not in limits, f"a student's server is held at {limits['cpu']} CPU"
+def test_server_may_use_what_production_gives(ask_spawner: Callable[[Sequence[Request]], list[Choice]]) -> None:
+    """A student's server may use at least 4 GB of memory, and as much CPU as there is, with a GPU and without."""
+    for found in ask_spawner([Request(f"course={course}") for course in (COURSE, GPU_COURSE)]):
+        assert not found.error, f"the spawner makes no server: {found.error}"
+        limits = found.pod["spec"]["containers"][0]["resources"].get("limits") or {}
+        assert "memory" in limits, NO_LIMIT
+        memory = to_bytes(limits["memory"])
+        assert memory >= 4 * GB, f"a student's server may use {memory / GB:.1f} GB, expected 4 ({found})"
+        assert "cpu" not in limits, f"a student's server is held at {limits['cpu']} CPU ({found})"
 
 
 def test_server_is_guaranteed_what_production_gives(student_values: Mapping[str, Any]) -> None:

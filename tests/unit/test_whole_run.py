@@ -196,6 +196,7 @@ def test_ctrl_c_in_a_test_and_again_in_the_removal(runner: Runner) -> None:
     assert (ended.code, ended.left, state_of(runner)) == (2, "", ["lock"]), ended.out
     # The second one may come so soon that it counts as the first's echo.
     assert "Given up" not in ended.out
+    assert "What there was" not in ended.out, "somebody who ends a run does not wait for that"
     assert "1 passed" not in ended.out
 
 
@@ -216,6 +217,8 @@ def test_the_time_of_the_run_is_up(runner: Runner) -> None:
     )
     assert (ended.code, ended.left, state_of(runner)) == (2, "", ["lock"]), ended.out
     assert "The run is not over after 1 s (--run-timeout): it ends here." in ended.out
+    assert ended.out.count("evidence collected") == 1
+    assert "What there was while test_it ran: " in ended.out
     assert "passed" not in ended.out
 
 
