@@ -26,7 +26,7 @@ from rich.console import Console
 
 from harness import deployment, drill_report
 from harness.aws import REPOSITORY
-from harness.chart import Chart, Helm, Manifest
+from harness.chart import Chart, Helm, Manifest, Release
 from harness.departures import Departures
 from harness.deployment import Deployment
 from harness.drill import (
@@ -44,7 +44,7 @@ from harness.errors import HarnessError
 from harness.plan import Plan, fingerprint
 from harness.promises import BOOT, State
 from harness.record import RecordError, read_record
-from harness.roles import ROLES
+from harness.roles import ROLES, Role
 from harness.shell import tail
 from harness.steps import Steps
 from harness.suite import SUITE, Layer, Promise, arguments, function_of, promises
@@ -354,7 +354,7 @@ class LiveStage:
         with deployment.only_run(self.plan):
             self.prepared = deployment.prepare(self.plan, self.steps)
             self.running = deployment.boot(self.plan, self.steps, self.prepared)
-        self.rendered = rendered(self.plan, self.running.chart, self.running.helm)
+        self.rendered = rendered(self.running.chart, self.running.helm, _releases(self.plan))
         self.installed = installed(self.running)
         self.digests = digests(self.running)
 
@@ -382,18 +382,25 @@ class LiveStage:
     def plant(self, drill: Drill) -> Run:
         changed = planted(drill, self.plan, self.running.chart, self.scratch)
         images = self._plant_images(drill)
-        if changed != self.plan:
-            chart = deployment.find_chart(changed, self.running.helm) if drill.chart else self.running.chart
-            try:
-                same = rendered(changed, chart, self.running.helm) == self.rendered
-            except HarnessError as error:
-                raise RefusedError(str(error)) from error
-        else:
-            same = True
-        if same and not images:
+        differs = self._differs(changed, drill)
+        if not differs and not images:
             raise HarnessError(f"{drill.where}: it leaves the system as it was")
         place = self.evidence / re.sub(r"\W+", "-", f"{drill.subject} {drill.name}").strip("-")
         return lambda tests, timeout: run_tests(changed, tests, place, timeout)
+
+    def _differs(self, changed: Plan, drill: Drill) -> bool:
+        """Whether the releases of a changed plan are any others."""
+        if dataclasses.replace(changed, spawner=self.plan.spawner) == self.plan:
+            # Each release has its text as it is; to see that in what Helm renders takes seconds.
+            return changed.spawner.read_bytes() != self.plan.spawner.read_bytes()
+        chart = deployment.find_chart(changed, self.running.helm) if drill.chart else self.running.chart
+        before = _releases(self.plan)
+        touched = {role: each for role, each in _releases(changed).items() if drill.chart or each != before[role]}
+        try:
+            now = rendered(chart, self.running.helm, touched)
+        except HarnessError as error:
+            raise RefusedError(str(error)) from error
+        return any(objects != self.rendered[role] for role, objects in now.items())
 
     def _plant_images(self, drill: Drill) -> bool:
         """Change what the registry holds; returns whether that is any different then."""
@@ -467,14 +474,17 @@ class LiveStage:
             leaving.close()
 
 
-def rendered(plan: Plan, chart: Chart, helm: Helm) -> list[list[Manifest]]:
-    """The objects of all releases of a plan, as production would have them: without what kind needs otherwise.
+def _releases(plan: Plan) -> dict[Role, Release]:
+    return {role: deployment.production(plan, role) for role in ROLES}
+
+
+def rendered(chart: Chart, helm: Helm, releases: Mapping[Role, Release]) -> dict[Role, list[Manifest]]:
+    """The objects of releases, as production would have them: without what kind needs otherwise.
 
     Raises:
         HarnessError: the chart does not take the values.
     """
-    objects = deployment.templates(helm, chart, {role: deployment.production(plan, role) for role in ROLES})
-    return [comparable(each) for each in objects.values()]
+    return {role: comparable(each) for role, each in deployment.templates(helm, chart, releases).items()}
 
 
 def comparable(objects: Iterable[Manifest]) -> list[Manifest]:

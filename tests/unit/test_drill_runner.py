@@ -19,7 +19,7 @@ from rich.console import Console
 
 from harness import deployment, drill_report, drills
 from harness.chart import Release
-from harness.drill import DoesNotApplyError, Drill, ValueChanges
+from harness.drill import DoesNotApplyError, Drill, Replacement, ValueChanges
 from harness.drills import (
     CHEAP,
     FIRST_TEST,
@@ -357,8 +357,10 @@ class FakeHelm:
 
     def __init__(self) -> None:
         self.objects = [manifest_of("password", digest="one")]
+        self.rendered: list[str] = []
 
     def template(self, chart: Any, release: Release) -> list[dict[str, Any]]:
+        self.rendered.append(release.name)
         values = [json.loads(file.read_text()) for file in release.values if file.suffix == ".yaml" and _json(file)]
         if any("refused" in each for each in values):
             raise HarnessError("values rejected")
@@ -438,6 +440,16 @@ class TestStage:
     def test_a_change_that_changes_nothing(self, live: LiveStage) -> None:
         with pytest.raises(HarnessError, match="it leaves the system as it was"):
             live.plant(self.drill(moved_tags={"a": "a"}))
+
+    def test_only_what_the_change_may_touch_is_rendered(self, live: LiveStage) -> None:
+        helm: Any = live.running.helm
+        helm.rendered.clear()
+        live.plant(self.drill(values={STUDENT: ValueChanges({"cull.every": 5})}))
+        assert helm.rendered == [STUDENT.release]
+        live.plant(self.drill(spawner=(Replacement(('"expires_days": 1',), ('"expires_days": 9',)),)))
+        assert helm.rendered == [STUDENT.release], "the text of a spawner is in each release as it is"
+        with pytest.raises(HarnessError, match="it leaves the system as it was"):
+            live.plant(self.drill(spawner=(Replacement(('"expires_days": 1',), ('"expires_days": 1',)),)))
 
     def test_a_change_that_the_chart_refuses(self, live: LiveStage) -> None:
         with pytest.raises(RefusedError, match="values rejected"):
