@@ -130,7 +130,7 @@ class Browser:
         """Wait until the first heading of a notebook is on screen, and return its text.
 
         Raises:
-            HarnessError: as `wait_for`; at once if the list of files opens, or an error in place of the notebook.
+            HarnessError: as `wait_for`; at once if the list of files, a text editor or an error opens in place of the notebook.
         """
         return self.wait_for(what, ".jp-Notebook h1", instead=self._no_notebook)
 
@@ -138,6 +138,8 @@ class Browser:
         """What Jupyter shows in place of a notebook; None while it may still show one."""
         if re.match(r"/user/[^/]+/tree\b", urlsplit(self.driver.current_url).path):
             return "the list of files opened"
+        if not isinstance(self._shown(".jp-FileEditor"), NotYet):
+            return "it opened as text, in the file editor: what shows notebooks is off"
         said = str(self._shown(".jp-Dialog-header"))
         return f"a dialog says {said}" if "Error" in said else None
 

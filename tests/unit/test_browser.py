@@ -31,20 +31,24 @@ def element(text: str = "", shown: bool | Exception = True) -> Any:
 
 
 class Driver:
-    """A window in which each look at an element finds the next of these lists, the last one for good."""
+    """A window in which each look at an element finds the next of these lists, the last one for good.
+
+    Args:
+        parts: texts of a dialog and of a text editor that are there all the time.
+    """
 
     current_url, title = "http://hub/user/7c1e/", "Spawning"
 
-    def __init__(self, *looks: list[Any], heading: str = "", dialog: str = "") -> None:
+    def __init__(self, *looks: list[Any], heading: str = "", **parts: str) -> None:
         self._looks = list(looks)
         self._heading = heading
-        self._dialog = dialog
+        self._parts = {".jp-Dialog-header": parts.get("dialog"), ".jp-FileEditor": parts.get("editor")}
 
     def find_elements(self, by: str, css: str) -> list[Any]:
         if css == "h1":
             return [element(self._heading)]
-        if css == ".jp-Dialog-header":
-            return [element(self._dialog)] if self._dialog else []
+        if css in self._parts:
+            return [element(text)] if (text := self._parts[css]) else []
         return self._looks.pop(0) if len(self._looks) > 1 else self._looks[0]
 
     def find_element(self, by: str, css: str) -> Any:
@@ -95,6 +99,12 @@ def test_the_list_of_files_is_no_notebook() -> None:
 def test_a_notebook_that_does_not_load_is_not_waited_for() -> None:
     driver: Any = Driver([], dialog="File Load Error for a.ipynb")
     with pytest.raises(NeverError, match=r"will not come.*: a dialog says File Load Error for a\.ipynb"):
+        Browser(driver).wait_for_notebook()
+
+
+def test_a_notebook_that_opens_as_text_is_not_waited_for() -> None:
+    driver: Any = Driver([], editor="{ 1 2 3")
+    with pytest.raises(NeverError, match=r"will not come.*: it opened as text, in the file editor"):
         Browser(driver).wait_for_notebook()
 
 
