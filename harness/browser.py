@@ -130,7 +130,7 @@ class Browser:
         """Wait until the first heading of a notebook is on screen, and return its text.
 
         Raises:
-            HarnessError: as `wait_for`; at once if the list of files, a text editor or an error opens in place of the notebook.
+            HarnessError: as `wait_for`; at once if something else opens: the list of files, a text editor, an error.
         """
         return self.wait_for(what, ".jp-Notebook h1", instead=self._no_notebook)
 
