@@ -30,7 +30,7 @@ from harness.diagnosis import SERVICES, likely_cause
 from harness.evidence import keep, redact, scrub, secrets
 from harness.hub import Hub
 from harness.plan import Plan
-from harness.roles import AUTHORING, ROLES, Role
+from harness.roles import AUTHORING, Role
 from harness.shell import CommandError
 
 if TYPE_CHECKING:
@@ -83,11 +83,16 @@ class Source:
 
 @dataclass(frozen=True)
 class Scene:
-    """What there is to look at; of a boot that failed before its hubs came, the cluster alone."""
+    """What there is to look at; of a boot that failed before its hubs came, the cluster alone.
+
+    Attributes:
+        beside: hubs that a test has for itself.
+    """
 
     plan: Plan
     cluster: Cluster
     running: Deployment | None = None
+    beside: tuple[Hub, ...] = ()
 
     def sources(self) -> list[Source]:
         """All that can be read."""
@@ -139,18 +144,19 @@ class Scene:
     def _services(self) -> dict[str, str]:
         return {f"{LOGS}/{part}.log": docker.logs(f"{self.plan.name}-{part}", LINES) for part in SERVICES}
 
+    def _all_hubs(self) -> tuple[Hub, ...]:
+        return (self.running.student, self.running.authoring, *self.beside) if self.running else ()
+
     def _hubs(self) -> str:
-        hubs = (self.running.student, self.running.authoring) if self.running else ()
-        return json.dumps(
-            {hub.release: {"users": _users(hub), "routes": _ask(hub, "/proxy")} for hub in hubs}, indent=1
-        )
+        told = {hub.release: {"users": _users(hub), "routes": _ask(hub, "/proxy")} for hub in self._all_hubs()}
+        return json.dumps(told, indent=1)
 
     def _tables(self) -> str:
         if not self.running:
             return ""
         queries = [f"SELECT {columns} FROM {table} ORDER BY id DESC LIMIT {ROWS}" for table, columns in TABLES.items()]
-        found = {role: self.running.database.tables(role.database, *queries, timeout=LOOK_TIMEOUT) for role in ROLES}
-        return "\n\n".join(f"{role.release}\n{text}" for role, text in found.items())
+        tables = functools.partial(self.running.database.tables, timeout=LOOK_TIMEOUT)
+        return "\n\n".join(f"{hub.release}\n{tables(hub.database, *queries)}" for hub in self._all_hubs())
 
     def _values(self) -> dict[str, str]:
         differing = [

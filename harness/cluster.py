@@ -496,8 +496,9 @@ def why_stuck(pods: Iterable[client.V1Pod], log: Log = lambda pod, container, be
 
 def _said_of(ended: client.V1ContainerStateTerminated, limit: str) -> str:
     """What the runtime says of the end of a container whose memory has a limit; nothing where it says nothing."""
-    # Of one that never ran: too low for its sandbox, it ends in whatever that was doing.
-    memory = f" with a memory limit of {limit}" if ended.reason == "StartError" and limit != "none" else ""
+    # Of one that never ran: too low for its sandbox, it ends in whatever that was doing; but not in a missing program.
+    never_ran = ended.reason == "StartError" and limit != "none" and 'exec: "' not in (ended.message or "")
+    memory = f" with a memory limit of {limit}" if never_ran else ""
     return f", {ended.reason}{memory}: {ended.message}" if ended.message else ""
 
 

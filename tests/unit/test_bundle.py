@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import json
 import os
 import threading
@@ -21,7 +22,7 @@ from harness import bundle, har
 from harness.bundle import Scene
 from harness.chart import Release
 from harness.hub import Hub
-from harness.roles import AUTHORING, STUDENT
+from harness.roles import AUTHORING, SCALED, STUDENT
 from harness.shell import CommandError
 from harness.student import Hop, Journey
 
@@ -244,6 +245,11 @@ class TestWrite:
         assert found["logs/jupyter.hub-1.hub-before.log"].endswith("F crashed\n\n")
         assert found["logs/jupyter.hub-1.hub.log"].rstrip().endswith("F connecting with [redacted]")
         assert found["pods.txt"].startswith("get pods --output=wide --all-namespaces\n")
+
+    def test_a_hub_that_a_test_has_for_itself(self, scene: Scene, tmp_path: Path) -> None:
+        _, found = write(dataclasses.replace(scene, beside=(hub(SCALED),)), tmp_path)
+        assert json.loads(found["hubs.json"])["jupyterhub-scaled"]["users"][0]["name"] == "7c1e"
+        assert "jupyterhub-scaled\njupyterhub_scaled: 3 tables" in found["tables.txt"]
 
     def test_no_secret_is_in_it(self, scene: Scene, tmp_path: Path) -> None:
         extra = {"journeys.har": har.archive([journey()]), "timeline.txt": f"0.0 s token={planted('timeline')}"}

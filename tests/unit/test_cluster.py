@@ -186,6 +186,13 @@ class TestWhyStuck:
         assert without is not None
         assert "CrashLoopBackOff, StartError: no such namespace" in without
 
+    def test_a_program_that_is_not_there_has_nothing_to_do_with_memory(self) -> None:
+        before = state(ended="StartError")
+        before.terminated.message = 'exec: "start-singleuser": executable file not found in $PATH'
+        why = why_stuck([pod(container(state("CrashLoopBackOff"), before))])
+        assert why is not None
+        assert "memory" not in why
+
     @pytest.mark.parametrize(("restarts", "code"), [(0, 1), (1, 0)])
     def test_one_crash_may_be_a_chance(self, restarts: int, code: int) -> None:
         ended = container(state(ended="Error"))
