@@ -33,7 +33,7 @@ def item(tmp_path: Path) -> Any:
     made: Any = SimpleNamespace(
         nodeid=TEST, stash=pytest.Stash(), config=SimpleNamespace(stash=stash), user_properties=[], funcargs={}
     )
-    hub: Any = SimpleNamespace(url="http://hub")
+    hub: Any = SimpleNamespace(url="http://hub", release="jupyterhub")
     student = Student(hub)
     student.name = USER
     made.stash[timeline._PEOPLE] = {None: [student]}
@@ -68,6 +68,15 @@ def made(item: Any, report: Any) -> Any:
 
 
 class TestHook:
+    def test_a_hub_that_the_test_has_for_itself_is_looked_at_too(
+        self, item: Any, written: list[dict[str, Any]]
+    ) -> None:
+        made(item, outcome(item))
+        scaled: Any = SimpleNamespace(url="http://scaled", release="jupyterhub-scaled")
+        item.stash[timeline._PEOPLE][None].append(Student(scaled))
+        made(item, outcome(item))
+        assert [each["scene"].beside for each in written] == [(), (scaled,)]
+
     def test_a_failure_has_its_evidence_and_its_cause(
         self, item: Any, written: list[dict[str, Any]], tmp_path: Path
     ) -> None:
