@@ -57,7 +57,7 @@ HOPELESS = {
 MOUNTS_TRIED = 5
 """Times that the kubelet looks in vain for what a pod mounts, over a quarter of a minute, before it is said to lack."""
 BEGINS_WITHIN = timedelta(seconds=5)
-"""In which a pod's first container usually begins; events, all of which the API server reads each time, come later."""
+"""In which a pod's first container usually begins. Only later are events read: the API server reads all of them."""
 
 
 API_TIMEOUT = 30.0

@@ -79,7 +79,7 @@ class Prepared:
         Raises:
             HarnessError: the chart does not take the values.
         """
-        return templates(self.helm, self.chart, {role: production(plan, role) for role in ROLES})
+        return templates(self.helm, self.chart, productions(plan))
 
 
 @dataclass(frozen=True)
@@ -705,6 +705,11 @@ def production(plan: Plan, role: Role) -> Release:
         set_files={chart.SPAWNER_KEY: spawner_of(plan)},
         replaced=replaced_values(plan, role),
     )
+
+
+def productions(plan: Plan) -> dict[Role, Release]:
+    """Both releases as production would have them."""
+    return {role: production(plan, role) for role in ROLES}
 
 
 def release(plan: Plan, role: Role, secret: Mapping[str, str]) -> Release:

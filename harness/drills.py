@@ -354,7 +354,7 @@ class LiveStage:
         with deployment.only_run(self.plan):
             self.prepared = deployment.prepare(self.plan, self.steps)
             self.running = deployment.boot(self.plan, self.steps, self.prepared)
-        self.rendered = rendered(self.running.chart, self.running.helm, _releases(self.plan))
+        self.rendered = rendered(self.running.chart, self.running.helm, deployment.productions(self.plan))
         self.installed = installed(self.running)
         self.digests = digests(self.running)
 
@@ -389,13 +389,17 @@ class LiveStage:
         return lambda tests, timeout: run_tests(changed, tests, place, timeout)
 
     def _differs(self, changed: Plan, drill: Drill) -> bool:
-        """Whether the releases of a changed plan are any others."""
+        """Whether the changed plan makes other releases than the stage's own.
+
+        Raises:
+            RefusedError: the chart does not take the changed values.
+        """
         if dataclasses.replace(changed, spawner=self.plan.spawner) == self.plan:
             # Each release has its text as it is; to see that in what Helm renders takes seconds.
             return changed.spawner.read_bytes() != self.plan.spawner.read_bytes()
         chart = deployment.find_chart(changed, self.running.helm) if drill.chart else self.running.chart
-        before = _releases(self.plan)
-        touched = {role: each for role, each in _releases(changed).items() if drill.chart or each != before[role]}
+        before, after = deployment.productions(self.plan), deployment.productions(changed)
+        touched = {role: each for role, each in after.items() if drill.chart or each != before[role]}
         try:
             now = rendered(chart, self.running.helm, touched)
         except HarnessError as error:
@@ -472,10 +476,6 @@ class LiveStage:
                     hub.delete_user(name)
         finally:
             leaving.close()
-
-
-def _releases(plan: Plan) -> dict[Role, Release]:
-    return {role: deployment.production(plan, role) for role in ROLES}
 
 
 def rendered(chart: Chart, helm: Helm, releases: Mapping[Role, Release]) -> dict[Role, list[Manifest]]:

@@ -34,15 +34,15 @@ class Driver:
     """A window in which each look at an element finds the next of these lists, the last one for good.
 
     Args:
-        parts: texts of a dialog and of a text editor that are there all the time.
+        dialog, editor: texts of a dialog and of a text editor that are there all the time.
     """
 
     current_url, title = "http://hub/user/7c1e/", "Spawning"
 
-    def __init__(self, *looks: list[Any], heading: str = "", **parts: str) -> None:
+    def __init__(self, *looks: list[Any], heading: str = "", dialog: str = "", editor: str = "") -> None:
         self._looks = list(looks)
         self._heading = heading
-        self._parts = {".jp-Dialog-header": parts.get("dialog"), ".jp-FileEditor": parts.get("editor")}
+        self._parts = {".jp-Dialog-header": dialog, ".jp-FileEditor": editor}
 
     def find_elements(self, by: str, css: str) -> list[Any]:
         if css == "h1":
