@@ -157,6 +157,8 @@ def prepare(plan: Plan, steps: Steps) -> Prepared:
     kubernetes = artifacts.kubernetes(how, plan.kubernetes)
     steps.say(f"{'using:':<11}{how}, Kubernetes {kubernetes}: {why}")
     machine.prepare(steps, building=how == "build", may_install=plan.may_install, cache=plan.cache)
+    for line in runs.beside(plan.name):
+        steps.say(f"{'beside:':<11}{line}")
     if not docker.running(plan.name):
         for port in filter(None, (plan.hub_port, plan.authoring_port)):
             check_port(port)

@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 import requests
 
 from harness.docker import docker
+from harness.ending import threads
 from harness.errors import HarnessError
 from harness.made import Artifacts
 from harness.shell import CommandError
@@ -91,7 +92,7 @@ def pull(versions: Versions, mirrors: Mapping[str, str], cache: Path, steps: Ste
     for name in missing_tools:
         with steps.step(f"download {name}") as step:
             step.done(_download(name, versions, mirrors, tools[name]))
-    with ThreadPoolExecutor(2) as pool:
+    with threads(2) as pool:
         list(pool.map(lambda name: _pull_image(images[name], steps), missing_images))
     if not missing_images and not missing_tools:
         with steps.step("artifacts") as step:

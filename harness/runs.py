@@ -78,6 +78,20 @@ def all_runs(now: datetime | None = None) -> list[Run]:
     return sorted(found, key=lambda run: run.age, reverse=True)
 
 
+def beside(name: str) -> list[str]:
+    """The other runs on this machine, a line each, for who shares its cores and its disk with them.
+
+    Raises:
+        HarnessError: Docker does not answer.
+    """
+    return [
+        f"{run.name}, {run.state}, {run.checkout or '?'}"
+        + ("" if run.state == IN_USE else f" ('tox -e down -- {run.name}' removes it)")
+        for run in all_runs()
+        if run.name != name
+    ]
+
+
 def find(name: str) -> Run:
     """The run of that name.
 

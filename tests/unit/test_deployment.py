@@ -22,7 +22,7 @@ from fakes import Program, ol_infrastructure
 from kubernetes.client import ApiException
 from rich.console import Console
 
-from harness import artifacts, bundle, chart, deployment, health, machine
+from harness import artifacts, bundle, chart, deployment, health, machine, runs
 from harness import docker as containers
 from harness.artifacts import pinned_chart
 from harness.chart import Helm
@@ -621,6 +621,7 @@ class TestBoot:
         monkeypatch.setattr(artifacts, "get", lambda *_: made)
         monkeypatch.setattr(machine, "prepare", lambda *_, **__: None)
         monkeypatch.setattr(machine, "check_disk", lambda *_: None)
+        monkeypatch.setattr(runs, "beside", lambda _: ["jh-2, orphaned, somewhere"])
         monkeypatch.setattr(health, "fault", lambda *_, **__: "")
         monkeypatch.setattr(deployment, "find_chart", lambda *_: chart.Chart(Path("chart"), "1", "test"))
         monkeypatch.setattr(Helm, "template", lambda *_: [])
@@ -671,6 +672,12 @@ class TestBoot:
         assert State(plan.state / "state.json").get("cluster") == "as it was"
         assert "teardown" not in out.getvalue()
         assert "Kept" not in out.getvalue()
+
+    def test_says_what_else_has_the_machine_s_cores(
+        self, planned: Planner, steps: Steps, docker: Program, out: io.StringIO
+    ) -> None:
+        deployment.prepare(planned(), steps)
+        assert "beside:    jh-2, orphaned, somewhere\n" in out.getvalue()
 
     @pytest.mark.parametrize("error", [HarnessError("no"), KeyboardInterrupt(), ValueError()])
     def test_failure_leaves_nothing(

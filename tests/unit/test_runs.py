@@ -56,6 +56,14 @@ class TestRuns:
         with runs.held(tmp_path / "kept/.harness", "jh-1"):
             assert {run.name: run.state for run in runs.all_runs(NOW)}["jh-1"] == runs.IN_USE
 
+    def test_those_beside_another(self, tmp_path: Path) -> None:
+        with runs.held(tmp_path / "kept/.harness", "jh-1"):
+            assert runs.beside("jh-3") == [
+                f"jh-2, orphaned, {tmp_path}/gone ('tox -e down -- jh-2' removes it)",
+                f"jh-1, in use, {tmp_path}/kept",
+                "jh-4, unknown, ? ('tox -e down -- jh-4' removes it)",
+            ]
+
     def test_one_that_is_not_there(self) -> None:
         with pytest.raises(
             HarnessError, match=r"\AThere is no run jh-9 on this machine\. There are: jh-2, jh-3, jh-1, jh-4\Z"
