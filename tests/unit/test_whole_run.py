@@ -207,10 +207,23 @@ def test_first_ctrl_c_while_everything_is_removed(runner: Runner) -> None:
     assert "Cleaning up jh-1, which takes up to a minute. Once more leaves it as it is." in ended.out
 
 
-def test_the_time_of_the_run_is_up(runner: Runner) -> None:
+@pytest.mark.parametrize("hangs", ["before it", "it", "after it"])
+def test_the_time_of_the_run_is_up(runner: Runner, hangs: str) -> None:
     ended = runner.run(
-        """
-        def test_it(deployment): threading.Event().wait(60)
+        f"""
+        import pytest
+
+        def perhaps_hang(when):
+            if when == "{hangs}":
+                threading.Event().wait(60)
+
+        @pytest.fixture
+        def around():
+            perhaps_hang("before it")
+            yield
+            perhaps_hang("after it")
+
+        def test_it(deployment, around): perhaps_hang("it")
         def test_that_never_runs(deployment): pass
         """,
         "--run-timeout=1",
@@ -219,7 +232,7 @@ def test_the_time_of_the_run_is_up(runner: Runner) -> None:
     assert "The run is not over after 1 s (--run-timeout): it ends here." in ended.out
     assert ended.out.count("evidence collected") == 1
     assert "What there was while test_it ran: " in ended.out
-    assert "passed" not in ended.out
+    assert ended.out.count("1 passed") == (hangs == "after it")
 
 
 def test_a_node_that_is_paused_ends_the_run(runner: Runner) -> None:
