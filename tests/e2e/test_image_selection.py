@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from urllib.parse import unquote
 
 import pytest
 
+from fixtures.deployment import AskSpawner
 from harness.aws import COURSES as COURSE_IMAGES
 from harness.classroom import Class
 from harness.cluster import Cluster
@@ -23,8 +24,6 @@ from harness.files import parse_python
 from harness.plan import Plan
 from harness.registry import Registry
 from harness.spawner import Choice, Request
-
-Ask = Callable[[Sequence[Request]], list[Choice]]
 
 PLAIN, GPU_COURSE, TAG = "uai_source-uai.0", "uai_source-uai.1", "uai_source-uai.6"
 
@@ -117,7 +116,7 @@ HOSTILE = ["../../../etc/passwd.ipynb", "//evil.example/x.ipynb", "https://evil.
 
 
 @pytest.fixture(scope="module")
-def choices(ask_spawner: Ask) -> Mapping[str, Choice]:
+def choices(ask_spawner: AskSpawner) -> Mapping[str, Choice]:
     """What the deployed spawner makes of every row, and of every hostile name."""
     rows = {str(row): row.request for row in TABLE}
     hostile = {name: Request(f"course={PLAIN}&notebook={name}") for name in HOSTILE}

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from urllib.parse import unquote, urlsplit
 
 import pytest
 
+from fixtures.deployment import AskSpawner
 from harness.cluster import Cluster
 from harness.contract import DEFAULT_COURSE
 from harness.hub import Hub
@@ -38,7 +39,7 @@ def options(course: object) -> Request:
 
 
 @pytest.fixture(scope="module")
-def ask(ask_spawner: Callable[[Sequence[Request]], list[Choice]]) -> Ask:
+def ask(ask_spawner: AskSpawner) -> Ask:
     """What the spawner makes of each request here; all are put to it at once, which takes as long as one."""
     requests = [
         *map(notebook, LIKE_PLACEHOLDERS + LIKE_ADDRESSES),

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from fixtures.deployment import AskSpawner
 from harness.browser import Browser
 from harness.cluster import Cluster, memory_limit
 from harness.hub import Hub
 from harness.kernel import CellError
 from harness.link import EXAMPLE
 from harness.placeholders import to_bytes
-from harness.spawner import Choice, Request
+from harness.spawner import Request
 from harness.student import UUID, Student
 from harness.wait import NotYet, wait_until
 
@@ -38,7 +39,7 @@ def greedy(limit: int) -> str:
     return f"[1] * ({limit} // 4)"
 
 
-def test_server_may_use_what_production_gives(ask_spawner: Callable[[Sequence[Request]], list[Choice]]) -> None:
+def test_server_may_use_what_production_gives(ask_spawner: AskSpawner) -> None:
     """A student's server may use at least 4 GB of memory, and as much CPU as there is, with a GPU and without."""
     for found in ask_spawner([Request(f"course={course}") for course in (COURSE, GPU_COURSE)]):
         assert not found.error, f"the spawner makes no server: {found.error}"
