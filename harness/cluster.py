@@ -415,6 +415,20 @@ class PodWatch:
 
         return why_stuck(pods, log) or self._why_not_begun(pods)
 
+    def why_stuck_server(self, user: str) -> Callable[[], str | None]:
+        """Of a server that is to come up from now on: says, look by look, why it will never do so."""
+        was = ""
+
+        def look() -> str | None:
+            nonlocal was
+            found = self.look(server_of(user))
+            if was and not found:
+                return f"pod {was} is gone, and was not the hub's to stop: deleted, evicted, or its node went"
+            was = next((pod.metadata.name for pod in found if not pod.metadata.deletion_timestamp), was)
+            return self.why_stuck(found)
+
+        return look
+
     def _why_not_begun(self, pods: Iterable[client.V1Pod]) -> str | None:
         """Why no container of a pod begins: what it is to mount is not there, or its memory is too little for any.
 

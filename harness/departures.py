@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 
+import httpx
+
 from harness.cluster import Cluster, server_of
 from harness.deployment import restart_hub
 from harness.diagnosis import hopeless
@@ -30,13 +32,20 @@ class Departures:
 
     def add(self, hub: Hub, user: str) -> None:
         """Begin to delete a user."""
-        self._under_way.append((hub, user, self._pool.submit(self._delete, hub, user)))
+        if self._given_up.is_set():
+            self._held.append((hub, user))
+        else:
+            self._under_way.append((hub, user, self._pool.submit(self._delete, hub, user)))
+
+    def give_up(self) -> None:
+        """Begin no other deletion, and end those under way at their next look: nothing answers any more."""
+        self._given_up.set()
 
     def _delete(self, hub: Hub, user: str) -> None:
         try:
             wait_until(
                 f"the start or the end of {user}'s server",
-                lambda: NotYet("on its way") if hub.is_starting(user) else True,
+                lambda: self._has_come(hub, user),
                 timeout=START_TIMEOUT,
                 fail_if=seldom(lambda: self._pointless(hub) or self._why_stuck(hub, user)),
             )
@@ -46,6 +55,12 @@ class Departures:
             self._held.append((hub, user))
         else:
             self._delete_now(hub, user)
+
+    def _has_come(self, hub: Hub, user: str) -> bool | NotYet:
+        try:
+            return NotYet("on its way") if hub.is_starting(user) else True
+        except httpx.TransportError as error:  # the hub, or its proxy, is away
+            return NotYet(str(error) or type(error).__name__)
 
     def _delete_now(self, hub: Hub, user: str) -> None:
         hub.delete_user(user, fail_if=lambda: self._pointless(hub))
@@ -73,9 +88,9 @@ class Departures:
             self._delete_now(hub, user)
 
     def close(self) -> list[tuple[Hub, str]]:
-        """Begin no other deletion, and end those under way at their next look; returns who may not be gone."""
+        """Give up, and return who may not be gone."""
         gone = [deletion.done() and not deletion.exception() for *_, deletion in self._under_way]
-        self._given_up.set()
+        self.give_up()
         self._pool.shutdown(wait=False, cancel_futures=True)
         staying = [(hub, user) for (hub, user, _), is_gone in zip(self._under_way, gone, strict=True) if not is_gone]
         return [*staying, *self._held]

@@ -24,7 +24,9 @@ NAMESPACES = tuple(role.namespace for role in (*ROLES, SCALED))
 SERVICES = ("registry", "moto", "postgres")
 """What stands beside the cluster: its containers are called so, behind the run's name."""
 HUB, PROXY = "hub", "proxy"
-PARTS = (HUB, PROXY, "user-scheduler")
+NEEDED = (HUB, PROXY)
+"""The parts without which nothing of a release answers."""
+PARTS = (*NEEDED, "user-scheduler")
 """The release's own pods by their label `component`, the likeliest cause first."""
 SPAWNER = SPAWNER_KEY.removeprefix("hub.extraConfig.").replace("\\", "")
 """What the spawner's file is called."""
@@ -68,13 +70,24 @@ def hopeless(cluster: Cluster, namespace: str, user: str = "") -> str | None:
     if cause := docker.stopped(cluster.name):
         return _line(cause)
     pods = cluster.pods(namespace)
-    selectors = [server_of(user)] if user else []
-    selectors.append(f"component in ({HUB}, {PROXY})")
     try:
-        cause = next((why for selector in selectors if (why := pods.why_stuck(pods.look(selector)))), None)
+        server = pods.why_stuck(pods.look(server_of(user))) if user else None
+        parts = pods.look(f"component in ({', '.join(NEEDED)})")
+        missing = [part for part in NEEDED if part not in {_label(pod, _COMPONENT) for pod in parts}]
+        cause = (
+            server
+            or pods.why_stuck(parts)
+            or next((why for part in missing if (why := _why_none(cluster, namespace, part))), None)
+        )
     except (ApiException, HTTPError):
         return None
     return _line(cause) if cause else None
+
+
+def _why_none(cluster: Cluster, namespace: str, part: str) -> str | None:
+    """Why there will be no pod of a part; None where its Deployment is about to make one."""
+    wanted = cluster.apps.read_namespaced_deployment(part, namespace, _request_timeout=LOOK_TIMEOUT).spec.replicas
+    return None if wanted else f"there is no pod of the {part} in {namespace}: its Deployment wants none"
 
 
 def says(text: str, cause: str) -> bool:
@@ -131,7 +144,9 @@ class _Scene:
         yield self._ended(self._servers)
         yield self._crashed(parts)
         yield self._ended(parts)
+        yield self._went_away()
         yield self._warning([*self._servers, *parts])
+        yield self._missing()
         yield self._hub_error()
 
     def _is_new(self, when: datetime | None) -> bool:
@@ -162,6 +177,28 @@ class _Scene:
                 return f"{words}: {stuck}" if words else stuck
         return None
 
+    def _went_away(self) -> str | None:
+        """A part that a release cannot do without, and that has been told to end before another one is there."""
+        for (_, part), pods in self._parts().items():
+            if all(pod.metadata.deletion_timestamp for pod in pods):
+                return f"the {part} is going away: pod {pods[0].metadata.name} was told to end"
+        return None
+
+    def _missing(self) -> str | None:
+        """A part that a release cannot do without, where there is not even a pod of it."""
+        there = self._parts()
+        released = sorted({namespace for namespace, _ in there})
+        missing = [(place, part) for place in released for part in NEEDED if (place, part) not in there]
+        return next((f"there is no pod of the {part} in {namespace}" for namespace, part in missing), None)
+
+    def _parts(self) -> dict[tuple[str, str], list[client.V1Pod]]:
+        """The pods of each part that a release cannot do without, by its namespace and its name."""
+        found: dict[tuple[str, str], list[client.V1Pod]] = {}
+        for pod in self._pods:
+            if (part := _label(pod, _COMPONENT)) in NEEDED:
+                found.setdefault((pod.metadata.namespace, part), []).append(pod)
+        return found
+
     def _warning(self, pods: Sequence[client.V1Pod]) -> str | None:
         """The newest telling warning about a pod that is not ready, or about one of the test's users that is gone."""
         selector = {"field_selector": "type=Warning", "_request_timeout": LOOK_TIMEOUT}
@@ -184,7 +221,15 @@ class _Scene:
         if not told:
             return None
         newest = told[-1]
-        return f"{newest.involved_object.kind.lower()} {newest.involved_object.name}: {newest.reason}: {newest.message}"
+        about = f"{newest.involved_object.kind.lower()} {newest.involved_object.name}"
+        # Of a hub that another one has followed, this is what says so.
+        [born] = [
+            f", of {pod.metadata.creation_timestamp:%H:%M:%S}"
+            for pods in self._parts().values()
+            for pod in pods
+            if pod.metadata.name == newest.involved_object.name and self._is_new(pod.metadata.creation_timestamp)
+        ] or [""]
+        return f"{about}{born}: {newest.reason}: {newest.message}"
 
     def _hub_error(self) -> str | None:
         for pod in (each for each in self._pods if _label(each, _COMPONENT) == HUB):

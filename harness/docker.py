@@ -7,11 +7,12 @@ Everything a run makes carries its label, and that label is how it is found agai
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from harness.shell import CommandError, run
+from harness.shell import CommandError, lines_of, run
 from harness.wait import NotYet, wait_until
 
 LABEL = "ol-jupyterhub-harness"
@@ -21,6 +22,8 @@ CHECKOUT_LABEL = f"{LABEL}.checkout"
 KEPT_LABEL = f"{LABEL}.kept"
 """Labels of a run's network: the checkout that the run is of, and whether it was to stay. The rest goes with it."""
 
+FALLS = {"die": "died", "pause": "was paused"}
+"""What ends a container's work, by Docker's word for the event."""
 LOOK_TIMEOUT = 8.0
 """Seconds for a look at what is there."""
 
@@ -120,6 +123,15 @@ def stopped(owner: str, expected: Iterable[str] = ()) -> str | None:
 def _its_last_words(name: str) -> str:
     said = last_words(name)
     return f", its last words: {said}" if said else ""
+
+
+@contextmanager
+def falls(names: Iterable[str]) -> Iterator[Iterator[str]]:
+    """What befalls some containers while the block runs, as it happens: "jh-1-registry died"; ends when Docker does."""
+    filters = [f"--filter=container={name}" for name in names] + [f"--filter=event={event}" for event in FALLS]
+    with lines_of(["docker", "events", "--format={{.Actor.Attributes.name}} {{.Action}}", *filters]) as lines:
+        told = (line.split() for line in lines)
+        yield (f"{name} {FALLS[event]}" for name, event in told)
 
 
 def last_words(name: str) -> str:

@@ -18,6 +18,7 @@ from types import FrameType
 from harness.shell import kill_children
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+ALARM = signal.SIGUSR1
 ECHO = 1.0
 """Seconds in which a signal counts as one with the last: tox sends its own beside the terminal's."""
 GAVE_UP = 130
@@ -126,6 +127,41 @@ def limited(seconds: float, reached: Callable[[], None]) -> Iterator[None]:
         yield
     finally:
         timer.cancel()
+
+
+class Alarm:
+    """Raises an error in the main thread on behalf of another one, whatever call the main thread waits in.
+
+    It is raised where the main thread is ready for it, which is within `heard`; elsewhere at the next such place.
+    """
+
+    def __init__(self) -> None:
+        self._error: Exception | None = None
+        self._heard = False
+
+    def listen(self) -> None:
+        """Take the signal that this needs; called in the main thread, before anything else."""
+        signal.signal(ALARM, lambda number, frame: self._raise())
+
+    def ring(self, error: Exception) -> None:
+        """Have the error raised; from any thread."""
+        self._error = error
+        signal.pthread_kill(threading.main_thread().ident or 0, ALARM)
+
+    @contextmanager
+    def heard(self) -> Iterator[None]:
+        """Let the block be ended by the error."""
+        self._heard = True
+        try:
+            self._raise()
+            yield
+        finally:
+            self._heard = False
+
+    def _raise(self) -> None:
+        if self._heard and self._error:
+            self._heard = False
+            raise self._error
 
 
 @contextmanager

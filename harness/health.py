@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from harness import docker
 from harness.cluster import Cluster
 from harness.errors import HarnessError
-from harness.machine import GIB, docker_root
+from harness.machine import GIB, daemon_answers, docker_root
 from harness.plan import Plan
 from harness.shell import CommandError
 
@@ -53,6 +55,29 @@ def fault(plan: Plan, cluster: Cluster | None, *, whole: bool = True) -> str:
         return next((found for check in checks for found in check()), "")
     except CommandError as error:
         return f"The Docker daemon does not answer: nothing of {plan.name} can be reached. {str(error).splitlines()[0]}"
+
+
+@contextmanager
+def watched(name: str, gave_way: Callable[[GroundError], None]) -> Iterator[None]:
+    """Hear of it at once when one of a run's containers, or Docker, gives way: a call to it may wait half a minute.
+
+    Args:
+        gave_way: called once, in a thread of its own.
+    """
+    over = threading.Event()
+
+    def listen(falls: Iterator[str]) -> None:
+        said = next(falls, "")
+        if over.is_set() or not (said or not daemon_answers()):
+            return
+        gave_way(GroundError(f"The container {said}." if said else "The Docker daemon does not answer."))
+
+    with docker.falls(parts(name)) as falls:
+        threading.Thread(target=listen, args=(falls,), name="ground", daemon=True).start()
+        try:
+            yield
+        finally:
+            over.set()
 
 
 def _disks(plan: Plan) -> Iterator[str]:

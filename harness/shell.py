@@ -6,7 +6,8 @@ import contextlib
 import os
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from harness.errors import HarnessError
@@ -79,6 +80,34 @@ def run(
     if process.returncode:
         raise CommandError(f"{what}: exit code {process.returncode}.{tail(err.strip() or out)}", out + err)
     return out
+
+
+@contextmanager
+def lines_of(args: Sequence[str | Path]) -> Iterator[Iterator[str]]:
+    """The lines that a program prints while the block runs; it is ended with the block.
+
+    Raises:
+        CommandError: it could not be started.
+    """
+    command = [str(arg) for arg in args]
+    try:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise CommandError(f"{command[0]} cannot be started: {error.strerror or error}") from error
+    try:
+        yield iter(process.stdout or ())
+    finally:
+        _kill(process)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=10)
 
 
 def _rest(process: subprocess.Popen[str]) -> tuple[str, str]:

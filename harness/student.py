@@ -81,6 +81,10 @@ class Journey:
         return "\n".join([*map(str, self.hops), *(f"    {message}" for message in self.progress)])
 
 
+WhyStuck = Callable[[str], Callable[[], str | None]]
+"""Of the server of a user that is to come up from now on: gives what says, look by look, why it will never do so."""
+
+
 @dataclass(frozen=True)
 class Page:
     """The page at the end of a journey."""
@@ -101,12 +105,12 @@ class Student:
 
     Args:
         hub: the hub to visit.
-        why_stuck: says why a student's server will never come up, as Kubernetes sees it; asked during a spawn.
+        why_stuck: what Kubernetes sees of the students' servers while they come up.
         timeline: where to write down what the student goes through.
     """
 
     def __init__(
-        self, hub: Hub, why_stuck: Callable[[str], str | None] = lambda user: None, timeline: Timeline | None = None
+        self, hub: Hub, why_stuck: WhyStuck = lambda user: lambda: None, timeline: Timeline | None = None
     ) -> None:
         self.hub = hub
         self.journey = Journey()
@@ -229,6 +233,7 @@ class Student:
             ) from error
 
     def _follow_progress(self, started: float) -> None:
+        why_stuck = self._why_stuck(self.name)
         for event in self._progress():
             if message := event.get("message"):
                 self.journey.progress.append(message)
@@ -237,7 +242,7 @@ class Student:
                 self._phase("spawn", started)
                 return
             elapsed = time.monotonic() - started
-            cause = self._why_stuck(self.name)
+            cause = why_stuck()
             if event.get("failed") or cause or elapsed > SPAWN_TIMEOUT:
                 said = " | ".join(self.journey.progress[-3:])
                 raise SpawnError(

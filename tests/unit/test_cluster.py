@@ -466,6 +466,35 @@ def test_server_pod(place: Path, monkeypatch: pytest.MonkeyPatch, count: int) ->
     assert asked == ["hub.jupyter.org/username=7c1e"]
 
 
+class TestServerThatComesUp:
+    @pytest.mark.parametrize(
+        ("looks", "said"),
+        [
+            (["", "", "new"], None),
+            (["new", "new", "new"], None),
+            (["old, ending", "", "new"], None),
+            (["new", ""], "pod new is gone, and was not the hub's to stop: deleted, evicted, or its node went"),
+            (["", "new", "new, ending", ""], "pod new is gone"),
+        ],
+    )
+    def test_why_it_is_stuck(self, monkeypatch: pytest.MonkeyPatch, looks: list[str], said: str | None) -> None:
+        seen = iter(looks)
+
+        def look(pods: PodWatch, selector: str) -> list[client.V1Pod]:
+            assert selector == "hub.jupyter.org/username=7c1e"
+            name, *ending = next(seen).split(", ")
+            about = client.V1ObjectMeta(name=name, deletion_timestamp=datetime.now(UTC) if ending else None)
+            return [client.V1Pod(metadata=about, status=client.V1PodStatus())] if name else []
+
+        monkeypatch.setattr(PodWatch, "look", look)
+        core: Any = None
+        why = PodWatch(core, "jupyter").why_stuck_server("7c1e")
+        told = [why() for _ in looks]
+        assert not any(told[:-1])
+        assert (told[-1] or "").startswith(said or "")
+        assert bool(told[-1]) == bool(said)
+
+
 class TestPodWatch:
     def test_watches_from_what_was_seen(self, api: Api) -> None:
         assert api.pods.look("component=hub") == []

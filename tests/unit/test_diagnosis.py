@@ -51,6 +51,7 @@ def pod(
     born: float = AFTER,
     ready: bool | None = None,
     namespace: str = "jupyter",
+    ending: bool = False,
 ) -> client.V1Pod:
     ready = now is RUNNING if ready is None else ready
     container = "hub" if component == "hub" else "notebook"
@@ -60,7 +61,13 @@ def pod(
         name=container, image=IMAGE, image_id="", ready=ready, restart_count=0, state=now, last_state=before
     )
     return client.V1Pod(
-        metadata=client.V1ObjectMeta(name=name, namespace=namespace, labels=labels, creation_timestamp=at(born)),
+        metadata=client.V1ObjectMeta(
+            name=name,
+            namespace=namespace,
+            labels=labels,
+            creation_timestamp=at(born),
+            deletion_timestamp=at(AFTER) if ending else None,
+        ),
         spec=client.V1PodSpec(containers=[client.V1Container(name=container, resources=limits)]),
         status=client.V1PodStatus(
             container_statuses=[status],
@@ -82,6 +89,7 @@ def event(
 
 
 HUB = pod("hub-1", component="hub", born=BEFORE)
+PARTS = {"hub": HUB, "proxy": pod("proxy-1", component="proxy", born=BEFORE)}
 SERVER = pod(f"jupyter-{USER}", user=USER)
 PULLED_NOT = pod(f"jupyter-{USER}", waiting("ImagePullBackOff", "Back-off pulling image"), user=USER)
 NO_IMAGE = f"pod jupyter-{USER}: container notebook: ImagePullBackOff, image {IMAGE}: Back-off pulling image"
@@ -105,7 +113,7 @@ def traceback(error: str, file: str = ELSEWHERE, user: str = "somebody") -> str:
 
 
 class FakeCluster:
-    """A cluster whose API lists these pods and warnings, and whose hub wrote a log."""
+    """A cluster whose API lists these pods, those of a hub and a proxy, and warnings, and whose hub wrote a log."""
 
     name = "jh-1"
     nodes = ("jh-1-control-plane", "jh-1-worker")
@@ -117,12 +125,18 @@ class FakeCluster:
         log: str = "",
         crashed: str = "",
         error: Exception | None = None,
+        without: str = "",
+        replicas: int = 1,
     ) -> None:
-        self._pods, self._events, self._log, self._crashed, self._error = pods, events, log, crashed, error
+        there = {pod.metadata.labels["component"] for pod in pods}
+        self._pods = (*pods, *(pod for part, pod in PARTS.items() if part not in (*there, without)))
+        self._events, self._log, self._crashed, self._error = events, log, crashed, error
         self.core = SimpleNamespace(
             list_pod_for_all_namespaces=self._list_pods,
             list_event_for_all_namespaces=lambda **_: SimpleNamespace(items=list(events)),
         )
+        wanted = SimpleNamespace(spec=SimpleNamespace(replicas=replicas))
+        self.apps = SimpleNamespace(read_namespaced_deployment=lambda name, namespace, **_: wanted)
 
     def _list_pods(self, **_: Any) -> Any:
         if self._error:
@@ -220,6 +234,28 @@ class TestPods:
             "SyntaxError: '(' was never closed (dynamicImageConfig.py, line 45, in start): pod hub-1: container hub: C"
         )
 
+    @pytest.mark.parametrize(("ready", "born"), [(True, AFTER), (False, BEFORE)])
+    def test_a_hub_that_is_there_again(self, ready: bool, born: float) -> None:
+        assert cause(FakeCluster(pod("hub-2", component="hub", ready=ready, born=born))) is None
+
+    def test_a_hub_that_is_not_there_again(self) -> None:
+        hub = pod("hub-2", component="hub", ready=False)
+        found = cause(FakeCluster(hub, events=(event("hub-2", "Unhealthy", "connection refused"),)))
+        assert found == "pod hub-2, of 13:46:42: Unhealthy: connection refused"
+
+    def test_a_hub_that_is_told_to_end(self) -> None:
+        hub = pod("hub-1", component="hub", born=BEFORE, ending=True)
+        found = cause(FakeCluster(hub, log=traceback("RuntimeError: the end of it")))
+        assert found == "the hub is going away: pod hub-1 was told to end"
+
+    def test_a_hub_that_another_one_has_followed(self) -> None:
+        old, new = pod("hub-1", component="hub", born=BEFORE, ending=True), pod("hub-2", component="hub")
+        assert cause(FakeCluster(old, new)) is None
+
+    @pytest.mark.parametrize("part", ["hub", "proxy"])
+    def test_a_part_of_which_there_is_no_pod(self, part: str) -> None:
+        assert cause(FakeCluster(without=part)) == f"there is no pod of the {part} in jupyter"
+
     def test_pods_of_others_are_no_matter(self) -> None:
         placeholder = pod("user-placeholder-0", waiting("ImagePullBackOff"), component="user-placeholder")
         foreign = pod("x", waiting("ImagePullBackOff"), component="hub", namespace="kube-system")
@@ -316,6 +352,13 @@ class TestHopeless:
     def test_a_hub(self) -> None:
         cluster: Any = FakeCluster(pod("hub-1", waiting("CrashLoopBackOff"), component="hub"))
         assert str(hopeless(cluster, "jupyter")).startswith("pod hub-1: container hub: CrashLoopBackOff")
+
+    @pytest.mark.parametrize(("replicas", "said"), [(1, None), (0, "there is no pod of the hub in jupyter: its Depl")])
+    def test_no_hub(self, replicas: int, said: str | None) -> None:
+        cluster: Any = FakeCluster(without="hub", replicas=replicas)
+        found = hopeless(cluster, "jupyter")
+        assert (found or "").startswith(said or "")
+        assert bool(found) == bool(said)
 
     def test_a_container(self, docker: Callable[..., None]) -> None:
         docker(postgres="exited Exited (137)")

@@ -12,7 +12,7 @@ from concurrent.futures import Future
 import pytest
 
 from harness import ending
-from harness.ending import cleaning_up, limited, listen, threads, uninterrupted
+from harness.ending import Alarm, cleaning_up, limited, listen, threads, uninterrupted
 
 
 class Exited(BaseException):
@@ -169,6 +169,37 @@ class TestLimited:
             [timer] = running_timers()
             timer.join(10)
         assert told == []
+
+
+class TestAlarm:
+    @pytest.fixture
+    def alarm(self) -> Iterator[Alarm]:
+        before = signal.getsignal(ending.ALARM)
+        alarm = Alarm()
+        alarm.listen()
+        yield alarm
+        signal.signal(ending.ALARM, before)
+
+    def test_ends_whatever_the_main_thread_waits_in(self, alarm: Alarm) -> None:
+        started = time.monotonic()
+        side = threading.Timer(0.1, alarm.ring, [LookupError("it is gone")])
+        side.start()
+        with pytest.raises(LookupError, match="it is gone"), alarm.heard():
+            threading.Event().wait(20)
+        assert time.monotonic() - started < 10
+
+    def test_elsewhere_it_waits_for_the_next_place(self, alarm: Alarm) -> None:
+        with alarm.heard():
+            pass
+        alarm.ring(LookupError("it is gone"))
+        reached = []
+        with pytest.raises(LookupError, match="it is gone"), alarm.heard():
+            reached.append("the block")
+        assert not reached
+
+    def test_silence(self, alarm: Alarm) -> None:
+        with alarm.heard():
+            signal.raise_signal(ending.ALARM)
 
 
 class TestThreads:

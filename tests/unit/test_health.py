@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,6 +13,7 @@ from fakes import Program
 
 from harness import health
 from harness.cluster import Cluster
+from harness.health import GroundError
 
 UP = {f"jh-1-{part}": "Up 2 minutes" for part in ("control-plane", "worker", "registry", "moto", "postgres")}
 DOCKER = """
@@ -98,6 +100,40 @@ class TestFault:
         answers = iter(["slow", ""])
         once: Any = SimpleNamespace(why_silent=lambda seconds: next(answers))
         assert health.fault(plan, once) == ""
+
+
+def listeners() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "ground"]
+
+
+class TestWatched:
+    def told(self, tmp_path: Path, script: str) -> list[str]:
+        """What is heard of the ground of a run until `docker events`, which does as a script says, has ended."""
+        Program(tmp_path / "bin", "docker", script)
+        told: list[str] = []
+        with health.watched("jh-1", lambda error: told.append(str(error))):
+            for listener in listeners():
+                listener.join(10)
+                assert not listener.is_alive()
+        return told
+
+    def test_a_container_that_dies(self, plan: Any, tmp_path: Path) -> None:
+        assert self.told(tmp_path, "echo jh-1-worker die; sleep 60") == ["The container jh-1-worker died."]
+
+    def test_the_daemon_dies(self, plan: Any, tmp_path: Path) -> None:
+        assert self.told(tmp_path, "exit 1") == ["The Docker daemon does not answer."]
+
+    def test_docker_tells_no_more_but_answers(self, plan: Any, tmp_path: Path) -> None:
+        assert self.told(tmp_path, "echo 28") == []
+
+    def test_the_end_of_the_run_is_no_fall(self, plan: Any, tmp_path: Path) -> None:
+        Program(tmp_path / "bin", "docker", "[ $1 = events ] && exec sleep 60; exit 1")
+        told: list[GroundError] = []
+        with health.watched("jh-1", told.append):
+            [listener] = listeners()
+        listener.join(10)
+        assert not listener.is_alive()
+        assert not told
 
 
 @pytest.mark.parametrize(

@@ -77,6 +77,14 @@ class TestDepartures:
         leaving.close()
         assert sorted(asked) == [f"{verb} /hub/api/users/{user}" for verb in ("DELETE", "GET") for user in "123"]
 
+    def test_a_proxy_that_is_away_for_a_moment(self) -> None:
+        asked: list[str] = []
+        leaving = Departures(NO_CLUSTER)
+        leaving.add(hub([httpx.RemoteProtocolError("disconnected"), STARTED, httpx.Response(204)], asked), "1")
+        leaving.wait()
+        leaving.close()
+        assert asked == [f"{verb} /hub/api/users/1" for verb in ("GET", "GET", "DELETE")]
+
     def test_a_server_that_never_comes_does_not_hold_its_user(self, monkeypatch: pytest.MonkeyPatch) -> None:
         asked: list[str] = []
         monkeypatch.setattr("harness.departures.START_TIMEOUT", 0.0)
@@ -100,6 +108,14 @@ class TestDepartures:
         leaving.add(hub([starting], []), "held")
         leaving._pool.shutdown(wait=True)
         assert sorted(user for _, user in leaving.close()) == ["held", "refused"]
+
+    def test_nobody_goes_where_nothing_answers_any_more(self) -> None:
+        leaving = Departures(NO_CLUSTER)
+        leaving.give_up()
+        asked: list[str] = []
+        leaving.add(hub([], asked), "1")
+        assert [user for _, user in leaving.close()] == ["1"]
+        assert not asked
 
     def test_who_does_not_go_is_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("harness.hub.DELETE_TIMEOUT", 0.0)

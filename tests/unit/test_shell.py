@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import HarnessError
-from harness.shell import CommandError, kill_children, run, tail
+from harness.shell import CommandError, kill_children, lines_of, run, tail
 from harness.wait import NotYet, wait_until
 
 
@@ -128,6 +128,24 @@ def test_kill_children_ends_what_other_threads_run(tmp_path: Path) -> None:
     assert not thread.is_alive()
     assert not any(alive(pid) for pid in pids)
     assert "exit code -9" in str(errors[0])
+
+
+class TestLinesOf:
+    def test_as_they_come_and_ended_with_the_block(self, tmp_path: Path) -> None:
+        with lines_of(["sh", "-c", "echo one; echo $$; sleep 60 & echo $!; wait"]) as lines:
+            assert next(lines) == "one\n"
+            pids = [int(next(lines)), int(next(lines))]
+            assert all(map(alive, pids))
+        assert not any(map(alive, pids))
+
+    def test_of_a_program_that_ends_by_itself(self) -> None:
+        with lines_of(["echo", "one"]) as lines:
+            assert list(lines) == ["one\n"]
+
+    def test_no_such_program(self) -> None:
+        said = r"\Ano-such-program cannot be started: No such file"
+        with pytest.raises(CommandError, match=said), lines_of(["no-such-program"]):
+            pass
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from harness import student as students
 from harness.errors import HarnessError
 from harness.hub import Hub
 from harness.kernel import CellError
-from harness.student import JourneyError, SpawnError, Student
+from harness.student import JourneyError, SpawnError, Student, WhyStuck
 from harness.timeline import Timeline
 
 LINK = "/tmplogin?course=clustering&notebook=a%26b.ipynb"
@@ -125,7 +125,7 @@ def visit(fake: FakeHub) -> Iterator[Callable[..., Student]]:
     """A student who visits the hub."""
     visitors: list[Student] = []
 
-    def visit(why_stuck: Callable[[str], str | None] = lambda user: None) -> Student:
+    def visit(why_stuck: WhyStuck = lambda user: lambda: None) -> Student:
         visitors.append(Student(fake.hub, why_stuck))
         return visitors[-1]
 
@@ -288,7 +288,7 @@ class TestSpawn:
         messages = [event(message=text) for text in ("one", "two", "three")]
         # The cause is there only once the hub has given up.
         fake.plays(lines=[*messages, event(failed=True, message="Spawn failed")])
-        student: Student = visit(lambda user: cause if "Spawn failed" in student.journey.progress else None)
+        student: Student = visit(lambda user: lambda: cause if "Spawn failed" in student.journey.progress else None)
         with pytest.raises(SpawnError) as error:
             student.open(LINK)
         first, second = str(error.value).splitlines()
@@ -303,9 +303,9 @@ class TestSpawn:
         fake.plays(lines=[line], hangs=True)
         asked = []
 
-        def stuck(user: str) -> str | None:
+        def stuck(user: str) -> Callable[[], str | None]:
             asked.append(user)
-            return "pod jupyter-7c1e: ImagePullBackOff"
+            return lambda: "pod jupyter-7c1e: ImagePullBackOff"
 
         started = time.monotonic()
         with pytest.raises(SpawnError, match=r"did not come up within .*: pod jupyter-7c1e: ImagePullBackOff\."):

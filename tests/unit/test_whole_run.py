@@ -24,6 +24,7 @@ case "$1 $2" in
   "ps "*) case "$*" in *kind.cluster*) ;; *Status*) cat "$here/containers" ;; *) cut -f1 "$here/containers" ;; esac ;;
   "rm "*) : > "$here/containers"; [ ! -f "$here/on_rm" ] || . "$here/on_rm" ;;
   "network ls") [ ! -s "$here/containers" ] || echo jh-1 ;;
+  events*) until [ -f "$here/fall" ]; do sleep 0.1; done; cat "$here/fall"; exec sleep 60 ;;
 esac
 """
 CONFTEST = """
@@ -256,6 +257,35 @@ def test_a_node_that_is_paused_ends_the_run(runner: Runner) -> None:
     assert "evidence collected" not in ended.out
     assert "1 skipped" in ended.out
     assert "xfailed" not in ended.out
+
+
+def test_a_node_that_dies_ends_what_waits_for_it(runner: Runner) -> None:
+    ended = runner.run(
+        f"""
+        def test_it(deployment):
+            file = "{runner.bin}/containers"
+            text = open(file).read().replace("Up 2 minutes", "Exited (137)", 1)
+            open(file, "w").write(text)
+            open("{runner.bin}/fall", "w").write("jh-1-control-plane die\\n")
+            threading.Event().wait(60)
+        def test_that_never_runs(deployment): pass
+        """
+    )
+    assert (ended.code, ended.left, state_of(runner)) == (10, "", ["lock"]), ended.out
+    assert "jh-1-control-plane does not run (Exited (137)): nothing in the cluster answers" in ended.out
+    assert "1 skipped" in ended.out
+
+
+def test_a_node_that_died_for_a_moment_ends_the_run(runner: Runner) -> None:
+    ended = runner.run(
+        f"""
+        def test_it(deployment):
+            open("{runner.bin}/fall", "w").write("jh-1-worker die\\n")
+            threading.Event().wait(60)
+        """
+    )
+    assert (ended.code, ended.left) == (10, ""), ended.out
+    assert "The container jh-1-worker died. The run ends; nothing it found after " in ended.out
 
 
 def test_a_browser_that_is_gone_ends_the_run(runner: Runner) -> None:
