@@ -130,8 +130,8 @@ def falls(names: Iterable[str]) -> Iterator[Iterator[str]]:
     """What befalls some containers while the block runs, as it happens: "jh-1-registry died"; ends when Docker does."""
     filters = [f"--filter=container={name}" for name in names] + [f"--filter=event={event}" for event in FALLS]
     with lines_of(["docker", "events", "--format={{.Actor.Attributes.name}} {{.Action}}", *filters]) as lines:
-        told = (line.split() for line in lines)
-        yield (f"{name} {FALLS[event]}" for name, event in told)
+        told = (line.strip().rpartition(" ") for line in lines)
+        yield (f"{name} {FALLS[event]}" for name, _, event in told if event in FALLS)
 
 
 def last_words(name: str) -> str:

@@ -132,7 +132,7 @@ class TestRemove:
 
 
 def test_falls(path: Path) -> None:
-    fake = Program(path, "docker", "echo jh-1-moto die; echo jh-1-worker pause")
+    fake = Program(path, "docker", "echo jh-1-moto die; echo something else; echo; echo jh-1-worker pause")
     with docker.falls(["jh-1-moto", "jh-1-worker"]) as falls:
         assert list(falls) == ["jh-1-moto died", "jh-1-worker was paused"]
     [call] = fake.calls
