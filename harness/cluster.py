@@ -253,6 +253,13 @@ class Cluster:
             return "" if "Error from server" in error.output else lines[-1].strip()
         return ""
 
+    def lost(self, seconds: int) -> dict[str, str]:
+        """What Kubernetes says of each node that it does not hear of any more; nothing where it does not say so now."""
+        try:
+            return _lost(self.core.list_node(_request_timeout=seconds).items)
+        except (ApiException, HTTPError):
+            return {}
+
     def hub_url(self, node_port: int) -> str:
         """Loopback URL of the hub behind a NodePort."""
         return f"http://{docker.published(self.control_plane, node_port)}"
@@ -430,17 +437,22 @@ class PodWatch:
         return look
 
     def _why_not_begun(self, pods: Iterable[client.V1Pod]) -> str | None:
-        """Why no container of a pod begins: what it is to mount is not there, or its memory is too little for any.
+        """Why no container of a pod begins: its node is lost, what it is to mount is not there, or it has no memory.
 
         The kubelet has looked many times for what is said to be not there.
         """
-        waiting = {
-            pod.metadata.uid: pod.metadata.name
+        late = [
+            pod
             for pod in pods
             if pod.status.phase == "Pending" and datetime.now(UTC) - pod.metadata.creation_timestamp > BEGINS_WITHIN
-        }
-        if not waiting:
+        ]
+        if not late:
             return None
+        lost = _lost(self._core.list_node(_request_timeout=30).items)
+        for pod in late:
+            if why := lost.get(pod.spec.node_name):
+                return f"pod {pod.metadata.name} waits for node {pod.spec.node_name}, which is lost: {why}"
+        waiting = {pod.metadata.uid: pod.metadata.name for pod in late}
         for event in self._warnings():
             name = waiting.get(event.involved_object.uid)
             in_vain = event.reason == "FailedMount" and (event.count or 1) >= MOUNTS_TRIED
@@ -459,6 +471,16 @@ class PodWatch:
         about_pods = "type=Warning,involvedObject.kind=Pod"
         found = self._core.list_namespaced_event(self.namespace, field_selector=about_pods, _request_timeout=30)
         return sorted(found.items, key=_when)
+
+
+def _lost(nodes: Iterable[client.V1Node]) -> dict[str, str]:
+    """What is said of nodes whose kubelet is not heard of, by name (pkg/controller/nodelifecycle: Ready is Unknown)."""
+    return {
+        node.metadata.name: condition.message
+        for node in nodes
+        for condition in node.status.conditions or []
+        if condition.type == "Ready" and condition.status == "Unknown"
+    }
 
 
 def _when(event: client.CoreV1Event) -> str:

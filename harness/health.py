@@ -50,6 +50,7 @@ def fault(plan: Plan, cluster: Cluster | None, *, whole: bool = True) -> str:
         lambda: _disks(plan),
         lambda: _containers(plan.name, whole=whole),
         lambda: _api(cluster) if cluster else iter(()),
+        lambda: _nodes(cluster) if cluster else iter(()),
     )
     try:
         return next((found for check in checks for found in check()), "")
@@ -112,3 +113,8 @@ def _api(cluster: Cluster) -> Iterator[str]:
         if not why:
             return
     yield f"The API server gives no answer within {API_SECONDS} s, asked {TRIES} times: {why}"
+
+
+def _nodes(cluster: Cluster) -> Iterator[str]:
+    for node, why in cluster.lost(API_SECONDS).items():
+        yield f"The node {node} is lost: {why} None of its pods answers."

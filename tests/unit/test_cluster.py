@@ -466,6 +466,14 @@ def test_server_pod(place: Path, monkeypatch: pytest.MonkeyPatch, count: int) ->
     assert asked == ["hub.jupyter.org/username=7c1e"]
 
 
+def node(name: str, ready: str) -> client.V1Node:
+    conditions = [
+        client.V1NodeCondition(type="MemoryPressure", status="Unknown", message="no word"),
+        client.V1NodeCondition(type="Ready", status=ready, message=f"the kubelet is {ready}"),
+    ]
+    return client.V1Node(metadata=client.V1ObjectMeta(name=name), status=client.V1NodeStatus(conditions=conditions))
+
+
 class TestServerThatComesUp:
     @pytest.mark.parametrize(
         ("looks", "said"),
@@ -539,13 +547,34 @@ class TestPodWatch:
         event = client.CoreV1Event(
             involved_object=about, metadata=client.V1ObjectMeta(), count=count, message=message, reason=reason
         )
-        core: Any = SimpleNamespace(list_namespaced_event=lambda namespace, **_: client.CoreV1EventList(items=[event]))
+        core: Any = SimpleNamespace(
+            list_namespaced_event=lambda namespace, **_: client.CoreV1EventList(items=[event]),
+            list_node=lambda **_: client.V1NodeList(items=[]),
+        )
         made = datetime.now(UTC) - timedelta(seconds=age)
         pod = client.V1Pod(
             metadata=client.V1ObjectMeta(name="hub-1", uid="1", creation_timestamp=made),
+            spec=client.V1PodSpec(containers=[]),
             status=client.V1PodStatus(phase=phase),
         )
         assert PodWatch(core, "jupyter").why_stuck([pod]) == (f"{said}, {reason}: {message}" if said else None)
+
+    @pytest.mark.parametrize("ready", ["True", "False", "Unknown"])
+    @pytest.mark.parametrize("on", ["worker", "other", None])
+    def test_a_pod_whose_node_is_lost(self, ready: str, on: str | None) -> None:
+        core: Any = SimpleNamespace(
+            list_namespaced_event=lambda namespace, **_: client.CoreV1EventList(items=[]),
+            list_node=lambda **_: client.V1NodeList(items=[node("worker", ready)]),
+        )
+        made = datetime.now(UTC) - timedelta(seconds=20)
+        pod = client.V1Pod(
+            metadata=client.V1ObjectMeta(name="jupyter-7c1e", uid="1", creation_timestamp=made),
+            spec=client.V1PodSpec(containers=[], node_name=on),
+            status=client.V1PodStatus(phase="Pending"),
+        )
+        said = f"pod jupyter-7c1e waits for node worker, which is lost: the kubelet is {ready}"
+        lost = (ready, on) == ("Unknown", "worker")
+        assert PodWatch(core, "jupyter").why_stuck([pod]) == (said if lost else None)
 
     def test_a_refusal_is_not_swallowed(self, api: Api) -> None:
         api.status = 403
@@ -590,3 +619,21 @@ def test_execute(place: Path) -> None:
     assert it.execute("jupyter", "hub-1", "sh", "-c", "ls", container="hub") == "said\n"
     [call] = fake.calls
     assert call.endswith('exec --namespace jupyter hub-1 --container hub -- sh -c "$@" || : sh sh -c ls')
+
+
+def test_lost_nodes(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    nodes = client.V1NodeList(items=[node("control-plane", "True"), node("worker", "Unknown")])
+    monkeypatch.setattr(client.CoreV1Api, "list_node", lambda core, **_: nodes)
+    it = cluster(place)
+    vars(it)["api"] = client.ApiClient()
+    assert it.lost(5) == {"worker": "the kubelet is Unknown"}
+
+
+def test_where_nobody_says_so_no_node_is_lost(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def silent(core: client.CoreV1Api, **_: object) -> None:
+        raise NoAnswerError("no answer")
+
+    monkeypatch.setattr(client.CoreV1Api, "list_node", silent)
+    it = cluster(place)
+    vars(it)["api"] = client.ApiClient()
+    assert it.lost(5) == {}

@@ -42,8 +42,8 @@ def write(tmp_path: Path, **other: str | None) -> None:
     (tmp_path / "bin/containers").write_text("".join(lines))
 
 
-def cluster(why: str = "") -> Any:
-    return SimpleNamespace(why_silent=lambda seconds: why)
+def cluster(why: str = "", **lost: str) -> Any:
+    return SimpleNamespace(why_silent=lambda seconds: why, lost=lambda seconds: lost)
 
 
 class TestFault:
@@ -96,9 +96,13 @@ class TestFault:
         said = "The API server gives no answer within 5 s, asked 2 times: refused"
         assert health.fault(plan, cluster("refused")) == said
 
+    def test_a_node_is_lost(self, plan: Any) -> None:
+        said = "The node worker is lost: Kubelet stopped posting node status. None of its pods answers."
+        assert health.fault(plan, cluster(worker="Kubelet stopped posting node status.")) == said
+
     def test_one_slow_answer_is_none(self, plan: Any) -> None:
         answers = iter(["slow", ""])
-        once: Any = SimpleNamespace(why_silent=lambda seconds: next(answers))
+        once: Any = SimpleNamespace(why_silent=lambda seconds: next(answers), lost=lambda seconds: {})
         assert health.fault(plan, once) == ""
 
 

@@ -48,7 +48,7 @@ def lay(plan, steps, prepared, undo):
     if os.environ.get("LAY_FAILS"):
         undo()
         raise HarnessError("it does not come up")
-    cluster = SimpleNamespace(why_silent=lambda seconds: "")
+    cluster = SimpleNamespace(why_silent=lambda seconds: "", lost=lambda seconds: {{}})
     return SimpleNamespace(plan=plan, cluster=cluster, unchecked=[], versions={{}}, student=None, authoring=None)
 
 def install(running, steps, roles, timeline):
