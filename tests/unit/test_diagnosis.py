@@ -244,7 +244,7 @@ class TestPods:
         assert found == "pod hub-2, of 13:46:42: Unhealthy: connection refused"
 
     def test_a_hub_that_is_told_to_end(self) -> None:
-        hub = pod("hub-1", component="hub", born=BEFORE, ending=True)
+        hub = pod("hub-1", ended("Error", 2), component="hub", born=BEFORE, ending=True)
         found = cause(FakeCluster(hub, log=traceback("RuntimeError: the end of it")))
         assert found == "the hub is going away: pod hub-1 was told to end"
 
