@@ -10,6 +10,7 @@ import re
 import shlex
 import socket
 import subprocess
+import time
 from collections.abc import Callable, Collection, Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -56,6 +57,8 @@ HOPELESS = {
 """Reasons for which a container waits that time alone does not mend (kubelet, pkg/kubelet/images and kuberuntime)."""
 MOUNTS_TRIED = 5
 """Times that the kubelet looks in vain for what a pod mounts, over a quarter of a minute, before it is said to lack."""
+MADE_ANEW_WITHIN = 5.0
+"""Seconds in which kubespawner makes a pod anew that it takes for an old one (_make_create_pod_request, at a 409)."""
 BEGINS_WITHIN = timedelta(seconds=5)
 """In which a pod's first container usually begins. Only later are events read: the API server reads all of them."""
 
@@ -424,12 +427,13 @@ class PodWatch:
 
     def why_stuck_server(self, user: str) -> Callable[[], str | None]:
         """Of a server that is to come up from now on: says, look by look, why it will never do so."""
-        was = ""
+        was, missed = "", float("inf")
 
         def look() -> str | None:
-            nonlocal was
-            found = self.look(server_of(user))
-            if was and not found:
+            nonlocal was, missed
+            found, now = self.look(server_of(user)), time.monotonic()
+            missed = min(missed, now) if was and not found else float("inf")
+            if now - missed > MADE_ANEW_WITHIN:
                 return f"pod {was} is gone, and was not the hub's to stop: deleted, evicted, or its node went"
             was = next((pod.metadata.name for pod in found if not pod.metadata.deletion_timestamp), was)
             return self.why_stuck(found)
