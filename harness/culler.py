@@ -137,6 +137,11 @@ class Life:
     gone: float | None = None
     """Seconds of its life when it was first seen to be gone; None while it is there."""
 
+    @property
+    def end(self) -> str:
+        """What is known of its end, in words."""
+        return f"was last seen after {self.seen:.0f} s" if self.gone is None else f"went after {self.gone:.0f} s"
+
 
 class Watch:
     """Looks at a hub's servers, and writes down until when each was there."""

@@ -67,8 +67,7 @@ def test_idle_server_goes_in_time(lives: Lives) -> None:
     """A server that nobody uses is there just before its time, and gone soon after it."""
     life, times = lives.idle, lives.times
     assert life.seen >= 0.8 * times.timeout, (
-        f"an idle server was gone after {life.gone} s, long before its {times.timeout:.0f} s "
-        f"(production's, divided by {FACTOR})"
+        f"an idle server {life.end}, long before its {times.timeout:.0f} s (production's, divided by {FACTOR})"
     )
     assert life.gone is not None, f"an idle server is still there after {life.seen:.0f} s: the culler culls nothing"
     latest = times.timeout + 2 * times.every + SLACK
@@ -82,7 +81,7 @@ def test_used_server_stays_until_its_maximum_age(lives: Lives, who: str) -> None
     life: Life = getattr(lives, who)
     used = {"busy": "in which a cell runs", "page": "whose page is open"}[who]
     age = lives.times.max_age
-    assert life.seen >= 0.9 * age, f"a server {used} went after {life.gone} s; it may stay for {age:.0f} s"
+    assert life.seen >= 0.9 * age, f"a server {used} {life.end}; it may stay for {age:.0f} s"
     assert life.gone is not None, f"a server {used} is still there after {life.seen:.0f} s; {age:.0f} s are its end"
     latest = age + 2 * lives.times.every + SLACK
     assert life.gone <= latest, f"a server {used} went after {life.gone:.0f} s, expected within {latest:.0f} s"
