@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Iterator, Mapping
+from itertools import zip_longest
 from typing import Any, TypeAlias
 
 import pytest
@@ -52,7 +53,10 @@ def upstream(helm: Helm, upstream_chart: Chart, release: Release) -> Objects:
 
 def test_same_objects(builtin: Objects, upstream: Objects) -> None:
     """The built-in chart renders the same objects as the upstream chart, under the same names."""
-    assert sorted(builtin) == sorted(upstream)
+    ours, theirs = set(builtin), set(upstream)
+    assert ours == theirs, (
+        f"rendered by the built-in chart alone: {sorted(ours - theirs)}, by upstream's alone: {sorted(theirs - ours)}"
+    )
 
 
 def test_same_content(builtin: Objects, upstream: Objects) -> None:
@@ -61,28 +65,33 @@ def test_same_content(builtin: Objects, upstream: Objects) -> None:
         {f"{name} {path}": leaf for name, manifest in objects.items() for path, leaf in leaves(readable(manifest))}
         for objects in (builtin, upstream)
     )
-    assert differences(ours, theirs, "|".join(MAY_DIFFER)) == {}
+    found = differences(ours, theirs, "|".join(MAY_DIFFER))
+    assert not found, "\n".join(found)
 
 
 def test_hub_gets_the_same_values(builtin: Objects, upstream: Objects) -> None:
     """The hub gets the same values: those that are set, and the defaults of the keys that the built-in chart knows."""
     ours, theirs = (dict(leaves(hub_values(objects.values()))) for objects in (builtin, upstream))
     known = {path: leaf for path, leaf in theirs.items() if path in ours}
-    assert differences(ours, known, MAY_DIFFER_IN_VALUES) == {}
+    found = differences(ours, known, MAY_DIFFER_IN_VALUES)
+    assert not found, "\n".join(found)
 
 
 def test_puller_goes_through_the_images_in_the_same_order(builtin: Objects, upstream: Objects) -> None:
     """The pre-puller goes through the same images in the same order."""
     puller = "DaemonSet/continuous-image-puller"
-    assert (puller in builtin) == (puller in upstream)
+    assert (puller in builtin) == (puller in upstream), f"only one of the charts renders {puller}"
     ours, theirs = (
         [(container["name"], container["image"]) for container in containers(objects.get(puller, {}))]
         for objects in (builtin, upstream)
     )
     # The last one only keeps the pod there.
-    assert ours[:-1] == theirs[:-1]
+    pairs = zip_longest(ours[:-1], theirs[:-1])
+    apart = next((f"{one}, where upstream's has {other}" for one, other in pairs if one != other), "")
+    assert not apart, f"the built-in chart's puller has {apart}"
     if ours:
-        assert ours[0][0] == "image-pull-singleuser"
+        first = ours[0][0]
+        assert first == "image-pull-singleuser", f"the puller begins with {first}, and not with the hub's own image"
 
 
 def by_name(manifests: list[Manifest]) -> Objects:
@@ -138,10 +147,10 @@ def label(entry: Any, number: int) -> str | int:
     return named
 
 
-def differences(ours: Flat, theirs: Flat, allowed: str) -> dict[str, tuple[Any, Any]]:
-    """Path to (ours, theirs) where they are not the same and may not differ."""
-    return {
-        path: (ours.get(path), theirs.get(path))
+def differences(ours: Flat, theirs: Flat, allowed: str) -> list[str]:
+    """What is not the same and may not differ, a line each."""
+    return [
+        f"{path}: the built-in chart makes it {ours.get(path)!r}, upstream's {theirs.get(path)!r}"
         for path in sorted(ours.keys() | theirs.keys())
         if ours.get(path) != theirs.get(path) and not re.fullmatch(allowed, path)
-    }
+    ]
