@@ -14,6 +14,8 @@ from harness.errors import HarnessError
 
 MARK = "OL_JUPYTERHUB_HARNESS_RUN"
 """Variable in a run's environment: every process that comes from it has it, whoever its parent is by now."""
+BAR = "  | "
+"""What stands before each line that a message has of a program's output."""
 TAIL = 12
 """Lines of a failed program's output that its message carries."""
 
@@ -137,4 +139,4 @@ def _kill(process: subprocess.Popen[str]) -> None:
 def tail(output: str, lines: int = TAIL) -> str:
     """The last lines of a program's output, each on a line of its own behind a bar; nothing for no output."""
     kept = [line for line in output.splitlines() if line.strip()][-lines:]
-    return "".join(f"\n  | {line}" for line in kept)
+    return "".join(f"\n{BAR}{line}" for line in kept)

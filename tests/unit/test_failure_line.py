@@ -136,6 +136,21 @@ class TestLine:
         said = why("AssertionError: expected 200, found 503.\nmore", KILLED)
         assert said == f"expected 200, found 503. Likely cause: {KILLED}"
 
+    @pytest.mark.parametrize(
+        ("message", "said"),
+        [
+            (
+                "harness.shell.CommandError: docker exec: exit code 1.\n  | a\n  | 401 no",
+                "docker exec: exit code 1. 401 no",
+            ),
+            ("Failed: it said last: no.\n  | a\n  | no.", "it said last: no."),
+            ("AssertionError: no\nJourney:\n  | a", "no"),
+            ("", ""),
+        ],
+    )
+    def test_what_a_program_said_last(self, why: Callable[[str, str], str], message: str, said: str) -> None:
+        assert why(message, "") == said
+
     def test_what_was_found_names_it_already(self, why: Callable[[str, str], str]) -> None:
         said = f"the page: will not come, seen after 3.1 s: {KILLED}"
         assert why(said, KILLED) == said
