@@ -40,7 +40,7 @@ from harness.steps import Steps
 from harness.suite import SUITE, arguments
 from harness.wait import NotYet, wait_until
 
-FIRST_TEST = "tests/e2e/test_hub_health.py"
+FIRST_TEST = "tests/e2e/test_hub_health.py::test_both_hubs_are_healthy"
 """The lightest test there is: what a run takes up to its end is start to first test."""
 CULLER_WAITS = (CULL_MAX_AGE + CULL_TIMEOUT + 2 * CULL_EVERY) / FACTOR
 """Seconds in which the suite watches servers live under the culler: to their maximum age, and idle after a restart."""
