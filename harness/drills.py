@@ -47,10 +47,9 @@ from harness.record import RecordError, read_record
 from harness.roles import ROLES, Role
 from harness.shell import tail
 from harness.steps import Steps
-from harness.suite import SUITE, Layer, Promise, arguments, function_of, promises
+from harness.suite import FIRST_TEST, SUITE, Layer, Promise, arguments, function_of, promises
 from harness.verdicts import GOOD, Result, Results, Verdict, read_results, together
 
-FIRST_TEST = "test_hub_health.py::test_both_hubs_are_healthy"
 CHEAP = (
     FIRST_TEST,
     "test_image_selection.py::test_request_decides",

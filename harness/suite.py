@@ -16,6 +16,8 @@ from harness.files import parse_python
 from harness.plan import Plan
 
 SUITE = "tests/e2e"
+FIRST_TEST = "test_hub_health.py::test_both_hubs_are_healthy"
+"""The lightest test there is: whether the hubs answer."""
 PEOPLE = {"visit", "visit_together", "student_class", "author", "browser", "scaled"}
 """Fixtures by which servers start."""
 RUNNING = {"ground", "deployment", "cluster", "hub", "authoring_hub", "registry", "aws", "database"}

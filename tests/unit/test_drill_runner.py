@@ -22,7 +22,6 @@ from harness.chart import Release
 from harness.drill import DoesNotApplyError, Drill, Replacement, ValueChanges
 from harness.drills import (
     CHEAP,
-    FIRST_TEST,
     Failure,
     LiveStage,
     Outcome,
@@ -42,7 +41,7 @@ from harness.record import Record
 from harness.roles import ROLES, STUDENT
 from harness.span import Span
 from harness.steps import Steps
-from harness.suite import Layer, Promise, promises
+from harness.suite import FIRST_TEST, Layer, Promise, promises
 from harness.verdicts import Result, Results, Verdict, read_results, together
 
 CHECKOUT = Path(__file__).resolve().parents[2]
