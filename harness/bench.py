@@ -57,19 +57,19 @@ def bench(plan: Plan, steps: Steps) -> None:
     Raises:
         HarnessError: a ratio is over its limit.
     """
-    kept = dataclasses.replace(plan, keep=True)
+    kept, first = dataclasses.replace(plan, keep=True), f"{SUITE}/{FIRST_TEST}"
     deployment.remove(plan, steps)
     try:
         suite = _timed(lambda: _tests(kept, SUITE))
         servers = _servers_started(deployment.boot(kept, steps))
         suite += _timed(lambda: deployment.remove(plan, steps))
-        warm = _timed(lambda: _tests(kept, f"{SUITE}/{FIRST_TEST}"))
+        warm = _timed(lambda: _tests(kept, first))
         running = deployment.boot(kept, steps)
         spawn = _spawn_seconds(running.student)
-        again = _timed(lambda: _tests(kept, f"{SUITE}/{FIRST_TEST}"))
+        again = _timed(lambda: _tests(kept, first))
         server_cpu = _server_cpu_seconds(running)
         edited = _edited_spawner(plan)
-        edit = _timed(lambda: _tests(kept, f"{SUITE}/{FIRST_TEST}", "--spawner", str(edited)))
+        edit = _timed(lambda: _tests(kept, first, "--spawner", str(edited)))
         edit_spawn = _spawn_seconds(running.student)
         upgrade = _bare_upgrade(running, edited)
         bare, unpulled = _floor(running)

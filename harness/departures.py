@@ -5,13 +5,11 @@ from __future__ import annotations
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 
-import httpx
-
 from harness.cluster import Cluster, server_of
 from harness.deployment import restart_hub
 from harness.diagnosis import hopeless
 from harness.hub import Hub
-from harness.wait import NeverError, NotYet, TooLateError, seldom, wait_until
+from harness.wait import NeverError, TooLateError, seldom, wait_until
 
 AT_ONCE = 4
 """Deletions under way at a time; each is mostly a wait for the end of a pod."""
@@ -45,7 +43,7 @@ class Departures:
         try:
             wait_until(
                 f"the start or the end of {user}'s server",
-                lambda: self._has_come(hub, user),
+                lambda: hub.is_settled(user),
                 timeout=START_TIMEOUT,
                 fail_if=seldom(lambda: self._pointless(hub) or self._why_stuck(hub, user)),
             )
@@ -55,12 +53,6 @@ class Departures:
             self._held.append((hub, user))
         else:
             self._delete_now(hub, user)
-
-    def _has_come(self, hub: Hub, user: str) -> bool | NotYet:
-        try:
-            return NotYet("on its way") if hub.is_starting(user) else True
-        except httpx.TransportError as error:  # the hub, or its proxy, is away
-            return NotYet(str(error) or type(error).__name__)
 
     def _delete_now(self, hub: Hub, user: str) -> None:
         hub.delete_user(user, fail_if=lambda: self._pointless(hub))

@@ -74,11 +74,8 @@ def hopeless(cluster: Cluster, namespace: str, user: str = "") -> str | None:
         server = pods.why_stuck(pods.look(server_of(user))) if user else None
         parts = pods.look(f"component in ({', '.join(NEEDED)})")
         missing = [part for part in NEEDED if part not in {_label(pod, _COMPONENT) for pod in parts}]
-        cause = (
-            server
-            or pods.why_stuck(parts)
-            or next((why for part in missing if (why := _why_none(cluster, namespace, part))), None)
-        )
+        cause = server or pods.why_stuck(parts)
+        cause = cause or next((why for part in missing if (why := _why_none(cluster, namespace, part))), None)
     except (ApiException, HTTPError):
         return None
     return _line(cause) if cause else None
@@ -221,15 +218,18 @@ class _Scene:
         if not told:
             return None
         newest = told[-1]
-        about = f"{newest.involved_object.kind.lower()} {newest.involved_object.name}"
-        # Of a hub that another one has followed, this is what says so.
-        [born] = [
-            f", of {pod.metadata.creation_timestamp:%H:%M:%S}"
-            for pods in self._parts().values()
-            for pod in pods
-            if pod.metadata.name == newest.involved_object.name and self._is_new(pod.metadata.creation_timestamp)
-        ] or [""]
-        return f"{about}{born}: {newest.reason}: {newest.message}"
+        about = newest.involved_object
+        # Of a hub that another one has followed, the time is what says so.
+        born = next(
+            (
+                pod.metadata.creation_timestamp
+                for pod in self._pods
+                if pod.metadata.name == about.name and _label(pod, _COMPONENT) in NEEDED
+            ),
+            None,
+        )
+        of = f", of {born:%H:%M:%S}" if self._is_new(born) else ""
+        return f"{about.kind.lower()} {about.name}{of}: {newest.reason}: {newest.message}"
 
     def _hub_error(self) -> str | None:
         for pod in (each for each in self._pods if _label(each, _COMPONENT) == HUB):

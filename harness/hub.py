@@ -50,17 +50,21 @@ class Hub:
         def gone() -> bool | NotYet:
             try:
                 answer = self.api.delete(f"/users/{name}")
-            except httpx.TransportError as error:  # the hub is being restarted
-                return NotYet(str(error) or type(error).__name__)
+            except httpx.TransportError as error:
+                return _away(error)
             there = answer.is_error and answer.status_code != httpx.codes.NOT_FOUND
             return NotYet(f"{answer.status_code} {answer.text[:200]}") if there else True
 
         wait_until(f"the end of user {name}", gone, timeout=DELETE_TIMEOUT, fail_if=seldom(fail_if))
 
-    def is_starting(self, name: str) -> bool:
-        """Whether a user's server is on its way up."""
-        answer = self.api.get(f"/users/{name}")
-        return answer.is_success and any(each["pending"] == "spawn" for each in answer.json()["servers"].values())
+    def is_settled(self, name: str) -> bool | NotYet:
+        """Whether a user's server is not on its way up."""
+        try:
+            answer = self.api.get(f"/users/{name}")
+        except httpx.TransportError as error:
+            return _away(error)
+        starting = answer.is_success and any(each["pending"] == "spawn" for each in answer.json()["servers"].values())
+        return NotYet("on its way") if starting else True
 
     def stop_server(self, name: str) -> None:
         """Stop a user's server, and return when it is gone."""
@@ -75,3 +79,8 @@ class Hub:
     def version(self) -> str:
         """JupyterHub's version, as the hub says it."""
         return str(self.api.get("/").raise_for_status().json()["version"])
+
+
+def _away(error: httpx.TransportError) -> NotYet:
+    """What was seen of a hub that is being restarted, or whose proxy is."""
+    return NotYet(str(error) or type(error).__name__)

@@ -51,20 +51,15 @@ def run(
     command = [str(arg) for arg in args]
     what = what or " ".join(command[:2])
     try:
-        process = subprocess.Popen(
+        process = _start(
             command,
             env={**os.environ, **(env or {})},
             cwd=cwd,
             stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            text=True,
-            errors="replace",
-            # A group of its own, so that a time-out ends the children too and Ctrl-C leaves the order of ending to us.
-            start_new_session=True,
         )
-    except OSError as error:
-        raise CommandError(f"{what}: {command[0]} cannot be started: {error.strerror or error}") from error
+    except CommandError as error:
+        raise CommandError(f"{what}: {error}") from error
     try:
         out, err = process.communicate(stdin, timeout=timeout)
     except subprocess.TimeoutExpired:
@@ -74,10 +69,7 @@ def run(
             f"{what}: still running after {timeout:.0f} s, killed.{tail(out + err)}", out + err
         ) from None
     except BaseException:
-        _kill(process)
-        # Not for ever: one that waits for a broken disk cannot be killed.
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=10)
+        _end(process)
         raise
     if process.returncode:
         raise CommandError(f"{what}: exit code {process.returncode}.{tail(err.strip() or out)}", out + err)
@@ -91,25 +83,46 @@ def lines_of(args: Sequence[str | Path]) -> Iterator[Iterator[str]]:
     Raises:
         CommandError: it could not be started.
     """
-    command = [str(arg) for arg in args]
+    process = _start([str(arg) for arg in args])
     try:
-        process = subprocess.Popen(
+        yield iter(process.stdout or ())
+    finally:
+        _end(process)
+
+
+def _start(
+    command: list[str],
+    *,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    stdin: int = subprocess.DEVNULL,
+    stderr: int = subprocess.DEVNULL,
+) -> subprocess.Popen[str]:
+    """Start a program whose output is read, in a group of its own.
+
+    So a time-out ends the children too, and Ctrl-C leaves the order of ending to us.
+    """
+    try:
+        return subprocess.Popen(
             command,
-            stdin=subprocess.DEVNULL,
+            env=env,
+            cwd=cwd,
+            stdin=stdin,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=stderr,
             text=True,
             errors="replace",
             start_new_session=True,
         )
     except OSError as error:
         raise CommandError(f"{command[0]} cannot be started: {error.strerror or error}") from error
-    try:
-        yield iter(process.stdout or ())
-    finally:
-        _kill(process)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=10)
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """Kill a program and wait for its end; not for ever, since one that waits for a broken disk cannot be killed."""
+    _kill(process)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(timeout=10)
 
 
 def _rest(process: subprocess.Popen[str]) -> tuple[str, str]:
