@@ -17,7 +17,12 @@ from urllib.parse import urlsplit
 from uuid import uuid4
 
 from selenium import webdriver
-from selenium.common.exceptions import InvalidSessionIdException, StaleElementReferenceException, WebDriverException
+from selenium.common.exceptions import (
+    InvalidSessionIdException,
+    StaleElementReferenceException,
+    TimeoutException,
+    WebDriverException,
+)
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.chrome.webdriver import WebDriver
@@ -33,9 +38,10 @@ from harness.timeline import UUID, Timeline
 from harness.wait import NeverError, NotYet, TooLateError, seldom, wait_until
 
 PAGE_TIMEOUT = 60
-"""Seconds for a page to show what it should."""
-DRIVER_TIMEOUT = PAGE_TIMEOUT + 30
-"""Seconds for chromedriver to answer; it has limits of its own for pages."""
+"""Seconds for a page to show what it should, while somebody waits for it."""
+DRIVER_SECONDS = 30
+"""Seconds for chromedriver to answer, beside those that it gives a page by itself."""
+BUSY = "a page that is busy, and does not answer"
 LOG = "chromedriver.log"
 CRASHED = ("crashed", "not reachable", "disconnected", "session deleted", "DevToolsActivePort", "unable to connect")
 """What chromedriver says of a browser that is gone, or never came up (chromium, chrome/test/chromedriver)."""
@@ -48,8 +54,10 @@ class BrowserCrashedError(HarnessError):
 class _Chrome(webdriver.Chrome):
     """Chromium; that it went away is told as such, with chromedriver's last words."""
 
+    patience: float = PAGE_TIMEOUT
+
     def execute(self, driver_command: Any, params: dict[str, Any] | None = None) -> Any:
-        cast(RemoteConnection, self.command_executor).client_config.timeout = DRIVER_TIMEOUT
+        cast(RemoteConnection, self.command_executor).client_config.timeout = self.patience + DRIVER_SECONDS
         try:
             return super().execute(driver_command, params)
         except (InvalidSessionIdException, HTTPError, OSError) as error:
@@ -75,6 +83,7 @@ class Browser:
     Args:
         hopeless: says why what a page at this URL waits for will never come, as Kubernetes sees it.
         timeline: where to write down which pages there were, and what they said on the console.
+        patience: seconds for a page to load, and for it to show what it should.
     """
 
     def __init__(
@@ -82,9 +91,11 @@ class Browser:
         driver: WebDriver,
         hopeless: Callable[[str], str | None] = lambda url: None,
         timeline: Timeline | None = None,
+        patience: float = PAGE_TIMEOUT,
     ) -> None:
         self.driver = driver
         self._hopeless = hopeless
+        self._patience = patience
         self.began = time.time()
         """When the window was opened."""
         self._alias = str(uuid4())
@@ -93,14 +104,21 @@ class Browser:
         self._timeline = Timeline() if timeline is None else timeline
 
     def open(self, url: str) -> None:
-        """Go to a URL; returns when the page's own load event fired."""
-        self.driver.get(url)
+        """Go to a URL; returns when the page's own load event fired.
+
+        Raises:
+            TooLateError: it has not, within the window's patience.
+        """
+        try:
+            self.driver.get(url)
+        except TimeoutException as error:
+            raise TooLateError(f"{url}: the page did not load within {self._patience:.0f} s") from error
 
     def wait_for(
         self,
         what: str,
         css: str,
-        timeout: float = PAGE_TIMEOUT,
+        timeout: float | None = None,
         *,
         come_what_may: bool = False,
         instead: Callable[[], str | None] = lambda: None,
@@ -108,21 +126,25 @@ class Browser:
         """Wait until an element is on screen, and return its text.
 
         Args:
+            timeout: seconds; the window's patience unless given.
             come_what_may: wait on though the server is gone: for a page that is to say so.
             instead: says what has opened in its place, so that nobody waits for it any more.
 
         Raises:
-            HarnessError: it is not there after `timeout` seconds, or will never be; the message says why, where
+            HarnessError: it is not there in time, or will never be; the message says why, where
                 Kubernetes does, and what the page shows instead.
         """
 
         def trouble() -> str | None:
             if come_what_may:
                 return None
-            return instead() or self._hub_gave_up() or self._hopeless(self.driver.current_url)
+            with suppress(TimeoutException):  # Of a page that is busy nobody can say.
+                return instead() or self._hub_gave_up() or self._hopeless(self.driver.current_url)
+            return None
 
+        seconds = self._patience if timeout is None else timeout
         try:
-            return wait_until(f"{what} on the page", lambda: self._shown(css), timeout=timeout, fail_if=seldom(trouble))
+            return wait_until(f"{what} on the page", lambda: self._shown(css), timeout=seconds, fail_if=seldom(trouble))
         except (NeverError, TooLateError) as error:
             raise type(error)(f"{error}. The page shows: {self.summary()}") from error
 
@@ -154,6 +176,8 @@ class Browser:
             return shown[0].text or " " if shown else NotYet(f"no {css}")
         except StaleElementReferenceException:
             return NotYet(f"{css}, on its way out")
+        except TimeoutException:
+            return NotYet(BUSY)
 
     def fill(self, name: str, text: str) -> None:
         """Type into the field with that name or id."""
@@ -208,8 +232,11 @@ class Browser:
 
     def summary(self) -> str:
         """Where the browser is and what it shows, on one line."""
-        body = " ".join(self.driver.find_element(By.TAG_NAME, "body").text.split())
-        return f"{self.driver.current_url} «{self.driver.title}» {body[:200]}"
+        try:
+            body = " ".join(self.driver.find_element(By.TAG_NAME, "body").text.split())
+            return f"{self.driver.current_url} «{self.driver.title}» {body[:200]}"
+        except TimeoutException:
+            return BUSY
 
     def screenshot(self, file: Path) -> Path:
         """Keep what the window shows as a PNG."""
@@ -234,9 +261,11 @@ def _page(event: dict[str, Any]) -> str:
 
 @contextmanager
 def browser(
-    hopeless: Callable[[str], str | None] = lambda url: None, timeline: Timeline | None = None
+    hopeless: Callable[[str], str | None] = lambda url: None,
+    timeline: Timeline | None = None,
+    patience: float = PAGE_TIMEOUT,
 ) -> Iterator[Browser]:
-    """A fresh Chromium with a profile of its own; gone at the end, profile and all."""
+    """A fresh Chromium with a profile of its own; gone at the end, profile and all. The arguments are Browser's."""
     chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
     if not chromium or not driver:
         raise HarnessError("No browser here: chromium and chromedriver are expected in PATH")
@@ -264,9 +293,10 @@ def browser(
             chrome = _Chrome(options=options, service=service)
         except WebDriverException as error:
             raise _crashed(error, Path(scratch, LOG)) from error
-        chrome.set_page_load_timeout(PAGE_TIMEOUT)
+        chrome.patience = patience
+        chrome.set_page_load_timeout(patience)
         try:
-            window = Browser(chrome, hopeless, timeline)
+            window = Browser(chrome, hopeless, timeline, patience)
             try:
                 yield window
             finally:

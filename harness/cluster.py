@@ -36,7 +36,8 @@ SCALED_NODE_PORT = 30002
 """The same for a hub that a test brings up beside them."""
 
 SERVICES = "10.96.0.0/16"
-"""Addresses of Services: kind's default (pkg/apis/config/defaults.go)."""
+PODS = "10.244.0.0/16"
+"""Addresses of Services and of pods: kind's defaults (pkg/apis/config/defaults.go)."""
 LEAVING = ("FORWARD", "OUTPUT")
 """Chains of iptables' filter that a packet passes after its Service's address became a pod's."""
 
@@ -173,11 +174,12 @@ class Cluster:
         return _Quiet(self.name, self.state, self.kubeconfig, self._image, script, self._kubectl)
 
     def _connect_nodes(self) -> None:
-        """Give each node a route to the other's pods, and let what is meant for a Service never leave a node.
+        """Give each node a route to the other's pods, and let what is meant for the cluster never leave it.
 
         The built node image's network reaches its own node only; kindest/node's sets the same routes by itself.
-        Until kube-proxy knows a new Service, its address is nobody's: a packet would go out to the machine's own
-        network, and whoever answers there would be the hub for as long as the proxy keeps that connection.
+        Until kube-proxy knows a new Service, or that a pod is gone, that address is nobody's: a packet would go out to
+        the machine's own network, and whoever answers there would be the hub for as long as a client keeps that
+        connection.
         """
         ranges = {
             node.metadata.name: wait_until(
@@ -194,7 +196,8 @@ class Cluster:
                 if other != node
             ]
             reject = [f"iptables --append {chain} --destination {SERVICES} --jump REJECT" for chain in LEAVING]
-            docker.docker("exec", node, "sh", "-c", " && ".join([*routes, *reject]))
+            nobodys = f"ip route replace unreachable {PODS}"
+            docker.docker("exec", node, "sh", "-c", " && ".join([*routes, nobodys, *reject]))
 
     def _pod_range(self, node: str) -> str | NotYet:
         found: str | None = self.core.read_node(node).spec.pod_cidr

@@ -22,6 +22,8 @@ from harness.wait import NeverError, TooLateError, seldom, wait_until
 
 SLACK = 30.0
 """Seconds that a server may need to go once the culler has said so, on a machine that a whole class keeps busy."""
+PATIENCE = 240.0
+"""Seconds for the page of a student in the background: nobody waits for it, and whole classes have their turn first."""
 ANSWER_FOR_EVER = """
 import time
 while True:
@@ -88,7 +90,7 @@ def _lived(running: Deployment, hub: Hub, timeline: Timeline, ending: threading.
         busy.open(str(EXAMPLE))
         watch.add(busy.name)
         work.start()
-        with browser(timeline=timeline) as window:
+        with browser(timeline=timeline, patience=PATIENCE) as window:
             window.open(hub.url + str(EXAMPLE))
             window.wait_for_notebook()
             [page] = re.findall(UUID, window.driver.current_url)[:1]

@@ -12,6 +12,7 @@ from selenium.common.exceptions import (
     InvalidSessionIdException,
     NoSuchElementException,
     StaleElementReferenceException,
+    TimeoutException,
     WebDriverException,
 )
 from urllib3.exceptions import ProtocolError
@@ -117,6 +118,23 @@ def test_a_notebooks_own_heading_is_no_trouble() -> None:
     assert window([], [element("File")], heading="500 flats").wait_for("the menus", "h2") == "File"
 
 
+def test_a_page_that_is_busy_is_waited_for() -> None:
+    busy = element(shown=TimeoutException("Timed out receiving message from renderer: 60.000"))
+    assert window([busy], [element("seen")]).wait_for("the heading", "h2") == "seen"
+    with pytest.raises(TooLateError, match=rf"not there after 0 s\. Last seen: {browser.BUSY}"):
+        window([busy]).wait_for("the heading", "h2", timeout=0)
+
+
+def test_a_page_that_does_not_load() -> None:
+    class Slow(Driver):
+        def get(self, url: str) -> None:
+            raise TimeoutException("timeout: Timed out receiving message from renderer: 300.000")
+
+    driver: Any = Slow([])
+    with pytest.raises(TooLateError, match=r"http://hub/: the page did not load within 3 s"):
+        Browser(driver, patience=3).open("http://hub/")
+
+
 def test_too_late() -> None:
     with pytest.raises(TooLateError, match=r"the heading on the page: not there after 0 s.*Your server is starting"):
         window([]).wait_for("the heading", "h2", timeout=0)
@@ -166,4 +184,4 @@ def test_a_page_that_is_wrong(chrome: Any, monkeypatch: pytest.MonkeyPatch) -> N
 def test_every_command_has_a_limit(chrome: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(webdriver.Chrome, "execute", lambda *_: {"value": "a title"})
     assert chrome.execute("getTitle") == {"value": "a title"}
-    assert chrome.command_executor.client_config.timeout == browser.DRIVER_TIMEOUT
+    assert chrome.command_executor.client_config.timeout == browser.PAGE_TIMEOUT + browser.DRIVER_SECONDS
