@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from harness.build import build, is_built
+from harness.build import build
 from harness.errors import HarnessError
 from harness.layout import Layout, LayoutStore
 from harness.made import Artifacts
-from harness.pull import choose, is_pulled, pull
+from harness.pull import choose, pull
 from harness.steps import Steps
 from harness.versions import read_versions
 
@@ -17,7 +17,6 @@ __all__ = [
     "Artifacts",
     "Layout",
     "LayoutStore",
-    "cached",
     "chart_repository",
     "choose",
     "get",
@@ -48,29 +47,24 @@ def kubernetes(how: str, wanted: str) -> str:
     return wanted
 
 
-def get(how: str, kubernetes: str, cache: Path, mirrors: Mapping[str, str], steps: Steps) -> Artifacts:
-    """The artifacts of a run.
+def get(
+    how: str, kubernetes: str, cache: Path, mirrors: Mapping[str, str], steps: Steps, cold: Callable[[], None]
+) -> Artifacts:
+    """The artifacts of a run. Needs Docker's daemon.
 
     Args:
         how: 'build' or 'pull'.
         kubernetes: a version, as the function of that name gives it.
         mirrors: where 'pull' finds what is published at docker.io, quay.io, registry.k8s.io and tools.
+        cold: called before anything is built or pulled, and not where everything is there.
 
     Raises:
         HarnessError: something cannot be built or pulled.
     """
     versions = read_versions()
     if how == "build":
-        return build(versions, cache, steps)
-    return pull(versions.with_kubernetes(kubernetes), mirrors, cache, steps)
-
-
-def cached(how: str, kubernetes: str, cache: Path, mirrors: Mapping[str, str]) -> bool:
-    """Whether getting the artifacts has nothing to do. Needs Docker's daemon."""
-    versions = read_versions()
-    if how == "build":
-        return is_built(versions, cache)
-    return is_pulled(versions.with_kubernetes(kubernetes), mirrors, cache)
+        return build(versions, cache, steps, cold)
+    return pull(versions.with_kubernetes(kubernetes), mirrors, cache, steps, cold)
 
 
 def pinned_chart(checkout: Path) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import graphlib
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,14 +38,18 @@ SERVED = {
 WANTED = {*SERVED.values(), "node", "registry", "moto", "postgres", "notebook", "go-tools", "go-kubernetes"}
 
 
-def build(versions: Versions, cache: Path, steps: Steps) -> Artifacts:
+def build(versions: Versions, cache: Path, steps: Steps, cold: Callable[[], None]) -> Artifacts:
     """The artifacts, made from package registries where they are not in the cache yet.
+
+    Args:
+        cold: called before anything is made.
 
     Raises:
         HarnessError: something does not build, or two places pin different versions.
     """
     bench = Workbench(recipes(versions), IMAGES, cache)
     if bench.missing(WANTED):
+        cold()
         check_pins(versions, IMAGES)
         with alone(cache, steps):
             make(bench, bench.missing(WANTED), steps)
@@ -78,11 +82,6 @@ def build_helm(versions: Versions, cache: Path, steps: Steps) -> Path:
         with alone(cache, steps):
             make(bench, tools, steps)
     return helm_path(versions, cache)
-
-
-def is_built(versions: Versions, cache: Path) -> bool:
-    """Whether `build` has nothing to make."""
-    return not Workbench(recipes(versions), IMAGES, cache).missing(WANTED)
 
 
 def make(bench: Workbench, names: Collection[str], steps: Steps) -> None:

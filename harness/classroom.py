@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import httpx
 
+from harness import http
 from harness.cluster import Cluster
 from harness.courses import MARKER
 from harness.departures import Departures
@@ -130,9 +131,10 @@ def _take(seat: Seat, student: Student, hub: Hub, cluster: Cluster, kernels: thr
 
 def _slowest_answer(hub: Hub, done: threading.Event) -> float:
     slowest = 0.0
-    while not done.wait(0.5):
-        started = time.monotonic()
-        with contextlib.suppress(httpx.TimeoutException):
-            httpx.get(f"{hub.url}/hub/health", timeout=60).raise_for_status()
-        slowest = max(slowest, time.monotonic() - started)
+    with http.Client(base_url=hub.url, timeout=60) as passer_by:
+        while not done.wait(0.5):
+            started = time.monotonic()
+            with contextlib.suppress(httpx.TimeoutException):
+                passer_by.get("/hub/health").raise_for_status()
+            slowest = max(slowest, time.monotonic() - started)
     return slowest

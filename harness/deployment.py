@@ -162,9 +162,9 @@ def prepare(plan: Plan, steps: Steps) -> Prepared:
     if not docker.running(plan.name):
         for port in filter(None, (plan.hub_port, plan.authoring_port)):
             check_port(port)
-    cached = artifacts.cached(how, kubernetes, plan.cache, plan.mirrors)
-    machine.check_disk(machine.DISK_WARM if cached else machine.DISK_COLD, plan.cache)
-    made = artifacts.get(how, kubernetes, plan.cache, plan.mirrors, steps)
+    machine.check_disk(machine.DISK_WARM, plan.cache)
+    room = functools.partial(machine.check_disk, machine.DISK_COLD, plan.cache)
+    made = artifacts.get(how, kubernetes, plan.cache, plan.mirrors, steps, room)
     helm = Helm(made.helm, plan.state / "kubeconfig", kubernetes)
     source = find_chart(plan, helm)
     steps.say(f"{'chart:':<11}{source.version}, {source.origin}")

@@ -6,7 +6,7 @@ import hashlib
 import io
 import platform
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -79,8 +79,13 @@ def _url(location: str, scheme: str = "https") -> str:
     return location.rstrip("/") if "://" in location else f"{scheme}://{location.rstrip('/')}"
 
 
-def pull(versions: Versions, mirrors: Mapping[str, str], cache: Path, steps: Steps) -> Artifacts:
+def pull(
+    versions: Versions, mirrors: Mapping[str, str], cache: Path, steps: Steps, cold: Callable[[], None]
+) -> Artifacts:
     """The artifacts as they are published, or as mirrors serve them; what is here already is not fetched again.
+
+    Args:
+        cold: called before anything is fetched.
 
     Raises:
         HarnessError: an image or a tool cannot be had, or a download is not what its checksum says.
@@ -89,14 +94,16 @@ def pull(versions: Versions, mirrors: Mapping[str, str], cache: Path, steps: Ste
     tools = {name: _tool(name, versions, cache) for name in TOOLS}
     missing_images = _missing_images(images)
     missing_tools = [name for name in TOOLS if not tools[name].exists()]
+    if missing_images or missing_tools:
+        cold()
+    else:
+        with steps.step("artifacts") as step:
+            step.done("everything pulled before")
     for name in missing_tools:
         with steps.step(f"download {name}") as step:
             step.done(_download(name, versions, mirrors, tools[name]))
     with threads(2) as pool:
         list(pool.map(lambda name: _pull_image(images[name], steps), missing_images))
-    if not missing_images and not missing_tools:
-        with steps.step("artifacts") as step:
-            step.done("everything pulled before")
     return Artifacts(
         kind=tools["kind"],
         kubectl=tools["kubectl"],
@@ -108,12 +115,6 @@ def pull(versions: Versions, mirrors: Mapping[str, str], cache: Path, steps: Ste
         notebook=images["notebook"],
         images={},
     )
-
-
-def is_pulled(versions: Versions, mirrors: Mapping[str, str], cache: Path) -> bool:
-    """Whether `pull` has nothing to fetch."""
-    images = {name: mirrored(versions.get("published.images", name), mirrors) for name in IMAGES}
-    return not _missing_images(images) and all(_tool(name, versions, cache).exists() for name in TOOLS)
 
 
 def mirrored(image: str, mirrors: Mapping[str, str]) -> str:

@@ -621,7 +621,7 @@ checksum = ".sha256sum"
     ) -> None:
         calls = docker("[ $1 != images ] || echo postgres:15")
         versions = read_versions(tmp_path / "versions.toml")
-        made = pull.pull(versions, mirrors, tmp_path / "cache", steps)
+        made = pull.pull(versions, mirrors, tmp_path / "cache", steps, lambda: None)
         pulled = {call.rpartition(" ")[2] for call in calls.read_text().splitlines() if call.startswith("pull")}
         assert pulled == {
             "mirror.example/hub/kindest/node:v1",
@@ -646,7 +646,7 @@ checksum = ".sha256sum"
         server[1]["/kubectl.example/1.99.1"] = (200, b"newer")
         server[1]["/kubectl.example/1.99.1.sha256"] = (200, f"{sha(b'newer')[7:]}  name\n".encode())
         versions = read_versions(tmp_path / "versions.toml").with_kubernetes("1.99.1")
-        made = pull.pull(versions, mirrors, tmp_path / "cache", steps)
+        made = pull.pull(versions, mirrors, tmp_path / "cache", steps, lambda: None)
         assert made.node_image == "mirror.example/hub/kindest/node:v1.99.1"
         assert made.kubectl.read_text() == "newer"
 
@@ -657,11 +657,12 @@ checksum = ".sha256sum"
         here = "kindest/node:v1 registry:3 motoserver/moto:5 postgres:15 quay.io/jupyter/scipy-notebook:1"
         docker(f"printf '%s\\n' {here}")
         tools = {"tools": mirrors["tools"]}
-        assert not pull.is_pulled(versions, tools, tmp_path / "cache")
-        pull.pull(versions, tools, tmp_path / "cache", steps)
-        assert pull.is_pulled(versions, tools, tmp_path / "cache")
+        cold: list[str] = []
+        pull.pull(versions, tools, tmp_path / "cache", steps, lambda: cold.append("tools are missing"))
+        assert cold == ["tools are missing"]
         calls = docker(f"printf '%s\\n' {here}")
-        pull.pull(versions, {"tools": "http://127.0.0.1:1"}, tmp_path / "cache", steps)
+        pull.pull(versions, {"tools": "http://127.0.0.1:1"}, tmp_path / "cache", steps, lambda: cold.append("nothing"))
+        assert cold == ["tools are missing"]
         assert "pull" not in calls.read_text()
 
     def test_a_damaged_download_is_refused(
@@ -675,7 +676,7 @@ checksum = ".sha256sum"
         docker("")
         server[1]["/kubectl.example/1.2"] = (200, b"something else")
         with pytest.raises(HarnessError, match=r"kubectl.example/1.2 is damaged: its sha256 is"):
-            pull.pull(read_versions(tmp_path / "versions.toml"), mirrors, tmp_path / "cache", steps)
+            pull.pull(read_versions(tmp_path / "versions.toml"), mirrors, tmp_path / "cache", steps, lambda: None)
         assert not list((tmp_path / "cache").rglob("kubectl"))
 
     def test_a_tool_that_is_not_there(
@@ -684,7 +685,7 @@ checksum = ".sha256sum"
         docker("")
         mirrors["tools"] += "elsewhere"
         with pytest.raises(HarnessError, match=r"elsewhere/kind.example/v0.1/kind cannot be downloaded: 404"):
-            pull.pull(read_versions(tmp_path / "versions.toml"), mirrors, tmp_path / "cache", steps)
+            pull.pull(read_versions(tmp_path / "versions.toml"), mirrors, tmp_path / "cache", steps, lambda: None)
 
     def test_an_image_that_cannot_be_pulled(
         self, mirrors: dict[str, str], tmp_path: Path, docker: Callable[[str], Path], steps: Steps
@@ -693,4 +694,4 @@ checksum = ".sha256sum"
         with pytest.raises(
             HarnessError, match=r"mirror.example/hub/kindest/node:v1 cannot be pulled: manifest unknown"
         ):
-            pull.pull(read_versions(tmp_path / "versions.toml"), mirrors, tmp_path / "cache", steps)
+            pull.pull(read_versions(tmp_path / "versions.toml"), mirrors, tmp_path / "cache", steps, lambda: None)

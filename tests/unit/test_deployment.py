@@ -617,7 +617,6 @@ class TestBoot:
             helm=Path("helm"), kind=Path("kind"), kubectl=Path("kubectl"), **vars(TestClusterPrint.MADE)
         )
         monkeypatch.setattr(artifacts, "choose", lambda *_: ("build", "so asked"))
-        monkeypatch.setattr(artifacts, "cached", lambda *_: True)
         monkeypatch.setattr(artifacts, "get", lambda *_: made)
         monkeypatch.setattr(machine, "prepare", lambda *_, **__: None)
         monkeypatch.setattr(machine, "check_disk", lambda *_: None)
