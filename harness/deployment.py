@@ -782,7 +782,7 @@ def wait_until_ready(cluster: Cluster, namespace: str) -> None:
 
     def change(seconds: float) -> None:
         # A Deployment knows of its last pod a moment after the pod itself, when no other pod changes any more.
-        pods.change(min(seconds, 1))
+        pods.change(min(seconds, 0.3))
 
     try:
         wait_until(f"the pods of {namespace}", ready, timeout=READY_TIMEOUT, fail_if=stuck, change=change)
