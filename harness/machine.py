@@ -68,14 +68,15 @@ def prepare(steps: Steps, *, building: bool, may_install: bool, cache: Path) -> 
         HarnessError: something is missing and may not be installed (all of it is named, with the command that gets
             it), the daemon refuses, or the disk is too full.
     """
-    engine = () if daemon_answers() else (DOCKER, DOCKERD)
+    answers = daemon_answers()
+    engine = () if answers else (DOCKER, DOCKERD)
     lacking = missing((*engine, *BROWSER, *(BUILD if building else ())))
     if lacking:
         refusal = why_not_install(may_install, lacking)
         if refusal:
             raise HarnessError(_shopping_list(lacking, refusal))
         install(lacking, steps)
-    if not daemon_answers():
+    if not answers and not daemon_answers():
         with steps.step("Docker daemon") as step:
             step.done(start_daemon(cache))
 
