@@ -8,15 +8,13 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import boto3
-import botocore.session
 import httpx
-from botocore.config import Config
 
 from harness import docker
 from harness.wait import NotYet, seldom, wait_until
 
 if TYPE_CHECKING:
+    import boto3
     from types_boto3_ecr.client import ECRClient
     from types_boto3_s3.client import S3Client
 
@@ -70,11 +68,11 @@ class Aws:
 
     @functools.cached_property
     def ecr(self) -> ECRClient:
-        return self._session().client("ecr", endpoint_url=self.endpoint, config=_BOUNDED)
+        return self._session().client("ecr", endpoint_url=self.endpoint)
 
     @functools.cached_property
     def s3(self) -> S3Client:
-        return self._session().client("s3", endpoint_url=self.endpoint, config=_BOUNDED)
+        return self._session().client("s3", endpoint_url=self.endpoint)
 
     def registry_login(self) -> tuple[str, str]:
         """User and password that open the private registry: ECR's authorisation token, decoded."""
@@ -89,15 +87,21 @@ class Aws:
         return {tag: image["imageDigest"] for image in images for tag in image.get("imageTags", [])}
 
     def _session(self) -> boto3.Session:
+        # Loaded when it is asked for: a run on a kept cluster often needs nothing of AWS, and loading takes its time.
+        import boto3
+        import botocore.session
+        from botocore.config import Config
+
+        session = botocore.session.Session(session_vars=_NOBODYS)
+        session.set_default_client_config(Config(connect_timeout=5, read_timeout=30, retries={"total_max_attempts": 1}))
         return boto3.Session(
             aws_access_key_id="throwaway",
             aws_secret_access_key="throwaway",
             region_name=REGION,
-            botocore_session=botocore.session.Session(session_vars=_NOBODYS),
+            botocore_session=session,
         )
 
 
-_BOUNDED = Config(connect_timeout=5, read_timeout=30, retries={"total_max_attempts": 1})
 # Where botocore looks for a profile and for settings: not in the caller's environment, and not in the caller's files.
 _NOBODYS = {
     "profile": (None, None, None, None),
