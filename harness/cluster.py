@@ -503,6 +503,11 @@ Log = Callable[[str, str, bool], str]
 """Gives the log of a container, by its pod's name and its own: of its last run, or of the one before."""
 
 
+def is_ready(pod: client.V1Pod) -> bool:
+    """Whether all of a pod is ready, as the kubelet found last."""
+    return any(each.type == "Ready" and each.status == "True" for each in pod.status.conditions or [])
+
+
 def why_stuck(pods: Iterable[client.V1Pod], log: Log = lambda pod, container, before: "") -> str | None:
     """Why pods will never be ready, in the words of Kubernetes: the first cause found, or None.
 

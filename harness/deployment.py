@@ -22,12 +22,13 @@ import httpx
 import urllib3
 import yaml
 from botocore.exceptions import BotoCoreError, ClientError
+from kubernetes import client
 from kubernetes.client import ApiException
 
 from harness import artifacts, bundle, chart, courses, docker, evidence, health, machine, ol_infrastructure, runs
 from harness.aws import COURSES, ECR, Aws
 from harness.chart import Chart, Helm, Manifest, Release
-from harness.cluster import Cluster, check_port
+from harness.cluster import Cluster, check_port, is_ready
 from harness.courses import CourseBuilder
 from harness.database import Database
 from harness.diagnosis import hopeless, says
@@ -46,7 +47,7 @@ from harness.runs import Run
 from harness.shell import CommandError, kill_children
 from harness.steps import Steps
 from harness.timeline import Timeline, render
-from harness.wait import NotYet, TooLateError, seldom, wait_until
+from harness.wait import NotYet, TooLateError, pause, seldom, wait_until
 
 CALLS = (httpx.HTTPError, urllib3.exceptions.HTTPError, BotoCoreError, ClientError)
 """What is raised beside ApiException by the libraries with which a boot talks to hubs, registry, cluster and moto."""
@@ -54,6 +55,8 @@ READY_TIMEOUT = 300.0
 """Seconds for a release's pods to be ready, images pulled and all."""
 ANSWER_TIMEOUT = 60.0
 """Seconds for a proxy to learn of a hub that is ready."""
+TEMPLATE = "pod-template-hash"
+"""Label of a Deployment's pods, which tells those of one version of it from those of another."""
 POD_GRACE = timedelta(seconds=15)
 """How long a Deployment may be refused its pods before there will be none."""
 NAMED = 4
@@ -762,27 +765,35 @@ def wait_until_ready(cluster: Cluster, namespace: str) -> None:
         TooLateError: they did not in time; the message has the newest warning about a pod.
     """
     pods = cluster.pods(namespace)
+    there: list[client.V1Pod] = []
+    deployments: list[client.V1Deployment] = []
 
     def ready() -> bool | NotYet:
-        pods.look()
+        nonlocal there, deployments
+        there = [pod for pod in pods.look() if TEMPLATE in (pod.metadata.labels or {})]
+        deployments = cluster.apps.list_namespaced_deployment(namespace).items
         waiting = [
             f"{it.metadata.name} {it.status.updated_replicas or 0}/{it.spec.replicas} updated, "
             f"{it.status.available_replicas or 0} available"
-            for it in cluster.apps.list_namespaced_deployment(namespace).items
+            for it in deployments
             if not _rolled_out(it)
         ]
         return NotYet("; ".join(waiting)) if waiting else True
 
     def stuck() -> str | None:
-        # Of an upgrade, the new pods alone: the old ones may be crashing still, which is why there is an upgrade.
-        deployments = cluster.apps.list_namespaced_deployment(namespace).items
-        newest = _newest_templates(cluster, namespace, deployments)
-        own = [pod for pod in pods.look() if (pod.metadata.labels or {}).get("pod-template-hash") in newest]
-        return pods.why_stuck(own) or _why_no_pod(deployments)
+        why = pods.why_stuck(there)
+        if why:
+            # Of an upgrade, the new pods alone: the old ones may be crashing still, which is why there is an upgrade.
+            newest = _newest_templates(cluster, namespace, deployments)
+            why = pods.why_stuck([pod for pod in there if pod.metadata.labels[TEMPLATE] in newest])
+        return why or _why_no_pod(deployments)
 
     def change(seconds: float) -> None:
         # A Deployment knows of its last pod a moment after the pod itself, when no other pod changes any more.
-        pods.change(min(seconds, 0.3))
+        if there and all(map(is_ready, there)):
+            pause(seconds)
+        else:
+            pods.change(seconds)
 
     try:
         wait_until(f"the pods of {namespace}", ready, timeout=READY_TIMEOUT, fail_if=stuck, change=change)
@@ -823,7 +834,7 @@ def wait_for_answer(hub: Hub, fail_if: Callable[[], str | None] = lambda: None) 
 
 
 def _newest_templates(cluster: Cluster, namespace: str, deployments: Iterable[Any]) -> set[str]:
-    """The label pod-template-hash of each Deployment's newest pods."""
+    """That label of each Deployment's newest pods."""
     revision = "deployment.kubernetes.io/revision"
     wanted = {
         (it.metadata.name, it.metadata.annotations.get(revision))
@@ -832,7 +843,7 @@ def _newest_templates(cluster: Cluster, namespace: str, deployments: Iterable[An
         if (it.status.observed_generation or 0) >= it.metadata.generation
     }
     return {
-        it.metadata.labels["pod-template-hash"]
+        it.metadata.labels[TEMPLATE]
         for it in cluster.apps.list_namespaced_replica_set(namespace).items
         if it.spec.replicas and (it.metadata.owner_references[0].name, it.metadata.annotations.get(revision)) in wanted
     }

@@ -17,7 +17,7 @@ from urllib3.exceptions import HTTPError
 
 from harness import docker
 from harness.chart import SPAWNER_KEY
-from harness.cluster import HOPELESS, Cluster, memory_limit, server_of, why_stuck
+from harness.cluster import HOPELESS, Cluster, is_ready, memory_limit, server_of, why_stuck
 from harness.roles import ROLES, SCALED
 
 NAMESPACES = tuple(role.namespace for role in (*ROLES, SCALED))
@@ -200,7 +200,7 @@ class _Scene:
         """The newest telling warning about a pod that is not ready, or about one of the test's users that is gone."""
         selector = {"field_selector": "type=Warning", "_request_timeout": LOOK_TIMEOUT}
         found = self._cluster.core.list_event_for_all_namespaces(**selector).items
-        waiting = {pod.metadata.name for pod in pods if not _is_ready(pod)}
+        waiting = {pod.metadata.name for pod in pods if not is_ready(pod)}
         there = {pod.metadata.name for pod in self._pods}
 
         def tells(event: client.CoreV1Event) -> bool:
@@ -250,10 +250,6 @@ _TERMINATED = 143
 
 def _label(pod: client.V1Pod, name: str) -> str:
     return str((pod.metadata.labels or {}).get(name, ""))
-
-
-def _is_ready(pod: client.V1Pod) -> bool:
-    return any(each.type == "Ready" and each.status == "True" for each in pod.status.conditions or [])
 
 
 def _when(event: client.CoreV1Event) -> datetime | None:

@@ -1040,6 +1040,15 @@ class TestReady:
         wait_ready(cluster)
         assert cluster.changes == 1
 
+    def test_a_deployment_that_has_not_heard_of_its_pod_yet(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        pod = crashing("hub", NEW)
+        pod.status.container_statuses = []
+        pod.status.conditions = [SimpleNamespace(type="Ready", status="True")]
+        cluster = FakeCluster(rollout(ready=0), rollout(), pods=(pod,))
+        monkeypatch.setattr(deployment, "pause", lambda seconds: cluster.rollouts.pop(0))
+        wait_ready(cluster)
+        assert cluster.changes == 0, "no pod changes any more, and a change is waited for"
+
     def test_an_upgrade_that_nobody_has_looked_at_yet(self) -> None:
         """Its Deployment still carries the revision before, whose pods are what the upgrade is to replace."""
         cluster = FakeCluster(rollout("hub", 1, seen=1), rollout(), pods=(crashing("hub", OLD),))
