@@ -158,12 +158,16 @@ class Browser:
 
     def _no_notebook(self) -> str | None:
         """What Jupyter shows in place of a notebook; None while it may still show one."""
+        said = str(self._shown(".jp-Dialog-header"))
+        return self.another_page() or (f"a dialog says {said}" if "Error" in said else None)
+
+    def another_page(self) -> str | None:
+        """What opened in place of a notebook's page, whether the notebook is there or not; None if nothing did."""
         if re.match(r"/user/[^/]+/tree\b", urlsplit(self.driver.current_url).path):
             return "the list of files opened"
         if not isinstance(self._shown(".jp-FileEditor"), NotYet):
             return "it opened as text, in the file editor: what shows notebooks is off"
-        said = str(self._shown(".jp-Dialog-header"))
-        return f"a dialog says {said}" if "Error" in said else None
+        return None
 
     def _hub_gave_up(self) -> str | None:
         """What the hub's page says of a server that it could not start; None on any other page."""

@@ -117,7 +117,7 @@ def test_right_notebook_is_on_screen(browser: Browser, hub: Hub, path: str, head
 def test_student_sees_that_a_notebook_is_missing(browser: Browser, hub: Hub, evidence_dir: Path) -> None:
     """A student whose notebook is missing sees a dialog that names it; the right link then works."""
     browser.open(hub.url + str(Link(COURSE, "lectures/lecture1/missing.ipynb")))
-    title = browser.wait_for("the dialog about the missing notebook", ".jp-Dialog-header")
+    title = browser.wait_for("the dialog about the missing notebook", ".jp-Dialog-header", instead=browser.another_page)
     browser.screenshot(evidence_dir / "missing.png")
     said = " ".join([title, *browser.texts(".jp-Dialog-body")])
     assert "missing.ipynb" in said, f"the dialog does not name the notebook: {said}"
