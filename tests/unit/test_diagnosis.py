@@ -357,8 +357,7 @@ class TestHopeless:
     def test_no_hub(self, replicas: int, said: str | None) -> None:
         cluster: Any = FakeCluster(without="hub", replicas=replicas)
         found = hopeless(cluster, "jupyter")
-        assert (found or "").startswith(said or "")
-        assert bool(found) == bool(said)
+        assert (found or "")[: len(said or "x")] == (said or "")
 
     def test_a_container(self, docker: Callable[..., None]) -> None:
         docker(postgres="exited Exited (137)")
