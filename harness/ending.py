@@ -1,4 +1,6 @@
-"""How a run ends before its time: by Ctrl-C, `kill -TERM` or its own limit. None of them cuts its cleaning up short.
+"""How a run ends before its time: by Ctrl-C, `kill -TERM`, a terminal that closes or its own limit.
+
+None of them cuts its cleaning up short.
 
 Python's own handler raises KeyboardInterrupt wherever the main thread happens to be. That is right for a test and wrong
 for the removal of a cluster: there it is only told, and the removal goes on.
@@ -12,12 +14,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from types import FrameType
 
 from harness.shell import kill_children
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 ALARM = signal.SIGUSR1
 ECHO = 1.0
 """Seconds in which a signal counts as one with the last: tox sends its own beside the terminal's."""
@@ -36,6 +39,8 @@ class _Handler:
         """Whether one came that was not an echo."""
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
+        if number == signal.SIGHUP:
+            _let_go_of_terminals()
         now = time.monotonic()
         echo, self.last = now - self.last < ECHO, now
         if not echo:
@@ -49,9 +54,9 @@ class _Patient(_Handler):
 
 
 def listen() -> None:
-    """Have Ctrl-C and `kill -TERM`, which is how CI ends a run, raise KeyboardInterrupt.
+    """Have Ctrl-C, `kill -TERM`, which is how CI ends a run, and a terminal that closes raise KeyboardInterrupt.
 
-    A Ctrl-C that is ignored, as in what a shell runs in the background, stays ignored.
+    What is ignored stays ignored: Ctrl-C in what a shell runs in the background, the terminal under nohup.
     """
     handler = _Handler(_interrupt, _interrupt)
     for number in SIGNALS:
@@ -61,6 +66,16 @@ def listen() -> None:
 
 def _interrupt() -> None:
     raise KeyboardInterrupt
+
+
+def _let_go_of_terminals() -> None:
+    """Have what goes to terminals go nowhere: a closed one takes nothing more, and cleaning up would fail at it."""
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for link in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):  # that of the list itself
+            if str(link.readlink()).startswith(("/dev/pts/", "/dev/tty")):
+                os.dup2(nowhere, int(link.name))
+    os.close(nowhere)
 
 
 @contextmanager

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import os
+import pty
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future
+from pathlib import Path
 
 import pytest
 
 from harness import ending
 from harness.ending import Alarm, cleaning_up, limited, listen, threads, uninterrupted
+
+ROOT = Path(__file__).parents[2]
 
 
 class Exited(BaseException):
@@ -28,6 +34,7 @@ def handlers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
     monkeypatch.setattr(os, "_exit", leave)
     monkeypatch.setattr(ending, "kill_children", lambda: None)
+    monkeypatch.setattr(ending, "_let_go_of_terminals", lambda: None)
     before = {number: signal.getsignal(number) for number in ending.SIGNALS}
     for number in ending.SIGNALS:
         signal.signal(number, signal.default_int_handler)
@@ -73,6 +80,40 @@ class TestListen:
         press()
         with pytest.raises(KeyboardInterrupt):
             press(signal.SIGTERM)
+
+
+WITH_A_TERMINAL = """
+import fcntl, signal, sys, termios
+from pathlib import Path
+from harness.ending import listen, uninterrupted
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+listen()
+try:
+    print("ready", flush=True)
+    signal.pause()
+except KeyboardInterrupt:
+    with uninterrupted("jh-1", print):
+        print("cleaning up", flush=True)
+        Path(sys.argv[1]).write_text("cleaned up")
+"""
+
+
+def test_a_terminal_that_closes_ends_the_run_which_cleans_up(tmp_path: Path) -> None:
+    cleaned = tmp_path / "cleaned"
+    person, terminal = pty.openpty()
+    run = subprocess.Popen(
+        [sys.executable, "-c", WITH_A_TERMINAL, cleaned],
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+        start_new_session=True,
+        cwd=ROOT,
+    )
+    os.close(terminal)
+    assert b"ready" in os.read(person, 100)
+    os.close(person)
+    assert run.wait(20) == 0
+    assert cleaned.read_text() == "cleaned up"
 
 
 class TestUninterrupted:
