@@ -145,6 +145,7 @@ class TestLine:
             ),
             ("Failed: it said last: no.\n  | a\n  | no.", "it said last: no."),
             ("AssertionError: no\nJourney:\n  | a", "no"),
+            ("AssertionError: 'c' cannot be built:\n  - no notebooks\n  - b", "'c' cannot be built: no notebooks"),
             ("", ""),
         ],
     )
