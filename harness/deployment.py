@@ -834,7 +834,7 @@ def wait_for_answer(hub: Hub, fail_if: Callable[[], str | None] = lambda: None) 
 
 
 def _newest_templates(cluster: Cluster, namespace: str, deployments: Iterable[Any]) -> set[str]:
-    """That label of each Deployment's newest pods."""
+    """Label TEMPLATE of each Deployment's newest pods."""
     revision = "deployment.kubernetes.io/revision"
     wanted = {
         (it.metadata.name, it.metadata.annotations.get(revision))

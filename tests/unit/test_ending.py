@@ -112,7 +112,8 @@ def test_a_terminal_that_closes_ends_the_run_which_cleans_up(tmp_path: Path) -> 
     os.close(terminal)
     assert b"ready" in os.read(person, 100)
     os.close(person)
-    assert run.wait(20) == 0
+    code = run.wait(20)
+    assert code == 0, f"its terminal closed, and the run ended with {code} in place of cleaning up"
     assert cleaned.read_text() == "cleaned up"
 
 
