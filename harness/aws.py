@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-from harness import docker
+from harness import docker, http
 from harness.wait import NotYet, seldom, wait_until
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Aws:
 
         def answers() -> bool | NotYet:
             try:
-                return httpx.get(f"{self.endpoint}/moto-api/data.json", timeout=5).is_success or NotYet("an error page")
+                return http.get(f"{self.endpoint}/moto-api/data.json", timeout=5).is_success or NotYet("an error page")
             except httpx.TransportError as error:
                 return NotYet(f"{str(error) or type(error).__name__}")
 

@@ -19,6 +19,7 @@ from uuid import uuid4
 from selenium import webdriver
 from selenium.common.exceptions import (
     InvalidSessionIdException,
+    NoSuchElementException,
     StaleElementReferenceException,
     TimeoutException,
     WebDriverException,
@@ -184,21 +185,45 @@ class Browser:
             return NotYet(BUSY)
 
     def fill(self, name: str, text: str) -> None:
-        """Type into the field with that name or id."""
-        field = self.driver.find_element(By.CSS_SELECTOR, f'[name="{name}"], #{name}')
-        field.clear()
-        field.send_keys(text)
+        """Type into the field with that name or id.
+
+        Raises:
+            HarnessError: there is none, or the page is too busy to take it.
+        """
+        with self._acting(f"the field {name}"):
+            field = self.driver.find_element(By.CSS_SELECTOR, f'[name="{name}"], #{name}')
+            field.clear()
+            field.send_keys(text)
 
     def run_first_cell(self, code: str) -> None:
-        """Replace the first code cell of the notebook on screen, and run it, by the keyboard."""
-        self.driver.find_element(By.CSS_SELECTOR, ".jp-CodeCell .cm-content").click()
-        keys = webdriver.ActionChains(self.driver)
-        keys.key_down(Keys.CONTROL).send_keys("a").key_up(Keys.CONTROL).send_keys(Keys.DELETE).send_keys(code)
-        keys.key_down(Keys.SHIFT).send_keys(Keys.ENTER).key_up(Keys.SHIFT).perform()
+        """Replace the first code cell of the notebook on screen, and run it, by the keyboard.
+
+        Raises:
+            HarnessError: as `fill`.
+        """
+        with self._acting("the first code cell"):
+            self.driver.find_element(By.CSS_SELECTOR, ".jp-CodeCell .cm-content").click()
+            keys = webdriver.ActionChains(self.driver)
+            keys.key_down(Keys.CONTROL).send_keys("a").key_up(Keys.CONTROL).send_keys(Keys.DELETE).send_keys(code)
+            keys.key_down(Keys.SHIFT).send_keys(Keys.ENTER).key_up(Keys.SHIFT).perform()
 
     def press(self, css: str) -> None:
-        """Press the first button that matches."""
-        self.driver.find_element(By.CSS_SELECTOR, css).click()
+        """Press the first button that matches.
+
+        Raises:
+            HarnessError: as `fill`.
+        """
+        with self._acting(f"the button {css}"):
+            self.driver.find_element(By.CSS_SELECTOR, css).click()
+
+    @contextmanager
+    def _acting(self, on: str) -> Iterator[None]:
+        try:
+            yield
+        except NoSuchElementException as error:
+            raise NeverError(f"{on} is not on the page. The page shows: {self.summary()}") from error
+        except TimeoutException as error:
+            raise TooLateError(f"{on} is on {BUSY}, for {self._patience:.0f} s by now") from error
 
     def menu(self, label: str) -> list[str]:
         """Open a menu of the menu bar, and return the commands of its entries."""

@@ -29,3 +29,18 @@ class Client(httpx.Client):
             seconds = request.extensions.get("timeout", {}).get("read")
             limit = f" within {seconds:g} s" if seconds else ""
             raise type(error)(f"{place}: no answer{limit}", request=request) from error
+
+
+def get(url: str, *, timeout: float = 30, **kwargs: Any) -> httpx.Response:
+    """Ask for a URL once, as somebody whom nobody knows.
+
+    Args:
+        timeout: seconds.
+        kwargs: as httpx's own takes them.
+
+    Raises:
+        httpx.TimeoutException: as `Client.send`.
+        httpx.TransportError: nobody answers there.
+    """
+    with Client(timeout=timeout) as passer_by:
+        return passer_by.get(url, **kwargs)

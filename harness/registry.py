@@ -77,7 +77,7 @@ class Registry:
 
         def answers() -> bool | NotYet:
             try:
-                status = httpx.get(f"http://{self.address}/v2/", timeout=5).status_code
+                status = http.get(f"http://{self.address}/v2/", timeout=5).status_code
             except httpx.TransportError as error:
                 return NotYet(f"{str(error) or type(error).__name__}")
             return status == 401 or NotYet(f"status {status} without credentials, expected 401")

@@ -65,7 +65,10 @@ def all_runs(now: datetime | None = None) -> list[Run]:
     """
     if not daemon_answers():
         raise HarnessError("The Docker daemon does not answer: nobody can say what runs there are on this machine.")
-    now = now or datetime.now(UTC)
+    return _oldest_first(now or datetime.now(UTC))
+
+
+def _oldest_first(now: datetime) -> list[Run]:
     found = [
         Run(
             name=each["name"],
@@ -79,15 +82,11 @@ def all_runs(now: datetime | None = None) -> list[Run]:
 
 
 def beside(name: str) -> list[str]:
-    """The other runs on this machine, a line each, for who shares its cores and its disk with them.
-
-    Raises:
-        HarnessError: Docker does not answer.
-    """
+    """The other runs on this machine, a line each, for who shares its cores and its disk with them, and its Docker."""
     return [
         f"{run.name}, {run.state}, {run.checkout or '?'}"
         + ("" if run.state == IN_USE else f" ('tox -e down -- {run.name}' removes it)")
-        for run in all_runs()
+        for run in _oldest_first(datetime.now(UTC))
         if run.name != name
     ]
 

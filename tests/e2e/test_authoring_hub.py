@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import httpx
 import pytest
 
+from harness import http
 from harness.author import NAME, Author
 from harness.aws import COURSES, Aws
 from harness.browser import Browser
@@ -92,7 +92,7 @@ def test_strangers_are_refused(author: Author, password: str, name: str, right: 
 def test_no_tmplogin(authoring_hub: Hub) -> None:
     """There is no tmplogin on the authors' hub: a learner's link does not let anybody in."""
     for path in ("/tmplogin", "/hub/tmplogin"):
-        answer = httpx.get(f"{authoring_hub.url}{path}?course={COURSE}", timeout=30, follow_redirects=True)
+        answer = http.get(f"{authoring_hub.url}{path}?course={COURSE}", follow_redirects=True)
         inside = "/user/" in str(answer.url) or "spawn-pending" in str(answer.url)
         assert not inside, f"{path} on the authors' hub lets a visitor in, to {answer.url}"
         assert answer.status_code < 500, f"{path} on the authors' hub ends in {answer.status_code}, expected a refusal"

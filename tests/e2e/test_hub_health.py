@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from uuid import uuid4
 
-import httpx
-
+from harness import http
 from harness.hub import Hub
 from harness.link import EXAMPLE
 
@@ -17,7 +16,7 @@ AT_ONCE = 5.0
 def test_both_hubs_are_healthy(hub: Hub, authoring_hub: Hub) -> None:
     """Both hubs answer, on loopback, through their proxies."""
     for one in (hub, authoring_hub):
-        answer = httpx.get(f"{one.url}/hub/health", timeout=10)
+        answer = http.get(f"{one.url}/hub/health", timeout=10)
         assert answer.status_code == 200, f"{one.release}: /hub/health answered {answer.status_code}"
 
 

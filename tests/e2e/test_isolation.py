@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Callable, Mapping
 
-import httpx
 import pytest
 
+from harness import http
 from harness.classroom import Arrival
+from harness.cluster import Cluster
 from harness.hub import Hub
 from harness.link import EXAMPLE
 from harness.student import JourneyError, Student
 
 COURSE = EXAMPLE.course
+CALL = """
+import socket, sys
+try:
+    socket.create_connection((sys.argv[1], 8888), timeout=5)
+    print("somebody answers")
+except OSError as error:
+    print(error)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +44,7 @@ def test_nobody_reaches_anothers_server(two: tuple[Student, Student], hub: Hub) 
         "user": f"/hub/api/users/{other.name}",
         "tokens": f"/hub/api/users/{other.name}/tokens",
     }
-    with httpx.Client(base_url=hub.url, headers={"Authorization": f"token {one.token}"}, timeout=30) as with_token:
+    with http.Client(base_url=hub.url, headers={"Authorization": f"token {one.token}"}, timeout=30) as with_token:
         for what, path in forbidden.items():
             for how, answer in (("cookies", one.get(path)), ("token", with_token.get(path))):
                 assert not answer.is_success, f"a student's {how} open another's {what}: {path} {answer.status_code}"
@@ -52,7 +62,7 @@ def test_nobody_reaches_anothers_server(two: tuple[Student, Student], hub: Hub) 
 def test_nobody_stops_anothers_server(two: tuple[Student, Student], hub: Hub) -> None:
     """A student can neither stop another's server nor delete their user."""
     one, other = two
-    with httpx.Client(base_url=hub.url, headers={"Authorization": f"token {one.token}"}, timeout=30) as with_token:
+    with http.Client(base_url=hub.url, headers={"Authorization": f"token {one.token}"}, timeout=30) as with_token:
         for path in (f"/hub/api/users/{other.name}/server", f"/hub/api/users/{other.name}"):
             answer = with_token.delete(path)
             assert answer.is_error, f"a student may DELETE {path}: {answer.status_code}"
@@ -63,5 +73,16 @@ def test_nobody_stops_anothers_server(two: tuple[Student, Student], hub: Hub) ->
 def test_strangers_see_no_numbers(hub: Hub, authoring_hub: Hub, path: str) -> None:
     """Who is not logged in gets no metrics and no API."""
     for each in (hub, authoring_hub):
-        answer = httpx.get(f"{each.url}{path}", timeout=30)
+        answer = http.get(f"{each.url}{path}")
         assert answer.status_code in (401, 403), f"{each.release}: {path} answers a stranger {answer.status_code}"
+
+
+def test_the_address_of_a_pod_that_is_gone_is_nobodys(cluster: Cluster, hub: Hub) -> None:
+    """What is meant for a server that is gone stays in the cluster, on either node: nobody outside answers for it."""
+    [pod] = cluster.pods(hub.namespace).look("component=hub")
+    for node in cluster.core.list_node().items:
+        # Addresses are given out from the first on.
+        last = ipaddress.ip_network(node.spec.pod_cidr)[-2]
+        said = cluster.execute(hub.namespace, pod.metadata.name, "python3", "-c", CALL, str(last)).strip()
+        where = f"{last}, an address on {node.metadata.name} that no pod has"
+        assert "No route to host" in said, f"a connection to {where}: expected No route to host, found {said}"

@@ -6,11 +6,11 @@ import re
 from collections.abc import Callable, Mapping
 from urllib.parse import parse_qs, urlsplit
 
-import httpx
 import nbformat
 import pytest
 
 from fixtures.people import links_of
+from harness import http
 from harness.browser import Browser
 from harness.classroom import Arrival
 from harness.cluster import Cluster
@@ -148,7 +148,7 @@ def test_cookies_live_for_a_day(arrivals: Mapping[str, Arrival]) -> None:
 def test_long_headers_are_accepted(hub: Hub) -> None:
     """A request with 31 KB of cookies, as a learner who has been around has them, is answered."""
     cookies = "; ".join(f"learn-{number}={'x' * 1000}" for number in range(31))
-    answer = httpx.get(f"{hub.url}/hub/health", headers={"Cookie": cookies}, timeout=30)
+    answer = http.get(f"{hub.url}/hub/health", headers={"Cookie": cookies})
     assert answer.status_code == 200, (
         f"the proxy answers {answer.status_code} to {len(cookies)} bytes of headers: it must take 32 KB "
         "(NODE_OPTIONS=--max-http-header-size=32768)"
@@ -157,12 +157,12 @@ def test_long_headers_are_accepted(hub: Hub) -> None:
 
 def test_health_and_logo(hub: Hub) -> None:
     """The hub says that it is healthy, and shows the logo, to anybody."""
-    health = httpx.get(f"{hub.url}/hub/health", timeout=30)
+    health = http.get(f"{hub.url}/hub/health")
     assert health.status_code == 200, f"/hub/health answers {health.status_code}"
-    logo = httpx.get(f"{hub.url}/hub/logo", timeout=30)
+    logo = http.get(f"{hub.url}/hub/logo")
     assert logo.status_code == 200, f"/hub/logo answers {logo.status_code}"
     assert b"MIT" in logo.content or logo.headers["content-type"].startswith("image/"), "the logo is no picture"
-    theirs = httpx.get(f"{hub.url}/hub/static/images/jupyterhub-80.png", timeout=30)
+    theirs = http.get(f"{hub.url}/hub/static/images/jupyterhub-80.png")
     assert logo.content != theirs.content, "the logo is JupyterHub's own, not MIT's"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from selenium import webdriver
@@ -29,6 +29,10 @@ def element(text: str = "", shown: bool | Exception = True) -> Any:
         return shown
 
     return SimpleNamespace(text=text, is_displayed=is_displayed)
+
+
+def fail(error: Exception) -> NoReturn:
+    raise error
 
 
 class Driver:
@@ -133,6 +137,27 @@ def test_a_page_that_does_not_load() -> None:
     driver: Any = Slow([])
     with pytest.raises(TooLateError, match=r"http://hub/: the page did not load within 3 s"):
         Browser(driver, patience=3).open("http://hub/")
+
+
+def test_a_field_that_is_not_there() -> None:
+    class Bare(Driver):
+        def find_element(self, by: str, css: str) -> Any:
+            return super().find_element(by, css) if css == "body" else fail(NoSuchElementException("no such element"))
+
+    driver: Any = Bare()
+    said = r"\Athe field course is not on the page\. The page shows: http://hub/user/7c1e/ «Spawning» Your server is"
+    with pytest.raises(NeverError, match=said):
+        Browser(driver).fill("course", "uai_source-uai.1")
+
+
+def test_a_page_that_is_too_busy_to_take_a_key() -> None:
+    class Busy(Driver):
+        def find_element(self, by: str, css: str) -> Any:
+            fail(TimeoutException("Timed out receiving message from renderer"))
+
+    driver: Any = Busy()
+    with pytest.raises(TooLateError, match=r"\Athe button #go is on a page that is busy, .* for 9 s by now\Z"):
+        Browser(driver, patience=9).press("#go")
 
 
 def test_too_late() -> None:
