@@ -182,12 +182,8 @@ class Cluster:
         connection.
         """
         ranges = {
-            node.metadata.name: wait_until(
-                f"the pod range of {node.metadata.name}",
-                functools.partial(self._pod_range, node.metadata.name),
-                timeout=60,
-            )
-            for node in self.core.list_node().items
+            node: wait_until(f"the pod range of {node}", functools.partial(self._pod_range, node), timeout=60)
+            for node in self.nodes
         }
         for node in ranges:
             routes = [
@@ -200,7 +196,13 @@ class Cluster:
             docker.docker("exec", node, "sh", "-c", " && ".join([*routes, nobodys, *reject]))
 
     def _pod_range(self, node: str) -> str | NotYet:
-        found: str | None = self.core.read_node(node).spec.pod_cidr
+        try:
+            found: str | None = self.core.read_node(node).spec.pod_cidr
+        except ApiException as error:
+            if error.status != 404:
+                raise
+            # kind is done with a worker when its kubelet runs, which is a moment before the API server knows the node.
+            return NotYet("the API server does not know the node")
         return found or NotYet("none yet")
 
     def _add_gpus(self) -> None:

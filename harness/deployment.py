@@ -875,10 +875,18 @@ def _calls_that_fail_are_told() -> Iterator[None]:
         # One of the cluster's is an error of urllib3 too, and says already which call it was.
         raise
     except ApiException as error:
-        raise HarnessError(f"The cluster's API server refused a call: {error.status} {error.reason}") from error
+        raise HarnessError(f"The cluster's API server refused a call: {error.status} {_words(error)}") from error
     except CALLS as error:
         said = " ".join(str(error).split()) or "it gives no reason"
         raise HarnessError(f"A call of the boot failed, {type(error).__name__}: {said}") from error
+
+
+def _words(refusal: ApiException) -> str:
+    """What the API server says of a refusal (metav1.Status, its message), or else HTTP's word for it."""
+    try:
+        return str(json.loads(refusal.body or "")["message"])
+    except (ValueError, LookupError, TypeError):
+        return str(refusal.reason)
 
 
 def _repository(image: str) -> str:

@@ -20,6 +20,8 @@ import pytest
 import yaml
 from fakes import Program
 from kubernetes import client
+from kubernetes.client.exceptions import ApiException
+from pytest_kind import KindCluster
 
 from harness.cluster import MADE_ANEW_WITHIN, Cluster, NoAnswerError, PodWatch, check_port, why_stuck
 from harness.errors import HarnessError
@@ -278,6 +280,50 @@ def failed(it: Cluster, **ports: int) -> str:
 def configuration(place: Path) -> dict[str, Any]:
     found: dict[str, Any] = yaml.safe_load((place / "state/kind-config.yaml").read_text())
     return found
+
+
+class TestNodes:
+    """What is done to the nodes that kind has made."""
+
+    @pytest.fixture
+    def made(self, place: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Cluster, Program]:
+        """A cluster and its docker. When kind is done, the API server does not know the worker yet."""
+        network = json.dumps([{"NetworkSettings": {"Networks": {"jh-1": {"IPAddress": "9.9.9.9"}}}}])
+        docker = Program(place / "bin", "docker", f"[ $1 = exec ] || echo '{network}'")
+        it = cluster(place)
+        looks = {it.control_plane: ["10.244.0.0/24"], it.nodes[1]: ["", "10.244.1.0/24"]}
+        patched: list[str] = []
+
+        def read(core: client.CoreV1Api, name: str) -> client.V1Node:
+            if pods := looks[name].pop(0):
+                return client.V1Node(spec=client.V1NodeSpec(pod_cidr=pods))
+            raise ApiException(404, "Not Found")
+
+        nodes = client.V1NodeList(items=[node(name, "True") for name in it.nodes])
+        monkeypatch.setattr(KindCluster, "create", lambda *_: None)
+        monkeypatch.setattr(client.CoreV1Api, "read_node", read)
+        monkeypatch.setattr(client.CoreV1Api, "list_node", lambda core: nodes)
+        monkeypatch.setattr(client.CoreV1Api, "patch_node_status", lambda core, name, patch: patched.append(name))
+        monkeypatch.setattr(Cluster, "api", client.ApiClient())
+        create(it)
+        assert patched == [it.nodes[1]], "the worker is the one with GPUs"
+        return it, docker
+
+    def test_each_has_a_route_to_the_others_pods(self, made: tuple[Cluster, Program]) -> None:
+        """Though the API server knew the worker a moment later than kind was done with it."""
+        for name, others in zip(made[0].nodes, ("10.244.1.0/24", "10.244.0.0/24"), strict=True):
+            assert f"ip route replace {others} via 9.9.9.9 && " in self.done_in(name, made[1])
+
+    def test_what_is_meant_for_the_cluster_never_leaves_it(self, made: tuple[Cluster, Program]) -> None:
+        for name in made[0].nodes:
+            done = self.done_in(name, made[1])
+            assert "ip route replace unreachable 10.244.0.0/16 && " in done, "pods that are gone"
+            for chain in ("FORWARD", "OUTPUT"):
+                assert f"iptables --append {chain} --destination 10.96.0.0/16 --jump REJECT" in done, "Services"
+
+    def done_in(self, name: str, docker: Program) -> str:
+        [call] = [call for call in docker.calls if call.startswith(f"exec {name} ")]
+        return call
 
 
 class TestConfiguration:

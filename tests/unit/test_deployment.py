@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import io
+import json
 import os
 import socket
 import threading
@@ -434,6 +435,8 @@ def rendered(values: dict[str, Any]) -> list[dict[str, Any]]:
     return [{"kind": "Service"}, {"kind": "Secret", "metadata": {"name": "hub"}, "data": data}]
 
 
+NO_SUCH_NODE = ApiException(404, "Not Found")
+NO_SUCH_NODE.body = json.dumps({"kind": "Status", "message": 'nodes "jh-1-worker" not found'})
 DATABASE = Database("jh-1-postgres", "jh-1", "pass")
 REF = {"valueFrom": {"secretKeyRef": {"name": "creds", "key": "url"}}}
 SECRET = {
@@ -716,12 +719,13 @@ class TestBoot:
         [
             (httpx.ReadTimeout("timed out"), r"A call of the boot failed, ReadTimeout: timed out"),
             (ApiException(403, "Forbidden"), r"The cluster's API server refused a call: 403 Forbidden"),
+            (NO_SUCH_NODE, r"The cluster's API server refused a call: 404 nodes \"jh-1-worker\" not found"),
             (
                 EndpointConnectionError(endpoint_url="moto"),
                 r"A call of the boot failed, .*: Could not connect .*",
             ),
         ],
-        ids=["httpx", "kubernetes", "botocore"],
+        ids=["httpx", "kubernetes", "kubernetes, in words", "botocore"],
     )
     def test_call_that_failed_is_told_in_a_line(
         self,
