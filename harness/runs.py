@@ -82,7 +82,11 @@ def _oldest_first(now: datetime) -> list[Run]:
 
 
 def beside(name: str) -> list[str]:
-    """The other runs on this machine, a line each, for who shares its cores and its disk with them, and its Docker."""
+    """The other runs on this machine, a line each, for who shares its cores and its disk with them.
+
+    Raises:
+        HarnessError: Docker does not list them.
+    """
     return [
         f"{run.name}, {run.state}, {run.checkout or '?'}"
         + ("" if run.state == IN_USE else f" ('tox -e down -- {run.name}' removes it)")

@@ -14,7 +14,7 @@ from harness.shell import CommandError
 def test_pull_without_credentials_is_refused(cluster: Cluster, registry: Registry) -> None:
     """The private registry refuses a pull without credentials, from the machine and from a node."""
     tag = min(registry.tags())
-    answer = http.get(f"http://{registry.address}/v2/{REPOSITORY}/manifests/{tag}")
+    answer = http.get(f"http://{registry.address}/v2/{REPOSITORY}/manifests/{tag}", timeout=5)
     assert answer.status_code == 401, f"expected 401 for a stranger, found {answer.status_code}"
     anonymous = f"{registry.name}:{PORT}/{REPOSITORY}:{tag}"
     with pytest.raises(CommandError) as refused:
