@@ -44,6 +44,21 @@ DRIVER_SECONDS = 30
 """Seconds for chromedriver to answer, beside those that it gives a page by itself."""
 BUSY = "a page that is busy, and does not answer"
 LOG = "chromedriver.log"
+CONNECTIONS = """
+const done = arguments[0];
+const { baseUrl } = JSON.parse(document.getElementById("jupyter-config-data").textContent);
+const [, xsrf] = /\\b_xsrf=([^;]*)/.exec(document.cookie) || [];
+fetch(`${baseUrl}api/kernels`, { headers: { "X-XSRFToken": xsrf || "" } })
+  .then((answer) => answer.ok ? answer.json() : Promise.reject(`${answer.status} for the server's list of kernels`))
+  .then((kernels) => done(kernels.reduce((sum, kernel) => sum + kernel.connections, 0)))
+  .catch((error) => done(String(error)));
+"""
+"""Asks the server of Jupyter's page for the number of connections to its kernels; a text says why that failed."""
+ON_SCREEN = """
+const [css, attribute] = arguments;
+const shown = [...document.querySelectorAll(css)].filter((each) => each.checkVisibility());
+return shown.map((each) => attribute ? each.getAttribute(attribute) : each.innerText);
+"""
 CRASHED = ("crashed", "not reachable", "disconnected", "session deleted", "DevToolsActivePort", "unable to connect")
 """What chromedriver says of a browser that is gone, or never came up (chromium, chrome/test/chromedriver)."""
 
@@ -199,13 +214,24 @@ class Browser:
         """Replace the first code cell of the notebook on screen, and run it, by the keyboard.
 
         Raises:
-            HarnessError: as `fill`.
+            HarnessError: as `fill`; the page has no kernel within the window's patience.
         """
+        # What is run before that is dropped by JupyterLab without a word.
+        wait_until("the page's connection to its kernel", self._connected, timeout=self._patience)
         with self._acting("the first code cell"):
             self.driver.find_element(By.CSS_SELECTOR, ".jp-CodeCell .cm-content").click()
             keys = webdriver.ActionChains(self.driver)
             keys.key_down(Keys.CONTROL).send_keys("a").key_up(Keys.CONTROL).send_keys(Keys.DELETE).send_keys(code)
             keys.key_down(Keys.SHIFT).send_keys(Keys.ENTER).key_up(Keys.SHIFT).perform()
+
+    def _connected(self) -> bool | NotYet:
+        try:
+            found = self.driver.execute_async_script(CONNECTIONS)
+        except TimeoutException:
+            return NotYet(BUSY)
+        if isinstance(found, str):
+            return NotYet(found)
+        return found > 0 or NotYet("no connection to any kernel")
 
     def press(self, css: str) -> None:
         """Press the first button that matches.
@@ -226,22 +252,28 @@ class Browser:
             raise TooLateError(f"{on} is on {BUSY}, for {self._patience:.0f} s by now") from error
 
     def menu(self, label: str) -> list[str]:
-        """Open a menu of the menu bar, and return the commands of its entries."""
-        for title in self.driver.find_elements(By.CSS_SELECTOR, ".lm-MenuBar-item"):
-            if title.text == label:
-                title.click()
+        """Open a menu of the menu bar, and return the commands of its entries.
+
+        Raises:
+            HarnessError: as `fill`.
+        """
+        with self._acting(f"the menu {label}"):
+            self.driver.find_element(By.XPATH, f'//*[contains(@class, "lm-MenuBar-itemLabel")][.="{label}"]').click()
         self.wait_for(f"the menu {label}", ".lm-Menu-item[data-command]")
-        entries = self.driver.find_elements(By.CSS_SELECTOR, ".lm-Menu-item[data-command]")
-        return [str(entry.get_attribute("data-command")) for entry in entries if entry.is_displayed()]
+        return self._on_screen(".lm-Menu-item[data-command]", "data-command")
 
     def buttons(self, css: str) -> list[str]:
         """Names of what is on screen in the toolbar that matches, as its settings have them."""
-        items = self.driver.find_elements(By.CSS_SELECTOR, f"{css} [data-jp-item-name]")
-        return [str(item.get_attribute("data-jp-item-name")) for item in items if item.is_displayed()]
+        return self._on_screen(f"{css} [data-jp-item-name]", "data-jp-item-name")
 
     def texts(self, css: str) -> list[str]:
-        """Texts of all elements that match."""
-        return [element.text for element in self.driver.find_elements(By.CSS_SELECTOR, css)]
+        """Texts of all elements on screen that match."""
+        return self._on_screen(css)
+
+    def _on_screen(self, css: str, attribute: str = "") -> list[str]:
+        """An attribute of each element on screen that matches, or its text, all of one moment: pages change."""
+        with self._acting(css):
+            return cast(list[str], self.driver.execute_script(ON_SCREEN, css, attribute))
 
     def tell(self) -> None:
         """Write down what has happened in the window since this was last asked for."""

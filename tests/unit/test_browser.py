@@ -139,11 +139,14 @@ def test_a_page_that_does_not_load() -> None:
         Browser(driver, patience=3).open("http://hub/")
 
 
-def test_a_field_that_is_not_there() -> None:
-    class Bare(Driver):
-        def find_element(self, by: str, css: str) -> Any:
-            return super().find_element(by, css) if css == "body" else fail(NoSuchElementException("no such element"))
+class Bare(Driver):
+    """A page that has a body, and nothing in it to press or to fill."""
 
+    def find_element(self, by: str, css: str) -> Any:
+        return super().find_element(by, css) if css == "body" else fail(NoSuchElementException("no such element"))
+
+
+def test_a_field_that_is_not_there() -> None:
     driver: Any = Bare()
     said = r"\Athe field course is not on the page\. The page shows: http://hub/user/7c1e/ «Spawning» Your server is"
     with pytest.raises(NeverError, match=said):
@@ -158,6 +161,58 @@ def test_a_page_that_is_too_busy_to_take_a_key() -> None:
     driver: Any = Busy()
     with pytest.raises(TooLateError, match=r"\Athe button #go is on a page that is busy, .* for 9 s by now\Z"):
         Browser(driver, patience=9).press("#go")
+
+
+class Kernels(Driver):
+    """A notebook's page whose server says, each time it is asked, the next of these of its kernels' connections."""
+
+    def __init__(self, *said: int | str | Exception) -> None:
+        super().__init__([])
+        self._said = list(said)
+
+    def execute_async_script(self, script: str) -> int | str:
+        said = self._said.pop(0) if len(self._said) > 1 else self._said[0]
+        return fail(said) if isinstance(said, Exception) else said
+
+    def find_element(self, by: str, css: str) -> Any:
+        return fail(NoSuchElementException(f"{len(self._said)} more")) if "CodeCell" in css else element()
+
+
+def test_no_cell_is_run_before_the_page_has_a_kernel() -> None:
+    driver: Any = Kernels(0, "502 for the server's list of kernels", TimeoutException("renderer"), 1, 2)
+    with pytest.raises(NeverError, match="the first code cell is not on the page") as error:
+        Browser(driver).run_first_cell("6 * 7")
+    assert "1 more" in str(error.value.__cause__), "the cell was looked for before the page had a kernel"
+
+
+@pytest.mark.parametrize(
+    ("said", "seen"),
+    [
+        (0, "no connection to any kernel"),
+        ("403 for the server's list of kernels", "403 for the server's list of kernels"),
+        (TimeoutException("renderer"), browser.BUSY),
+    ],
+)
+def test_a_page_without_a_kernel(said: int | str | Exception, seen: str) -> None:
+    driver: Any = Kernels(said)
+    with pytest.raises(TooLateError, match=rf"the page's connection to its kernel: not there.*Last seen: {seen}"):
+        Browser(driver, patience=0).run_first_cell("6 * 7")
+
+
+def test_what_a_busy_page_shows_is_not_told() -> None:
+    class Busy(Driver):
+        def execute_script(self, script: str, *arguments: str) -> list[str]:
+            fail(TimeoutException("Timed out receiving message from renderer"))
+
+    driver: Any = Busy()
+    with pytest.raises(TooLateError, match=r"\A\.lm-MenuBar-itemLabel is on a page that is busy, .* for 9 s by now\Z"):
+        Browser(driver, patience=9).texts(".lm-MenuBar-itemLabel")
+
+
+def test_a_menu_that_is_not_there() -> None:
+    driver: Any = Bare()
+    with pytest.raises(NeverError, match=r"\Athe menu File is not on the page\. The page shows: http://hub/user/7c1e/"):
+        Browser(driver).menu("File")
 
 
 def test_too_late() -> None:
