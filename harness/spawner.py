@@ -197,6 +197,8 @@ def beside(template: Manifest, variables: Iterable[dict[str, str]] = ()) -> dict
         variables: for its environment; the hub's own win.
     """
     spec = copy.deepcopy(template["spec"])
+    # The class is the release's, which need not be there yet.
+    spec.pop("priorityClassName", None)
     container = spec["containers"][0]
     for key in ("args", "livenessProbe", "readinessProbe", "startupProbe", "lifecycle", "ports", "resources"):
         container.pop(key, None)

@@ -96,9 +96,15 @@ def test_beside_the_hub() -> None:
     probes = {"readinessProbe": {}, "livenessProbe": {}, "resources": {"limits": {"memory": "256Mi"}}}
     template: dict[str, Any] = {
         "metadata": {"labels": {"component": "hub"}},
-        "spec": {"containers": [{**hub, **probes}], "volumes": [{"name": "config"}], "serviceAccountName": "hub"},
+        "spec": {
+            "containers": [{**hub, **probes}],
+            "volumes": [{"name": "config"}],
+            "serviceAccountName": "hub",
+            "priorityClassName": "jupyterhub-default-priority",
+        },
     }
     spec = beside(template)
+    assert "priorityClassName" not in spec, "the pod wants a class that comes with the release"
     assert spec["volumes"] == [{"name": "config"}]
     assert spec["serviceAccountName"] == "hub"
     [container] = spec["containers"]
