@@ -56,8 +56,9 @@ fetch(`${baseUrl}api/kernels`, { headers: { "X-XSRFToken": xsrf || "" } })
 """Asks the server of Jupyter's page for the number of connections to its kernels; a text says why that failed."""
 ON_SCREEN = """
 const [css, attribute] = arguments;
-const shown = [...document.querySelectorAll(css)].filter((each) => each.checkVisibility());
-return shown.map((each) => attribute ? each.getAttribute(attribute) : each.innerText);
+const seen = { visibilityProperty: true, opacityProperty: true };
+const shown = [...document.querySelectorAll(css)].filter((each) => each.checkVisibility(seen));
+return shown.map((each) => attribute ? each.getAttribute(attribute) : each.innerText.trim());
 """
 CRASHED = ("crashed", "not reachable", "disconnected", "session deleted", "DevToolsActivePort", "unable to connect")
 """What chromedriver says of a browser that is gone, or never came up (chromium, chrome/test/chromedriver)."""
