@@ -58,13 +58,17 @@ class Hub:
         wait_until(f"the end of user {name}", gone, timeout=DELETE_TIMEOUT, fail_if=seldom(fail_if))
 
     def is_settled(self, name: str) -> bool | NotYet:
-        """Whether a user's server is not on its way up."""
+        """Whether a user's server is not on its way up, nor a hub that has just begun finding out whether it is."""
         try:
             answer = self.api.get(f"/users/{name}")
         except httpx.TransportError as error:
             return _away(error)
-        starting = answer.is_success and any(each["pending"] == "spawn" for each in answer.json()["servers"].values())
-        return NotYet("on its way") if starting else True
+        if answer.status_code == httpx.codes.NOT_FOUND:
+            return True
+        if answer.is_error:
+            return NotYet(f"{answer.status_code} {answer.text[:200]}")
+        pending = {each["pending"] for each in answer.json()["servers"].values()}
+        return NotYet("on its way") if pending & {"spawn", "check"} else True
 
     def stop_server(self, name: str) -> None:
         """Stop a user's server, and return when it is gone."""

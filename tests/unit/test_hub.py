@@ -13,7 +13,14 @@ from harness.departures import Departures
 from harness.hub import Hub
 from harness.wait import NeverError, TooLateError
 
-STARTED = httpx.Response(200, json={"servers": {"": {"pending": None}}})
+
+def server(pending: str | None) -> httpx.Response:
+    """What the hub says of a user with a server."""
+    return httpx.Response(200, json={"servers": {"": {"pending": pending}}})
+
+
+STARTED, STARTING, FOUND_BY_A_NEW_HUB = server(None), server("spawn"), server("check")
+AWAY = httpx.Response(503, text="<title>503</title>")
 NO_CLUSTER: Any = None
 
 
@@ -85,14 +92,26 @@ class TestDepartures:
         leaving.close()
         assert asked == [f"{verb} /hub/api/users/1" for verb in ("GET", "GET", "DELETE")]
 
-    def test_a_server_that_never_comes_does_not_hold_its_user(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    @pytest.mark.parametrize("before", [STARTING, FOUND_BY_A_NEW_HUB, AWAY], ids=["starts", "is looked for", "no hub"])
+    def test_a_server_that_may_be_on_its_way_is_waited_for(self, before: httpx.Response) -> None:
+        asked: list[str] = []
+        cluster: Any = SimpleNamespace(pods=lambda _: SimpleNamespace(look=list, why_stuck=lambda _: None))
+        leaving = Departures(cluster)
+        leaving.add(hub([before, STARTED, httpx.Response(204)], asked), "1")
+        leaving.wait()
+        leaving.close()
+        assert asked == [f"{verb} /hub/api/users/1" for verb in ("GET", "GET", "DELETE")]
+
+    @pytest.mark.parametrize("state", [STARTING, FOUND_BY_A_NEW_HUB], ids=["starts", "is looked for"])
+    def test_a_server_that_never_comes_does_not_hold_its_user(
+        self, monkeypatch: pytest.MonkeyPatch, state: httpx.Response
+    ) -> None:
         asked: list[str] = []
         monkeypatch.setattr("harness.departures.START_TIMEOUT", 0.0)
         monkeypatch.setattr("harness.departures.restart_hub", lambda _, hub: asked.append(f"restart {hub.namespace}"))
         cluster: Any = SimpleNamespace(remove_server=lambda namespace, user: asked.append(f"{namespace} {user}"))
         leaving = Departures(cluster)
-        starting = httpx.Response(200, json={"servers": {"": {"pending": "spawn"}}})
-        leaving.add(hub([starting, httpx.Response(204)], asked), "1")
+        leaving.add(hub([state, httpx.Response(204)], asked), "1")
         leaving.wait()
         leaving.close()
         assert asked == ["GET /hub/api/users/1", "jupyter 1", "restart jupyter", "DELETE /hub/api/users/1"]
@@ -102,10 +121,9 @@ class TestDepartures:
         monkeypatch.setattr("harness.hub.DELETE_TIMEOUT", 0.0)
         cluster: Any = SimpleNamespace(remove_server=lambda namespace, user: None)
         leaving = Departures(cluster)
-        starting = httpx.Response(200, json={"servers": {"": {"pending": "spawn"}}})
         leaving.add(hub([STARTED, httpx.Response(204)], []), "gone")
         leaving.add(hub([STARTED, httpx.Response(500, text="broken")], []), "refused")
-        leaving.add(hub([starting], []), "held")
+        leaving.add(hub([STARTING], []), "held")
         leaving._pool.shutdown(wait=True)
         assert sorted(user for _, user in leaving.close()) == ["held", "refused"]
 
