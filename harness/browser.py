@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 from urllib.parse import urlsplit
 from uuid import uuid4
 
@@ -38,6 +38,8 @@ from harness.shell import tail
 from harness.timeline import UUID, Timeline
 from harness.wait import NeverError, NotYet, TooLateError, seldom, wait_until
 
+T = TypeVar("T")
+
 PAGE_TIMEOUT = 60
 """Seconds for a page to show what it should, while somebody waits for it."""
 DRIVER_SECONDS = 30
@@ -46,7 +48,9 @@ BUSY = "a page that is busy, and does not answer"
 LOG = "chromedriver.log"
 CONNECTIONS = """
 const done = arguments[0];
-const { baseUrl } = JSON.parse(document.getElementById("jupyter-config-data").textContent);
+const data = document.getElementById("jupyter-config-data");
+if (!data) return done("no page of Jupyter's");
+const { baseUrl } = JSON.parse(data.textContent);
 const [, xsrf] = /\\b_xsrf=([^;]*)/.exec(document.cookie) || [];
 fetch(`${baseUrl}api/kernels`, { headers: { "X-XSRFToken": xsrf || "" } })
   .then((answer) => answer.ok ? answer.json() : Promise.reject(`${answer.status} for the server's list of kernels`))
@@ -153,17 +157,23 @@ class Browser:
         """
 
         def trouble() -> str | None:
-            if come_what_may:
-                return None
-            with suppress(TimeoutException):  # Of a page that is busy nobody can say.
-                return instead() or self._hub_gave_up() or self._hopeless(self.driver.current_url)
-            return None
+            return None if come_what_may else self._trouble(instead)
 
+        return self._wait(f"{what} on the page", lambda: self._shown(css), trouble, timeout)
+
+    def _wait(
+        self, what: str, look: Callable[[], T | NotYet], trouble: Callable[[], str | None], timeout: float | None = None
+    ) -> T:
         seconds = self._patience if timeout is None else timeout
         try:
-            return wait_until(f"{what} on the page", lambda: self._shown(css), timeout=seconds, fail_if=seldom(trouble))
+            return wait_until(what, look, timeout=seconds, fail_if=seldom(trouble))
         except (NeverError, TooLateError) as error:
             raise type(error)(f"{error}. The page shows: {self.summary()}") from error
+
+    def _trouble(self, instead: Callable[[], str | None] = lambda: None) -> str | None:
+        with suppress(TimeoutException):  # Of a page that is busy nobody can say.
+            return instead() or self._hub_gave_up() or self._hopeless(self.driver.current_url)
+        return None
 
     def wait_for_notebook(self, what: str = "the notebook") -> str:
         """Wait until the first heading of a notebook is on screen, and return its text.
@@ -215,10 +225,10 @@ class Browser:
         """Replace the first code cell of the notebook on screen, and run it, by the keyboard.
 
         Raises:
-            HarnessError: as `fill`; the page has no kernel within the window's patience.
+            HarnessError: as `fill`; the page has no kernel within the window's patience, or will never have one.
         """
         # What is run before that is dropped by JupyterLab without a word.
-        wait_until("the page's connection to its kernel", self._connected, timeout=self._patience)
+        self._wait("the page's connection to its kernel", self._connected, self._trouble)
         with self._acting("the first code cell"):
             self.driver.find_element(By.CSS_SELECTOR, ".jp-CodeCell .cm-content").click()
             keys = webdriver.ActionChains(self.driver)

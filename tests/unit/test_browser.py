@@ -199,6 +199,15 @@ def test_a_page_without_a_kernel(said: int | str | Exception, seen: str) -> None
         Browser(driver, patience=0).run_first_cell("6 * 7")
 
 
+def test_a_kernel_whose_server_is_gone_is_not_waited_for() -> None:
+    driver: Any = Kernels("Failed to fetch")
+    said = (
+        r"the page's connection to its kernel: will not come.*: the pod is gone\. The page shows: http://hub/user/7c1e/"
+    )
+    with pytest.raises(NeverError, match=said):
+        Browser(driver, lambda _: "the pod is gone").run_first_cell("6 * 7")
+
+
 def test_what_a_busy_page_shows_is_not_told() -> None:
     class Busy(Driver):
         def execute_script(self, script: str, *arguments: str) -> list[str]:
