@@ -64,6 +64,11 @@ const seen = { visibilityProperty: true, opacityProperty: true };
 const shown = [...document.querySelectorAll(css)].filter((each) => each.checkVisibility(seen));
 return shown.map((each) => attribute ? each.getAttribute(attribute) : each.innerText.trim());
 """
+HASTE = """
+const later = window.setTimeout;
+window.setTimeout = (what, milliseconds, ...rest) => later(what, milliseconds / %g, ...rest);
+"""
+"""Has a page wait a fraction of the time that it means to, wherever it waits."""
 CRASHED = ("crashed", "not reachable", "disconnected", "session deleted", "DevToolsActivePort", "unable to connect")
 """What chromedriver says of a browser that is gone, or never came up (chromium, chrome/test/chromedriver)."""
 
@@ -336,8 +341,13 @@ def browser(
     hopeless: Callable[[str], str | None] = lambda url: None,
     timeline: Timeline | None = None,
     patience: float = PAGE_TIMEOUT,
+    haste: float = 1,
 ) -> Iterator[Browser]:
-    """A fresh Chromium with a profile of its own; gone at the end, profile and all. The arguments are Browser's."""
+    """A fresh Chromium with a profile of its own; gone at the end, profile and all. The arguments are Browser's.
+
+    Args:
+        haste: what the times are divided by that its pages let pass, between two questions to their server, say.
+    """
     chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
     if not chromium or not driver:
         raise HarnessError("No browser here: chromium and chromedriver are expected in PATH")
@@ -368,6 +378,8 @@ def browser(
         chrome.patience = patience
         chrome.set_page_load_timeout(patience)
         try:
+            if haste != 1:
+                chrome.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": HASTE % haste})
             window = Browser(chrome, hopeless, timeline, patience)
             try:
                 yield window

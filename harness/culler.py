@@ -23,8 +23,8 @@ from harness.roles import SCALED, STUDENT
 from harness.wait import NotYet
 
 FACTOR = 45
-"""What production's times are divided by. Much more, and a notebook's page, which asks its server for news every 10 s,
-would look idle between two times on a busy machine."""
+"""What production's times are divided by. Much more, and a server that is used would look idle between two reports on a
+busy machine."""
 ACTIVITY_INTERVAL = 300
 """Seconds between two reports of a server's activity to the hub (JUPYTERHUB_ACTIVITY_INTERVAL's default)."""
 MODULE = "jupyterhub_idle_culler"

@@ -24,6 +24,9 @@ SLACK = 30.0
 """Seconds that a server may need to go once the culler has said so, on a machine that a whole class keeps busy."""
 PATIENCE = 240.0
 """Seconds for the page of a student in the background: nobody waits for it, and whole classes have their turn first."""
+HASTE = 5.0
+"""What the times of the background's page are divided by. It asks its server for news every 10 s, and after an answer
+that did not come not for up to 30 s: with times of its own it would look idle to a culler whose times are divided."""
 ANSWER_FOR_EVER = """
 import time
 while True:
@@ -90,7 +93,7 @@ def _lived(running: Deployment, hub: Hub, timeline: Timeline, ending: threading.
         busy.open(str(EXAMPLE))
         watch.add(busy.name)
         work.start()
-        with browser(timeline=timeline, patience=PATIENCE) as window:
+        with browser(timeline=timeline, patience=PATIENCE, haste=HASTE) as window:
             window.open(hub.url + str(EXAMPLE))
             window.wait_for_notebook()
             [page] = re.findall(UUID, window.driver.current_url)[:1]
