@@ -64,7 +64,7 @@ const seen = { visibilityProperty: true, opacityProperty: true };
 const shown = [...document.querySelectorAll(css)].filter((each) => each.checkVisibility(seen));
 return shown.map((each) => attribute ? each.getAttribute(attribute) : each.innerText.trim());
 """
-HASTE = """
+FASTER_TIMERS = """
 const later = window.setTimeout;
 window.setTimeout = (what, milliseconds, ...rest) => later(what, milliseconds / %g, ...rest);
 """
@@ -379,7 +379,7 @@ def browser(
         chrome.set_page_load_timeout(patience)
         try:
             if haste != 1:
-                chrome.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": HASTE % haste})
+                chrome.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": FASTER_TIMERS % haste})
             window = Browser(chrome, hopeless, timeline, patience)
             try:
                 yield window

@@ -53,7 +53,7 @@ class Hub:
             except httpx.TransportError as error:
                 return _away(error)
             there = answer.is_error and answer.status_code != httpx.codes.NOT_FOUND
-            return NotYet(f"{answer.status_code} {answer.text[:200]}") if there else True
+            return _refused(answer) if there else True
 
         wait_until(f"the end of user {name}", gone, timeout=DELETE_TIMEOUT, fail_if=seldom(fail_if))
 
@@ -66,7 +66,7 @@ class Hub:
         if answer.status_code == httpx.codes.NOT_FOUND:
             return True
         if answer.is_error:
-            return NotYet(f"{answer.status_code} {answer.text[:200]}")
+            return _refused(answer)
         pending = {each["pending"] for each in answer.json()["servers"].values()}
         return NotYet("on its way") if pending & {"spawn", "check"} else True
 
@@ -83,6 +83,11 @@ class Hub:
     def version(self) -> str:
         """JupyterHub's version, as the hub says it."""
         return str(self.api.get("/").raise_for_status().json()["version"])
+
+
+def _refused(answer: httpx.Response) -> NotYet:
+    """What was seen of a hub that does not do, or does not say, what it was asked for."""
+    return NotYet(f"{answer.status_code} {answer.text[:200]}")
 
 
 def _away(error: httpx.TransportError) -> NotYet:

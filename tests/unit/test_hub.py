@@ -100,7 +100,8 @@ class TestDepartures:
         leaving.add(hub([before, STARTED, httpx.Response(204)], asked), "1")
         leaving.wait()
         leaving.close()
-        assert asked == [f"{verb} /hub/api/users/1" for verb in ("GET", "GET", "DELETE")]
+        expected = [f"{verb} /hub/api/users/1" for verb in ("GET", "GET", "DELETE")]
+        assert asked == expected, f"the user was deleted before anybody knew of the server: {asked}"
 
     @pytest.mark.parametrize("state", [STARTING, FOUND_BY_A_NEW_HUB], ids=["starts", "is looked for"])
     def test_a_server_that_never_comes_does_not_hold_its_user(

@@ -109,7 +109,7 @@ class TestRun:
         assert outcome.run.planned == 6
         [*_, last] = outcome.run.cases
         assert [part.name for part in last.parts] == ["setup", "call", "teardown"]
-        assert last.parts == tuple(sorted(last.parts, key=lambda part: part.start))
+        assert last.parts == tuple(sorted(last.parts, key=lambda part: (part.start, part.end)))
 
     def test_what_is_left_behind(self, outcome: Outcome, pytester: pytest.Pytester) -> None:
         verdict = "2 of 3 promises are broken"
