@@ -14,7 +14,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError
 
-from harness.errors import HarnessError
+from harness.base.errors import HarnessError
 
 
 def render(template: str, filters: dict[str, Any], **about: Any) -> str:

@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from harness.courses.notebook_check import GIB, Trial
 from harness.report import render
-from harness.trial import GIB, Trial
 
 TEMPLATE = "courses.html.jinja"
 

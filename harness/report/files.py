@@ -6,12 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 from xml.etree import ElementTree
 
-from harness.errors import HarnessError
-from harness.history import Difference, History, difference
-from harness.promises import BOOT
-from harness.record import Record, RecordError, parse_record
+from harness.base.errors import HarnessError
+from harness.report.history import Difference, History, difference
+from harness.report.outcomes import BOOT
 from harness.report.picture import picture
 from harness.report.run import page
+from harness.report.run_record import Record, RecordError, parse_record
 from harness.report.summary import summary
 
 RECORD, PAGE, PICTURE = "run.json", "report.html", "timings.svg"

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from harness.record import Record
+from harness.base.intervals import Span, common, merged, total, without
 from harness.report import render
+from harness.report.run_record import Record
 from harness.report.words import duration, file_of
-from harness.span import Span, common, merged, total, without
 
 WIDTH, LEFT, RIGHT = 960, 200, 790
 """Of the picture, and where its time axis begins and ends."""

@@ -11,14 +11,14 @@ from typing import TypeVar
 
 from markupsafe import Markup
 
-from harness.history import Difference
-from harness.promises import Case, State, groups
-from harness.record import PHASES, Record, Screenshot, Timing, median, worst
+from harness.base.intervals import Span, total, without
+from harness.people.student import UUID
 from harness.report import render
+from harness.report.history import Difference
+from harness.report.outcomes import Case, State, groups
 from harness.report.picture import picture
+from harness.report.run_record import PHASES, Record, Screenshot, Timing, median, worst
 from harness.report.words import count, duration, file_of, moment, name_of, since, told, verdict
-from harness.span import Span, total, without
-from harness.student import UUID
 
 T = TypeVar("T")
 TEMPLATE = "run.html.jinja"

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from harness.history import Difference
-from harness.promises import Case, State, groups
-from harness.record import Record
+from harness.report.history import Difference
+from harness.report.outcomes import Case, State, groups
 from harness.report.run import broken, phases
+from harness.report.run_record import Record
 from harness.report.words import Tone, duration, promises, since, told, verdict
 
 SIGNS = {Tone.GOOD: "✅", Tone.BAD: "❌", Tone.DOUBTFUL: "⚠️"}

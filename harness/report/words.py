@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from harness.history import Change, Difference
-from harness.promises import Case, State
-from harness.record import INTERRUPTED, Record
+from harness.report.history import Change, Difference
+from harness.report.outcomes import Case, State
+from harness.report.run_record import INTERRUPTED, Record
 
 
 class Tone(StrEnum):

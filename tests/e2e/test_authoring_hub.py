@@ -6,16 +6,16 @@ from collections.abc import Callable
 
 import pytest
 
-from harness import http
-from harness.author import NAME, Author
-from harness.aws import COURSES, Aws
-from harness.browser import Browser
-from harness.cluster import Cluster
-from harness.courses import MARKER
-from harness.hub import Hub
-from harness.kernel import CellError
-from harness.link import EXAMPLE
-from harness.student import Student
+from harness.base import http
+from harness.cluster.cluster import Cluster
+from harness.courses.images import MARKER
+from harness.hub.api import Hub
+from harness.people.author import NAME, Author
+from harness.people.browser import Browser
+from harness.people.kernel import CellError
+from harness.people.link import EXAMPLE
+from harness.people.student import Student
+from harness.services.aws import COURSES, Aws
 
 COURSE = EXAMPLE.course
 PUBLISH = """

@@ -16,24 +16,24 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
-from harness import deployment as deployments
-from harness.aws import Aws
-from harness.build_job import run_job
-from harness.chart import SPAWNER_KEY, Release
-from harness.clone import Clone
-from harness.cluster import Cluster
-from harness.deployment import Deployment
-from harness.errors import HarnessError
-from harness.link import Link, LinkError, NoNotebookError, WrongImageError
-from harness.lists import differences, job_faults
-from harness.ol_infrastructure import BuildJob
-from harness.onboarding import pre_puller_with, spawner_with
-from harness.plan import Plan
-from harness.registry import Registry
-from harness.repository import Repository, describe, read_repository
-from harness.roles import STUDENT
-from harness.student import SpawnError, Student
-from harness.trial import Trial
+from harness.base.errors import HarnessError
+from harness.charts.chart import SPAWNER_KEY, Release
+from harness.cluster.cluster import Cluster
+from harness.courses.author_clone import Clone
+from harness.courses.build_job import run_job
+from harness.courses.consistency import differences, job_faults
+from harness.courses.notebook_check import Trial
+from harness.deployment import deployment as deployments
+from harness.deployment.deployment import Deployment
+from harness.people.link import Link, LinkError, NoNotebookError, WrongImageError
+from harness.people.student import SpawnError, Student
+from harness.plan.course_repository import Repository, describe, read_repository
+from harness.plan.hubs import STUDENT
+from harness.plan.plan import Plan
+from harness.plan.sources.ol_infrastructure import BuildJob
+from harness.plan.sources.onboarding import pre_puller_with, spawner_with
+from harness.services.aws import Aws
+from harness.services.registry import Registry
 
 COURSE, OTHER, UNLISTED, UNPULLED, UNBUILT = "bicycles.1", "bicycles.2", "unlisted", "unpulled", "unbuilt"
 KNOWN = {COURSE: False, OTHER: False, UNPULLED: False, UNBUILT: False}

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from harness.repository import Repository
-from harness.trial import Trial
+from harness.courses.notebook_check import Trial
+from harness.plan.course_repository import Repository
 
 
 @pytest.mark.timeout(0)  # Each cell has its own limit, --cell-timeout.

@@ -11,20 +11,20 @@ from typing import Any
 import pytest
 
 from fixtures.timeline import takes_part
-from harness.chart import variables
-from harness.cluster import Cluster
-from harness.contract import CULL_EVERY, CULL_MAX_AGE, CULL_TIMEOUT
-from harness.culler import FACTOR, Life, Times, Watch, configured, read_culler
-from harness.database import Database
-from harness.deployment import Deployment, restart_hub
-from harness.diagnosis import hopeless
-from harness.hub import Hub
-from harness.link import EXAMPLE
-from harness.lives import SLACK, Lives
-from harness.roles import ROLES, Role
-from harness.student import Student
-from harness.timeline import Timeline
-from harness.wait import NotYet, seldom, wait_until
+from harness.base.timeline import Timeline
+from harness.base.wait import NotYet, seldom, wait_until
+from harness.charts.chart import variables
+from harness.cluster.cluster import Cluster
+from harness.deployment.deployment import Deployment, restart_hub
+from harness.evidence.diagnosis import hopeless
+from harness.hub.api import Hub
+from harness.hub.culler import FACTOR, Life, Times, Watch, configured, read_culler
+from harness.people.link import EXAMPLE
+from harness.people.student import Student
+from harness.plan.contract import CULL_EVERY, CULL_MAX_AGE, CULL_TIMEOUT
+from harness.plan.hubs import ROLES, Role
+from harness.scenarios.culling import SLACK, Lives
+from harness.services.postgres import Database
 
 PRODUCTION = Times(CULL_EVERY, CULL_TIMEOUT, CULL_MAX_AGE)
 IDLE_END = 1800.0

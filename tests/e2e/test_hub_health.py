@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from uuid import uuid4
 
-from harness import http
-from harness.hub import Hub
-from harness.link import EXAMPLE
+from harness.base import http
+from harness.hub.api import Hub
+from harness.people.link import EXAMPLE
 
 AT_ONCE = 5.0
 """Seconds in which a hub has an answer that waits for nothing, on a machine that is busy."""

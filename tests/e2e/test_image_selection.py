@@ -15,15 +15,15 @@ from urllib.parse import unquote
 import pytest
 
 from fixtures.deployment import AskSpawner
-from harness.aws import COURSES as COURSE_IMAGES
-from harness.classroom import Class
-from harness.cluster import Cluster
-from harness.contract import COURSES, CPU_COURSES, DEFAULT_COURSE, GPU_COURSES
-from harness.deployment import Deployment
-from harness.files import parse_python
-from harness.plan import Plan
-from harness.registry import Registry
-from harness.spawner import Choice, Request
+from harness.base.files import parse_python
+from harness.cluster.cluster import Cluster
+from harness.deployment.deployment import Deployment
+from harness.hub.spawner_probe import Choice, Request
+from harness.plan.contract import COURSES, CPU_COURSES, DEFAULT_COURSE, GPU_COURSES
+from harness.plan.plan import Plan
+from harness.scenarios.classroom import Class
+from harness.services.aws import COURSES as COURSE_IMAGES
+from harness.services.registry import Registry
 
 PLAIN, GPU_COURSE, TAG = "uai_source-uai.0", "uai_source-uai.1", "uai_source-uai.6"
 

@@ -7,13 +7,14 @@ from collections.abc import Callable, Mapping
 
 import pytest
 
-from harness import docker, http
-from harness.classroom import Arrival
-from harness.cluster import Cluster
-from harness.hub import Hub
-from harness.link import EXAMPLE
-from harness.shell import CommandError
-from harness.student import JourneyError, Student
+from harness.base import http
+from harness.base.shell import CommandError
+from harness.cluster.cluster import Cluster
+from harness.host import docker
+from harness.hub.api import Hub
+from harness.people.link import EXAMPLE
+from harness.people.student import JourneyError, Student
+from harness.scenarios.classroom import Arrival
 
 COURSE = EXAMPLE.course
 

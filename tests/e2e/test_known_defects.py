@@ -8,11 +8,11 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 from fixtures.deployment import AskSpawner
-from harness.cluster import Cluster
-from harness.contract import DEFAULT_COURSE
-from harness.hub import Hub
-from harness.spawner import Choice, Request
-from harness.student import Student
+from harness.cluster.cluster import Cluster
+from harness.hub.api import Hub
+from harness.hub.spawner_probe import Choice, Request
+from harness.people.student import Student
+from harness.plan.contract import DEFAULT_COURSE
 
 Ask = Callable[[Request], Choice]
 

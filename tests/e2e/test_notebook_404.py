@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from fixtures.people import links_of
-from harness.browser import Browser
-from harness.classroom import Arrival
-from harness.cluster import Cluster
-from harness.hub import Hub
-from harness.link import EXAMPLE, Link, NoNotebookError, WrongImageError
-from harness.registry import Registry
-from harness.student import JourneyError, Student
+from harness.cluster.cluster import Cluster
+from harness.hub.api import Hub
+from harness.people.browser import Browser
+from harness.people.link import EXAMPLE, Link, NoNotebookError, WrongImageError
+from harness.people.student import JourneyError, Student
+from harness.scenarios.classroom import Arrival
+from harness.services.registry import Registry
 
 COURSE, NOTEBOOK = EXAMPLE.course, EXAMPLE.notebook
 

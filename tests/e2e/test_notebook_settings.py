@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from harness.browser import Browser
-from harness.chart import variables
-from harness.hub import Hub
-from harness.link import EXAMPLE
-from harness.student import Student
+from harness.charts.chart import variables
+from harness.hub.api import Hub
+from harness.people.browser import Browser
+from harness.people.link import EXAMPLE
+from harness.people.student import Student
 
 MENUS = {"Tabs", "Edit", "View", "Run", "Kernel", "Git", "Settings", "Help"}
 ENTRIES = {

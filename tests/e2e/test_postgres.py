@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from harness.chart import variables
-from harness.cluster import Cluster, server_of
-from harness.database import Database
-from harness.deployment import restart_hub
-from harness.hub import Hub
-from harness.link import EXAMPLE
-from harness.student import Student
+from harness.charts.chart import variables
+from harness.cluster.cluster import Cluster, server_of
+from harness.deployment.deployment import restart_hub
+from harness.hub.api import Hub
+from harness.people.link import EXAMPLE
+from harness.people.student import Student
+from harness.services.postgres import Database
 
 COURSE, NOTEBOOK = EXAMPLE.course, EXAMPLE.notebook
 

@@ -7,18 +7,18 @@ from typing import Any
 
 import pytest
 
-from harness.aws import COURSES as COURSE_IMAGES
-from harness.aws import REPOSITORY
-from harness.chart import Manifest
-from harness.cluster import Cluster
-from harness.courses import MARKER
-from harness.deployment import Deployment, images_changed
-from harness.hub import Hub
-from harness.layout import Layout
-from harness.registry import Registry
-from harness.roles import AUTHORING, STUDENT, Role
-from harness.student import Student
-from harness.wait import NotYet, wait_until
+from harness.artifacts.oci import Layout
+from harness.base.wait import NotYet, wait_until
+from harness.charts.chart import Manifest
+from harness.cluster.cluster import Cluster
+from harness.courses.images import MARKER
+from harness.deployment.deployment import Deployment, images_changed
+from harness.hub.api import Hub
+from harness.people.student import Student
+from harness.plan.hubs import AUTHORING, STUDENT, Role
+from harness.services.aws import COURSES as COURSE_IMAGES
+from harness.services.aws import REPOSITORY
+from harness.services.registry import Registry
 
 REPUSHED, OTHER = "uai_source-uai.scm2", "uai_source-uai.scm1"
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from harness import docker, http
-from harness.aws import COURSES, REPOSITORY, Aws
-from harness.cluster import Cluster
-from harness.registry import PORT, Registry
-from harness.shell import CommandError
+from harness.base import http
+from harness.base.shell import CommandError
+from harness.cluster.cluster import Cluster
+from harness.host import docker
+from harness.services.aws import COURSES, REPOSITORY, Aws
+from harness.services.registry import PORT, Registry
 
 
 def test_pull_without_credentials_is_refused(cluster: Cluster, registry: Registry) -> None:

@@ -11,15 +11,15 @@ from typing import Any
 import pytest
 
 from fixtures.deployment import AskSpawner
-from harness.browser import Browser
-from harness.cluster import Cluster, memory_limit
-from harness.hub import Hub
-from harness.kernel import CellError
-from harness.link import EXAMPLE
-from harness.placeholders import to_bytes
-from harness.spawner import Request
-from harness.student import UUID, Student
-from harness.wait import NotYet, wait_until
+from harness.base.wait import NotYet, wait_until
+from harness.cluster.cluster import Cluster, memory_limit
+from harness.faults.full_nodes import to_bytes
+from harness.hub.api import Hub
+from harness.hub.spawner_probe import Request
+from harness.people.browser import Browser
+from harness.people.kernel import CellError
+from harness.people.link import EXAMPLE
+from harness.people.student import UUID, Student
 
 COURSE, NOTEBOOK = EXAMPLE.course, EXAMPLE.notebook
 GPU_COURSE = "uai_source-uai.1"

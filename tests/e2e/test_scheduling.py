@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from harness.chart import Manifest
-from harness.cluster import Cluster
-from harness.hub import Hub
-from harness.link import EXAMPLE
-from harness.placeholders import full_house
-from harness.roles import AUTHORING, ROLES, STUDENT, Role
-from harness.student import Student
+from harness.charts.chart import Manifest
+from harness.cluster.cluster import Cluster
+from harness.faults.full_nodes import full_house
+from harness.hub.api import Hub
+from harness.people.link import EXAMPLE
+from harness.people.student import Student
+from harness.plan.hubs import AUTHORING, ROLES, STUDENT, Role
 
 COURSE = EXAMPLE.course
 ROOM = {STUDENT: 4, AUTHORING: 1}

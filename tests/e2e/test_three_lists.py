@@ -9,10 +9,10 @@ from collections.abc import Callable, Collection
 
 import pytest
 
-from harness.aws import COURSES as COURSE_IMAGES
-from harness.lists import differences, job_faults
-from harness.ol_infrastructure import OlInfrastructure
-from harness.plan import Plan
+from harness.courses.consistency import differences, job_faults
+from harness.plan.plan import Plan
+from harness.plan.sources.ol_infrastructure import OlInfrastructure
+from harness.services.aws import COURSES as COURSE_IMAGES
 
 
 @pytest.fixture(scope="session")

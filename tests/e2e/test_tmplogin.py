@@ -10,16 +10,16 @@ import nbformat
 import pytest
 
 from fixtures.people import links_of
-from harness import http
-from harness.browser import Browser
-from harness.classroom import Arrival
-from harness.cluster import Cluster
-from harness.courses import MARKER
-from harness.hub import Hub
-from harness.link import EXAMPLE
-from harness.plan import Plan
-from harness.registry import Registry
-from harness.student import UUID, Student
+from harness.base import http
+from harness.cluster.cluster import Cluster
+from harness.courses.images import MARKER
+from harness.hub.api import Hub
+from harness.people.browser import Browser
+from harness.people.link import EXAMPLE
+from harness.people.student import UUID, Student
+from harness.plan.plan import Plan
+from harness.scenarios.classroom import Arrival
+from harness.services.registry import Registry
 
 COURSE, NOTEBOOK = EXAMPLE.course, EXAMPLE.notebook
 DAY = 24 * 3600.0

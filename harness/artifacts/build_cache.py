@@ -1,0 +1,141 @@
+"""Recipes and their keys, and where the artifacts made from them are kept.
+
+An artifact's key is a digest of all that goes into it: the files of its folder, its recipe with the versions in it, and
+the keys of what it is made from. Images are in Docker under their key, everything else is in the cache directory.
+"""
+
+from __future__ import annotations
+
+import enum
+import functools
+import graphlib
+import hashlib
+import json
+import platform
+import tempfile
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from harness.artifacts.dockerfile import NAMESPACE, local_images
+from harness.artifacts.oci import Layout, LayoutStore, put_in_place
+
+
+class Kept(enum.Enum):
+    """Where an artifact is kept."""
+
+    AS_FILES = enum.auto()
+    IN_DOCKER = enum.auto()
+    AS_LAYOUT = enum.auto()
+
+
+@dataclass(frozen=True)
+class Recipe(ABC):
+    """What one artifact is made of; its kinds know how. All of its fields count for the key."""
+
+    name: str
+    folder: str
+    """Under images/; all that is in it counts for the key."""
+    kept: Kept
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Names of the recipes that it is made from."""
+        return ()
+
+    @abstractmethod
+    def make(self, bench: Workbench) -> None:
+        """Make the artifact and put it where the workbench finds it, whole or not at all."""
+
+
+class Workbench:
+    """The artifacts of a set of recipes: their keys, which are there, and where."""
+
+    def __init__(self, recipes: Collection[Recipe], images: Path, cache: Path) -> None:
+        self.recipes = {recipe.name: recipe for recipe in recipes}
+        self.images = images
+        self.cache = cache
+        self.layouts = LayoutStore(cache / "layouts")
+
+    @functools.cached_property
+    def keys(self) -> dict[str, str]:
+        """The key of every artifact. The checkout's path, times and owners of files do not count."""
+        found: dict[str, str] = {}
+        for name in self.in_order:
+            recipe = self.recipes[name]
+            folder = folder_digest(self.images / recipe.folder)
+            made_from = [f"{need}:{found[need]}" for need in recipe.needs]
+            inputs = [platform.machine(), type(recipe).__name__, asdict(recipe), folder, made_from]
+            found[name] = hashlib.sha256(json.dumps(inputs, sort_keys=True, default=str).encode()).hexdigest()[:12]
+        return found
+
+    @functools.cached_property
+    def in_order(self) -> list[str]:
+        """All names, each after what it is made from."""
+        return list(graphlib.TopologicalSorter({name: r.needs for name, r in self.recipes.items()}).static_order())
+
+    def tag(self, name: str) -> str:
+        """Name of an artifact's image in Docker."""
+        return f"{NAMESPACE}/{name}:{self.keys[name]}"
+
+    def directory(self, name: str) -> Path:
+        """Directory of an artifact that is kept as files."""
+        return self.cache / "files" / f"{name}-{self.keys[name]}"
+
+    def layout(self, name: str) -> Layout:
+        """Layout of an artifact that is kept as one."""
+        return Layout(self.layouts.directory / self.layout_name(name))
+
+    def layout_name(self, name: str) -> str:
+        return f"{name}-{self.keys[name]}"
+
+    def missing(self, wanted: Collection[str]) -> list[str]:
+        """What has to be made to have the wanted artifacts: those that are not there, and what making them needs."""
+        # Docker is asked only if something that is kept there is wanted.
+        images = functools.cache(local_images)
+        needed: list[str] = []
+        for name in reversed(self.in_order):
+            asked_for = name in wanted or any(name in self.recipes[other].needs for other in needed)
+            if asked_for and not self._is_there(name, images):
+                needed.append(name)
+        return needed[::-1]
+
+    def _is_there(self, name: str, images: Callable[[], Collection[str]]) -> bool:
+        match self.recipes[name].kept:
+            case Kept.IN_DOCKER:
+                return self.tag(name) in images()
+            case Kept.AS_LAYOUT:
+                return self.layout(name).path.exists()
+            case Kept.AS_FILES:
+                return self.directory(name).exists()
+
+    @contextmanager
+    def new_directory(self, name: str) -> Iterator[Path]:
+        """An empty directory that becomes the artifact's when all went well, and is gone when not."""
+        with self.scratch() as scratch:
+            new = scratch / name
+            new.mkdir()
+            yield new
+            target = self.directory(name)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            put_in_place(new, target)
+
+    @contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """A directory to work in, on the file system of the cache."""
+        self.cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix="tmp-", dir=self.cache) as scratch:
+            yield Path(scratch)
+
+
+def folder_digest(folder: Path) -> str:
+    """A digest of a folder's files: their names, their content, and whether they can be run."""
+    digest = hashlib.sha256()
+    for file in sorted(folder.rglob("*")):
+        if file.is_file() and ".git" not in file.relative_to(folder).parts:
+            executable = file.stat().st_mode & 0o100
+            content = hashlib.sha256(file.read_bytes()).hexdigest()
+            digest.update(f"{file.relative_to(folder)} {executable} {content}\n".encode())
+    return digest.hexdigest()

@@ -1,0 +1,65 @@
+"""What an image takes from the machine it is built on: its way to the package registries, and whom it trusts."""
+
+from __future__ import annotations
+
+import configparser
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from harness.base.errors import HarnessError
+from harness.base.shell import run
+
+CERTIFICATES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
+"""Where Debian, Fedora and the others keep the certificates that a machine trusts."""
+PIP_SETTINGS = ("index-url", "extra-index-url", "trusted-host", "timeout")
+PIP_FILES = ("/etc/pip.conf", "~/.pip/pip.conf", "~/.config/pip/pip.conf")
+PROXIES = ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
+
+
+def certificates(environ: Mapping[str, str] = os.environ) -> Path:
+    """The file of the certificates that this machine trusts.
+
+    Raises:
+        HarnessError: there is none.
+    """
+    for place in (environ.get("SSL_CERT_FILE", ""), *CERTIFICATES):
+        if place and Path(place).is_file():
+            return Path(place)
+    raise HarnessError("This machine has no file of CA certificates; install ca-certificates, or set SSL_CERT_FILE.")
+
+
+def apt_sources(suite: str) -> str:
+    """The machine's own Debian mirrors as apt sources for a suite; empty where it has none."""
+    if not shutil.which("apt-get"):
+        return ""
+    listed = run(
+        ["apt-get", "indextargets", "--format", "$(REPO_URI) $(LABEL)", "Created-By: Packages", "Origin: Debian"],
+        timeout=60,
+        what="asking apt for its mirrors",
+    )
+    lines = set()
+    for uri, label in (line.split(maxsplit=1) for line in listed.splitlines()):
+        wanted = [f"{suite}-security"] if label == "Debian-Security" else [suite, f"{suite}-updates"]
+        lines |= {f"deb {uri} {each} main\n" for each in wanted}
+    return "".join(sorted(lines))
+
+
+def pip_configuration(environ: Mapping[str, str] = os.environ) -> str:
+    """A pip.conf that finds packages where this machine's pip does."""
+    settings: dict[str, str] = {}
+    for place in (*PIP_FILES, environ.get("PIP_CONFIG_FILE", "")):
+        parser = configparser.RawConfigParser()
+        parser.read(Path(place).expanduser() if place else [])
+        for name in PIP_SETTINGS:
+            settings[name] = parser.get("global", name, fallback=settings.get(name, ""))
+    for name in PIP_SETTINGS:
+        settings[name] = environ.get(f"PIP_{name.upper().replace('-', '_')}", settings[name])
+    lines = [f"{name} = {value}\n".replace("\n", "\n    ").rstrip(" ") for name, value in settings.items() if value]
+    return "".join(["[global]\n", *lines])
+
+
+def proxies(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """The machine's proxy settings; a Dockerfile takes these as build arguments without declaring them."""
+    return {name: environ[name] for name in PROXIES if environ.get(name)}

@@ -1,0 +1,54 @@
+"""Keeping the cache from growing: of each artifact only its newest versions stay."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import time
+from collections.abc import Collection, Iterable, Iterator
+from pathlib import Path
+
+from harness.artifacts.dockerfile import NAMESPACE
+from harness.artifacts.oci import LayoutStore
+from harness.base.shell import CommandError
+from harness.host.docker import docker
+
+ABANDONED = 24 * 3600.0
+"""Seconds after which a scratch directory is what a killed run left behind."""
+
+
+def prune(cache: Path, keep: int, in_use: Collection[str]) -> None:
+    """Remove all but the newest `keep` versions of each artifact, from the cache and from Docker.
+
+    Args:
+        in_use: artifacts that stay whatever their age, as name-key. Docker itself keeps images that containers run.
+    """
+    for scratch in [*cache.glob("tmp-*"), *cache.glob("layouts/tmp-*")]:
+        if time.time() - scratch.stat().st_mtime > ABANDONED:
+            shutil.rmtree(scratch)
+    for directory in _outdated(_by_age(cache / "files"), keep, in_use):
+        shutil.rmtree(cache / "files" / directory)
+    store = LayoutStore(cache / "layouts")
+    store.remove(list(_outdated(_by_age(store.directory), keep, in_use)))
+    listed = docker("images", "--filter", f"reference={NAMESPACE}/*", "--format", "{{.Repository}}-{{.Tag}}")
+    newest_first = [image.removeprefix(f"{NAMESPACE}/") for image in listed.split()]
+    for image in _outdated(newest_first, keep, in_use):
+        name, _, key = image.rpartition("-")
+        with contextlib.suppress(CommandError):
+            docker("rmi", f"{NAMESPACE}/{name}:{key}")
+
+
+def _by_age(directory: Path) -> list[str]:
+    """Names of what is in a directory and has a key, newest first."""
+    found = [path for path in directory.glob("*-*") if not path.name.startswith("tmp-")]
+    return [path.name for path in sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)]
+
+
+def _outdated(newest_first: Iterable[str], keep: int, in_use: Collection[str]) -> Iterator[str]:
+    """Of names that end in -key, those that have `keep` newer ones of the same name."""
+    newer: dict[str, int] = {}
+    for each in newest_first:
+        name = each.rpartition("-")[0]
+        newer[name] = newer.get(name, 0) + 1
+        if newer[name] > keep and each not in in_use:
+            yield each

@@ -1,0 +1,196 @@
+"""How each artifact is made from package registries, and the list of them all."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from harness.artifacts.build_cache import Kept, Recipe, Workbench
+from harness.artifacts.dockerfile import build_image
+from harness.artifacts.host_settings import apt_sources, certificates, pip_configuration
+from harness.artifacts.oci import merge
+from harness.base.shell import run
+from harness.plan.versions import Versions
+
+
+@dataclass(frozen=True)
+class GoPrograms(Recipe):
+    """Programs compiled from a Go module: all its tools, or its own main package."""
+
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """Go variables that the linker sets, by their full names."""
+    linking: str = "-s -w"
+    """Flags of the linker: no symbols, half the size."""
+
+    def make(self, bench: Workbench) -> None:
+        module = bench.images / self.folder
+        packages = "tool" if "\ntool" in (module / "go.mod").read_text() else "."
+        flags = " ".join([self.linking, *(f"-X {name}={value}" for name, value in self.variables.items())])
+        with bench.new_directory(self.name) as directory:
+            run(
+                ["go", "build", "-trimpath", "-buildvcs=false", "-ldflags", flags, "-o", f"{directory}/", packages],
+                cwd=module,
+                env={"CGO_ENABLED": "0"},
+                timeout=3600,
+                what=f"compiling {self.name}",
+            )
+
+
+@dataclass(frozen=True)
+class NodePackages(Recipe):
+    """The node_modules of a package.json and its lock file."""
+
+    def make(self, bench: Workbench) -> None:
+        with bench.new_directory(self.name) as directory:
+            for file in ("package.json", "package-lock.json"):
+                shutil.copy(bench.images / self.folder / file, directory)
+            run(
+                ["npm", "ci", "--omit=dev", "--ignore-scripts", "--no-audit", "--no-fund"],
+                cwd=directory,
+                env={"NODE_EXTRA_CA_CERTS": str(certificates())},
+                timeout=600,
+                what="npm ci",
+            )
+
+
+@dataclass(frozen=True)
+class Debian(Recipe):
+    """A minimal Debian that trusts whom this machine trusts, from this machine's own mirror."""
+
+    suite: str
+    certificates: str
+    """Digest of the certificates that the machine trusts."""
+
+    def make(self, bench: Workbench) -> None:
+        with bench.scratch() as scratch:
+            sources, root = scratch / "sources.list", scratch / "root.tar"
+            sources.write_text(apt_sources(self.suite))
+            run(
+                [bench.images / self.folder / "make", self.suite, sources, certificates(), root],
+                timeout=900,
+                what="mmdebstrap",
+            )
+            environment = (bench.images / self.folder / "environment").read_text().split()
+            options = [f"--change=ENV {variable}" for variable in environment]
+            run(["docker", "import", *options, root, bench.tag(self.name)], timeout=300, what="docker import")
+
+
+@dataclass(frozen=True)
+class Image(Recipe):
+    """An image from a Dockerfile."""
+
+    base: str = ""
+    """The recipe that it is FROM; its image is the build argument BASE."""
+    arguments: Mapping[str, str] = field(default_factory=dict)
+    """Build arguments."""
+    parts: tuple[str, ...] = ()
+    """What its Dockerfile copies of other artifacts, as artifact/file."""
+    texts: Mapping[str, str] = field(default_factory=dict)
+    """Files that its Dockerfile copies and that are written here, by name."""
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        names = dict.fromkeys([self.base, *(part.partition("/")[0] for part in self.parts)])
+        return tuple(name for name in names if name)
+
+    def make(self, bench: Workbench) -> None:
+        arguments = {**self.arguments, "BASE": bench.tag(self.base)} if self.base else self.arguments
+        with bench.scratch() as scratch:
+            context = scratch / "context"
+            shutil.copytree(bench.images / self.folder, context)
+            self.fill(context, bench)
+            build_image(context, tag=bench.tag(self.name), build_args=arguments, what=f"images/{self.folder}")
+        if self.kept is Kept.AS_LAYOUT:
+            bench.layouts.save(bench.tag(self.name), bench.layout_name(self.name))
+
+    def fill(self, context: Path, bench: Workbench) -> None:
+        """Put what is not in its folder into a build context."""
+        for part in self.parts:
+            artifact, _, file = part.partition("/")
+            source = bench.directory(artifact) / file
+            if source.is_dir():
+                shutil.copytree(source, context / file, copy_function=os.link, symlinks=True)
+            else:
+                os.link(source, context / file)
+        for name, text in self.texts.items():
+            (context / name).write_text(text)
+
+
+@dataclass(frozen=True)
+class NodeImage(Image):
+    """The kind node image, with the control plane's images inside under the names that kubeadm asks for."""
+
+    bundled: tuple[str, ...] = ()
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        return (*super().needs, *self.bundled)
+
+    def fill(self, context: Path, bench: Workbench) -> None:
+        super().fill(context, bench)
+        kubernetes = self.arguments["KUBERNETES"]
+        kubeadm = bench.directory("go-kubernetes") / "kubeadm"
+        listed = run([kubeadm, "config", "images", "list", "--kubernetes-version", kubernetes], timeout=60).split()
+        asked_for = {reference.rpartition("/")[2].partition(":")[0]: reference for reference in listed}
+        merge({asked_for[name]: bench.layout(name) for name in self.bundled}, context / "images")
+
+
+def recipes(versions: Versions) -> list[Recipe]:
+    """All recipes; those that can be made at the same time are made in this order."""
+    kubernetes = versions.get("go", "k8s.io/kubernetes")
+    programs = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
+    return [
+        GoPrograms("go-kubernetes", "go/kubernetes", Kept.AS_FILES, variables=_kubernetes_variables(kubernetes)),
+        # These wait for the network while Kubernetes has the processors.
+        _debian(versions.get("debian", "suite")),
+        Image("python", "python", Kept.IN_DOCKER, base="debian", texts={"pip.conf": pip_configuration()}),
+        _image_of_packages("notebook", Kept.IN_DOCKER, versions, JUPYTER="notebook", SCIENCE="science"),
+        _image_of_packages("hub", Kept.AS_LAYOUT, versions, PACKAGES="hub"),
+        _image_of_packages("moto", Kept.IN_DOCKER, versions, PACKAGES="moto"),
+        Image("postgres", "postgres", Kept.IN_DOCKER, base="debian"),
+        NodePackages("npm-proxy", "npm/proxy", Kept.AS_FILES),
+        Image("proxy", "proxy", Kept.AS_LAYOUT, base="debian", parts=("npm-proxy/node_modules",)),
+        GoPrograms("go-coredns", "go/coredns", Kept.AS_FILES),
+        GoPrograms("go-etcd", "go/etcd", Kept.AS_FILES),
+        GoPrograms("go-pause", "go/pause", Kept.AS_FILES),
+        *(Image(name, name, Kept.AS_LAYOUT, parts=(f"go-kubernetes/{name}",)) for name in programs),
+        Image("kube-proxy", "kube-proxy", Kept.AS_LAYOUT, base="debian", parts=("go-kubernetes/kube-proxy",)),
+        Image("coredns", "coredns", Kept.AS_LAYOUT, parts=("go-coredns/coredns",)),
+        Image("etcd", "etcd", Kept.AS_LAYOUT, parts=("go-etcd/server",)),
+        Image("pause", "pause", Kept.AS_LAYOUT, parts=("go-pause/pause",)),
+        NodeImage(
+            "node",
+            "node",
+            Kept.IN_DOCKER,
+            base="debian",
+            arguments={"KUBERNETES": kubernetes},
+            parts=tuple(f"go-kubernetes/{program}" for program in ("kubeadm", "kubelet", "kubectl")),
+            bundled=(*programs, "kube-proxy", "coredns", "etcd", "pause"),
+        ),
+        GoPrograms("go-tools", "go/tools", Kept.AS_FILES),
+        GoPrograms("go-registry", "go/registry", Kept.AS_FILES),
+        Image("registry", "registry", Kept.IN_DOCKER, parts=("go-registry/registry",)),
+    ]
+
+
+def _image_of_packages(name: str, kept: Kept, versions: Versions, **tables: str) -> Image:
+    """An image of Python packages; each build argument is told the packages of a table of the versions."""
+    arguments = {argument: versions.requirements(f"python.{table}") for argument, table in tables.items()}
+    return Image(name, name, kept, base="python", arguments=arguments)
+
+
+def _debian(suite: str) -> Debian:
+    trusted = hashlib.sha256(certificates().read_bytes()).hexdigest()
+    return Debian("debian", "debian", Kept.IN_DOCKER, suite=suite, certificates=trusted)
+
+
+def _kubernetes_variables(version: str) -> dict[str, str]:
+    """What a release of Kubernetes has set, for what its programs say of themselves."""
+    major, minor, _ = version.split(".")
+    told = {"gitVersion": f"v{version}", "gitMajor": major, "gitMinor": minor, "gitTreeState": "clean"}
+    packages = ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version")
+    return {f"{package}.{name}": value for package in packages for name, value in told.items()}

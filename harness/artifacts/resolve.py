@@ -1,0 +1,77 @@
+"""Artifacts: everything that a run needs and that is not written here, built or pulled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from harness.artifacts.build import build
+from harness.artifacts.model import Artifacts
+from harness.artifacts.oci import Layout, LayoutStore
+from harness.artifacts.pull import choose, pull
+from harness.base.errors import HarnessError
+from harness.base.progress import Steps
+from harness.plan.versions import read_versions
+
+__all__ = [
+    "Artifacts",
+    "Layout",
+    "LayoutStore",
+    "chart_repository",
+    "choose",
+    "get",
+    "kubernetes",
+    "pinned_chart",
+]
+
+
+def kubernetes(how: str, wanted: str) -> str:
+    """Version of Kubernetes that a run has.
+
+    Args:
+        how: 'build' or 'pull'.
+        wanted: a version, or 'pinned'.
+
+    Raises:
+        HarnessError: it would have to be built, and is not the pinned one.
+    """
+    versions = read_versions()
+    published = versions.get("published.images", "node").rpartition(":v")[2]
+    pinned = versions.get("go", "k8s.io/kubernetes") if how == "build" else published
+    if wanted == "pinned":
+        return pinned
+    if how == "build" and wanted != pinned:
+        raise HarnessError(
+            f"--kubernetes {wanted}: what is built is Kubernetes {pinned}, and no other. Give --artifacts pull with it"
+        )
+    return wanted
+
+
+def get(
+    how: str, kubernetes: str, cache: Path, mirrors: Mapping[str, str], steps: Steps, cold: Callable[[], None]
+) -> Artifacts:
+    """The artifacts of a run. Needs Docker's daemon.
+
+    Args:
+        how: 'build' or 'pull'.
+        kubernetes: a version, as the function of that name gives it.
+        mirrors: where 'pull' finds what is published at docker.io, quay.io, registry.k8s.io and tools.
+        cold: called before anything is built or pulled, and not where everything is there.
+
+    Raises:
+        HarnessError: something cannot be built or pulled.
+    """
+    versions = read_versions()
+    if how == "build":
+        return build(versions, cache, steps, cold)
+    return pull(versions.with_kubernetes(kubernetes), mirrors, cache, steps, cold)
+
+
+def pinned_chart(checkout: Path) -> str:
+    """Version of the JupyterHub chart that a run uses unless it is told otherwise."""
+    return read_versions(checkout / "images/versions.toml").get("chart", "version")
+
+
+def chart_repository(checkout: Path) -> str:
+    """Address of the Helm repository that publishes the chart."""
+    return read_versions(checkout / "images/versions.toml").get("chart", "repository")

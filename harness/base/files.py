@@ -1,0 +1,38 @@
+"""Files that a person names, read as what they should be."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+from harness.base.errors import HarnessError
+
+
+def read_text(path: Path, option: str) -> str:
+    """The text of a file that an option names.
+
+    Raises:
+        HarnessError: it is missing, or no text.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise HarnessError(f"{option} {path}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise HarnessError(f"{option} {path}: not a text file: {error.reason} at byte {error.start}") from error
+
+
+def parse_python(path: Path, option: str) -> ast.Module:
+    """The syntax tree of a Python file that an option names. Nothing of it is run.
+
+    Raises:
+        HarnessError: it is missing, or has a syntax error (the line is named).
+    """
+    try:
+        return ast.parse(read_text(path, option), filename=str(path))
+    except SyntaxError as error:
+        code = f"\n  | {error.text.rstrip()}" if error.text else ""
+        where = f", line {error.lineno}" if error.lineno else ""
+        raise HarnessError(f"{option} {path}{where}: not Python: {error.msg}{code}") from error
+    except ValueError as error:  # a null byte, to Python before 3.11.4
+        raise HarnessError(f"{option} {path}: not Python: {error}") from error

@@ -1,0 +1,155 @@
+"""Run other programs: always bounded, always named when they fail."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from harness.base.errors import HarnessError
+
+MARK = "OL_JUPYTERHUB_HARNESS_RUN"
+"""Variable in a run's environment: every process that comes from it has it, whoever its parent is by now."""
+BAR = "  | "
+"""What stands before each line that a message has of a program's output."""
+TAIL = 12
+"""Lines of a failed program's output that its message carries."""
+
+
+class CommandError(HarnessError):
+    """A program failed, hung or could not be started; `output` is everything it printed."""
+
+    def __init__(self, message: str, output: str = "") -> None:
+        super().__init__(message)
+        self.output = output
+
+
+def run(
+    args: Sequence[str | Path],
+    *,
+    timeout: float,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    stdin: str | None = None,
+    what: str | None = None,
+) -> str:
+    """Run a program and return what it printed on standard output.
+
+    Args:
+        timeout: seconds until the program and its children are killed.
+        env: variables added to the caller's environment.
+        stdin: text for its standard input; nothing is inherited.
+        what: how a message names the work; the program and its first argument otherwise.
+
+    Raises:
+        CommandError: it could not be started, exited non-zero, or was still running after `timeout`.
+    """
+    command = [str(arg) for arg in args]
+    what = what or " ".join(command[:2])
+    try:
+        process = _start(
+            command,
+            env={**os.environ, **(env or {})},
+            cwd=cwd,
+            stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
+    except CommandError as error:
+        raise CommandError(f"{what}: {error}") from error
+    try:
+        out, err = process.communicate(stdin, timeout=timeout)
+    except subprocess.TimeoutExpired:
+        _kill(process)
+        out, err = _rest(process)
+        raise CommandError(
+            f"{what}: still running after {timeout:.0f} s, killed.{tail(out + err)}", out + err
+        ) from None
+    except BaseException:
+        _end(process)
+        raise
+    if process.returncode:
+        raise CommandError(f"{what}: exit code {process.returncode}.{tail(err.strip() or out)}", out + err)
+    return out
+
+
+@contextmanager
+def lines_of(args: Sequence[str | Path]) -> Iterator[Iterator[str]]:
+    """The lines that a program prints while the block runs; it is ended with the block.
+
+    Raises:
+        CommandError: it could not be started.
+    """
+    process = _start([str(arg) for arg in args])
+    try:
+        yield iter(process.stdout or ())
+    finally:
+        _end(process)
+
+
+def _start(
+    command: list[str],
+    *,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    stdin: int = subprocess.DEVNULL,
+    stderr: int = subprocess.DEVNULL,
+) -> subprocess.Popen[str]:
+    """Start a program whose output is read, in a group of its own.
+
+    So a time-out ends the children too, and Ctrl-C leaves the order of ending to us.
+    """
+    try:
+        return subprocess.Popen(
+            command,
+            env=env,
+            cwd=cwd,
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise CommandError(f"{command[0]} cannot be started: {error.strerror or error}") from error
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """Kill a program and wait for its end; not for ever, since one that waits for a broken disk cannot be killed."""
+    _kill(process)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(timeout=10)
+
+
+def _rest(process: subprocess.Popen[str]) -> tuple[str, str]:
+    """What a killed program printed; not waited for where a child in a session of its own still holds its output."""
+    try:
+        return process.communicate(timeout=2)
+    except subprocess.TimeoutExpired as error:
+        parts = ((part or b"") for part in (error.stdout, error.stderr))
+        out, err = (part.decode(errors="replace") if isinstance(part, bytes) else part for part in parts)
+        return out, err
+
+
+def kill_children() -> None:
+    """End every program that `run` has under way in any thread, and with it its own children."""
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            pid, parent = int(status.parent.name), int(status.read_text().rpartition(")")[2].split()[1])
+            if parent == os.getpid() and os.getpgid(pid) == pid:
+                os.killpg(pid, signal.SIGKILL)
+
+
+def _kill(process: subprocess.Popen[str]) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def tail(output: str, lines: int = TAIL) -> str:
+    """The last lines of a program's output, each on a line of its own behind a bar; nothing for no output."""
+    kept = [line for line in output.splitlines() if line.strip()][-lines:]
+    return "".join(f"\n{BAR}{line}" for line in kept)

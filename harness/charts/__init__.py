@@ -1,0 +1,1 @@
+"""The JupyterHub chart, and Helm, which renders and installs it."""

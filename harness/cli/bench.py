@@ -1,0 +1,265 @@
+"""How much longer the harness takes than the bare minimum, measured in one run on one machine.
+
+The floor is what anybody would type: `kind create cluster` with the same node image and configuration, `helm install
+--wait` of the same chart with the same values, both hubs side by side, and one server asked from the hub's API. The
+registry and Postgres are there already for it, filled, and the harness's own cluster is paused meanwhile.
+
+`helm --wait` also waits for the pre-puller to have every course on every node. The first student does not, so the
+ratio to the floor without that wait is told as well.
+
+The whole suite, from boot to teardown, is held against the bare boot, the waits for the culler, and the CPU time that
+the suite's servers take to start and to end, shared out to all cores.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import os
+import shutil
+import statistics
+import sys
+import time
+import uuid
+from collections.abc import Callable, Collection
+from pathlib import Path
+
+from harness.base.errors import HarnessError
+from harness.base.progress import Steps
+from harness.base.shell import CommandError, run
+from harness.base.signals import threads
+from harness.base.wait import NotYet, wait_until
+from harness.charts.chart import Release
+from harness.cluster.cluster import Cluster
+from harness.deployment import deployment
+from harness.deployment.deployment import Deployment
+from harness.drills.promise_index import FIRST_TEST, SUITE, arguments
+from harness.host import docker
+from harness.hub.api import Hub
+from harness.hub.culler import FACTOR
+from harness.plan.contract import CULL_EVERY, CULL_MAX_AGE, CULL_TIMEOUT
+from harness.plan.hubs import ROLES, SCALED
+from harness.plan.plan import Plan
+
+CULLER_WAITS = (CULL_MAX_AGE + CULL_TIMEOUT + 2 * CULL_EVERY) / FACTOR
+"""Seconds in which the suite watches servers live under the culler: to their maximum age, and idle after a restart."""
+SUITE_SECONDS = 3600.0
+IDLE = 10.0
+"""Seconds for which the nodes are watched doing nothing."""
+EDITS = 3
+"""Edits of the spawner whose median counts: a hub is found ready up to two seconds late, by its probe."""
+LIMITS = {"warm start": 1.15, "spawner edit": 1.3, "whole suite": 1.6}
+"""Highest accepted ratios of the harness to the floor."""
+KEPT_LIMIT = 10.0
+"""Most seconds that a run on a kept, unchanged cluster may take to its first test."""
+
+
+def bench(plan: Plan, steps: Steps) -> None:
+    """Measure, print the ratios, and write bench.json into the evidence directory.
+
+    Raises:
+        HarnessError: a ratio is over its limit.
+    """
+    kept, first = dataclasses.replace(plan, keep=True), f"{SUITE}/{FIRST_TEST}"
+    deployment.remove(plan, steps)
+    try:
+        suite = _timed(lambda: _tests(kept, SUITE))
+        servers = _servers_started(deployment.boot(kept, steps))
+        suite += _timed(lambda: deployment.remove(plan, steps))
+        warm = _timed(lambda: _tests(kept, first))
+        running = deployment.boot(kept, steps)
+        spawn = _spawn_seconds(running.student)
+        again = _timed(lambda: _tests(kept, first))
+        server_cpu = _server_cpu_seconds(running)
+        edits, upgrades = zip(*(_edits(kept, first, running) for _ in range(EDITS)), strict=True)
+        edit_spawn = _spawn_seconds(running.student)
+        bare, unpulled = _floor(running)
+    finally:
+        deployment.remove(plan, steps)
+    suite_floor = {
+        "bare boot": bare["kind create cluster"] + bare["helm install --wait"],
+        "waits for the culler": CULLER_WAITS,
+        f"{servers} servers of {server_cpu:.1f} s of CPU": servers * server_cpu / (os.cpu_count() or 1),
+    }
+    figures: dict[str, dict[str, object]] = {
+        "warm start": {
+            "harness": warm + spawn,
+            "floor": sum(bare.values()),
+            "floor parts": bare,
+            "ratio without waiting for the pre-puller": round((warm + spawn) / (sum(bare.values()) - unpulled), 3),
+        },
+        "kept cluster": {"harness": again},
+        "spawner edit": {
+            "harness": statistics.median(edits) + edit_spawn,
+            "floor": statistics.median(upgrades) + edit_spawn,
+            "measured": {"harness": edits, "floor": upgrades},
+        },
+        "whole suite": {"harness": suite, "floor": sum(suite_floor.values()), "floor parts": suite_floor},
+    }
+    over = _report(figures, plan.evidence / "bench.json", steps)
+    if over:
+        raise HarnessError(f"Slower than it may be: {'; '.join(over)}")
+
+
+def _report(figures: dict[str, dict[str, object]], file: Path, steps: Steps) -> list[str]:
+    """Print the figures, write them down, and return what is over its limit."""
+    over = []
+    for name, figure in figures.items():
+        harness = float(str(figure["harness"]))
+        if "floor" in figure:
+            ratio = harness / float(str(figure["floor"]))
+            figure["ratio"], figure["limit"] = round(ratio, 3), LIMITS[name]
+            verdict = f"{ratio:.2f} x the floor of {figure['floor']:.1f} s, at most {LIMITS[name]}"
+            too_slow = ratio > LIMITS[name]
+        else:
+            figure["limit"] = KEPT_LIMIT
+            verdict = f"at most {KEPT_LIMIT:.0f} s"
+            too_slow = harness > KEPT_LIMIT
+        steps.say(f"{name:<14} {harness:6.1f} s  {verdict}{'  OVER' if too_slow else ''}")
+        if too_slow:
+            over.append(f"{name} ({verdict})")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(figures, indent=2))
+    steps.say(f"Written to {file}")
+    return over
+
+
+def _tests(plan: Plan, which: str, *more: str) -> None:
+    """Run tests as a person would, in a process of its own that keeps the cluster."""
+    command = [sys.executable, "-m", "pytest", which, *arguments(plan), *more]
+    try:
+        run(command, cwd=plan.checkout, timeout=SUITE_SECONDS, what=which)
+    except CommandError as error:
+        raise HarnessError(f"{which} did not pass:\n{error.output[-2000:]}") from error
+
+
+def _edits(plan: Plan, which: str, running: Deployment) -> tuple[float, float]:
+    """Seconds of a run after an edit of the spawner, and of the bare upgrade with another."""
+    edited = _edited_spawner(plan)
+    return _timed(lambda: _tests(plan, which, "--spawner", str(edited))), _bare_upgrade(running, edited)
+
+
+def _edited_spawner(plan: Plan) -> Path:
+    """The spawner file with a comment added, as the smallest edit that must reach the hub."""
+    edited = plan.state / "edited_spawner.py"
+    edited.write_text(plan.spawner.read_text() + f"\n# Edited {uuid.uuid4()}\n")
+    return edited
+
+
+def _spawn_seconds(hub: Hub) -> float:
+    """Seconds from asking the hub's API for a server to its being ready."""
+    user = f"bench-{uuid.uuid4().hex[:8]}"
+    hub.api.post(f"/users/{user}").raise_for_status()
+
+    def ready() -> bool | NotYet:
+        model = hub.api.get(f"/users/{user}").raise_for_status().json()
+        return bool(model["server"]) or NotYet(f"pending: {model['pending']}")
+
+    def spawn() -> None:
+        hub.api.post(f"/users/{user}/server", json={}).raise_for_status()
+        wait_until("a server asked from the API", ready, timeout=180)
+
+    try:
+        return _timed(spawn)
+    finally:
+        hub.delete_user(user)
+
+
+def _servers_started(running: Deployment) -> int:
+    """Servers that all hubs have started since their databases were made."""
+    started = "SELECT last_value FROM servers_id_seq WHERE is_called"
+    rows = [running.database.query(role.database, started) for role in (*ROLES, SCALED)]
+    return sum(int(row[0][0]) for row in rows if row)
+
+
+def _server_cpu_seconds(running: Deployment) -> float:
+    """Seconds of CPU that the nodes spend on one server's start and end, over what they spend anyway."""
+    idle_from, idle_began = _cpu_seconds(running.cluster), time.monotonic()
+    wait_until(
+        "a while in which the nodes do nothing",
+        lambda: time.monotonic() - idle_began >= IDLE or NotYet("it is not over"),
+        timeout=2 * IDLE,
+    )
+    began, started = _cpu_seconds(running.cluster), time.monotonic()
+    idle = (began - idle_from) / (started - idle_began)
+    _spawn_seconds(running.student)
+    return _cpu_seconds(running.cluster) - began - idle * (time.monotonic() - started)
+
+
+def _cpu_seconds(cluster: Cluster) -> float:
+    """Seconds of CPU that all nodes have used so far (cgroup v1's cpuacct.usage, or cgroup v2's usage_usec)."""
+    v1, v2 = "cat /sys/fs/cgroup/cpuacct/cpuacct.usage", "sed -n 's/^usage_usec //p' /sys/fs/cgroup/cpu.stat"
+    look = f"if [ -e /sys/fs/cgroup/cpuacct ]; then {v1}; else echo $(($({v2}) * 1000)); fi"
+    return sum(int(docker.docker("exec", node, "sh", "-c", look)) for node in cluster.nodes) / 1e9
+
+
+def _floor(running: Deployment) -> tuple[dict[str, float], float]:
+    """Seconds of the three bare steps, on a second cluster on the same network, and how many went to the pre-puller."""
+    plan, made = running.plan, running.artifacts
+    state = plan.state / "floor"
+    shutil.rmtree(state, ignore_errors=True)
+    shutil.copytree(running.cluster.certs, state / "certs.d")
+    name = f"{plan.name}-floor"
+    bare = Cluster(name, state, kind=made.kind, kubectl=made.kubectl, image=made.node_image, network=plan.name)
+    docker.docker("pause", *running.cluster.nodes)
+    try:
+        create = _timed(lambda: bare.create(plan.checkout / "kind-config.yaml", hub_port=0, authoring_port=0))
+        for role in ROLES:
+            objects = running.helm.template(running.chart, running.releases[role])
+            bare.apply(role.namespace, *deployment.surroundings(objects, role, running.database))
+        with threads(1) as side:
+            installing = side.submit(_timed, lambda: _helm_wait("install", running, bare, running.releases.values()))
+            hubs = _timed(lambda: _hubs_ready(bare))
+            install = installing.result()
+        hub = dataclasses.replace(running.student, url=bare.hub_url(ROLES[0].node_port))
+        parts = {"kind create cluster": create, "helm install --wait": install, "one spawn": _spawn_seconds(hub)}
+        return parts, install - hubs
+    finally:
+        docker.docker("unpause", *running.cluster.nodes)
+        docker.remove(bare.name, "")
+
+
+def _bare_upgrade(running: Deployment, spawner: Path) -> float:
+    """Seconds of a bare `helm upgrade --wait` that brings an edited spawner to both hubs."""
+    edited = spawner.with_name("edited_again.py")
+    edited.write_text(spawner.read_text() + "# and again\n")
+    changed = [
+        dataclasses.replace(release, set_files=dict.fromkeys(release.set_files, edited))
+        for release in running.releases.values()
+    ]
+    return _timed(lambda: _helm_wait("upgrade", running, running.cluster, changed))
+
+
+def _hubs_ready(cluster: Cluster) -> None:
+    """Wait until what the first student needs is there, as a run of the harness does."""
+    for role in ROLES:
+        there = f"the Deployments of {role.namespace}"
+        wait_until(there, functools.partial(_has_deployments, cluster, role.namespace), timeout=120)
+        deployment.wait_until_ready(cluster, role.namespace)
+
+
+def _has_deployments(cluster: Cluster, namespace: str) -> bool | NotYet:
+    return len(cluster.apps.list_namespaced_deployment(namespace).items) >= 3 or NotYet("not all of them")
+
+
+def _helm_wait(verb: str, running: Deployment, cluster: Cluster, releases: Collection[Release]) -> None:
+    with threads(len(releases)) as side:
+        list(side.map(lambda release: _helm(running, cluster, verb, release), releases))
+
+
+def _helm(running: Deployment, cluster: Cluster, verb: str, release: Release) -> None:
+    run(
+        [
+            running.artifacts.helm, verb, release.name, running.chart.path, f"--namespace={release.namespace}",
+            f"--kubeconfig={cluster.kubeconfig}", "--wait", "--timeout=5m", *release.arguments(),
+        ],
+        timeout=330,
+        what=f"helm {verb}",
+    )  # fmt: skip
+
+
+def _timed(work: Callable[[], object]) -> float:
+    started = time.monotonic()
+    work()
+    return time.monotonic() - started

@@ -1,0 +1,1 @@
+"""The kind cluster and its pods."""

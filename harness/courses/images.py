@@ -1,0 +1,84 @@
+"""Course images: what the private registry holds for each known course."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.artifacts.dockerfile import NAMESPACE, build_image, local_images, on_base
+from harness.artifacts.oci import Layout, LayoutStore
+from harness.base.files import read_text
+from harness.host.docker import docker
+from harness.plan.plan import fingerprint
+
+MARKER = "/etc/ol-course"
+"""File in every course image that holds the course's tag: what proves, read through the kernel, which image runs."""
+
+
+def repositories(directory: Path) -> dict[str, Path]:
+    """Course repositories in a directory, by tag: the name of each one's own directory."""
+    return {path.name: path for path in sorted(directory.iterdir()) if (path / "Dockerfile").is_file()}
+
+
+def replaced_bases(repository: Path) -> list[str]:
+    """Images that a repository's Dockerfile names and that a build without a registry has another in place of."""
+    return on_base(read_text(repository / "Dockerfile", "course"), "")[1]
+
+
+@dataclass(frozen=True)
+class CourseBuilder:
+    """Builds the images of courses, as the build job's `docker build` does, each once.
+
+    Attributes:
+        base: the local Docker image that courses are built on; a course without a repository is this and its marker.
+        offline: no registry is in reach, so that a course is built on `base` whatever its Dockerfile names.
+    """
+
+    store: LayoutStore
+    base: str
+    offline: bool
+
+    def images(self, tags: Iterable[str], own: Mapping[str, Path]) -> dict[str, Layout]:
+        """The images of courses by tag, each with its marker.
+
+        Args:
+            own: course repositories by tag.
+
+        Raises:
+            HarnessError: a repository's Dockerfile does not build.
+        """
+        bare = self._layout(self.base)
+        return {tag: self._marked(self._layout(self.build(tag, own[tag])) if tag in own else bare, tag) for tag in tags}
+
+    def build(self, tag: str, repository: Path) -> str:
+        """Build a course's repository, unless it is there; returns the image's name in Docker.
+
+        Raises:
+            HarnessError: the Dockerfile does not build; the step that failed and its last lines are in the message.
+        """
+        key = fingerprint([repository, _image_id(self.base), str(self.offline)])
+        image = f"{NAMESPACE}/course-{tag.lower()}:{key}"
+        if image not in local_images():
+            base = self.base if self.offline else None
+            arguments = {"BASE_IMAGE": self.base}
+            build_image(repository, tag=image, build_args=arguments, what=f"course {tag}", base=base)
+        return image
+
+    def notebooks_at_home(self, tag: str, repository: Path) -> set[str]:
+        """Notebooks in the home directory of a course's image: what a link can open, each by its path from there."""
+        image, find = self.build(tag, repository), "cd && find . -name '*.ipynb' -not -path '*/.*/*'"
+        found = docker("run", "--rm", "--network", "none", "--entrypoint", "sh", image, "-c", find)
+        return {path.removeprefix("./") for path in found.splitlines()}
+
+    def _marked(self, image: Layout, tag: str) -> Layout:
+        name = f"course-{tag}-{fingerprint([image.digest, MARKER])}"
+        return self.store.find(name) or self.store.with_file(image, MARKER, f"{tag}\n", name)
+
+    def _layout(self, image: str) -> Layout:
+        name = f"image-{image.rpartition('/')[2].partition(':')[0]}-{_image_id(image).removeprefix('sha256:')[:16]}"
+        return self.store.find(name) or self.store.save(image, name)
+
+
+def _image_id(image: str) -> str:
+    return docker("image", "inspect", "--format", "{{.Id}}", image)

@@ -1,0 +1,1 @@
+"""The private copy of the deployment: boot, releases, state and teardown."""

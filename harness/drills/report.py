@@ -1,0 +1,124 @@
+"""What became of the drills, for people: lines for the terminal, and a page with the kill matrix."""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from harness.drills.promise_index import Promise, function_of
+from harness.drills.results import GOOD, Result, Results, Verdict
+
+TEMPLATE = "drills.html.jinja"
+SLOWEST, MEDIAN = 180.0, 20.0
+"""Seconds from a change to its verdict: the most for one drill, but for the culler's lives, and for their median."""
+LIVED = {"student": "A student", "author": "An author", "operator": "An operator"}
+
+
+def score(results: Sequence[Result]) -> str:
+    """The score in words."""
+    counted = [result for result in results if result.verdict is not Verdict.NOT_HERE]
+    planted = [result for result in counted if result.hurts]
+    valid = [result for result in counted if not result.hurts]
+    caught = sum(result.verdict is Verdict.CAUGHT for result in planted)
+    quiet = sum(result.verdict is Verdict.QUIET for result in valid)
+    return f"{caught} of {len(planted)} regressions caught, {quiet} of {len(valid)} valid changes without an alarm"
+
+
+def layers(results: Sequence[Result]) -> list[str]:
+    """For each layer how many regressions it caught, and the median of the seconds to the verdict; then all of them."""
+    caught = [result for result in results if result.verdict in (Verdict.CAUGHT, Verdict.UNCLEAR)]
+    if not caught:
+        return []
+    counts = Counter(result.layer for result in caught)
+    lines = []
+    for layer, count in counts.most_common():
+        seconds = [result.seconds for result in caught if result.layer == layer]
+        lines.append(f"{count} by what is {layer}, median {statistics.median(seconds):.0f} s")
+    every = [result.seconds for result in caught]
+    return [*lines, f"all: median {statistics.median(every):.0f} s (at most {MEDIAN:.0f}), longest {max(every):.0f} s"]
+
+
+def redundant(results: Sequence[Result], suite: Mapping[str, Promise]) -> list[Promise]:
+    """Promises that no drill needs: none names them, and none was caught by them."""
+    needed = {function_of(test) for result in results if result.hurts for test in (*result.expected, result.test)}
+    return [promise for test, promise in suite.items() if test not in needed]
+
+
+def lived(result: Result) -> str:
+    """What a person would have lived through, had the change gone out."""
+    return f"{LIVED.get(result.hurts, 'Somebody')}: {result.drill}"
+
+
+def lines(found: Results, suite: Mapping[str, Promise]) -> list[str]:
+    """The report for a terminal; what has to be looked at comes last, where it is seen."""
+    said = [f"Drills in: {found.system}", "", *matrix(found.results), ""]
+    if unneeded := redundant(found.results, suite):
+        said += ["Promises that none of these drills needs:", *(f"  {each.test}: {each.says}" for each in unneeded), ""]
+    for verdict in list(Verdict)[2:]:
+        for result in (each for each in found.results if each.verdict is verdict):
+            about = lived(result) if result.hurts else result.drill
+            where = f" [{result.test}]" if result.test else ""
+            said.append(f"{verdict.upper():<24}{about}{where}")
+            said += [f"    {line}" for line in result.message.splitlines()[:3]]
+    return [*said, *layers(found.results), score(found.results)]
+
+
+def matrix(results: Sequence[Result]) -> list[str]:
+    """The kill matrix as text: a line a drill, under the promise that caught it."""
+    by_test: dict[str, list[Result]] = {}
+    for result in results:
+        by_test.setdefault(result.test or f"({result.verdict})", []).append(result)
+    said = []
+    for test in sorted(by_test):
+        said.append(test)
+        for result in by_test[test]:
+            said.append(f"  {result.verdict:<24}{result.seconds:6.0f} s  {result.subject}: {result.drill}")
+    return said
+
+
+def page(found: Results, suite: Mapping[str, Promise]) -> str:
+    """The report as an HTML page that needs nothing but itself."""
+    results = found.results
+    tests = sorted(
+        {function_of(test) for each in results if each.hurts for test in (*each.expected, each.test) if test}
+    )
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    return environment.get_template(TEMPLATE).render(
+        system=found.system,
+        score=score(results),
+        layers=layers(results),
+        regressions=[result for result in results if result.hurts and result.verdict is not Verdict.NOT_HERE],
+        valid=[result for result in results if not result.hurts and result.verdict is not Verdict.NOT_HERE],
+        not_here=[result for result in results if result.verdict is Verdict.NOT_HERE],
+        to_look_at=[
+            result for verdict in list(Verdict)[len(GOOD) :] for result in results if result.verdict is verdict
+        ],
+        tests=tests,
+        says={test: suite[test].says if test in suite else "The deployment comes up." for test in tests},
+        redundant=redundant(results, suite),
+        lived=lived,
+        mark=_mark,
+        good=all(result.verdict in GOOD for result in results),
+        slowest=SLOWEST,
+    )
+
+
+def write(found: Results, suite: Mapping[str, Promise], directory: Path) -> None:
+    """Write drills.html and drills.txt."""
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "drills.html").write_text(page(found, suite))
+    (directory / "drills.txt").write_text("\n".join([*lines(found, suite), ""]))
+
+
+def _mark(result: Result, test: str) -> str:
+    """What a test has to do with a drill, as a class of the matrix's cell."""
+    if function_of(result.test) == test:
+        return {Verdict.CAUGHT: "caught", Verdict.UNCLEAR: "unclear"}.get(result.verdict, "elsewhere")
+    expected = test in map(function_of, result.expected)
+    return "missed" if expected and result.verdict in (Verdict.SURVIVED, Verdict.ELSEWHERE, Verdict.ERROR) else ""

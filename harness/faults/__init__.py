@@ -1,0 +1,1 @@
+"""Faults that promises and drills plant in a running copy."""

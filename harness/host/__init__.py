@@ -1,0 +1,1 @@
+"""The machine a run happens on: what it has, Docker, and the runs on it."""

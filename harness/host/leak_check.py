@@ -1,0 +1,102 @@
+"""What a run left on this machine though it is over: nothing, or it is told in one line each."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from harness.base.shell import MARK, CommandError
+from harness.base.wait import NotYet, TooLateError, wait_until
+from harness.host import docker
+
+GRACE = 5.0
+"""Seconds for processes that were just ended to be gone."""
+PREFIX = "harness-"
+
+
+def mark(name: str) -> str:
+    """Value of the variable shell.MARK for this process's run: no other run has the same."""
+    return f"{name}:{os.getpid()}"
+
+
+def scratch_prefix() -> str:
+    """How the names of this process's temporary directories begin, that they can be told from another run's."""
+    return f"{PREFIX}{os.getpid()}-"
+
+
+def left(name: str, state: Path, *, kept: bool, volumes: set[str], lock: str) -> list[str]:
+    """What is left of a run, a line each.
+
+    Args:
+        name: the run's.
+        state: its directory.
+        kept: the cluster, and what stands beside it, stays on purpose.
+        volumes: those that its containers had.
+        lock: the one file in `state` that stays.
+    """
+    found = [*_processes(name), *_mounts(state), *_scratch()]
+    if not kept:
+        found += [*_in_docker(name, volumes), *_files(state, lock)]
+    return found
+
+
+def _in_docker(name: str, volumes: set[str]) -> Iterator[str]:
+    try:
+        for container, status in docker.containers(name).items():
+            yield f"container {container} ({status})"
+        for network in docker.networks(name):
+            yield f"network {network['name']}"
+        here = set(docker.docker("volume", "ls", "--quiet").split()) if volumes else set()
+        for volume in sorted(volumes & here):
+            yield f"volume {volume}"
+    except CommandError as error:
+        yield f"perhaps containers of {name}: Docker cannot be asked ({str(error).splitlines()[0]})"
+
+
+def _processes(name: str) -> list[str]:
+    """Processes that come from this one and are still there, but for itself."""
+    mine, scratch = f"{MARK}={mark(name)}".encode(), f"/{scratch_prefix()}".encode()
+
+    def gone() -> list[str] | NotYet:
+        found = []
+        for process in Path("/proc").glob("[0-9]*"):
+            # It may end while it is looked at, and another user's is none of ours.
+            with suppress(OSError):
+                command = (process / "cmdline").read_bytes()
+                # A process without a command line waits to be reaped, and ends with its parent.
+                ours = command and (mine in (process / "environ").read_bytes().split(b"\0") or scratch in command)
+                if ours and int(process.name) != os.getpid():
+                    shown = command.replace(b"\0", b" ").decode(errors="replace").strip()
+                    found.append(f"process {process.name}: {shown[:120]}")
+        seen.clear()
+        seen.extend(found)
+        return NotYet("; ".join(found)) if found else found
+
+    seen: list[str] = []
+    with suppress(TooLateError):
+        wait_until("the end of the run's processes", gone, timeout=GRACE)
+    return seen
+
+
+def _mounts(state: Path) -> Iterator[str]:
+    """Mounts under the run's directory (proc(5), mountinfo: the fifth field)."""
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        # A blank is written as \040.
+        point = Path(re.sub(r"\\(\d{3})", lambda found: chr(int(found[1], 8)), line.split()[4]))
+        if point.is_relative_to(state.resolve()):
+            yield f"mount {point}"
+
+
+def _scratch() -> Iterator[str]:
+    for path in Path(tempfile.gettempdir()).glob(f"{scratch_prefix()}*"):
+        yield f"directory {path}"
+
+
+def _files(state: Path, lock: str) -> Iterator[str]:
+    for path in state.glob("*"):
+        if path.name != lock:
+            yield f"file {path}"

@@ -1,0 +1,235 @@
+"""The deployed spawner, asked which pod it would create, in the hub's own image and under its own configuration."""
+
+from __future__ import annotations
+
+import copy
+import json
+import secrets
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from harness.base.errors import HarnessError
+from harness.base.wait import NotYet, wait_until
+from harness.charts.chart import Manifest
+from harness.cluster.cluster import Cluster
+from harness.hub.api import Hub
+
+GPU = "nvidia.com/gpu"
+GPU_NODE = "ol.mit.edu/gpu_node"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a person asks the hub for a server with.
+
+    Attributes:
+        query: of the link, encoded, as it arrives at /hub/spawn; None where nobody followed one.
+        options: `user_options` as the REST API takes them, instead of what the hub makes of the query.
+        form: the spawn form's fields as they are sent, instead of either.
+    """
+
+    query: str | None = ""
+    options: Any = None
+    form: Mapping[str, list[str]] | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        given = {"options": self.options, "form": self.form}
+        return {"query": self.query, **{name: value for name, value in given.items() if value is not None}}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What the spawner makes of a request: the essence of the pod, or the error that it ends in."""
+
+    image: str = ""
+    default_url: str | None = None
+    """Where the server sends a student who asks for no page; None where the server itself decides."""
+    gpus: int = 0
+    on_gpu_node: bool = False
+    """Whether the pod can land on a GPU node only."""
+    error: str = ""
+    pod: Manifest = field(default_factory=dict, compare=False, repr=False)
+    """The whole of it."""
+
+    @property
+    def tag(self) -> str:
+        """The image's tag."""
+        return self.image.rpartition(":")[2]
+
+    def __str__(self) -> str:
+        if self.error:
+            return f"an error: {self.error}"
+        gpu = ", a GPU" if self.gpus else ""
+        return f"image {self.tag}, page {self.default_url or 'of its own choice'}{gpu}"
+
+
+def read_choice(answer: Mapping[str, Any]) -> Choice:
+    """A choice out of an answer of in_hub.py."""
+    if "error" in answer:
+        return Choice(error=answer["error"])
+    pod = answer["pod"]
+    container = pod["spec"]["containers"][0]
+    env = {entry["name"]: entry.get("value") for entry in container.get("env", [])}
+    return Choice(
+        image=container["image"],
+        default_url=env.get("JUPYTERHUB_DEFAULT_URL"),
+        gpus=int((container["resources"].get("limits") or {}).get(GPU, 0)),
+        on_gpu_node=_needs_gpu_node(pod["spec"]),
+        pod=pod,
+    )
+
+
+def _needs_gpu_node(spec: Mapping[str, Any]) -> bool:
+    if GPU_NODE in (spec.get("nodeSelector") or {}):
+        return True
+    affinity = (spec.get("affinity") or {}).get("nodeAffinity") or {}
+    terms = (affinity.get("requiredDuringSchedulingIgnoredDuringExecution") or {}).get("nodeSelectorTerms") or []
+    keys = [{match["key"] for match in term.get("matchExpressions", [])} for term in terms]
+    # Terms are alternatives: a pod may go where any of them holds.
+    return bool(keys) and all(GPU_NODE in each for each in keys)
+
+
+def ask(cluster: Cluster, objects: Iterable[Manifest], requests: Iterable[Request]) -> list[Choice]:
+    """What a hub's spawner would create for each request, in their order.
+
+    All are asked at once, in one process: about 3 s for the first, milliseconds for each other. It runs in a pod like
+    the hub's own, in a namespace that is made for it; the hub itself need not be there.
+
+    Args:
+        objects: of the hub's release, as they are rendered, and what it takes for granted.
+
+    Raises:
+        HarnessError: the hub's configuration does not load, or no such pod can run.
+    """
+    given = list(objects)
+    [hub] = [each for each in given if each["kind"] == "Deployment" and each["metadata"]["name"] == "hub"]
+    template = hub["spec"]["template"]
+    name = f"harness-{secrets.token_hex(4)}"
+    needed = [_moved(each, name) for each in given if each["kind"] in NEEDED]
+    try:
+        cluster.apply(name, *needed, pod(name, beside(template, service_variables(given))))
+        _wait_for_pod(cluster, name)
+        # The hub's own arguments, but for the name of its program.
+        told = template["spec"]["containers"][0].get("args", [])
+        arguments = [str(argument) for argument in told if argument != "jupyterhub"]
+        script = Path(__file__).with_name("in_hub.py").read_text()
+        asked = json.dumps([request.as_json() for request in requests])
+        command = ["exec", "--stdin", "--namespace", name, name, "--", "python3", "-c", script, *arguments]
+        said = cluster.kubectl(*command, stdin=asked, timeout=120)
+    finally:
+        cluster.kubectl("delete", "namespace", name, "--ignore-not-found", "--wait=false")
+    answers: list[dict[str, Any]] = json.loads(said.splitlines()[-1])
+    return [read_choice(answer) for answer in answers]
+
+
+NEEDED = {"ServiceAccount", "Role", "RoleBinding", "Secret", "ConfigMap", "PersistentVolumeClaim"}
+"""Kinds of objects without which a hub's pod does not start, or its spawner may not look at the pods there are."""
+
+
+def _moved(manifest: Manifest, namespace: str) -> Manifest:
+    """An object of a release as it would be in another namespace, with the accounts there bound to its roles."""
+    metadata = {key: value for key, value in manifest["metadata"].items() if key != "namespace"}
+    subjects = [
+        {**subject, "namespace": namespace} if subject["kind"] == "ServiceAccount" else subject
+        for subject in manifest.get("subjects", [])
+    ]
+    return {**manifest, "metadata": metadata, **({"subjects": subjects} if subjects else {})}
+
+
+def node_for(cluster: Cluster, hub: Hub, choice: Choice) -> str:
+    """The node on which the scheduler puts a pod that a hub's spawner would create; the pod goes before it works.
+
+    Raises:
+        NeverError: no node takes it; the message has the scheduler's words.
+        TooLateError: the scheduler says nothing within a minute.
+    """
+    pods = cluster.pods(hub.namespace)
+    name = f"harness-{secrets.token_hex(4)}"
+
+    def node() -> str | NotYet:
+        found = [pod.spec.node_name for pod in pods.look(f"harness={name}") if pod.spec.node_name]
+        return str(found[0]) if found else NotYet("the scheduler has said nothing")
+
+    try:
+        cluster.apply(hub.namespace, pod(name, choice.pod["spec"]))
+        return wait_until(
+            f"a node for a server with {choice}",
+            node,
+            timeout=60,
+            fail_if=lambda: pods.why_stuck(pods.look(f"harness={name}")),
+            change=pods.change,
+        )
+    finally:
+        cluster.kubectl(
+            "delete", "pod", name, "--namespace", hub.namespace, "--ignore-not-found", "--wait=false", "--now"
+        )
+
+
+def pod(name: str, spec: Mapping[str, Any]) -> Manifest:
+    """A pod of our own; its label `harness` is its name, no Service leads to it, and no hub takes it for a server."""
+    metadata = {"name": name, "labels": {"harness": name}}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": dict(spec)}
+
+
+def service_variables(objects: Iterable[Manifest]) -> list[dict[str, str]]:
+    """What Kubernetes tells the pods of a namespace of its Services (kubernetes, pkg/kubelet/envvars).
+
+    In place of a Service's address there is its name: nobody calls it.
+    """
+    found = {}
+    for service in (each for each in objects if each["kind"] == "Service"):
+        name = service["metadata"]["name"].upper().replace("-", "_")
+        first, *_ = ports = service["spec"]["ports"]
+        found[f"{name}_SERVICE_HOST"] = service["metadata"]["name"]
+        found[f"{name}_SERVICE_PORT"] = str(first["port"])
+        for port in ports:
+            if "name" in port:
+                found[f"{name}_SERVICE_PORT_{port['name'].upper().replace('-', '_')}"] = str(port["port"])
+    return [{"name": name, "value": value} for name, value in found.items()]
+
+
+def beside(template: Manifest, variables: Iterable[dict[str, str]] = ()) -> dict[str, Any]:
+    """What a pod like the hub's own is made of, in which nothing runs yet.
+
+    Args:
+        variables: for its environment; the hub's own win.
+    """
+    spec = copy.deepcopy(template["spec"])
+    # The class is the release's, which need not be there yet.
+    spec.pop("priorityClassName", None)
+    container = spec["containers"][0]
+    for key in ("args", "livenessProbe", "readinessProbe", "startupProbe", "lifecycle", "ports", "resources"):
+        container.pop(key, None)
+    container["command"] = ["sleep", "infinity"]
+    container["env"] = [*variables, *container.get("env", [])]
+    return {**spec, "restartPolicy": "Never"}
+
+
+def _wait_for_pod(cluster: Cluster, name: str) -> None:
+    pods = cluster.pods(name)
+
+    def running() -> bool | NotYet:
+        phases = [pod.status.phase for pod in pods.look(f"harness={name}")]
+        return phases == ["Running"] or NotYet(f"its phase is {' '.join(phases)}")
+
+    wait_until(
+        "the pod that asks the spawner",
+        running,
+        timeout=60,
+        fail_if=lambda: pods.why_stuck(pods.look(f"harness={name}")),
+        change=pods.change,
+    )
+
+
+def known_courses(choices: Mapping[str, Choice]) -> set[str]:
+    """Those of the courses that were asked for which got their own image.
+
+    Raises:
+        HarnessError: one of them ended in an error.
+    """
+    broken = [f"{course}: {choice.error}" for course, choice in choices.items() if choice.error]
+    if broken:
+        raise HarnessError(f"The spawner fails for courses: {'; '.join(broken)}")
+    return {course for course, choice in choices.items() if choice.tag == course}

@@ -1,0 +1,1 @@
+"""Students and authors, with and without a browser."""

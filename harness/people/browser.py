@@ -1,0 +1,392 @@
+"""A real browser, as a student has one: headless Chromium, driven by selenium."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, TypeVar, cast
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+from selenium import webdriver
+from selenium.common.exceptions import (
+    InvalidSessionIdException,
+    NoSuchElementException,
+    StaleElementReferenceException,
+    TimeoutException,
+    WebDriverException,
+)
+from selenium.webdriver.chrome.options import Options
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.chrome.webdriver import WebDriver
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.remote.remote_connection import RemoteConnection
+from urllib3.exceptions import HTTPError
+
+from harness.base.errors import HarnessError
+from harness.base.shell import tail
+from harness.base.timeline import UUID, Timeline
+from harness.base.wait import NeverError, NotYet, TooLateError, seldom, wait_until
+from harness.host.leak_check import scratch_prefix
+
+T = TypeVar("T")
+
+PAGE_TIMEOUT = 60
+"""Seconds for a page to show what it should, while somebody waits for it."""
+DRIVER_SECONDS = 30
+"""Seconds for chromedriver to answer, beside those that it gives a page by itself."""
+BUSY = "a page that is busy, and does not answer"
+LOG = "chromedriver.log"
+CONNECTIONS = """
+const done = arguments[0];
+const data = document.getElementById("jupyter-config-data");
+if (!data) return done("no page of Jupyter's");
+const { baseUrl } = JSON.parse(data.textContent);
+const [, xsrf] = /\\b_xsrf=([^;]*)/.exec(document.cookie) || [];
+fetch(`${baseUrl}api/kernels`, { headers: { "X-XSRFToken": xsrf || "" } })
+  .then((answer) => answer.ok ? answer.json() : Promise.reject(`${answer.status} for the server's list of kernels`))
+  .then((kernels) => done(kernels.reduce((sum, kernel) => sum + kernel.connections, 0)))
+  .catch((error) => done(String(error)));
+"""
+"""Asks the server of Jupyter's page for the number of connections to its kernels; a text says why that failed."""
+ON_SCREEN = """
+const [css, attribute] = arguments;
+const seen = { visibilityProperty: true, opacityProperty: true };
+const shown = [...document.querySelectorAll(css)].filter((each) => each.checkVisibility(seen));
+return shown.map((each) => attribute ? each.getAttribute(attribute) : each.innerText.trim());
+"""
+FASTER_TIMERS = """
+const later = window.setTimeout;
+window.setTimeout = (what, milliseconds, ...rest) => later(what, milliseconds / %g, ...rest);
+"""
+"""Has a page wait a fraction of the time that it means to, wherever it waits."""
+CRASHED = ("crashed", "not reachable", "disconnected", "session deleted", "DevToolsActivePort", "unable to connect")
+"""What chromedriver says of a browser that is gone, or never came up (chromium, chrome/test/chromedriver)."""
+
+
+class BrowserCrashedError(HarnessError):
+    """The browser or its driver went away: that says nothing about the page."""
+
+
+class _Chrome(webdriver.Chrome):
+    """Chromium; that it went away is told as such, with chromedriver's last words."""
+
+    patience: float = PAGE_TIMEOUT
+
+    def execute(self, driver_command: Any, params: dict[str, Any] | None = None) -> Any:
+        cast(RemoteConnection, self.command_executor).client_config.timeout = self.patience + DRIVER_SECONDS
+        try:
+            return super().execute(driver_command, params)
+        except (InvalidSessionIdException, HTTPError, OSError) as error:
+            raise _crashed(error, Path((self.service.env or {})["TMPDIR"], LOG)) from error
+        except WebDriverException as error:
+            if any(word in str(error.msg) for word in CRASHED):
+                raise _crashed(error, Path((self.service.env or {})["TMPDIR"], LOG)) from error
+            raise
+
+
+def _crashed(error: Exception, log: Path) -> BrowserCrashedError:
+    said = str(getattr(error, "msg", None) or error).strip().splitlines() or [type(error).__name__]
+    words = tail(log.read_text(errors="replace"), 3) if log.is_file() else ""
+    return BrowserCrashedError(
+        f"The browser is gone, which says nothing about the page: {said[0]}\n"
+        f"chromedriver said last:{words or ' nothing'}"
+    )
+
+
+class Browser:
+    """One person's browser window.
+
+    Args:
+        hopeless: says why what a page at this URL waits for will never come, as Kubernetes sees it.
+        timeline: where to write down which pages there were, and what they said on the console.
+        patience: seconds for a page to load, and for it to show what it should.
+    """
+
+    def __init__(
+        self,
+        driver: WebDriver,
+        hopeless: Callable[[str], str | None] = lambda url: None,
+        timeline: Timeline | None = None,
+        patience: float = PAGE_TIMEOUT,
+    ) -> None:
+        self.driver = driver
+        self._hopeless = hopeless
+        self._patience = patience
+        self.began = time.time()
+        """When the window was opened."""
+        self._alias = str(uuid4())
+        self.called = {self._alias}
+        """Names in the timeline: the window's own, and those of the users to whom its pages belonged."""
+        self._timeline = Timeline() if timeline is None else timeline
+
+    def open(self, url: str) -> None:
+        """Go to a URL; returns when the page's own load event fired.
+
+        Raises:
+            TooLateError: it has not, within the window's patience.
+        """
+        try:
+            self.driver.get(url)
+        except TimeoutException as error:
+            raise TooLateError(f"{url}: the page did not load within {self._patience:.0f} s") from error
+
+    def wait_for(
+        self,
+        what: str,
+        css: str,
+        timeout: float | None = None,
+        *,
+        come_what_may: bool = False,
+        instead: Callable[[], str | None] = lambda: None,
+    ) -> str:
+        """Wait until an element is on screen, and return its text.
+
+        Args:
+            timeout: seconds; the window's patience unless given.
+            come_what_may: wait on though the server is gone: for a page that is to say so.
+            instead: says what has opened in its place, so that nobody waits for it any more.
+
+        Raises:
+            HarnessError: it is not there in time, or will never be; the message says why, where
+                Kubernetes does, and what the page shows instead.
+        """
+
+        def trouble() -> str | None:
+            return None if come_what_may else self._trouble(instead)
+
+        return self._wait(f"{what} on the page", lambda: self._shown(css), trouble, timeout)
+
+    def _wait(
+        self, what: str, look: Callable[[], T | NotYet], trouble: Callable[[], str | None], timeout: float | None = None
+    ) -> T:
+        seconds = self._patience if timeout is None else timeout
+        try:
+            return wait_until(what, look, timeout=seconds, fail_if=seldom(trouble))
+        except (NeverError, TooLateError) as error:
+            raise type(error)(f"{error}. The page shows: {self.summary()}") from error
+
+    def _trouble(self, instead: Callable[[], str | None] = lambda: None) -> str | None:
+        with suppress(TimeoutException):  # Of a page that is busy nobody can say.
+            return instead() or self._hub_gave_up() or self._hopeless(self.driver.current_url)
+        return None
+
+    def wait_for_notebook(self, what: str = "the notebook") -> str:
+        """Wait until the first heading of a notebook is on screen, and return its text.
+
+        Raises:
+            HarnessError: as `wait_for`; at once if something else opens: the list of files, a text editor, an error.
+        """
+        return self.wait_for(what, ".jp-Notebook h1", instead=self._no_notebook)
+
+    def _no_notebook(self) -> str | None:
+        """What Jupyter shows in place of a notebook; None while it may still show one."""
+        said = str(self._shown(".jp-Dialog-header"))
+        return self.another_page() or (f"a dialog says {said}" if "Error" in said else None)
+
+    def another_page(self) -> str | None:
+        """What opened in place of a notebook's page, whether the notebook is there or not; None if nothing did."""
+        if re.match(r"/user/[^/]+/tree\b", urlsplit(self.driver.current_url).path):
+            return "the list of files opened"
+        if not isinstance(self._shown(".jp-FileEditor"), NotYet):
+            return "it opened as text, in the file editor: what shows notebooks is off"
+        return None
+
+    def _hub_gave_up(self) -> str | None:
+        """What the hub's page says of a server that it could not start; None on any other page."""
+        heading = self._shown("h1")
+        return f"the hub says {heading}" if re.match("500 : |Spawn failed", str(heading)) else None
+
+    def _shown(self, css: str) -> str | NotYet:
+        try:
+            shown = [each for each in self.driver.find_elements(By.CSS_SELECTOR, css) if each.is_displayed()]
+            return shown[0].text or " " if shown else NotYet(f"no {css}")
+        except StaleElementReferenceException:
+            return NotYet(f"{css}, on its way out")
+        except TimeoutException:
+            return NotYet(BUSY)
+
+    def fill(self, name: str, text: str) -> None:
+        """Type into the field with that name or id.
+
+        Raises:
+            HarnessError: there is none, or the page is too busy to take it.
+        """
+        with self._acting(f"the field {name}"):
+            field = self.driver.find_element(By.CSS_SELECTOR, f'[name="{name}"], #{name}')
+            field.clear()
+            field.send_keys(text)
+
+    def run_first_cell(self, code: str) -> None:
+        """Replace the first code cell of the notebook on screen, and run it, by the keyboard.
+
+        Raises:
+            HarnessError: as `fill`; the page has no kernel within the window's patience, or will never have one.
+        """
+        # What is run before that is dropped by JupyterLab without a word.
+        self._wait("the page's connection to its kernel", self._connected, self._trouble)
+        with self._acting("the first code cell"):
+            self.driver.find_element(By.CSS_SELECTOR, ".jp-CodeCell .cm-content").click()
+            keys = webdriver.ActionChains(self.driver)
+            keys.key_down(Keys.CONTROL).send_keys("a").key_up(Keys.CONTROL).send_keys(Keys.DELETE).send_keys(code)
+            keys.key_down(Keys.SHIFT).send_keys(Keys.ENTER).key_up(Keys.SHIFT).perform()
+
+    def _connected(self) -> bool | NotYet:
+        try:
+            found = self.driver.execute_async_script(CONNECTIONS)
+        except TimeoutException:
+            return NotYet(BUSY)
+        if isinstance(found, str):
+            return NotYet(found)
+        return found > 0 or NotYet("no connection to any kernel")
+
+    def press(self, css: str) -> None:
+        """Press the first button that matches.
+
+        Raises:
+            HarnessError: as `fill`.
+        """
+        with self._acting(f"the button {css}"):
+            self.driver.find_element(By.CSS_SELECTOR, css).click()
+
+    @contextmanager
+    def _acting(self, on: str) -> Iterator[None]:
+        try:
+            yield
+        except NoSuchElementException as error:
+            raise NeverError(f"{on} is not on the page. The page shows: {self.summary()}") from error
+        except TimeoutException as error:
+            raise TooLateError(f"{on} is on {BUSY}, for {self._patience:.0f} s by now") from error
+
+    def menu(self, label: str) -> list[str]:
+        """Open a menu of the menu bar, and return the commands of its entries.
+
+        Raises:
+            HarnessError: as `fill`.
+        """
+        with self._acting(f"the menu {label}"):
+            self.driver.find_element(By.XPATH, f'//*[contains(@class, "lm-MenuBar-itemLabel")][.="{label}"]').click()
+        self.wait_for(f"the menu {label}", ".lm-Menu-item[data-command]")
+        return self._on_screen(".lm-Menu-item[data-command]", "data-command")
+
+    def buttons(self, css: str) -> list[str]:
+        """Names of what is on screen in the toolbar that matches, as its settings have them."""
+        return self._on_screen(f"{css} [data-jp-item-name]", "data-jp-item-name")
+
+    def texts(self, css: str) -> list[str]:
+        """Texts of all elements on screen that match."""
+        return self._on_screen(css)
+
+    def _on_screen(self, css: str, attribute: str = "") -> list[str]:
+        """An attribute of each element on screen that matches, or its text, all of one moment: pages change."""
+        with self._acting(css):
+            return cast(list[str], self.driver.execute_script(ON_SCREEN, css, attribute))
+
+    def tell(self) -> None:
+        """Write down what has happened in the window since this was last asked for."""
+        try:
+            for entry in self.driver.get_log("performance"):
+                if page := _page(json.loads(entry["message"])["message"]):
+                    self.called.update(re.findall(UUID, page))
+                    self._tell(page, entry["timestamp"])
+            for entry in self.driver.get_log("browser"):
+                self._tell(f"{entry['level']}: {entry['message']}", entry["timestamp"])
+        except (WebDriverException, HTTPError, OSError) as error:
+            # Its end is part of the story, and whoever asks for the story has a failure to tell already.
+            self._tell(f"the browser is gone: {getattr(error, 'msg', None) or error}", time.time() * 1000)
+
+    def _tell(self, text: str, milliseconds: float) -> None:
+        self._timeline.add("browser", text, who=self._alias, at=milliseconds / 1000)
+
+    def summary(self) -> str:
+        """Where the browser is and what it shows, on one line."""
+        try:
+            body = " ".join(self.driver.find_element(By.TAG_NAME, "body").text.split())
+            return f"{self.driver.current_url} «{self.driver.title}» {body[:200]}"
+        except TimeoutException:
+            return BUSY
+
+    def screenshot(self, file: Path) -> Path:
+        """Keep what the window shows as a PNG."""
+        file.parent.mkdir(parents=True, exist_ok=True)
+        self.driver.save_screenshot(str(file))
+        return file
+
+
+def _page(event: dict[str, Any]) -> str:
+    """What an event of the DevTools' domain Page says of the window's own page; empty for any other."""
+    match event:
+        case {"method": "Page.frameNavigated", "params": {"frame": {"url": url} as frame}} if "parentId" not in frame:
+            return f"page {url}"
+        case {"method": "Page.navigatedWithinDocument", "params": {"url": url}}:
+            return f"address {url}"
+        case {"method": "Page.loadEventFired"}:
+            return "loaded"
+        case {"method": "Page.javascriptDialogOpening", "params": {"message": message}}:
+            return f"dialog: {message}"
+    return ""
+
+
+@contextmanager
+def browser(
+    hopeless: Callable[[str], str | None] = lambda url: None,
+    timeline: Timeline | None = None,
+    patience: float = PAGE_TIMEOUT,
+    haste: float = 1,
+) -> Iterator[Browser]:
+    """A fresh Chromium with a profile of its own; gone at the end, profile and all. The arguments are Browser's.
+
+    Args:
+        haste: what the times are divided by that its pages let pass, between two questions to their server, say.
+    """
+    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if not chromium or not driver:
+        raise HarnessError("No browser here: chromium and chromedriver are expected in PATH")
+    with TemporaryDirectory(prefix=f"{scratch_prefix()}browser-", ignore_cleanup_errors=True) as scratch:
+        options = Options()
+        options.binary_location = chromium
+        for argument in (
+            "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--window-size=1280,900",
+            "--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run",
+            f"--user-data-dir={scratch}/profile",
+        ):  # fmt: skip
+            options.add_argument(argument)
+        options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+        # Of the DevTools' events only those of pages: each request would be a hundred times as many.
+        options.add_experimental_option("perfLoggingPrefs", {"enableNetwork": False, "enablePage": True})
+        service = Service(
+            driver,
+            service_args=["--log-level=INFO", f"--log-path={scratch}/{LOG}"],
+            # What Chromium itself leaves in the temporary directory goes with ours.
+            env={**os.environ, "TMPDIR": scratch},
+            # As with every program: Ctrl-C leaves the order of ending to us.
+            popen_kw={"start_new_session": True},
+        )
+        try:
+            chrome = _Chrome(options=options, service=service)
+        except WebDriverException as error:
+            raise _crashed(error, Path(scratch, LOG)) from error
+        chrome.patience = patience
+        chrome.set_page_load_timeout(patience)
+        try:
+            if haste != 1:
+                chrome.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": FASTER_TIMERS % haste})
+            window = Browser(chrome, hopeless, timeline, patience)
+            try:
+                yield window
+            finally:
+                window.tell()
+        finally:
+            chrome.quit()
+            # A chromedriver that died left its Chromium behind.
+            with suppress(ProcessLookupError):
+                os.killpg(service.process.pid, signal.SIGKILL)

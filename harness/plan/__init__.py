@@ -1,0 +1,1 @@
+"""The plan: what a run is going to do, decided before anything starts."""

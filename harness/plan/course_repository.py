@@ -1,0 +1,341 @@
+"""An author's repository: got from where it is, and seen to be one before anything is built of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+
+import nbformat
+
+from harness.base.errors import HarnessError
+from harness.base.shell import CommandError, run
+from harness.plan.contract import DEFAULT_COURSE
+
+GB = 10**9
+LARGEST = 2 * GB
+"""Bytes of files, without git's own: they are copied into the build, the image, the registry and every node, and a
+student's server has ten minutes to start (singleuser.startTimeout) where the image has yet to be pulled."""
+CLONE_TIMEOUT = 300.0
+GIT_TIMEOUT = 60.0
+"""Seconds."""
+UNVERSIONED = "unversioned"
+DESCRIBE_REF = Path(".git/describe_ref")
+"""Where Concourse's git resource leaves what `git describe` says: the image's additional tag in production."""
+
+TAG = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")
+"""The value of a Kubernetes label. All of these are tags of images too, which may be longer and begin with "_"."""
+NOT_IN_A_TAG = re.compile(r"[^A-Za-z0-9_.-]")
+LONGEST_TAG = 128
+"""Characters of an image's tag (OCI distribution specification, "Pulling manifests")."""
+
+ON_CUDA = re.compile(r"^\s*(FROM\s|ARG\s+\w+\s*=).*cuda", re.IGNORECASE | re.MULTILINE)
+COPIES = re.compile(r"^\s*(COPY|ADD)\s(?!.*--from=)", re.IGNORECASE | re.MULTILINE)
+WANTS_REQUIREMENTS = re.compile(r"""[\s=,"'\[](\./)?requirements\.txt\b""")
+"""requirements.txt at the top; one such as /tmp/requirements.txt is where it is copied to."""
+
+SCHEMAS = {3: 0, 4: 4}
+"""Versions of notebooks that Jupyter opens, and the newest minor version to hold them to. 4.5 adds nothing but cell
+ids, and Jupyter makes those that are missing."""
+NOT_THE_COURSE = (".git", ".venv", "node_modules", "__pycache__", ".ipynb_checkpoints", ".*cache", ".tox")
+"""Directories that a plain copy leaves out: what tools put beside an author's files."""
+
+
+@dataclass(frozen=True)
+class Repository:
+    """A course repository that an image can be built of."""
+
+    path: Path
+    tag: str
+    """Of the course's image, and what a link says."""
+    notebooks: tuple[str, ...]
+    """Their paths from the repository's root, with slashes, sorted; not hidden ones, which Jupyter does not open."""
+
+    def __str__(self) -> str:
+        gpu = ", with a GPU" if self.needs_gpu else ""
+        return f"{self.tag} ({len(self.notebooks)} notebook{'s' * (len(self.notebooks) != 1)}{gpu})"
+
+    @property
+    def needs_gpu(self) -> bool:
+        """Whether the course is built on an image with CUDA, as all courses are that production gives a GPU."""
+        return bool(ON_CUDA.search(_instructions(self.path / "Dockerfile")))
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """Tags that the build job pushes the image under: the course's, and its version's where it has one."""
+        version = describe(self.path)
+        return (self.tag,) if version == UNVERSIONED else (self.tag, version)
+
+
+def parse_course(given: str) -> tuple[str, str]:
+    """Tag and source of a course, as `--course [TAG=]REPOSITORY` gives them; a directory a=b is given as ./a=b.
+
+    Raises:
+        HarnessError: blanks around either, none of either, or nothing in the source to make a tag of.
+    """
+    before, equals, after = given.partition("=")
+    named = bool(equals) and "/" not in before and ":" not in before
+    tag, source = (before, after) if named else ("", given)
+    shown = without_credentials(given)
+    for part in (tag, source):
+        if part != part.strip():
+            raise HarnessError(
+                f"--course {shown!r}: there is a blank around {without_credentials(part)!r}. Take it out."
+            )
+    if not source or (named and not tag):
+        raise HarnessError(f"--course {shown!r}: expected [TAG=]REPOSITORY, a directory or a git URL")
+    tag = tag or name_of(source)
+    if not tag:
+        raise HarnessError(f"--course {shown!r}: nothing in it to make a tag of. Give one: --course TAG={shown}")
+    return tag, source
+
+
+def name_of(source: str) -> str:
+    """The default tag of a course: the last part of a path or git URL without ".git"; nothing for one such as "..".
+
+    A leading "course_" stays: it may well be part of the tag.
+    """
+    name = re.split(r"[/:]", source.rstrip("/"))[-1].removesuffix(".git")
+    return "" if name in (".", "..", "~") else name
+
+
+def without_credentials(text: str) -> str:
+    """A text to show, without the user and password or token that a web address in it carries."""
+    return re.sub(r"(https?://)[^/\s]+@", r"\1", text)
+
+
+def check_out(source: str, into: Path, cwd: Path) -> Path:
+    """Get a course repository into a directory of ours, and change nothing where it comes from.
+
+    From a git URL or a bare repository, what its default branch holds. From a work tree, what its author sees: with
+    what is not committed yet, without what git ignores. From another directory, its files without what tools leave
+    there. Of git's own, only describe_ref is left, as Concourse does: `describe` reads it.
+
+    Args:
+        into: made anew.
+        cwd: where relative paths count from.
+
+    Raises:
+        HarnessError: there is no such repository, git cannot read it, or it is too large to be copied.
+    """
+    path = cwd / Path(source).expanduser()
+    remote = is_url(source)
+    if not remote:
+        _check_source(source, path, into)
+    if into.exists():
+        shutil.rmtree(into)
+    if remote or path.name.endswith(".git") or _is_git_directory(path):
+        _clone(source if remote else str(path), into)
+        ref = describe(into)
+        shutil.rmtree(into / ".git")
+    else:
+        ref = describe(path)
+        _copy(path, into)
+    (into / DESCRIBE_REF).parent.mkdir(parents=True)
+    (into / DESCRIBE_REF).write_text(f"{ref}\n")
+    return into
+
+
+def is_url(source: str) -> bool:
+    """Whether git has to reach a source: a colon before the first slash, https://host/x or host:x (git-clone)."""
+    return ":" in source.partition("/")[0]
+
+
+def describe(path: Path) -> str:
+    """The immutable tag of what is in a checkout: `git describe` of it, as far as an image's tag can say it.
+
+    "unversioned" outside git and before the first commit.
+
+    Raises:
+        HarnessError: git cannot read the repository.
+    """
+    left_by_concourse = path / DESCRIBE_REF
+    if left_by_concourse.is_file():
+        ref = left_by_concourse.read_text().strip()
+    elif _is_work_tree(path):
+        # Untracked files need no "-dirty": until they are added, no commit has them.
+        has_commits = bool(_git(path, "rev-list", "--all", "--max-count=1"))
+        ref = _git(path, "describe", "--tags", "--always", "--dirty").strip() if has_commits else ""
+    else:
+        ref = ""
+    # The end tells one commit from another.
+    return NOT_IN_A_TAG.sub("-", ref)[-LONGEST_TAG:].lstrip(".-") or UNVERSIONED
+
+
+def read_repository(path: Path, tag: str) -> Repository:
+    """A checkout, seen to be a course repository.
+
+    Raises:
+        HarnessError: it is none; all that is wrong with it is in the message, a line each.
+    """
+    problems = list(_tag_problems(tag))
+    notebooks: tuple[str, ...] = ()
+    if path.is_dir():
+        files = sorted(_walk(path, (".git",)))
+        notebooks = tuple(file.as_posix() for file in files if file.suffix == ".ipynb" and not _is_hidden(file))
+        problems += [*_dockerfile_problems(path), *_notebook_problems(path, notebooks), *_size_problems(path, files)]
+    else:
+        problems.append(f"{path} is not a directory" if path.exists() else f"{path} does not exist")
+    if problems:
+        raise HarnessError(f"Course {tag} cannot be built:" + "".join(f"\n  - {problem}" for problem in problems))
+    return Repository(path, tag, notebooks)
+
+
+def _tag_problems(tag: str) -> Iterator[str]:
+    if not TAG.fullmatch(tag):
+        yield (
+            f"the tag {tag!r}: an image's tag that is a Kubernetes label too has at most 63 letters, digits, '-', '_' "
+            "and '.', and begins and ends with a letter or a digit. Give another: --course TAG=REPOSITORY"
+        )
+    if tag != tag.lower():
+        yield (
+            f"the tag {tag!r}: the spawner makes lower case of a link's course, so it would open {DEFAULT_COURSE}. "
+            "Give it in lower case: --course TAG=REPOSITORY"
+        )
+
+
+def _dockerfile_problems(path: Path) -> Iterator[str]:
+    dockerfile = path / "Dockerfile"
+    if not dockerfile.is_file():
+        yield "no Dockerfile at its top: courses/template has one to begin with"
+        return
+    text = _instructions(dockerfile)
+    if not COPIES.search(text):
+        yield "Dockerfile copies no files, so no notebook is in the image. Add: COPY --chown=${NB_UID}:100 . ${HOME}/"
+    if WANTS_REQUIREMENTS.search(text) and not (path / "requirements.txt").is_file():
+        yield "no requirements.txt, which the Dockerfile names: add it, even with nothing in it"
+
+
+def _instructions(dockerfile: Path) -> str:
+    """A Dockerfile without its comments."""
+    lines = dockerfile.read_text(errors="replace").splitlines()
+    return "\n".join(line for line in lines if not line.lstrip().startswith("#"))
+
+
+def _notebook_problems(path: Path, notebooks: tuple[str, ...]) -> Iterator[str]:
+    if not notebooks:
+        yield "no notebooks: expected at least one file *.ipynb outside hidden directories"
+    for name in notebooks:
+        problem = _why_not_a_notebook(path / name)
+        if problem:
+            yield f"{name}: {problem}"
+
+
+def _why_not_a_notebook(file: Path) -> str:
+    """Why Jupyter would not open a file as a notebook; nothing where it would."""
+    try:
+        document = json.loads(file.read_bytes())
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    except json.JSONDecodeError as error:
+        return f"line {error.lineno}: not JSON: {error.msg}"
+    except UnicodeDecodeError as error:
+        return f"not JSON: {error.reason} at byte {error.start}"
+    version = document.get("nbformat") if isinstance(document, dict) else None
+    if not isinstance(version, int) or version not in SCHEMAS:
+        return f"not a notebook: expected an nbformat of 3 or 4, found {version or 'none'}"
+    minor = document.get("nbformat_minor")
+    minor = min(minor, SCHEMAS[version]) if isinstance(minor, int) else SCHEMAS[version]
+    try:
+        nbformat.validate(document, version=version, version_minor=minor, relax_add_props=True)
+    except nbformat.ValidationError as error:
+        where = "".join(f", {part + 1 if isinstance(part, int) else part}" for part in error.relative_path)
+        return f"not a valid notebook{where}: {_shortened(error.message)}"
+    return ""
+
+
+def _shortened(text: str, length: int = 120) -> str:
+    return text if len(text) <= length else f"{text[:length]}…"
+
+
+def _size_problems(root: Path, files: Iterable[Path]) -> Iterator[str]:
+    total, largest = 0, (0, Path())
+    for file in files:
+        size = (root / file).lstat().st_size
+        total, largest = total + size, max(largest, (size, file))
+        if total > LARGEST:
+            yield (
+                f"more than {LARGEST / GB:g} GB of files, {largest[1]} the largest of them ({largest[0] / GB:.1f} GB). "
+                "Keep large data elsewhere, and have the notebook fetch what it needs"
+            )
+            return
+
+
+def _check_source(source: str, path: Path, into: Path) -> None:
+    if not path.is_dir():
+        found = "is not a directory" if path.exists() else "does not exist"
+        raise HarnessError(f"--course {source}: {path} {found}. Expected a directory or a git URL")
+    if path.resolve().is_relative_to(into.resolve()):
+        raise HarnessError(f"--course {source}: this is where a run puts its own copy. Give the repository itself.")
+
+
+def _clone(source: str, into: Path) -> None:
+    command = ["git", "clone", "--quiet", "--recurse-submodules", "--", source, str(into)]
+    try:
+        # Nobody is there to answer: what needs a password that git does not have fails at once.
+        run(command, timeout=CLONE_TIMEOUT, env={"GIT_TERMINAL_PROMPT": "0"}, what=f"git clone {source}")
+    except CommandError as error:
+        raise HarnessError(without_credentials(str(error))) from None
+
+
+def _copy(path: Path, into: Path) -> None:
+    # Git lists nothing of a directory that it ignores as a whole.
+    files = sorted(set(_seen_by_git(path))) if _is_work_tree(path) else []
+    files = files or sorted(_walk(path, NOT_THE_COURSE))
+    for problem in _size_problems(path, files):
+        raise HarnessError(f"--course {path}: {problem}")
+    into.mkdir(parents=True)
+    for file in files:
+        (into / file).parent.mkdir(parents=True, exist_ok=True)
+        try:
+            shutil.copy2(path / file, into / file, follow_symlinks=False)
+        except OSError as error:
+            raise HarnessError(f"--course {path}: {file} cannot be copied: {error.strerror}") from error
+
+
+def _seen_by_git(path: Path) -> Iterator[Path]:
+    """Files of a work tree that are there and not ignored, those of submodules and of repositories inside it too."""
+    for name in _git(path, "ls-files", "--cached", "--others", "--exclude-standard", "-z").split("\0"):
+        file = path / name
+        if _is_file(file):
+            yield Path(name)
+        elif name and (file / ".git").exists():
+            yield from (Path(name) / inner for inner in _seen_by_git(file))
+
+
+def _walk(root: Path, without: tuple[str, ...]) -> Iterator[Path]:
+    """Files under a directory and symbolic links, relative to it; not those in directories of such names."""
+    for directory, subdirectories, names in os.walk(root):
+        here = Path(directory)
+        subdirectories[:] = [name for name in subdirectories if not any(fnmatch(name, skipped) for skipped in without)]
+        for name in (*names, *subdirectories):
+            if _is_file(here / name):
+                yield (here / name).relative_to(root)
+
+
+def _is_file(path: Path) -> bool:
+    return path.is_symlink() or path.is_file()
+
+
+def _is_hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)
+
+
+def _is_work_tree(path: Path) -> bool:
+    inside = [parent / ".git" for parent in (path, *path.resolve().parents)]
+    return any(git.is_file() or _is_git_directory(git) for git in inside)
+
+
+def _is_git_directory(path: Path) -> bool:
+    return (path / "HEAD").is_file() and (path / "objects").is_dir()
+
+
+def _git(path: Path, *args: str) -> str:
+    # Optional locks off: not even the index of what the author has is refreshed.
+    optional = {"GIT_OPTIONAL_LOCKS": "0"}
+    return run(["git", "-C", path, *args], timeout=GIT_TIMEOUT, env=optional, what=f"git {args[0]} in {path}")

@@ -1,0 +1,24 @@
+"""The two hubs of the deployment, as production names them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from harness.cluster.cluster import AUTHORING_NODE_PORT, SCALED_NODE_PORT, STUDENT_NODE_PORT
+
+
+@dataclass(frozen=True)
+class Role:
+    """One hub: its release, namespace, database, and NodePort."""
+
+    release: str
+    namespace: str
+    database: str
+    node_port: int
+
+
+STUDENT = Role("jupyterhub", "jupyter", "jupyterhub", STUDENT_NODE_PORT)
+AUTHORING = Role("jupyterhub-authoring", "jupyter-authoring", "jupyterhub_authoring", AUTHORING_NODE_PORT)
+ROLES = (STUDENT, AUTHORING)
+SCALED = Role("jupyterhub-scaled", "jupyter-scaled", "jupyterhub_scaled", SCALED_NODE_PORT)
+"""Not of the deployment: the students' hub again, at another scale, while a test needs it."""

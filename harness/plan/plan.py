@@ -1,0 +1,263 @@
+"""What a run is going to do, decided before anything starts."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from harness.base.errors import HarnessError
+from harness.base.files import parse_python, read_text
+from harness.charts.chart import chart_directory
+from harness.plan.contract import COURSES
+from harness.plan.course_repository import Repository, check_out, parse_course, read_repository
+from harness.plan.sources.ol_infrastructure import OlInfrastructure
+from harness.plan.sources.ol_infrastructure import read as read_ol_infrastructure
+from harness.plan.sources.onboarding import known_courses
+from harness.plan.versions import read_versions
+
+HOW = ("auto", "pull", "build")
+REGISTRIES = ("docker.io", "quay.io", "registry.k8s.io")
+STATE = ".harness"
+MIRRORED = (*REGISTRIES, "tools", "charts")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything a run was asked to do. Two runs with equal plans do the same."""
+
+    checkout: Path
+    name: str
+    """Name of the run's cluster, network and containers; another checkout or another user has another."""
+    state: Path
+    """Directory for what the run keeps about itself: kubeconfig, secrets, logs. Inside the checkout, not in git."""
+    cache: Path
+    """Directory for what was built or downloaded; shared by all checkouts."""
+    evidence: Path
+    chart: str
+    spawner: Path
+    values: tuple[Path, ...]
+    authoring_values: tuple[Path, ...]
+    ol_infrastructure: OlInfrastructure | None
+    """What a checkout of mitodl/ol-infrastructure says, in place of what the values files have of the same."""
+    courses: tuple[Repository, ...]
+    """Course repositories to take through the whole workflow: copies of ours, in `state`."""
+    cell_timeout: float
+    """Seconds for each of their cells."""
+    run_timeout: float
+    """Seconds for the run as a whole; 0 for no limit."""
+    artifacts: str
+    kubernetes: str
+    """Version of Kubernetes, or 'pinned'."""
+    mirrors: Mapping[str, str]
+    may_install: bool
+    keep: bool
+    hub_port: int
+    authoring_port: int
+
+    @property
+    def secrets(self) -> Path:
+        """File of the run's passwords and tokens, which nothing that is kept as evidence may show."""
+        return self.state / "secrets.json"
+
+    def describe(self) -> list[str]:
+        """The plan as lines for the report header."""
+        shown = {
+            "chart": self.chart,
+            "spawner": self._short(self.spawner),
+            "values": " ".join(map(self._short, self.values)),
+            "authoring": " ".join(map(self._short, self.authoring_values)),
+            **({"ol-infra": str(self.ol_infrastructure)} if self.ol_infrastructure else {}),
+            **({"courses": ", ".join(map(str, self.courses))} if self.courses else {}),
+            **({"k8s": self.kubernetes} if self.kubernetes != "pinned" else {}),
+            "artifacts": self.artifacts + "".join(f" {key}={value}" for key, value in self.mirrors.items()),
+            "cluster": f"{self.name}{', kept' if self.keep else ''}",
+            "evidence": self._short(self.evidence),
+        }
+        return [f"{key + ':':<11}{value}" for key, value in shown.items()]
+
+    def _short(self, path: Path) -> str:
+        return str(path.relative_to(self.checkout)) if path.is_relative_to(self.checkout) else str(path)
+
+
+def make_plan(
+    options: Mapping[str, list[str]],
+    *,
+    checkout: Path,
+    cwd: Path,
+    environ: Mapping[str, str],
+    keep: bool = False,
+    cluster_name: str | None = None,
+) -> Plan:
+    """The plan that a person's options ask for.
+
+    Args:
+        options: values by option name, as harness.options.read gives them; relative paths count from `cwd`.
+
+    Raises:
+        HarnessError: an option is not what it should be, or a file it names is missing or broken.
+    """
+
+    def one(name: str) -> str:
+        given = options[name]
+        return given[-1] if given else ""
+
+    def files(name: str, default: str) -> tuple[Path, ...]:
+        chosen = tuple(cwd / Path(value).expanduser() for value in options[name]) or (checkout / default,)
+        for path in chosen:
+            read_values(path, f"--{name}")
+        return chosen
+
+    def path(name: str) -> Path | None:
+        return cwd / Path(one(name)).expanduser() if one(name) else None
+
+    theirs = path("ol-infrastructure")
+    ol_infrastructure = read_ol_infrastructure(theirs) if theirs else None
+    spawner = path("spawner") or (
+        ol_infrastructure.spawner if ol_infrastructure else checkout / "helm/spawner/dynamicImageConfig.py"
+    )
+    check_spawner(spawner)
+    chart = one("chart")
+    if os.sep in chart or chart in (".", ".."):
+        chart = str((cwd / Path(chart).expanduser()).resolve())
+        chart_directory(Path(chart))
+    hub_port, authoring_port = (_port(f"--{name}", one(name)) for name in ("hub-port", "authoring-port"))
+    if hub_port and hub_port == authoring_port:
+        raise HarnessError(f"--authoring-port {authoring_port}: --hub-port has it. Give another, or 0 for any free one")
+    return Plan(
+        checkout=checkout,
+        name=cluster_name or run_name(checkout),
+        state=checkout / STATE,
+        cache=cwd / default_cache(environ),
+        evidence=cwd / Path(one("evidence")).expanduser(),
+        chart=chart,
+        spawner=spawner,
+        values=files("values", "helm/values/production.yaml"),
+        authoring_values=files("authoring-values", "helm/values/authoring.yaml"),
+        ol_infrastructure=ol_infrastructure,
+        courses=_courses(options["course"], spawner, checkout / STATE / "courses", cwd),
+        cell_timeout=_seconds("--cell-timeout", one("cell-timeout")),
+        run_timeout=_seconds("--run-timeout", one("run-timeout"), least=0),
+        artifacts=_one_of("--artifacts", one("artifacts"), HOW),
+        kubernetes=_kubernetes(one("kubernetes"), checkout),
+        mirrors=_mirrors(options["mirror"]),
+        may_install=_one_of("--install", one("install"), ("auto", "never")) == "auto",
+        keep=keep,
+        hub_port=hub_port,
+        authoring_port=authoring_port,
+    )
+
+
+def default_cache(environ: Mapping[str, str]) -> Path:
+    """Directory for what runs build and download, outside every checkout; HARNESS_CACHE names another."""
+    home = Path(environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return Path(environ.get("HARNESS_CACHE") or home / "ol-jupyterhub-harness")
+
+
+def run_name(checkout: Path) -> str:
+    """Name of a run: the same for the same user and checkout, another for any other."""
+    whose = f"{os.getuid()}:{checkout.resolve()}"
+    return f"jh-{hashlib.sha256(whose.encode()).hexdigest()[:8]}"
+
+
+def read_values(path: Path, option: str) -> dict[str, object]:
+    """A Helm values file.
+
+    Raises:
+        HarnessError: it is missing, not YAML (the line is named), or not a mapping.
+    """
+    text = read_text(path, option)
+    try:
+        values = yaml.safe_load(text)
+    except yaml.MarkedYAMLError as error:
+        where = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise HarnessError(f"{option} {path}{where}: not YAML: {error.problem}") from error
+    except (yaml.YAMLError, ValueError) as error:  # a control character; a date such as 2026-02-31
+        raise HarnessError(f"{option} {path}: not YAML: {' '.join(str(error).split())}") from error
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise HarnessError(f"{option} {path}: expected a mapping of Helm values, found a {type(values).__name__}")
+    return values
+
+
+def check_spawner(path: Path) -> None:
+    """See that a spawner file is Python.
+
+    Raises:
+        HarnessError: it is missing, or has a syntax error (the line is named).
+    """
+    parse_python(path, "--spawner")
+
+
+def fingerprint(parts: Iterable[str | bytes | Path]) -> str:
+    """A short digest of texts and of the content of files and directories; where they lie does not count."""
+    digest = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, Path):
+            found = sorted(p for p in part.rglob("*") if p.is_file()) if part.is_dir() else [part]
+            for file in found:
+                digest.update(f"{file.relative_to(part)}\0".encode() + file.read_bytes() + b"\0")
+        else:
+            digest.update((part.encode() if isinstance(part, str) else part) + b"\0")
+    return digest.hexdigest()[:16]
+
+
+def _one_of(option: str, value: str, choices: tuple[str, ...]) -> str:
+    if value not in choices:
+        raise HarnessError(f"{option} {value}: expected one of {', '.join(choices)}")
+    return value
+
+
+def _kubernetes(value: str, checkout: Path) -> str:
+    words = read_versions(checkout / "images/versions.toml").table("published.kubernetes")
+    if value != "pinned" and value not in words and not re.fullmatch(r"\d+\.\d+\.\d+", value):
+        raise HarnessError(
+            f"--kubernetes {value}: expected pinned, {', '.join(words)}, or a version such as {words['newest']}"
+        )
+    return words.get(value, value)
+
+
+def _port(option: str, value: str) -> int:
+    if not value.isdecimal() or int(value) > 65535:
+        raise HarnessError(f"{option} {value}: expected a port from 1 to 65535, or 0 for any free one")
+    return int(value)
+
+
+def _seconds(option: str, value: str, least: int = 1) -> float:
+    if not value.isdecimal() or int(value) < least:
+        raise HarnessError(f"{option} {value}: expected a number of seconds, {least} or more")
+    return float(value)
+
+
+def _courses(given: list[str], spawner: Path, into: Path, cwd: Path) -> tuple[Repository, ...]:
+    found: dict[str, Repository] = {}
+    known = COURSES | known_courses(spawner) if given else COURSES
+    for each in given:
+        tag, source = parse_course(each)
+        if tag in found:
+            raise HarnessError(f"--course {each}: another --course has the tag {tag}. Give one of them another: TAG=…")
+        if tag in known and each == source:
+            raise HarnessError(
+                f"--course {each}: there is a course {tag} already. A new one needs another tag, --course TAG={each}; "
+                f"if this is an update of that very course, say so: --course {tag}={each}"
+            )
+        found[tag] = read_repository(check_out(source, into / tag, cwd), tag)
+    return tuple(found.values())
+
+
+def _mirrors(given: list[str]) -> dict[str, str]:
+    mirrors = {}
+    for item in given:
+        upstream, found, location = item.partition("=")
+        if not found or not location or upstream not in MIRRORED:
+            raise HarnessError(
+                f"--mirror {item}: expected UPSTREAM=LOCATION with UPSTREAM one of {', '.join(MIRRORED)}"
+            )
+        mirrors[upstream] = location
+    return mirrors

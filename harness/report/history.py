@@ -1,0 +1,138 @@
+"""Earlier runs on this machine, and what is different now."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from harness.report.outcomes import Case, State
+from harness.report.run_record import PHASES, Record, RecordError, median, read_record
+
+KEPT = 20
+"""Records of runs that stay on a machine, of each checkout."""
+RATIO, LEAST = 1.5, 0.2
+"""What is told as slower or faster: by this ratio at least, and by this many seconds."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """A phase that takes another time than it did; medians in seconds."""
+
+    phase: str
+    before: float
+    now: float
+
+    @property
+    def slower(self) -> bool:
+        return self.now > self.before
+
+    @property
+    def ratio(self) -> float:
+        """How many times slower, or faster."""
+        least, most = sorted((self.before, self.now))
+        return most / least if least else float("inf")
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What is different since an earlier run, as far as both ran the same tests.
+
+    Attributes:
+        before: the earlier run.
+        both: how many tests ran in both.
+        whole: both ran all tests, so that new and gone ones can be told, and the time of the whole.
+    """
+
+    before: Record
+    both: int
+    whole: bool
+    broken: list[Case] = field(default_factory=list)
+    mended: list[Case] = field(default_factory=list)
+    unchecked: list[Case] = field(default_factory=list)
+    """No longer checked."""
+    new: list[Case] = field(default_factory=list)
+    gone: list[Case] = field(default_factory=list)
+    changes: list[Change] = field(default_factory=list)
+
+    @property
+    def nothing(self) -> bool:
+        return not (self.broken or self.mended or self.unchecked or self.new or self.gone or self.changes)
+
+
+def difference(before: Record, now: Record) -> Difference:
+    """What is different between two runs."""
+    was = {case.test: case for case in before.cases if case.test}
+    both = [(was[case.test].state, case) for case in now.cases if case.test in was]
+    whole = before.whole and now.whole
+    return Difference(
+        before,
+        len(both),
+        whole,
+        broken=[case for state, case in both if case.state is State.BROKEN is not state],
+        mended=[case for state, case in both if state is State.BROKEN and case.state in (State.KEPT, State.FIXED)],
+        unchecked=[case for state, case in both if case.state is State.UNCHECKED is not state],
+        new=[case for case in now.cases if whole and case.test and case.test not in was],
+        gone=[case for test, case in was.items() if whole and test not in now.tests],
+        changes=_changes(before, now),
+    )
+
+
+def _changes(before: Record, now: Record) -> list[Change]:
+    """Phases that are slower or faster, in what both runs did."""
+    found = []
+    for phase in PHASES:
+        was, is_ = before.phases.get(phase, []), now.phases.get(phase, [])
+        shared = {timing.test for timing in was} & {timing.test for timing in is_}
+        was, is_ = ([timing for timing in timings if timing.test in shared] for timings in (was, is_))
+        if shared:
+            change = Change(phase, median(was), median(is_))
+            if change.ratio > RATIO and abs(change.now - change.before) >= LEAST:
+                found.append(change)
+    return found
+
+
+@dataclass(frozen=True)
+class History:
+    """The records of a checkout's earlier runs.
+
+    Args:
+        directory: where they are, a file a run.
+    """
+
+    directory: Path
+
+    def before(self, now: Record) -> Record | None:
+        """The run to compare with: the newest that ran at least half of the same tests, else one that ran any.
+
+        Raises:
+            RecordError: there are earlier runs, and none of them can be read.
+        """
+        unreadable, any_ = None, None
+        for file in self._newest_first():
+            try:
+                run = read_record(file)
+            except RecordError as error:
+                unreadable = error
+                continue
+            shared = len(run.tests & now.tests)
+            if run.began < now.began and shared:
+                if shared * 2 >= len(now.tests):
+                    return run
+                any_ = any_ or run
+        if unreadable and not any_:
+            raise unreadable
+        return any_
+
+    def remember(self, run: Record, text: str) -> None:
+        """Keep a run's record for those to come; the oldest goes.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        self.directory.mkdir(parents=True, exist_ok=True)
+        (self.directory / f"{run.began:.3f}.json").write_text(text)
+        for file in self._newest_first()[KEPT:]:
+            file.unlink(missing_ok=True)
+
+    def _newest_first(self) -> list[Path]:
+        return sorted(self.directory.glob("*.json"), reverse=True)

@@ -1,0 +1,1 @@
+"""Services that stand beside the cluster as containers."""

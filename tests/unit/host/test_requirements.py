@@ -1,0 +1,342 @@
+"""The machine: what it lacks said at once, nothing touched that need not be, and every refusal a message."""
+
+from __future__ import annotations
+
+import io
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from harness.base.errors import HarnessError
+from harness.base.progress import Steps
+from harness.base.wait import wait_until
+from harness.host import requirements as machine
+from harness.host.requirements import GIB
+from tests.unit.fakes import Program
+
+ANSWERS = 'case "$1" in version) echo 28.0 ;; info) echo /no-such-docker-root ;; esac'
+DOWN = "echo Cannot connect to the Docker daemon >&2; exit 1"
+
+
+@pytest.fixture
+def bin_(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The only directory that programs are found in, on a machine without systemd."""
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin")
+    monkeypatch.setattr(machine, "SYSTEM_PATH", f"{tmp_path}/sbin")
+    monkeypatch.setattr(machine, "SYSTEMD", tmp_path / "systemd")
+    (tmp_path / "bin").mkdir()
+    return tmp_path / "bin"
+
+
+@pytest.fixture
+def root(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+
+
+@pytest.fixture
+def nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 65534)
+
+
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[str, float]], None]:
+    """Gives each place its free GiB; any other place has plenty."""
+
+    def disk(free: dict[str, float]) -> None:
+        usage = lambda place: SimpleNamespace(free=int(free.get(str(place), 1000) * GIB))  # noqa: E731
+        monkeypatch.setattr(shutil, "disk_usage", usage)
+
+    disk({})
+    return disk
+
+
+@pytest.fixture
+def out() -> io.StringIO:
+    return io.StringIO()
+
+
+@pytest.fixture
+def steps(out: io.StringIO) -> Steps:
+    return Steps(Console(file=out, width=80))
+
+
+def have(bin_: Path, *names: str) -> None:
+    for name in names:
+        Program(bin_, name)
+
+
+def prepare(steps: Steps, cache: Path, **more: Any) -> None:
+    given: dict[str, Any] = {"building": True, "may_install": True, **more}
+    machine.prepare(steps, cache=cache, **given)
+
+
+def refusal(work: Callable[[], object]) -> str:
+    """The message with which something is refused, seen to be of one or two lines."""
+    with pytest.raises(HarnessError) as error:
+        work()
+    message = str(error.value)
+    assert len(message.splitlines()) <= 2, message
+    return message
+
+
+class TestLacking:
+    EVERYTHING = (
+        "This machine lacks docker (runs the cluster's nodes, the registry, moto and Postgres); "
+        "dockerd (runs the cluster's nodes, the registry, moto and Postgres); "
+        "chromium (shows a student's page as a person sees it); "
+        "chromedriver (lets selenium drive Chromium); "
+        "mmdebstrap (makes the base of all images that are built); "
+        "go (compiles Kubernetes, kind, helm and the registry); "
+        "npm (has configurable-http-proxy)."
+    )
+    # No docker-cli: Debian 12 and Ubuntu know no such package, and apt-get would refuse the whole command.
+    PACKAGES = "chromium chromium-driver docker.io iptables mmdebstrap npm, and go from its own site"
+    COMMAND = f"Get it: apt-get install {PACKAGES}"
+
+    @pytest.mark.usefixtures("nobody")
+    def test_all_at_once_where_not_root(self, bin_: Path, steps: Steps, tmp_path: Path) -> None:
+        have(bin_, "apt-get")
+        said, do = refusal(lambda: prepare(steps, tmp_path)).splitlines()
+        assert said == self.EVERYTHING
+        assert do == f"Nothing was installed: not root. {self.COMMAND}"
+
+    @pytest.mark.usefixtures("root")
+    def test_all_at_once_where_installing_is_off(self, bin_: Path, steps: Steps, tmp_path: Path) -> None:
+        apt = Program(bin_, "apt-get")
+        said, do = refusal(lambda: prepare(steps, tmp_path, may_install=False)).splitlines()
+        assert said == self.EVERYTHING
+        assert do == f"Nothing was installed: installing is turned off (--install never). {self.COMMAND}"
+        assert apt.calls == []
+
+    @pytest.mark.usefixtures("root", "bin_")
+    def test_all_at_once_where_not_debian(self, steps: Steps, tmp_path: Path) -> None:
+        said, do = refusal(lambda: prepare(steps, tmp_path)).splitlines()
+        assert said == self.EVERYTHING
+        assert do == (
+            f"Nothing was installed: not Debian or Ubuntu. Get it: this system's packages like Debian's {self.PACKAGES}"
+        )
+
+    @pytest.mark.usefixtures("root")
+    def test_what_no_package_has(self, bin_: Path, steps: Steps, tmp_path: Path) -> None:
+        apt = Program(bin_, "apt-get")
+        have(bin_, "chromium", "chromedriver", "mmdebstrap", "npm", "dockerd")
+        Program(bin_, "docker", ANSWERS)
+        message = refusal(lambda: prepare(steps, tmp_path))
+        assert message == (
+            "This machine lacks go (compiles Kubernetes, kind, helm and the registry).\n"
+            "Nothing was installed: go must be installed by hand. Get it: go from its own site"
+        )
+        assert apt.calls == []
+
+    @pytest.mark.usefixtures("nobody")
+    def test_only_what_the_run_needs(self, bin_: Path, steps: Steps, tmp_path: Path) -> None:
+        have(bin_, "apt-get")
+        Program(bin_, "docker", ANSWERS)
+        message = refusal(lambda: prepare(steps, tmp_path, building=False))
+        assert message.startswith("This machine lacks chromium (shows a student's page as a person sees it); chromed")
+        assert message.endswith("Get it: apt-get install chromium chromium-driver")
+
+    @pytest.mark.usefixtures("nobody")
+    def test_dockerd_out_of_path_is_not_lacking(self, bin_: Path, steps: Steps, tmp_path: Path) -> None:
+        """Where Debian has it, and where who is not root does not look."""
+        Program(bin_, "docker", DOWN)
+        have(bin_, "chromium", "chromedriver")
+        have(tmp_path / "sbin", "dockerd")
+        message = refusal(lambda: prepare(steps, tmp_path, building=False))
+        assert message == "The Docker daemon is not running, and only root can start it: sudo systemctl start docker"
+
+
+class TestReady:
+    @pytest.mark.parametrize("building", [True, False])
+    def test_nothing_is_touched(
+        self, bin_: Path, steps: Steps, out: io.StringIO, tmp_path: Path, building: bool
+    ) -> None:
+        apt = Program(bin_, "apt-get")
+        docker = Program(bin_, "docker", ANSWERS)
+        have(bin_, "chromium", "chromedriver", *(("mmdebstrap", "go", "npm") if building else ()))
+        prepare(steps, tmp_path, building=building)
+        assert apt.calls == []
+        assert {call.split()[0] for call in docker.calls} == {"version"}
+        assert out.getvalue() == ""
+
+    @pytest.mark.usefixtures("root")
+    def test_installs_and_starts(
+        self, bin_: Path, steps: Steps, out: io.StringIO, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(machine, "_os_release", lambda: {"VERSION_CODENAME": "noble"})
+        have(bin_, "chromium", "chromedriver", "apt-cache")
+        up = f'[ -f "$here/up" ] || {{ {DOWN}; }}; {ANSWERS}'
+        Program(bin_, "ready-docker", up)
+        apt = Program(bin_, "apt-get", '[ "$1" = update ] || PATH=/usr/bin:/bin cp "$here/ready-docker" "$here/docker"')
+        setsid = Program(bin_, "setsid", ': > "$here/up"')
+        prepare(steps, tmp_path / "cache", building=False)
+        assert [call.split()[0] for call in apt.calls] == ["update", "install"]
+        assert setsid.calls == ["--fork dockerd"]
+        said = out.getvalue()
+        assert (
+            "Installing docker.io, docker-cli, iptables: no docker and no dockerd here, and it runs the cluster's nodes"
+            in said
+        )
+        assert "Docker daemon: started, no init system here" in said
+        assert said.index("Installing") < said.index("packages:") < said.index("Docker daemon")
+
+
+class TestInstall:
+    SOURCES = """
+        case "$*" in
+          *update) : > "$here/lists" ;;
+          *indextargets*) [ ! -f "$here/lists" ] || echo "http://mirror.example/debian bookworm" ;;
+        esac"""
+    """An apt-get that knows its mirrors once it has their lists: on a new machine there are none."""
+    HAS_CLIENT = 'read -r first < "$here/apt-get.calls"; [ "$first" != update ] || echo "docker-cli - its client"'
+    """An apt-cache that knows docker-cli, once the lists are fresh."""
+
+    def installed(self, steps: Steps, apt: Program, *needs: machine.Need) -> list[str]:
+        machine.install(needs, steps)
+        [call] = [call for call in apt.calls if " install " in f" {call}"]
+        return call.rpartition("--no-install-recommends ")[2].split()
+
+    @pytest.mark.parametrize(
+        ("codename", "has_client", "known", "packages"),
+        [
+            ("bookworm", False, False, ["docker-cli/trixie", "docker.io/trixie", "iptables", "containerd/trixie"]),
+            ("bookworm", True, False, ["docker.io/trixie", "iptables", "containerd/trixie"]),
+            ("trixie", False, True, ["docker-cli", "docker.io", "iptables"]),
+            ("noble", False, False, ["docker.io", "iptables"]),
+        ],
+    )
+    def test_docker(
+        self,
+        bin_: Path,
+        steps: Steps,
+        monkeypatch: pytest.MonkeyPatch,
+        codename: str,
+        has_client: bool,
+        known: bool,
+        packages: list[str],
+    ) -> None:
+        monkeypatch.setattr(machine, "_os_release", lambda: {"VERSION_CODENAME": codename})
+        if has_client:
+            have(bin_, "docker")
+        apt, cache = (
+            Program(bin_, "apt-get", self.SOURCES),
+            Program(bin_, "apt-cache", self.HAS_CLIENT if known else ""),
+        )
+        assert self.installed(steps, apt, machine.DOCKERD) == packages
+        # On Debian 12 it would answer from the machine's own lists, which know no Debian 13.
+        assert cache.calls == ([] if codename == "bookworm" else ["search --names-only ^docker-cli$"])
+
+    def test_who_needs_no_docker_asks_for_none(self, bin_: Path, steps: Steps, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(machine, "_os_release", lambda: {"VERSION_CODENAME": "trixie"})
+        apt, cache = Program(bin_, "apt-get"), Program(bin_, "apt-cache", self.HAS_CLIENT)
+        assert self.installed(steps, apt, *machine.BROWSER) == ["chromium", "chromium-driver"]
+        assert cache.calls == []
+
+    def test_the_machines_own_lists_stay_as_they_are(
+        self, bin_: Path, steps: Steps, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Debian 13 is there for this one call of apt-get, and no longer."""
+        monkeypatch.setattr(machine, "_os_release", lambda: {"VERSION_CODENAME": "bookworm"})
+        apt = Program(
+            bin_,
+            "apt-get",
+            self.SOURCES
+            + """
+            for it; do case "$it" in
+              Dir::Etc::SourceParts=*) cat=${it#*=}/trixie.list; [ ! -f "$cat" ] || read -r line < "$cat" ;;
+            esac; done
+            echo "sources: $line" >> "$calls" """,
+        )
+        machine.install((machine.BROWSER[0],), steps)
+        changing = [call for call in apt.calls if call.endswith("update") or " install " in call]
+        assert len(changing) == 3
+        for call in changing:
+            assert "-o Dir::State::Lists=" in call
+            assert "-o Dir::Etc::SourceList=/dev/null" in call
+        assert "sources: deb http://mirror.example/debian trixie main" in apt.calls
+
+    def test_failure_is_named(self, bin_: Path, steps: Steps, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(machine, "_os_release", lambda: {"VERSION_CODENAME": "noble"})
+        Program(bin_, "apt-get", '[ "$1" = update ] || { echo E: Unable to locate package >&2; exit 100; }')
+        with pytest.raises(HarnessError, match=r"\Aapt-get install: exit code 100\.\n  \| E: Unable to locate package"):
+            machine.install((machine.BROWSER[0],), steps)
+
+
+class TestDaemon:
+    @pytest.mark.parametrize(("script", "answers"), [(ANSWERS, True), (DOWN, False)])
+    def test_answers(self, bin_: Path, script: str, answers: bool) -> None:
+        Program(bin_, "docker", script)
+        assert machine.daemon_answers() is answers
+
+    @pytest.mark.usefixtures("bin_")
+    def test_no_docker(self) -> None:
+        assert machine.daemon_answers() is False
+
+    def test_refuses(self, bin_: Path, steps: Steps, tmp_path: Path) -> None:
+        apt = Program(bin_, "apt-get")
+        said = "permission denied while trying to connect to the Docker daemon socket at unix:///var/run/docker.sock"
+        Program(bin_, "docker", f"echo {said} >&2; exit 1")
+        assert refusal(lambda: prepare(steps, tmp_path)) == (
+            "The Docker daemon refuses this user: permission denied on its socket.\n"
+            "Add the user to the docker group (usermod -aG docker USER, then log in again), or run as root."
+        )
+        assert apt.calls == []
+
+    @pytest.mark.usefixtures("root")
+    def test_systemd_starts_it(self, bin_: Path, tmp_path: Path) -> None:
+        (tmp_path / "systemd").mkdir()
+        systemctl = Program(bin_, "systemctl", ': > "$here/up"')
+        Program(bin_, "docker", '[ -f "$here/up" ]')
+        assert machine.start_daemon(tmp_path) == "started by systemd"
+        assert systemctl.calls == ["start docker"]
+
+    @pytest.mark.usefixtures("root")
+    def test_does_not_come_up(self, bin_: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def impatient(*args: Any, **more: Any) -> object:
+            return wait_until(*args, **{**more, "timeout": 0})
+
+        monkeypatch.setattr(machine, "wait_until", impatient)
+        Program(bin_, "setsid", 'echo failed to mount overlay: operation not permitted; : > "$here/tried"')
+        Program(bin_, "docker", 'while [ ! -f "$here/tried" ]; do :; done; exit 1')
+        with pytest.raises(HarnessError) as error:
+            machine.start_daemon(tmp_path / "cache")
+        assert str(error.value) == (
+            "the Docker daemon: not there after 0 s. Last seen: no answer. It was started, no init system here; "
+            "its last lines:\n  | failed to mount overlay: operation not permitted"
+        )
+
+
+class TestDisk:
+    @pytest.mark.parametrize(
+        ("free", "message"),
+        [
+            ({"/": 3.4}, "this run needs 6 GiB under /no-such-docker-root, and 3.4 GiB are free."),
+            ({"{cache}": 5.9}, "this run needs 6 GiB under {cache}/not/yet/there, and 5.9 GiB are free."),
+        ],
+    )
+    def test_nearly_full(
+        self,
+        bin_: Path,
+        disk: Callable[[dict[str, float]], None],
+        tmp_path: Path,
+        free: dict[str, float],
+        message: str,
+    ) -> None:
+        Program(bin_, "docker", ANSWERS)
+        disk({place.format(cache=tmp_path): gib for place, gib in free.items()})
+        cache = tmp_path / "not/yet/there"
+        said = refusal(lambda: machine.check_disk(machine.DISK_WARM, cache))
+        assert said == (
+            f"The disk is nearly full: {message.format(cache=tmp_path)} Make room (docker system prune) and run again."
+        )
+
+    def test_room_enough(self, bin_: Path, disk: Callable[[dict[str, float]], None], tmp_path: Path) -> None:
+        Program(bin_, "docker", ANSWERS)
+        disk({str(tmp_path): 10, "/": 10})
+        machine.check_disk(machine.DISK_WARM, tmp_path)
+        assert "needs 20 GiB" in refusal(lambda: machine.check_disk(machine.DISK_COLD, tmp_path))

@@ -1,0 +1,96 @@
+"""The culler: what its process says of it, and what became of servers."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import httpx
+import pytest
+
+from harness.base.errors import HarnessError
+from harness.base.wait import NotYet
+from harness.hub.api import Hub
+from harness.hub.culler import Life, Times, Watch, read_culler, scaled_values
+
+RUNS = "python3 -m jupyterhub_idle_culler --url=http://localhost:8081/hub/api --timeout=900 --cull-every=300 "
+HUB = Hub("http://hub", "jupyter", "jupyterhub", "jupyterhub", "token")
+
+
+def cluster(processes: str, log: str = "") -> Any:
+    pod = SimpleNamespace(metadata=SimpleNamespace(name="hub-1"))
+    return SimpleNamespace(
+        pods=lambda namespace: SimpleNamespace(look=lambda selector: [pod]),
+        execute=lambda *_: f"/usr/bin/tini \n{processes}\njupyterhub --config x \n",
+        logs=lambda *_: log,
+    )
+
+
+class TestReadCuller:
+    def test_numbers(self) -> None:
+        culler = read_culler(cluster(f"{RUNS}--concurrency=10 --cull-users --max-age=14400 "), HUB)
+        assert (culler.times, culler.users) == (Times(300, 900, 14400), True)
+
+    @pytest.mark.parametrize(("flag", "users"), [("", False), ("--cull-users=true", True), ("--cull-users=0", False)])
+    def test_users(self, flag: str, users: bool) -> None:
+        assert read_culler(cluster(RUNS + flag), HUB).users is users
+
+    def test_defaults(self) -> None:
+        assert read_culler(cluster("python3 -m jupyterhub_idle_culler"), HUB).times == Times(300, 600, 0)
+
+    def test_none(self) -> None:
+        with pytest.raises(HarnessError, match=r"culler does not run.*the hub's log does not mention it"):
+            read_culler(cluster(""), HUB)
+
+    def test_one_that_keeps_on_ending(self) -> None:
+        log = "[I] Starting service 'jupyterhub-idle-culler'\n[E] Service jupyterhub-idle-culler exited with status 2\n"
+        with pytest.raises(HarnessError, match=r"jupyterhub: the culler does not run.*exited with status 2\Z"):
+            read_culler(cluster(RUNS, log), HUB)
+
+    def test_one_that_does_not_take_a_flag(self) -> None:
+        log = (
+            "[I] Starting service 'jupyterhub-idle-culler'\n"
+            "__main__.py: error: argument --IdleCuller.cull_users: expected one argument\n"
+        )
+        with pytest.raises(HarnessError, match=r"the culler does not run.*cull_users: expected one argument\Z"):
+            read_culler(cluster("", log), HUB)
+
+
+def test_scale() -> None:
+    values = scaled_values(Times(300, 900, 14400))
+    assert values["cull"] == {"every": 7, "timeout": 20, "maxAge": 320}
+    assert values["singleuser"]["extraEnv"] == {"JUPYTERHUB_ACTIVITY_INTERVAL": "7"}
+
+
+def test_watch() -> None:
+    """A server is there while the hub knows it, and gone from the first look that does not find it."""
+    there: dict[str, dict[str, object]] = {"a": {"": {}}, "b": {"": {}}}
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if there.get("broken"):
+            return httpx.Response(503)
+        return httpx.Response(200, json=[{"name": name, "servers": servers} for name, servers in there.items()])
+
+    hub = Hub("http://hub", "jupyter", "jupyterhub", "jupyterhub", "token")
+    vars(hub)["api"] = httpx.Client(base_url="http://hub/hub/api", transport=httpx.MockTransport(answer))
+    watch = Watch(hub)
+    watch.add("a")
+    watch.add("b")
+    assert isinstance(watch.all_gone(), NotYet)
+    there["a"] = {}
+    assert isinstance(watch.all_gone(), NotYet)
+    there["broken"] = {"": {}}
+    del there["b"]
+    seen = watch.all_gone()
+    assert isinstance(seen, NotYet)
+    assert "does not answer" in seen.seen
+    del there["broken"]
+    assert watch.all_gone() is True
+    a, b = watch.lives["a"], watch.lives["b"]
+    assert a.gone is not None
+    assert b.gone is not None
+    assert a.seen <= a.gone <= b.gone
+
+
+def test_life_is_open_at_first() -> None:
+    assert Life("a", 0.0).gone is None

@@ -1,0 +1,276 @@
+"""The browser: waiting for what a page shows, and a browser that went away, which is told from a page that is wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, NoReturn
+
+import pytest
+from selenium import webdriver
+from selenium.common.exceptions import (
+    InvalidSessionIdException,
+    NoSuchElementException,
+    StaleElementReferenceException,
+    TimeoutException,
+    WebDriverException,
+)
+from urllib3.exceptions import ProtocolError
+
+from harness.base.wait import NeverError, TooLateError
+from harness.people import browser
+from harness.people.browser import Browser, BrowserCrashedError
+
+
+def element(text: str = "", shown: bool | Exception = True) -> Any:
+    def is_displayed() -> bool:
+        if isinstance(shown, Exception):
+            raise shown
+        return shown
+
+    return SimpleNamespace(text=text, is_displayed=is_displayed)
+
+
+def fail(error: Exception) -> NoReturn:
+    raise error
+
+
+class Driver:
+    """A window in which each look at an element finds the next of these lists, the last one for good.
+
+    Args:
+        dialog, editor: texts of a dialog and of a text editor that are there all the time.
+    """
+
+    current_url, title = "http://hub/user/7c1e/", "Spawning"
+
+    def __init__(self, *looks: list[Any], heading: str = "", dialog: str = "", editor: str = "") -> None:
+        self._looks = list(looks)
+        self._heading = heading
+        self._parts = {".jp-Dialog-header": dialog, ".jp-FileEditor": editor}
+
+    def find_elements(self, by: str, css: str) -> list[Any]:
+        if css == "h1":
+            return [element(self._heading)]
+        if css in self._parts:
+            return [element(text)] if (text := self._parts[css]) else []
+        return self._looks.pop(0) if len(self._looks) > 1 else self._looks[0]
+
+    def find_element(self, by: str, css: str) -> Any:
+        return element("Your server is starting")
+
+
+@pytest.fixture(autouse=True)
+def often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A look at the cause at each look at the page."""
+    monkeypatch.setattr(browser, "seldom", lambda look: look)
+
+
+def window(*looks: list[Any], cause: str | None = None, heading: str = "") -> Browser:
+    driver: Any = Driver(*looks, heading=heading)
+    return Browser(driver, lambda url: f"{cause} at {url}" if cause else None)
+
+
+def test_what_is_on_screen_is_returned() -> None:
+    stale = element(shown=StaleElementReferenceException())
+    page = window([], [stale], [element("hidden", shown=False)], [element("hidden", shown=False), element("seen")])
+    assert page.wait_for("the heading", "h2") == "seen"
+
+
+def test_a_server_that_is_gone_is_not_waited_for() -> None:
+    with pytest.raises(NeverError, match="the heading on the page: will not come") as error:
+        window([], cause="OOMKilled").wait_for("the heading", "h2")
+    assert ": OOMKilled at http://hub/user/7c1e/. The page shows: http://hub/user/7c1e/ «Spawning»" in str(error.value)
+
+
+def test_a_page_that_is_to_say_so_is_waited_for() -> None:
+    page = window([], [element("The kernel died")], cause="OOMKilled")
+    assert page.wait_for("the dialog", "h2", come_what_may=True) == "The kernel died"
+
+
+@pytest.mark.parametrize("heading", ["500 : Internal Server Error", "Spawn failed"])
+def test_a_hub_that_gave_up_is_not_waited_for(heading: str) -> None:
+    with pytest.raises(NeverError, match=f"the menus on the page: will not come.*: the hub says {heading}"):
+        window([], heading=heading).wait_for("the menus", "h2")
+
+
+def test_the_list_of_files_is_no_notebook() -> None:
+    driver: Any = Driver([])
+    driver.current_url = "http://hub/user/7c1e/tree?"
+    with pytest.raises(NeverError, match=r"the notebook on the page: will not come.*: the list of files opened"):
+        Browser(driver).wait_for_notebook()
+
+
+def test_a_notebook_that_does_not_load_is_not_waited_for() -> None:
+    driver: Any = Driver([], dialog="File Load Error for a.ipynb")
+    with pytest.raises(NeverError, match=r"will not come.*: a dialog says File Load Error for a\.ipynb"):
+        Browser(driver).wait_for_notebook()
+
+
+def test_a_notebook_that_opens_as_text_is_not_waited_for() -> None:
+    driver: Any = Driver([], editor="{ 1 2 3")
+    with pytest.raises(NeverError, match=r"will not come.*: it opened as text, in the file editor"):
+        Browser(driver).wait_for_notebook()
+
+
+def test_a_notebook_behind_a_question_is_waited_for() -> None:
+    driver: Any = Driver([], [element("Linear regression")], dialog="Select Kernel")
+    assert Browser(driver).wait_for_notebook() == "Linear regression"
+
+
+def test_a_notebooks_own_heading_is_no_trouble() -> None:
+    assert window([], [element("File")], heading="500 flats").wait_for("the menus", "h2") == "File"
+
+
+def test_a_page_that_is_busy_is_waited_for() -> None:
+    busy = element(shown=TimeoutException("Timed out receiving message from renderer: 60.000"))
+    assert window([busy], [element("seen")]).wait_for("the heading", "h2") == "seen"
+    with pytest.raises(TooLateError, match=rf"not there after 0 s\. Last seen: {browser.BUSY}"):
+        window([busy]).wait_for("the heading", "h2", timeout=0)
+
+
+def test_a_page_that_does_not_load() -> None:
+    class Slow(Driver):
+        def get(self, url: str) -> None:
+            raise TimeoutException("timeout: Timed out receiving message from renderer: 300.000")
+
+    driver: Any = Slow([])
+    with pytest.raises(TooLateError, match=r"http://hub/: the page did not load within 3 s"):
+        Browser(driver, patience=3).open("http://hub/")
+
+
+class Bare(Driver):
+    """A page that has a body, and nothing in it to press or to fill."""
+
+    def find_element(self, by: str, css: str) -> Any:
+        return super().find_element(by, css) if css == "body" else fail(NoSuchElementException("no such element"))
+
+
+def test_a_field_that_is_not_there() -> None:
+    driver: Any = Bare()
+    said = r"\Athe field course is not on the page\. The page shows: http://hub/user/7c1e/ «Spawning» Your server is"
+    with pytest.raises(NeverError, match=said):
+        Browser(driver).fill("course", "uai_source-uai.1")
+
+
+def test_a_page_that_is_too_busy_to_take_a_key() -> None:
+    class Busy(Driver):
+        def find_element(self, by: str, css: str) -> Any:
+            fail(TimeoutException("Timed out receiving message from renderer"))
+
+    driver: Any = Busy()
+    with pytest.raises(TooLateError, match=r"\Athe button #go is on a page that is busy, .* for 9 s by now\Z"):
+        Browser(driver, patience=9).press("#go")
+
+
+class Kernels(Driver):
+    """A notebook's page whose server says, each time it is asked, the next of these of its kernels' connections."""
+
+    def __init__(self, *said: int | str | Exception) -> None:
+        super().__init__([])
+        self._said = list(said)
+
+    def execute_async_script(self, script: str) -> int | str:
+        said = self._said.pop(0) if len(self._said) > 1 else self._said[0]
+        return fail(said) if isinstance(said, Exception) else said
+
+    def find_element(self, by: str, css: str) -> Any:
+        return fail(NoSuchElementException(f"{len(self._said)} more")) if "CodeCell" in css else element()
+
+
+def test_no_cell_is_run_before_the_page_has_a_kernel() -> None:
+    driver: Any = Kernels(0, "502 for the server's list of kernels", TimeoutException("renderer"), 1, 2)
+    with pytest.raises(NeverError, match="the first code cell is not on the page") as error:
+        Browser(driver).run_first_cell("6 * 7")
+    assert "1 more" in str(error.value.__cause__), "the cell was looked for before the page had a kernel"
+
+
+@pytest.mark.parametrize(
+    ("said", "seen"),
+    [
+        (0, "no connection to any kernel"),
+        ("403 for the server's list of kernels", "403 for the server's list of kernels"),
+        (TimeoutException("renderer"), browser.BUSY),
+    ],
+)
+def test_a_page_without_a_kernel(said: int | str | Exception, seen: str) -> None:
+    driver: Any = Kernels(said)
+    with pytest.raises(TooLateError, match=rf"the page's connection to its kernel: not there.*Last seen: {seen}"):
+        Browser(driver, patience=0).run_first_cell("6 * 7")
+
+
+def test_a_kernel_whose_server_is_gone_is_not_waited_for() -> None:
+    driver: Any = Kernels("Failed to fetch")
+    said = (
+        r"the page's connection to its kernel: will not come.*: the pod is gone\. The page shows: http://hub/user/7c1e/"
+    )
+    with pytest.raises(NeverError, match=said):
+        Browser(driver, lambda _: "the pod is gone").run_first_cell("6 * 7")
+
+
+def test_what_a_busy_page_shows_is_not_told() -> None:
+    class Busy(Driver):
+        def execute_script(self, script: str, *arguments: str) -> list[str]:
+            fail(TimeoutException("Timed out receiving message from renderer"))
+
+    driver: Any = Busy()
+    with pytest.raises(TooLateError, match=r"\A\.lm-MenuBar-itemLabel is on a page that is busy, .* for 9 s by now\Z"):
+        Browser(driver, patience=9).texts(".lm-MenuBar-itemLabel")
+
+
+def test_a_menu_that_is_not_there() -> None:
+    driver: Any = Bare()
+    with pytest.raises(NeverError, match=r"\Athe menu File is not on the page\. The page shows: http://hub/user/7c1e/"):
+        Browser(driver).menu("File")
+
+
+def test_too_late() -> None:
+    with pytest.raises(TooLateError, match=r"the heading on the page: not there after 0 s.*Your server is starting"):
+        window([]).wait_for("the heading", "h2", timeout=0)
+
+
+@pytest.fixture
+def chrome(tmp_path: Path) -> Any:
+    """A Chromium that was never started, and whose driver said something."""
+    found = object.__new__(browser._Chrome)
+    vars(found)["service"] = SimpleNamespace(env={"TMPDIR": str(tmp_path)})
+    vars(found)["command_executor"] = SimpleNamespace(client_config=SimpleNamespace(timeout=None))
+    (tmp_path / browser.LOG).write_text("[INFO]: one\n[INFO]: two\n[INFO]: three\n[INFO]: its last words\n")
+    return found
+
+
+def failing(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    def execute(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(webdriver.Chrome, "execute", execute)
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (InvalidSessionIdException("session deleted as the browser has closed the connection"), "session deleted as"),
+        (WebDriverException("tab crashed\n  (Session info: chrome=1)"), "tab crashed"),
+        (WebDriverException("chrome not reachable"), "chrome not reachable"),
+        (ProtocolError("Connection aborted."), "Connection aborted."),
+        (ConnectionRefusedError(111, "Connection refused"), r"\[Errno 111\] Connection refused"),
+    ],
+)
+def test_a_browser_that_went_away(chrome: Any, monkeypatch: pytest.MonkeyPatch, error: Exception, said: str) -> None:
+    failing(monkeypatch, error)
+    message = rf"\AThe browser is gone, which says nothing about the page: {said}.*\nchromedriver said last:"
+    with pytest.raises(BrowserCrashedError, match=message) as found:
+        chrome.execute("getTitle")
+    assert str(found.value).endswith("\n  | [INFO]: two\n  | [INFO]: three\n  | [INFO]: its last words")
+
+
+def test_a_page_that_is_wrong(chrome: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    failing(monkeypatch, NoSuchElementException("no such element"))
+    with pytest.raises(NoSuchElementException):
+        chrome.execute("findElement")
+
+
+def test_every_command_has_a_limit(chrome: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(webdriver.Chrome, "execute", lambda *_: {"value": "a title"})
+    assert chrome.execute("getTitle") == {"value": "a title"}
+    assert chrome.command_executor.client_config.timeout == browser.PAGE_TIMEOUT + browser.DRIVER_SECONDS

@@ -1,0 +1,74 @@
+"""What became of a course's notebooks, as people read it."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from harness.courses.notebook_check import Allowance, Trial, place_of
+from harness.people.memory import Memory
+from harness.people.notebook import CellFailure, NotebookRun
+from harness.report import courses
+
+ALLOWANCE = Allowance.of("2G", "4G")
+RAN = NotebookRun(cells=4, run=4, seconds=2.5, failure=None, died=False)
+RAISED = CellFailure(2, "import [seaborn]", "ModuleNotFoundError: No module named 'seaborn'", "Traceback <here>")
+
+
+def trial(**what: object) -> Trial:
+    found = Trial("trees.1", "lectures/[a] <b>.ipynb", ALLOWANCE, "https://nb.learn.mit.edu/tmplogin?course=trees.1")
+    for name, value in what.items():
+        setattr(found, name, value)
+    return found
+
+
+FIT = trial(opened=True, run=RAN, memory=Memory(2**29))
+UNFIT = trial(
+    opened=True, run=NotebookRun(4, 1, 1.0, RAISED, False), memory=Memory(2**30), trouble=f"cell 2: {RAISED.error}"
+)
+ABSENT = trial(trouble="it is nowhere in the image\nmore")
+
+
+def test_table() -> None:
+    """Each notebook has its line, whatever signs are in its name, and only one that opens has a link to hand out."""
+    said = courses.table([FIT, UNFIT, ABSENT], 200)
+    rows = [re.split(r"\s{2,}", line.strip()) for line in said.splitlines() if "lectures/" in line]
+    assert rows == [
+        ["lectures/[a] <b>.ipynb", "yes", "4 of 4", "2.5 s", "0.50 GiB, 25%", "ran"],
+        ["lectures/[a] <b>.ipynb", "yes", "1 of 4", "1.0 s", "1.00 GiB, 50%", f"cell 2: {RAISED.error}"],
+        ["lectures/[a] <b>.ipynb", "no", "-", "-", "-", "it is nowhere in the image"],
+    ]
+    assert said.count("https://nb.learn.mit.edu") == 2
+
+
+def test_table_of_a_narrow_terminal_loses_nothing() -> None:
+    assert "…" not in courses.table([UNFIT], 60)
+
+
+def test_page() -> None:
+    """The page says the verdict first, carries the traceback, and takes no name for HTML."""
+    said = courses.page([FIT, UNFIT, ABSENT])
+    assert "2 of 3 are not fit for learners" in said
+    assert "Traceback &lt;here&gt;" in said
+    assert "<b>.ipynb" not in said
+    assert "All 1 open by their link" in courses.page([FIT])
+
+
+def test_memory_over_the_guarantee_is_told() -> None:
+    assert trial(opened=True, run=RAN, memory=Memory(3 * 2**30)).result.startswith("ran, with more memory than")
+
+
+@pytest.mark.parametrize(
+    ("at_home", "place"),
+    [
+        ({"notebooks/a/x.ipynb", "x.ipynb"}, "notebooks/a/x.ipynb"),
+        ({"a/x.ipynb"}, "a/x.ipynb"),
+        ({"x.ipynb"}, "x.ipynb"),
+        ({"b/x.ipynb", "ax.ipynb"}, None),
+        (set(), None),
+    ],
+)
+def test_place_of(at_home: set[str], place: str | None) -> None:
+    """A notebook is where its path says, or where the Dockerfile put what is in its directory."""
+    assert place_of("notebooks/a/x.ipynb", at_home) == place

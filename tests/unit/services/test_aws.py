@@ -1,0 +1,52 @@
+"""AWS: clients that reach moto, with nothing of the caller's own account."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.services.aws import Aws
+
+ENDPOINT = "http://127.0.0.1:9"
+
+
+@pytest.fixture
+def aws() -> Aws:
+    aws = Aws.named("jh-1")
+    vars(aws)["endpoint"] = ENDPOINT
+    return aws
+
+
+@pytest.fixture(
+    params=[
+        {},
+        {"AWS_PROFILE": "production", "AWS_DEFAULT_PROFILE": "production"},
+        {"AWS_ACCESS_KEY_ID": "real", "AWS_SECRET_ACCESS_KEY": "real", "AWS_SESSION_TOKEN": "real"},
+        {"AWS_ENDPOINT_URL": "https://aws.example", "AWS_ENDPOINT_URL_S3": "https://s3.example"},
+        {"AWS_DEFAULT_REGION": "eu-west-1", "AWS_REGION": "eu-west-1"},
+        {"AWS_CONFIG_FILE": "{tmp}/config", "AWS_PROFILE": "production"},
+        {"AWS_SHARED_CREDENTIALS_FILE": "{tmp}/config", "AWS_PROFILE": "production"},
+        {"AWS_CONFIG_FILE": "{tmp}/broken"},
+        {"AWS_SHARED_CREDENTIALS_FILE": "{tmp}/broken"},
+    ],
+    ids=lambda settings: "+".join(map("=".join, settings.items())) or "nothing",
+)
+def callers_settings(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "config").write_text(
+        "[profile production]\nregion = eu-west-1\nendpoint_url = https://aws.example\n"
+        "[production]\naws_access_key_id = real\naws_secret_access_key = real\naws_session_token = real\n"
+    )
+    (tmp_path / "broken").write_text("no settings")
+    for name, value in request.param.items():
+        monkeypatch.setenv(name, value.format(tmp=tmp_path))
+
+
+@pytest.mark.usefixtures("callers_settings")
+@pytest.mark.parametrize("service", ["ecr", "s3"])
+def test_whatever_the_caller_has_set(aws: Aws, service: str) -> None:
+    client = getattr(aws, service)
+    assert client.meta.endpoint_url == ENDPOINT
+    assert client.meta.region_name == "us-east-1"
+    keys = client._request_signer._credentials
+    assert (keys.access_key, keys.secret_key, keys.token) == ("throwaway", "throwaway", None)
