@@ -18,6 +18,8 @@ MOST = 100_000
 """Moments that are kept; a whole run has a tenth of them."""
 LONGEST = 2000
 """Characters of a moment that are kept: a Java trace or an image in a log line is no reason to run out of memory."""
+BOOT = "boot"
+"""Stands for the promise that every run checks before any test: the deployment comes up."""
 
 
 @dataclass(frozen=True, order=True)

@@ -31,16 +31,16 @@ from harness.base.shell import CommandError, run
 from harness.base.signals import threads
 from harness.base.wait import NotYet, wait_until
 from harness.charts.chart import Release
-from harness.cluster.cluster import Cluster
-from harness.deployment import deployment
-from harness.deployment.deployment import Deployment
+from harness.cluster.kind import Cluster
+from harness.deployment import boot, releases, rollout, teardown
+from harness.deployment.model import Deployment
 from harness.drills.promise_index import FIRST_TEST, SUITE, arguments
 from harness.host import docker
 from harness.hub.api import Hub
-from harness.hub.culler import FACTOR
 from harness.plan.contract import CULL_EVERY, CULL_MAX_AGE, CULL_TIMEOUT
 from harness.plan.hubs import ROLES, SCALED
 from harness.plan.plan import Plan
+from harness.scenarios.scaled_hub import FACTOR
 
 CULLER_WAITS = (CULL_MAX_AGE + CULL_TIMEOUT + 2 * CULL_EVERY) / FACTOR
 """Seconds in which the suite watches servers live under the culler: to their maximum age, and idle after a restart."""
@@ -62,13 +62,13 @@ def bench(plan: Plan, steps: Steps) -> None:
         HarnessError: a ratio is over its limit.
     """
     kept, first = dataclasses.replace(plan, keep=True), f"{SUITE}/{FIRST_TEST}"
-    deployment.remove(plan, steps)
+    teardown.remove(plan, steps)
     try:
         suite = _timed(lambda: _tests(kept, SUITE))
-        servers = _servers_started(deployment.boot(kept, steps))
-        suite += _timed(lambda: deployment.remove(plan, steps))
+        servers = _servers_started(boot.boot(kept, steps))
+        suite += _timed(lambda: teardown.remove(plan, steps))
         warm = _timed(lambda: _tests(kept, first))
-        running = deployment.boot(kept, steps)
+        running = boot.boot(kept, steps)
         spawn = _spawn_seconds(running.student)
         again = _timed(lambda: _tests(kept, first))
         server_cpu = _server_cpu_seconds(running)
@@ -76,7 +76,7 @@ def bench(plan: Plan, steps: Steps) -> None:
         edit_spawn = _spawn_seconds(running.student)
         bare, unpulled = _floor(running)
     finally:
-        deployment.remove(plan, steps)
+        teardown.remove(plan, steps)
     suite_floor = {
         "bare boot": bare["kind create cluster"] + bare["helm install --wait"],
         "waits for the culler": CULLER_WAITS,
@@ -207,7 +207,7 @@ def _floor(running: Deployment) -> tuple[dict[str, float], float]:
         create = _timed(lambda: bare.create(plan.checkout / "kind-config.yaml", hub_port=0, authoring_port=0))
         for role in ROLES:
             objects = running.helm.template(running.chart, running.releases[role])
-            bare.apply(role.namespace, *deployment.surroundings(objects, role, running.database))
+            bare.apply(role.namespace, *releases.surroundings(objects, role, running.database))
         with threads(1) as side:
             installing = side.submit(_timed, lambda: _helm_wait("install", running, bare, running.releases.values()))
             hubs = _timed(lambda: _hubs_ready(bare))
@@ -236,7 +236,7 @@ def _hubs_ready(cluster: Cluster) -> None:
     for role in ROLES:
         there = f"the Deployments of {role.namespace}"
         wait_until(there, functools.partial(_has_deployments, cluster, role.namespace), timeout=120)
-        deployment.wait_until_ready(cluster, role.namespace)
+        rollout.wait_until_ready(cluster, role.namespace)
 
 
 def _has_deployments(cluster: Cluster, namespace: str) -> bool | NotYet:

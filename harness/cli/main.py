@@ -14,10 +14,11 @@ from harness.artifacts.build import build_helm
 from harness.base.errors import HarnessError
 from harness.base.progress import Steps
 from harness.base.signals import listen
-from harness.charts.chart import SPAWNER_KEY, Helm, Release, load_chart
+from harness.charts.chart import SPAWNER_KEY, Release, load_chart
+from harness.charts.helm import Helm
 from harness.cli.bench import bench
-from harness.deployment import deployment
-from harness.drills.drills import Asked, drills, report_again
+from harness.deployment import boot, releases, teardown
+from harness.drills.run import Asked, drills, report_again
 from harness.host import runs
 from harness.plan.hubs import AUTHORING, STUDENT
 from harness.plan.options import OPTIONS, Option, read
@@ -69,11 +70,11 @@ def main(arguments: list[str] | None = None) -> int:
                 asked = Asked(given.k, given.drills, given.resume, given.thorough, given.keep_cluster)
                 drills(plan, steps, asked)
             return 0
-        with deployment.only_run(plan):
+        with boot.only_run(plan):
             if given.command == "up":
                 up(plan, steps)
             else:
-                deployment.remove(plan, steps)
+                teardown.remove(plan, steps)
     except HarnessError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -117,7 +118,7 @@ def plan_from(given: argparse.Namespace) -> Plan:
 
 def up(plan: Plan, steps: Steps) -> None:
     """Boot, or bring up to date what is there, and say how to use it."""
-    running = deployment.boot(plan, steps)
+    running = boot.boot(plan, steps)
     link = "/tmplogin?course=supervised_learning_fundamentals&notebook=lectures%2Flecture1%2Fregression.ipynb"
     steps.say(f"A student's link:     {running.student.url}{link}")
     steps.say(f"kubectl:              {running.artifacts.kubectl} --kubeconfig {running.cluster.kubeconfig}")
@@ -129,7 +130,7 @@ def others(given: argparse.Namespace, steps: Steps) -> None:
     found = [runs.find(given.name)] if given.command == "down" and given.name else runs.all_runs()
     if given.command == "down":
         removable = [run for run in found if given.name or run.state in (runs.KEPT, runs.ORPHANED)]
-        deployment.remove_left(removable, steps)
+        teardown.remove_left(removable, steps)
         for run in found:
             if run not in removable:
                 steps.say(f"{run}: left alone")
@@ -151,7 +152,7 @@ def lint(plan: Plan, steps: Steps) -> None:
     builtin = load_chart(CHECKOUT / "helm/jupyterhub", scratch=plan.state)
     kind = CHECKOUT / "helm/values/kind.yaml"
     for role, values in ((STUDENT, plan.values), (AUTHORING, plan.authoring_values)):
-        replaced = deployment.replaced_values(plan, role)
+        replaced = releases.replaced_values(plan, role)
         release = Release("lint", "lint", (*values, kind), {SPAWNER_KEY: plan.spawner}, replaced)
         helm.lint(builtin, release)
         helm.template(builtin, release)

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.artifacts.dockerfile import NAMESPACE, build_image, local_images, on_base
+from harness.artifacts.model import Artifacts
 from harness.artifacts.oci import Layout, LayoutStore
+from harness.base.digest import fingerprint
 from harness.base.files import read_text
 from harness.host.docker import docker
-from harness.plan.plan import fingerprint
+from harness.plan.plan import Plan
 
 MARKER = "/etc/ol-course"
 """File in every course image that holds the course's tag: what proves, read through the kernel, which image runs."""
@@ -82,3 +84,14 @@ class CourseBuilder:
 
 def _image_id(image: str) -> str:
     return docker("image", "inspect", "--format", "{{.Id}}", image)
+
+
+def course_builder(plan: Plan, made: Artifacts) -> CourseBuilder:
+    """What builds a plan's course images; without published images nothing else is published for it either."""
+    return CourseBuilder(LayoutStore(plan.cache / "layouts"), made.notebook, offline=bool(made.images))
+
+
+def course_repositories(plan: Plan) -> dict[str, Path]:
+    """Course repositories by tag: those in courses/, and in their place those that the run was given."""
+    given = {course.tag: course.path for course in plan.courses}
+    return {**repositories(plan.checkout / "courses"), **given}

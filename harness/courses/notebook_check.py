@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from harness.base.errors import HarnessError
-from harness.cluster.cluster import Cluster, oom_killed, server_of
+from harness.cluster.kind import Cluster
+from harness.cluster.pod_health import oom_killed
+from harness.cluster.pods import server_of
 from harness.people.link import Link
 from harness.people.memory import Memory, watched_memory
 from harness.people.notebook import NotebookRun, run_notebook

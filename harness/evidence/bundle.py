@@ -17,24 +17,25 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import httpx
 import yaml
 
 from harness.base.shell import CommandError
-from harness.charts.chart import Manifest, Release, hub_values
-from harness.cluster.cluster import Cluster
+from harness.charts.chart import Chart, Release
+from harness.charts.helm import Helm
+from harness.charts.manifests import Manifest, hub_values
+from harness.cluster.kind import Cluster
 from harness.evidence.diagnosis import SERVICES, likely_cause
-from harness.evidence.store import keep, redact, scrub, secrets
+from harness.evidence.redaction import redact, scrub
+from harness.evidence.store import keep, secrets
 from harness.host import docker
 from harness.hub.api import Hub
 from harness.people.browser import Browser
 from harness.plan.hubs import AUTHORING, Role
 from harness.plan.plan import Plan
-
-if TYPE_CHECKING:
-    from harness.deployment.deployment import Deployment
+from harness.services.postgres import Database
 
 LIMIT = 10.0
 """Seconds for everything."""
@@ -81,6 +82,25 @@ class Source:
     read: Callable[[], Content]
 
 
+class Running(Protocol):
+    """The hubs of a running copy, as far as their evidence needs them."""
+
+    @property
+    def helm(self) -> Helm: ...
+    @property
+    def chart(self) -> Chart: ...
+    @property
+    def releases(self) -> Mapping[Role, Release]: ...
+    @property
+    def objects(self) -> Mapping[Role, list[Manifest]]: ...
+    @property
+    def database(self) -> Database: ...
+    @property
+    def student(self) -> Hub: ...
+    @property
+    def authoring(self) -> Hub: ...
+
+
 @dataclass(frozen=True)
 class Scene:
     """What there is to look at; of a boot that failed before its hubs came, the cluster alone.
@@ -91,7 +111,7 @@ class Scene:
 
     plan: Plan
     cluster: Cluster
-    running: Deployment | None = None
+    running: Running | None = None
     beside: tuple[Hub, ...] = ()
 
     def sources(self) -> list[Source]:

@@ -24,7 +24,7 @@ from urllib3 import HTTPResponse
 from urllib3.exceptions import HTTPError
 
 from harness.base.timeline import UUID, Timeline
-from harness.cluster.cluster import Cluster
+from harness.cluster.kind import Cluster
 
 LOGS = {"hub": "hub", "proxy": "proxy", "singleuser-server": "notebook"}
 """Whose logs are followed, by the label component (chart and kubespawner set it), and what they are to a timeline."""

@@ -16,7 +16,9 @@ from kubernetes.client.exceptions import ApiException
 from urllib3.exceptions import HTTPError
 
 from harness.charts.chart import SPAWNER_KEY
-from harness.cluster.cluster import HOPELESS, Cluster, is_ready, memory_limit, server_of, why_stuck
+from harness.cluster.kind import Cluster
+from harness.cluster.pod_health import HOPELESS, is_ready, memory_limit, why_stuck
+from harness.cluster.pods import server_of
 from harness.host import docker
 from harness.plan.hubs import ROLES, SCALED
 

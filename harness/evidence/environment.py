@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 from harness.base.errors import HarnessError
 from harness.base.shell import CommandError
-from harness.cluster.cluster import Cluster
+from harness.cluster.kind import Cluster
 from harness.host import docker
 from harness.host.requirements import GIB, daemon_answers, docker_root
 from harness.plan.plan import Plan

@@ -13,7 +13,7 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from harness.evidence.store import HIDDEN, redact
+from harness.evidence.redaction import HIDDEN, redact
 from harness.people.student import Hop, Student
 
 SECRET_HEADERS = ("authorization", "proxy-authorization", "x-xsrftoken")

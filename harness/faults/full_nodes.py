@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from harness.base.errors import HarnessError
-from harness.cluster.cluster import Cluster
+from harness.cluster.kind import Cluster
 
 STATEFUL_SET = "statefulset/user-placeholder"
 MARGIN = 64 * 1024**2

@@ -13,8 +13,9 @@ from filelock import FileLock, Timeout
 from harness.base.errors import HarnessError
 from harness.host import docker
 from harness.host.requirements import daemon_answers
-from harness.plan.plan import STATE
 
+STATE = ".harness"
+"""A run's directory, in its checkout."""
 LOCK = "lock"
 """File in a run's directory that whoever works there holds."""
 IN_USE, KEPT, ORPHANED, UNKNOWN = "in use", "kept", "orphaned", "unknown"

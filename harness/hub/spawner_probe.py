@@ -12,8 +12,8 @@ from typing import Any
 
 from harness.base.errors import HarnessError
 from harness.base.wait import NotYet, wait_until
-from harness.charts.chart import Manifest
-from harness.cluster.cluster import Cluster
+from harness.charts.manifests import Manifest
+from harness.cluster.kind import Cluster
 from harness.hub.api import Hub
 
 GPU = "nvidia.com/gpu"

@@ -10,9 +10,9 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 import httpx
 
 from harness.base.errors import HarnessError
-from harness.cluster.cluster import Cluster
+from harness.cluster.kind import Cluster
 from harness.people.student import Page, Student
-from harness.services.aws import COURSES
+from harness.plan.contract import COURSE_REPOSITORY
 from harness.services.registry import Registry
 
 
@@ -82,7 +82,7 @@ class Link:
 
     def _check_image(self, student: Student, cluster: Cluster, registry: Registry) -> None:
         pod = cluster.server_pod(student.hub.namespace, student.name)
-        expected = f"{COURSES}:{self.course}"
+        expected = f"{COURSE_REPOSITORY}:{self.course}"
         running = pod.spec.containers[0].image
         if running != expected:
             raise WrongImageError(
@@ -90,7 +90,7 @@ class Link:
                 "and that the course is in the spawner's list of known courses (dynamicImageConfig.py)."
             )
         image_id, pushed = pod.status.container_statuses[0].image_id, registry.digest(self.course)
-        if image_id != f"{COURSES}@{pushed}":
+        if image_id != f"{COURSE_REPOSITORY}@{pushed}":
             raise WrongImageError(f"{self} runs {image_id}, and what was pushed for {self.course} is {pushed}.")
 
     def _check_notebook(self, student: Student, cluster: Cluster) -> None:

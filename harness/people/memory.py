@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from harness.base.signals import threads
-from harness.cluster.cluster import Cluster
+from harness.cluster.kind import Cluster
 
 LONGEST = 3 * 3600.0
 """Seconds for which a server can be watched."""

@@ -5,6 +5,14 @@ Facts from the public repository mitodl/ol-infrastructure. A deployment that off
 
 from __future__ import annotations
 
+ACCOUNT = "610119931565"
+REGION = "us-east-1"
+ECR = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com"
+"""Host of production's private registry."""
+REPOSITORY = "ol-course-notebooks"
+COURSE_REPOSITORY = f"{ECR}/{REPOSITORY}"
+"""Production's repository of course images: one repository, one mutable tag a course."""
+
 DEFAULT_COURSE = "base_authoring_image"
 """The course image of whoever asks for none, or for one that nobody knows."""
 
@@ -48,7 +56,7 @@ GPU_COURSES = frozenset(
         "uai_source-uai.st1",
     }
 )
-COURSES = CPU_COURSES | GPU_COURSES
+KNOWN_COURSES = CPU_COURSES | GPU_COURSES
 """Every course that a link may name, each the tag of its image."""
 
 CULL_EVERY = 300.0

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness.cluster.cluster import AUTHORING_NODE_PORT, SCALED_NODE_PORT, STUDENT_NODE_PORT
+STUDENT_NODE_PORT = 30000
+AUTHORING_NODE_PORT = 30001
+"""The proxies' NodePorts inside the cluster, as production sets them; each is published on a loopback port."""
+SCALED_NODE_PORT = 30002
+"""The same for a hub that a test brings up beside them."""
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,8 @@ import yaml
 from harness.base.errors import HarnessError
 from harness.base.files import parse_python, read_text
 from harness.charts.chart import chart_directory
-from harness.plan.contract import COURSES
+from harness.host.runs import STATE
+from harness.plan.contract import KNOWN_COURSES
 from harness.plan.course_repository import Repository, check_out, parse_course, read_repository
 from harness.plan.sources.ol_infrastructure import OlInfrastructure
 from harness.plan.sources.ol_infrastructure import read as read_ol_infrastructure
@@ -23,7 +24,6 @@ from harness.plan.versions import read_versions
 
 HOW = ("auto", "pull", "build")
 REGISTRIES = ("docker.io", "quay.io", "registry.k8s.io")
-STATE = ".harness"
 MIRRORED = (*REGISTRIES, "tools", "charts")
 
 
@@ -195,19 +195,6 @@ def check_spawner(path: Path) -> None:
     parse_python(path, "--spawner")
 
 
-def fingerprint(parts: Iterable[str | bytes | Path]) -> str:
-    """A short digest of texts and of the content of files and directories; where they lie does not count."""
-    digest = hashlib.sha256()
-    for part in parts:
-        if isinstance(part, Path):
-            found = sorted(p for p in part.rglob("*") if p.is_file()) if part.is_dir() else [part]
-            for file in found:
-                digest.update(f"{file.relative_to(part)}\0".encode() + file.read_bytes() + b"\0")
-        else:
-            digest.update((part.encode() if isinstance(part, str) else part) + b"\0")
-    return digest.hexdigest()[:16]
-
-
 def _one_of(option: str, value: str, choices: tuple[str, ...]) -> str:
     if value not in choices:
         raise HarnessError(f"{option} {value}: expected one of {', '.join(choices)}")
@@ -237,7 +224,7 @@ def _seconds(option: str, value: str, least: int = 1) -> float:
 
 def _courses(given: list[str], spawner: Path, into: Path, cwd: Path) -> tuple[Repository, ...]:
     found: dict[str, Repository] = {}
-    known = COURSES | known_courses(spawner) if given else COURSES
+    known = KNOWN_COURSES | known_courses(spawner) if given else KNOWN_COURSES
     for each in given:
         tag, source = parse_course(each)
         if tag in found:

@@ -7,8 +7,8 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from harness.base.errors import HarnessError
+from harness.base.timeline import BOOT
 from harness.report.history import Difference, History, difference
-from harness.report.outcomes import BOOT
 from harness.report.picture import picture
 from harness.report.run import page
 from harness.report.run_record import Record, RecordError, parse_record

@@ -8,9 +8,6 @@ from enum import StrEnum
 
 from harness.base.intervals import Span
 
-BOOT = "boot"
-"""Stands for the promise that every run checks before any test: the deployment comes up."""
-
 
 class State(StrEnum):
     """What became of a promise; in the order in which a run tells it, the worst last, where it is seen."""

@@ -15,7 +15,7 @@ from harness.base import http
 from harness.base.errors import HarnessError
 from harness.base.signals import threads
 from harness.base.wait import waiting
-from harness.cluster.cluster import Cluster
+from harness.cluster.kind import Cluster
 from harness.courses.images import MARKER
 from harness.hub.api import Hub
 from harness.hub.spawner_probe import GPU

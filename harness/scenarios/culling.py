@@ -11,14 +11,15 @@ from dataclasses import dataclass
 
 from harness.base.timeline import Timeline
 from harness.base.wait import NeverError, TooLateError, seldom, wait_until
-from harness.deployment.deployment import Deployment
+from harness.deployment.model import Deployment
 from harness.evidence.diagnosis import hopeless
 from harness.hub.api import Hub
-from harness.hub.culler import Life, Times, Watch, read_culler, scaled_hub
+from harness.hub.culler import Times, read_culler
 from harness.people.browser import browser
 from harness.people.kernel import CellError
 from harness.people.link import EXAMPLE
 from harness.people.student import UUID, Student
+from harness.scenarios.scaled_hub import Life, Watch, scaled_hub
 
 SLACK = 30.0
 """Seconds that a server may need to go once the culler has said so, on a machine that a whole class keeps busy."""

@@ -6,8 +6,9 @@ import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from harness.base.wait import NeverError, TooLateError, seldom, wait_until
-from harness.cluster.cluster import Cluster, server_of
-from harness.deployment.deployment import restart_hub
+from harness.cluster.kind import Cluster
+from harness.cluster.pods import server_of
+from harness.deployment.rollout import restart_hub
 from harness.evidence.diagnosis import hopeless
 from harness.hub.api import Hub
 

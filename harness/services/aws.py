@@ -13,19 +13,13 @@ import httpx
 from harness.base import http
 from harness.base.wait import NotYet, seldom, wait_until
 from harness.host import docker
+from harness.plan.contract import ACCOUNT, REGION, REPOSITORY
 
 if TYPE_CHECKING:
     import boto3
     from types_boto3_ecr.client import ECRClient
     from types_boto3_s3.client import S3Client
 
-ACCOUNT = "610119931565"
-REGION = "us-east-1"
-ECR = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com"
-"""Host of production's private registry."""
-REPOSITORY = "ol-course-notebooks"
-COURSES = f"{ECR}/{REPOSITORY}"
-"""Production's repository of course images: one repository, one mutable tag a course."""
 PORT = 5000
 
 

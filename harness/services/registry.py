@@ -21,7 +21,8 @@ from harness.base import http
 from harness.base.errors import HarnessError
 from harness.base.wait import NotYet, seldom, wait_until
 from harness.host import docker
-from harness.services.aws import ECR, REPOSITORY, Aws
+from harness.plan.contract import ECR, REPOSITORY
+from harness.services.aws import Aws
 
 PORT = 5000
 

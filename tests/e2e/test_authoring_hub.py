@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from harness.base import http
-from harness.cluster.cluster import Cluster
+from harness.cluster.kind import Cluster
 from harness.courses.images import MARKER
 from harness.hub.api import Hub
 from harness.people.author import NAME, Author
@@ -15,7 +15,8 @@ from harness.people.browser import Browser
 from harness.people.kernel import CellError
 from harness.people.link import EXAMPLE
 from harness.people.student import Student
-from harness.services.aws import COURSES, Aws
+from harness.plan.contract import COURSE_REPOSITORY
+from harness.services.aws import Aws
 
 COURSE = EXAMPLE.course
 PUBLISH = """
@@ -36,7 +37,7 @@ def test_form_gives_the_courses_image(author: Author, cluster: Cluster, password
     assert author.name == NAME, f"the author is {author.name}"
     pod = cluster.server_pod(author.hub.namespace, NAME)
     running = pod.spec.containers[0].image
-    assert running == f"{COURSES}:{COURSE}", f"the form was sent with {COURSE}, and {running} runs"
+    assert running == f"{COURSE_REPOSITORY}:{COURSE}", f"the form was sent with {COURSE}, and {running} runs"
     with author.kernel() as kernel:
         marker = kernel.run(f"print(open({MARKER!r}).read().strip())").stdout.strip()
     assert marker == COURSE, f"the author works in the image of {marker}"

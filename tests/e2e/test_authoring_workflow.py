@@ -18,13 +18,13 @@ from nbformat.v4 import new_code_cell, new_notebook
 
 from harness.base.errors import HarnessError
 from harness.charts.chart import SPAWNER_KEY, Release
-from harness.cluster.cluster import Cluster
+from harness.cluster.kind import Cluster
 from harness.courses.author_clone import Clone
 from harness.courses.build_job import run_job
 from harness.courses.consistency import differences, job_faults
 from harness.courses.notebook_check import Trial
-from harness.deployment import deployment as deployments
-from harness.deployment.deployment import Deployment
+from harness.deployment import changes
+from harness.deployment.model import Deployment
 from harness.people.link import Link, LinkError, NoNotebookError, WrongImageError
 from harness.people.student import SpawnError, Student
 from harness.plan.course_repository import Repository, describe, read_repository
@@ -61,7 +61,7 @@ def listed(deployment: Deployment, tmp_path_factory: pytest.TempPathFactory) -> 
     spawner.write_text(spawner_with(own.set_files[SPAWNER_KEY], KNOWN))
     replaced = {**own.replaced, **pre_puller_with(PRE_PULLED)}
     told = dataclasses.replace(own, set_files={**own.set_files, SPAWNER_KEY: spawner}, replaced=replaced)
-    with deployments.changed(deployment, STUDENT, told):
+    with changes.changed(deployment, STUDENT, told):
         yield told
 
 

@@ -15,7 +15,9 @@ from typing import Any, TypeAlias
 import pytest
 import yaml
 
-from harness.charts.chart import Chart, Helm, Manifest, Release, containers, hub_values
+from harness.charts.chart import Chart, Release
+from harness.charts.helm import Helm
+from harness.charts.manifests import Manifest, containers, hub_values
 
 MAY_DIFFER = {
     r".* metadata\.labels\.(chart|helm\.sh/chart)": "names the chart itself",

@@ -13,17 +13,19 @@ import pytest
 from fixtures.timeline import takes_part
 from harness.base.timeline import Timeline
 from harness.base.wait import NotYet, seldom, wait_until
-from harness.charts.chart import variables
-from harness.cluster.cluster import Cluster
-from harness.deployment.deployment import Deployment, restart_hub
+from harness.charts.manifests import variables
+from harness.cluster.kind import Cluster
+from harness.deployment.model import Deployment
+from harness.deployment.rollout import restart_hub
 from harness.evidence.diagnosis import hopeless
 from harness.hub.api import Hub
-from harness.hub.culler import FACTOR, Life, Times, Watch, configured, read_culler
+from harness.hub.culler import Times, configured, read_culler
 from harness.people.link import EXAMPLE
 from harness.people.student import Student
 from harness.plan.contract import CULL_EVERY, CULL_MAX_AGE, CULL_TIMEOUT
 from harness.plan.hubs import ROLES, Role
 from harness.scenarios.culling import SLACK, Lives
+from harness.scenarios.scaled_hub import FACTOR, Life, Watch
 from harness.services.postgres import Database
 
 PRODUCTION = Times(CULL_EVERY, CULL_TIMEOUT, CULL_MAX_AGE)

@@ -16,13 +16,12 @@ import pytest
 
 from fixtures.deployment import AskSpawner
 from harness.base.files import parse_python
-from harness.cluster.cluster import Cluster
-from harness.deployment.deployment import Deployment
+from harness.cluster.kind import Cluster
+from harness.deployment.model import Deployment
 from harness.hub.spawner_probe import Choice, Request
-from harness.plan.contract import COURSES, CPU_COURSES, DEFAULT_COURSE, GPU_COURSES
+from harness.plan.contract import COURSE_REPOSITORY, CPU_COURSES, DEFAULT_COURSE, GPU_COURSES, KNOWN_COURSES
 from harness.plan.plan import Plan
 from harness.scenarios.classroom import Class
-from harness.services.aws import COURSES as COURSE_IMAGES
 from harness.services.registry import Registry
 
 PLAIN, GPU_COURSE, TAG = "uai_source-uai.0", "uai_source-uai.1", "uai_source-uai.6"
@@ -64,7 +63,7 @@ TABLE = [
     link("", DEFAULT_COURSE),
     link("course=", DEFAULT_COURSE),
     link("foo=1", DEFAULT_COURSE),
-    *(link(f"course={course}", course, gpu=course in GPU_COURSES) for course in sorted(COURSES)),
+    *(link(f"course={course}", course, gpu=course in GPU_COURSES) for course in sorted(KNOWN_COURSES)),
     # However a course is written
     link("course=CLUSTERING_and_Descriptive_AI", "clustering_and_descriptive_ai"),
     link("course=%20uai_source-uai.0a%20", "uai_source-uai.0a"),
@@ -133,7 +132,7 @@ def test_request_decides(choices: Mapping[str, Choice], row: Row) -> None:
     if found.tag == DEFAULT_COURSE != row.tag:
         course = re.sub(r".*course=|[+&].*|%20", "", row.request.query or "") or row.tag
         pytest.fail(f"course {course} opened {DEFAULT_COURSE}: it is missing from the spawner's known courses ({row})")
-    assert found.image == f"{COURSE_IMAGES}:{row.tag}", f"{said}; expected image {COURSE_IMAGES}:{row.tag}"
+    assert found.image == f"{COURSE_REPOSITORY}:{row.tag}", f"{said}; expected image {COURSE_REPOSITORY}:{row.tag}"
     page = found.default_url and unquote(found.default_url)
     expected = row.page and f"/notebooks/{row.page}"
     assert page == expected, f"{said}; expected page {expected or 'of its own choice'}"
@@ -165,11 +164,11 @@ def test_lists_of_courses_are_the_same(
     plan: Plan, known_among: Callable[[Collection[str]], set[str]], registry: Registry, pre_pulled: set[str]
 ) -> None:
     """The courses that the spawner knows, the pre-puller pulls and the registry holds are the same."""
-    pulled = {image.removeprefix(f"{COURSE_IMAGES}:") for image in pre_pulled}
+    pulled = {image.removeprefix(f"{COURSE_REPOSITORY}:") for image in pre_pulled}
     # A course that the spawner alone knows is somewhere in its text.
     said = {each.value for each in ast.walk(parse_python(plan.spawner, "--spawner")) if isinstance(each, ast.Constant)}
     words = {each for each in said if isinstance(each, str) and re.fullmatch(r"[\w.-]+", each)}
-    known = known_among(sorted(pulled | registry.tags() | COURSES | words))
+    known = known_among(sorted(pulled | registry.tags() | KNOWN_COURSES | words))
     for where, there in (("the pre-puller", pulled), ("the registry", registry.tags())):
         assert not known - there, f"missing from {where}, though the spawner knows them: {sorted(known - there)}"
     assert not pulled - known, f"pre-pulled, but missing from the spawner's known courses: {sorted(pulled - known)}"
@@ -178,7 +177,7 @@ def test_lists_of_courses_are_the_same(
 def test_each_course_has_an_image_of_its_own(registry: Registry) -> None:
     """No two courses are one image: nobody has pushed a course's image under another's tag."""
     there: dict[str, list[str]] = {}
-    for course in sorted(COURSES & registry.tags()):
+    for course in sorted(KNOWN_COURSES & registry.tags()):
         there.setdefault(registry.digest(course), []).append(course)
     assert there, "the registry has no course's image"
     twice = [" and ".join(courses) for courses in there.values() if len(courses) > 1]
@@ -192,7 +191,7 @@ def test_whole_class_at_once(student_class: Class, cluster: Cluster, registry: R
         if seat.trouble:
             wrong.append(f"{course}: {seat.trouble}")
             continue
-        pushed = f"{COURSE_IMAGES}@{registry.digest(course)}"
+        pushed = f"{COURSE_REPOSITORY}@{registry.digest(course)}"
         if seat.marker != course:
             wrong.append(f"course {course} opened the image of {seat.marker}")
         if seat.image_id != pushed:

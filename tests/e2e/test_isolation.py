@@ -9,7 +9,7 @@ import pytest
 
 from harness.base import http
 from harness.base.shell import CommandError
-from harness.cluster.cluster import Cluster
+from harness.cluster.kind import Cluster
 from harness.host import docker
 from harness.hub.api import Hub
 from harness.people.link import EXAMPLE

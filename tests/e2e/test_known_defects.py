@@ -8,7 +8,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 from fixtures.deployment import AskSpawner
-from harness.cluster.cluster import Cluster
+from harness.cluster.kind import Cluster
 from harness.hub.api import Hub
 from harness.hub.spawner_probe import Choice, Request
 from harness.people.student import Student

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from fixtures.people import links_of
-from harness.cluster.cluster import Cluster
+from harness.cluster.kind import Cluster
 from harness.hub.api import Hub
 from harness.people.browser import Browser
 from harness.people.link import EXAMPLE, Link, NoNotebookError, WrongImageError

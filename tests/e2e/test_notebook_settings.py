@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from harness.charts.chart import variables
+from harness.charts.manifests import variables
 from harness.hub.api import Hub
 from harness.people.browser import Browser
 from harness.people.link import EXAMPLE

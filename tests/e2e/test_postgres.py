@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from harness.charts.chart import variables
-from harness.cluster.cluster import Cluster, server_of
-from harness.deployment.deployment import restart_hub
+from harness.charts.manifests import variables
+from harness.cluster.kind import Cluster
+from harness.cluster.pods import server_of
+from harness.deployment.rollout import restart_hub
 from harness.hub.api import Hub
 from harness.people.link import EXAMPLE
 from harness.people.student import Student

@@ -9,15 +9,15 @@ import pytest
 
 from harness.artifacts.oci import Layout
 from harness.base.wait import NotYet, wait_until
-from harness.charts.chart import Manifest
-from harness.cluster.cluster import Cluster
+from harness.charts.manifests import Manifest
+from harness.cluster.kind import Cluster
 from harness.courses.images import MARKER
-from harness.deployment.deployment import Deployment, images_changed
+from harness.deployment.changes import images_changed
+from harness.deployment.model import Deployment
 from harness.hub.api import Hub
 from harness.people.student import Student
+from harness.plan.contract import COURSE_REPOSITORY, REPOSITORY
 from harness.plan.hubs import AUTHORING, STUDENT, Role
-from harness.services.aws import COURSES as COURSE_IMAGES
-from harness.services.aws import REPOSITORY
 from harness.services.registry import Registry
 
 REPUSHED, OTHER = "uai_source-uai.scm2", "uai_source-uai.scm1"
@@ -111,7 +111,7 @@ def test_repushed_course_is_what_the_next_student_gets(
     student.open(f"/tmplogin?course={REPUSHED}")
     pod = cluster.server_pod(hub.namespace, student.name)
     running = pod.status.container_statuses[0].image_id
-    assert running == f"{COURSE_IMAGES}@{pushed.digest}", (
+    assert running == f"{COURSE_REPOSITORY}@{pushed.digest}", (
         f"the student runs {running}, and pushed was {pushed.digest}: the node's old image was taken "
         "(singleuser.image.pullPolicy: Always brings the new one)"
     )

@@ -6,9 +6,10 @@ import pytest
 
 from harness.base import http
 from harness.base.shell import CommandError
-from harness.cluster.cluster import Cluster
+from harness.cluster.kind import Cluster
 from harness.host import docker
-from harness.services.aws import COURSES, REPOSITORY, Aws
+from harness.plan.contract import COURSE_REPOSITORY, REPOSITORY
+from harness.services.aws import Aws
 from harness.services.registry import PORT, Registry
 
 
@@ -26,7 +27,7 @@ def test_pull_without_credentials_is_refused(cluster: Cluster, registry: Registr
 
 def test_node_pulls_by_production_name(cluster: Cluster, registry: Registry) -> None:
     """With ECR's token, a node pulls a course image by the name it has in production."""
-    image = f"{COURSES}:{min(registry.tags())}"
+    image = f"{COURSE_REPOSITORY}:{min(registry.tags())}"
     ctr = ["ctr", "--namespace", "harness", "images", "pull", "--hosts-dir", "/etc/containerd/certs.d"]
     said = docker.docker("exec", cluster.control_plane, *ctr, image, timeout=120)
     digest = registry.digest(image.rpartition(":")[2])

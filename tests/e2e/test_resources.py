@@ -12,7 +12,8 @@ import pytest
 
 from fixtures.deployment import AskSpawner
 from harness.base.wait import NotYet, wait_until
-from harness.cluster.cluster import Cluster, memory_limit
+from harness.cluster.kind import Cluster
+from harness.cluster.pod_health import memory_limit
 from harness.faults.full_nodes import to_bytes
 from harness.hub.api import Hub
 from harness.hub.spawner_probe import Request

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from harness.charts.chart import Manifest
-from harness.cluster.cluster import Cluster
+from harness.charts.manifests import Manifest
+from harness.cluster.kind import Cluster
 from harness.faults.full_nodes import full_house
 from harness.hub.api import Hub
 from harness.people.link import EXAMPLE

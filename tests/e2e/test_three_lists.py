@@ -10,9 +10,9 @@ from collections.abc import Callable, Collection
 import pytest
 
 from harness.courses.consistency import differences, job_faults
+from harness.plan.contract import COURSE_REPOSITORY
 from harness.plan.plan import Plan
 from harness.plan.sources.ol_infrastructure import OlInfrastructure
-from harness.services.aws import COURSES as COURSE_IMAGES
 
 
 @pytest.fixture(scope="session")
@@ -25,7 +25,7 @@ def checkout(plan: Plan) -> OlInfrastructure:
 @pytest.fixture(scope="session")
 def pulled(pre_pulled: set[str]) -> set[str]:
     """Courses that the release pre-pulls."""
-    return {image.removeprefix(f"{COURSE_IMAGES}:") for image in pre_pulled}
+    return {image.removeprefix(f"{COURSE_REPOSITORY}:") for image in pre_pulled}
 
 
 @pytest.fixture(scope="session")

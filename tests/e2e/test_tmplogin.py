@@ -11,7 +11,7 @@ import pytest
 
 from fixtures.people import links_of
 from harness.base import http
-from harness.cluster.cluster import Cluster
+from harness.cluster.kind import Cluster
 from harness.courses.images import MARKER
 from harness.hub.api import Hub
 from harness.people.browser import Browser

@@ -10,10 +10,9 @@ from typing import Any
 
 from harness.base.errors import HarnessError
 from harness.base.files import parse_python, read_text
-from harness.plan.contract import DEFAULT_COURSE
+from harness.plan.contract import COURSE_REPOSITORY, DEFAULT_COURSE
 from harness.plan.sources.constants import Constants
 from harness.plan.sources.onboarding import container
-from harness.services.aws import COURSES
 
 OPTION = "--ol-infrastructure"
 
@@ -113,7 +112,7 @@ def values(read: OlInfrastructure) -> dict[str, Any]:
     Helm merges what values files say, and to take an entry away again, both charts' schemas refuse null. So these are
     for --set-json, which replaces.
     """
-    pre_pulled = {container(course): {"name": COURSES, "tag": course} for course in sorted(read.pre_pulled)}
+    pre_pulled = {container(course): {"name": COURSE_REPOSITORY, "tag": course} for course in sorted(read.pre_pulled)}
     return {**_files(read.students, read.logo), "prePuller.extraImages": pre_pulled}
 
 

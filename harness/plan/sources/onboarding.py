@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.base.files import parse_python, read_text
-from harness.plan.contract import DEFAULT_COURSE, GPU_COURSES
+from harness.plan.contract import COURSE_REPOSITORY, DEFAULT_COURSE, GPU_COURSES
 from harness.plan.sources.constants import Constants
-from harness.services.aws import COURSES
 
 
 def known_courses(spawner: Path) -> frozenset[str]:
@@ -45,7 +44,8 @@ def spawner_with(spawner: Path, courses: Mapping[str, bool]) -> str:
 def pre_puller_with(courses: Iterable[str]) -> dict[str, Any]:
     """Values by dotted key, for --set-json, that have the pre-puller bring courses to each node beside its others."""
     return {
-        f"prePuller.extraImages.{container(course)}": {"name": COURSES, "tag": course} for course in sorted(courses)
+        f"prePuller.extraImages.{container(course)}": {"name": COURSE_REPOSITORY, "tag": course}
+        for course in sorted(courses)
     }
 
 

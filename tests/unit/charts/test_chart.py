@@ -16,18 +16,9 @@ import pytest
 
 from harness.artifacts.build import helm_path
 from harness.base.errors import HarnessError
-from harness.charts.chart import (
-    SPAWNER_KEY,
-    Chart,
-    ChartRepositoryError,
-    ChartVersionError,
-    Helm,
-    Release,
-    containers,
-    hub_values,
-    images,
-    load_chart,
-)
+from harness.charts.chart import SPAWNER_KEY, Chart, Release, load_chart
+from harness.charts.helm import ChartRepositoryError, ChartVersionError, Helm
+from harness.charts.manifests import containers, hub_values, images
 from harness.plan.plan import default_cache
 from harness.plan.sources.ol_infrastructure import OlInfrastructure, authoring_values, read, values
 from harness.plan.versions import read_versions

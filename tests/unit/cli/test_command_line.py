@@ -13,7 +13,7 @@ import pytest
 
 from harness.base.errors import HarnessError
 from harness.cli import main as command
-from harness.deployment import deployment
+from harness.deployment import boot, teardown
 from harness.plan.options import OPTIONS
 from tests.unit.fakes import Program
 
@@ -167,24 +167,24 @@ class TestMain:
         def interrupted(*_: Any) -> None:
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(deployment, "remove", interrupted)
+        monkeypatch.setattr(teardown, "remove", interrupted)
         assert command.main(["down"]) == 130
         assert capsys.readouterr().err == "interrupted\n"
 
     def test_another_run(self, checkout: Path, capsys: pytest.CaptureFixture[str]) -> None:
         plan = command.plan_from(argparse.Namespace(**parsed("down")))
-        with deployment.only_run(plan):
+        with boot.only_run(plan):
             assert command.main(["down"]) == 1
         assert capsys.readouterr().err.startswith("error: Another run of this checkout is under way (jh-")
 
     def test_up_keeps(self, monkeypatch: pytest.MonkeyPatch) -> None:
         kept: list[bool] = []
 
-        def boot(plan: Any, steps: Any) -> None:
+        def booted(plan: Any, steps: Any) -> None:
             kept.append(plan.keep)
             raise HarnessError("far enough")
 
-        monkeypatch.setattr(deployment, "boot", boot)
+        monkeypatch.setattr(boot, "boot", booted)
         assert command.main(["up"]) == 1
         assert kept == [True]
 

@@ -24,7 +24,10 @@ from pytest_kind import KindCluster
 
 from harness.base.errors import HarnessError
 from harness.base.wait import NotYet, wait_until
-from harness.cluster.cluster import MADE_ANEW_WITHIN, Cluster, NoAnswerError, PodWatch, check_port, why_stuck
+from harness.cluster.client import NoAnswerError
+from harness.cluster.kind import Cluster, check_port
+from harness.cluster.pod_health import why_stuck
+from harness.cluster.pods import MADE_ANEW_WITHIN, PodWatch
 from tests.unit.fakes import Program
 
 ROOT = Path(__file__).parents[3]
@@ -234,7 +237,7 @@ class TestPort:
         def refuse(*_: object) -> None:
             raise PermissionError(13, "Permission denied")
 
-        monkeypatch.setattr("harness.cluster.cluster.socket.socket.bind", refuse)
+        monkeypatch.setattr("harness.cluster.kind.socket.socket.bind", refuse)
         check_port(80)
 
 
@@ -545,7 +548,7 @@ class TestServerThatComesUp:
 
         monkeypatch.setattr(PodWatch, "look", look)
         clock = itertools.count(step=MADE_ANEW_WITHIN + 1)
-        monkeypatch.setattr("harness.cluster.cluster.time", SimpleNamespace(monotonic=lambda: next(clock)))
+        monkeypatch.setattr("harness.cluster.pods.time", SimpleNamespace(monotonic=lambda: next(clock)))
         core: Any = None
         why = PodWatch(core, "jupyter").why_stuck_server("7c1e")
         told = [why() for _ in looks]
@@ -645,7 +648,7 @@ class TestBounded:
             yield it
 
     def test_by_default(self, silent: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("harness.cluster.cluster.API_TIMEOUT", 0.2)
+        monkeypatch.setattr("harness.cluster.client.API_TIMEOUT", 0.2)
         said = r"\AGET /api/v1/nodes/worker: no answer of the API server within 0\.2 s: "
         with pytest.raises(NoAnswerError, match=said):
             silent.core.read_node("worker")
@@ -655,7 +658,7 @@ class TestBounded:
             silent.apps.list_namespaced_deployment("jupyter", _request_timeout=0.1)
 
     def test_logs_of_a_silent_one_are_empty(self, silent: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("harness.cluster.cluster.API_TIMEOUT", 0.2)
+        monkeypatch.setattr("harness.cluster.client.API_TIMEOUT", 0.2)
         assert silent.logs("jupyter", "hub") == ""
 
     def test_kind(self, place: Path) -> None:

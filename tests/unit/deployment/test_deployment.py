@@ -29,10 +29,15 @@ from harness.base.progress import Steps, StoppedError
 from harness.base.signals import cleaning_up
 from harness.base.wait import NeverError, TooLateError
 from harness.charts import chart
-from harness.charts.chart import Helm
-from harness.cluster.cluster import Cluster, NoAnswerError, why_stuck
-from harness.deployment import deployment
-from harness.deployment.deployment import State, find_chart, only_run, surroundings, wait_until_ready
+from harness.charts.helm import Helm
+from harness.cluster.client import NoAnswerError
+from harness.cluster.kind import Cluster
+from harness.cluster.pod_health import why_stuck
+from harness.deployment import boot, changes, releases, rollout, state, teardown
+from harness.deployment.boot import only_run
+from harness.deployment.releases import find_chart, surroundings
+from harness.deployment.rollout import wait_until_ready
+from harness.deployment.state import State
 from harness.evidence import bundle
 from harness.evidence import environment as health
 from harness.evidence.environment import GroundError
@@ -110,7 +115,7 @@ def test_an_upgrade_that_failed_is_not_taken_for_what_was_there_before(planned: 
     known = State(plan.state / "state.json")
     known.set(STUDENT.release, "the good one")
     with pytest.raises(HarnessError, match="crashes"):
-        deployment._Boot(plan, steps).install_release(STUDENT, laid(plan, upgrade_install=refuse), known)
+        boot._Boot(plan, steps).install_release(STUDENT, laid(plan, upgrade_install=refuse), known)
     assert State(plan.state / "state.json").get(STUDENT.release) is None
 
 
@@ -119,10 +124,10 @@ def test_a_release_that_is_what_it_was_is_left_alone(
 ) -> None:
     plan = planned()
     done: list[str] = []
-    monkeypatch.setattr(deployment, "wait_until_ready", lambda _, namespace: done.append(f"{namespace} is ready"))
+    monkeypatch.setattr(boot, "wait_until_ready", lambda _, namespace: done.append(f"{namespace} is ready"))
     running = laid(plan, upgrade_install=lambda *_: done.append("upgraded"))
     for _ in range(2):
-        deployment._Boot(plan, steps).install_release(STUDENT, running, State(plan.state / "state.json"))
+        boot._Boot(plan, steps).install_release(STUDENT, running, State(plan.state / "state.json"))
     assert done == ["upgraded", f"{STUDENT.namespace} is ready"]
 
 
@@ -186,7 +191,7 @@ def test_images_that_a_killed_run_changed_are_pushed_again(planned: Planner) -> 
     plan = planned()
     plan.state.mkdir(parents=True, exist_ok=True)
     State(plan.state / "state.json").set("images", "as they were")
-    with deployment.images_changed(plan):
+    with changes.images_changed(plan):
         assert State(plan.state / "state.json").get("images") is None
     assert State(plan.state / "state.json").get("images") == "as they were"
 
@@ -202,45 +207,45 @@ class TestAnswer:
         return hub
 
     def test_version(self) -> None:
-        assert deployment.wait_for_answer(self.hub(200, '{"version": "5.5.0"}')) == "5.5.0"
+        assert rollout.wait_for_answer(self.hub(200, '{"version": "5.5.0"}')) == "5.5.0"
 
     def test_somebody_else_answers(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(deployment, "ANSWER_TIMEOUT", 0.0)
+        monkeypatch.setattr(rollout, "ANSWER_TIMEOUT", 0.0)
         last = r"Last seen: 403 Forbidden, server gateway: not for you\Z"
         with pytest.raises(TooLateError, match=last):
-            deployment.wait_for_answer(self.hub(403, "not for you"))
+            rollout.wait_for_answer(self.hub(403, "not for you"))
 
     def test_a_hub_that_crashes_is_not_waited_for(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(deployment, "seldom", lambda look: look)
+        monkeypatch.setattr(rollout, "seldom", lambda look: look)
         with pytest.raises(NeverError, match=r"through its proxy: will not come.*: CrashLoopBackOff"):
-            deployment.wait_for_answer(self.hub(503, "no hub"), lambda: "CrashLoopBackOff")
+            rollout.wait_for_answer(self.hub(503, "no hub"), lambda: "CrashLoopBackOff")
 
     def test_a_restarted_hub_answers_before_anybody_goes_on(self, monkeypatch: pytest.MonkeyPatch) -> None:
         done: list[str] = []
-        monkeypatch.setattr(deployment, "wait_until_ready", lambda _, namespace: done.append(f"{namespace} is ready"))
-        monkeypatch.setattr(deployment, "wait_for_answer", lambda hub, _: done.append(f"{hub.release} answers"))
+        monkeypatch.setattr(rollout, "wait_until_ready", lambda _, namespace: done.append(f"{namespace} is ready"))
+        monkeypatch.setattr(rollout, "wait_for_answer", lambda hub, _: done.append(f"{hub.release} answers"))
         cluster: Any = SimpleNamespace(restart=lambda *which: done.append(" ".join(which)))
-        deployment.restart_hub(cluster, self.hub(200, ""))
+        rollout.restart_hub(cluster, self.hub(200, ""))
         assert done == ["jupyter hub", "jupyter is ready", "jupyterhub answers"]
 
 
 class TestSecrets:
     def test_random_and_kept(self, tmp_path: Path) -> None:
-        mine, again, other = map(deployment.read_secrets, (tmp_path / name for name in ("mine", "mine", "other")))
+        mine, again, other = map(releases.read_secrets, (tmp_path / name for name in ("mine", "mine", "other")))
         assert mine == again
         assert set(mine) == {"database", "admin_password", "jupyterhub", "jupyterhub-authoring", "jupyterhub-scaled"}
         assert len({*mine.values(), *other.values()}) == 10
 
     def test_for_nobody_else(self, tmp_path: Path) -> None:
-        deployment.read_secrets(tmp_path / "secrets.json")
+        releases.read_secrets(tmp_path / "secrets.json")
         assert (tmp_path / "secrets.json").stat().st_mode & 0o777 == 0o600
 
     def test_a_run_killed_while_it_writes_leaves_none(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         with monkeypatch.context() as patch:
             half_written(patch)
             with pytest.raises(KeyboardInterrupt):
-                deployment.read_secrets(tmp_path / "secrets.json")
-        assert len(deployment.read_secrets(tmp_path / "secrets.json")) == 5
+                releases.read_secrets(tmp_path / "secrets.json")
+        assert len(releases.read_secrets(tmp_path / "secrets.json")) == 5
 
 
 class TestOnlyRun:
@@ -396,8 +401,8 @@ class TestRelease:
     def test_what_wins(self, planned: Planner, tmp_path: Path) -> None:
         (tmp_path / "mine.yaml").write_text("")
         plan = planned(values="mine.yaml")
-        secret = deployment.read_secrets(plan.secrets)
-        found = deployment.release(plan, STUDENT, secret)
+        secret = releases.read_secrets(plan.secrets)
+        found = releases.release(plan, STUDENT, secret)
         own, kind, run = found.values
         assert (own, kind) == (tmp_path / "mine.yaml", plan.checkout / "helm/values/kind.yaml")
         assert found.set_files == {chart.SPAWNER_KEY: plan.spawner}
@@ -408,7 +413,7 @@ class TestRelease:
 
     def test_authoring(self, planned: Planner) -> None:
         plan = planned()
-        found = deployment.release(plan, AUTHORING, deployment.read_secrets(plan.secrets))
+        found = releases.release(plan, AUTHORING, releases.read_secrets(plan.secrets))
         assert (found.name, found.namespace) == ("jupyterhub-authoring", "jupyter-authoring")
         assert found.values[0] == plan.checkout / "helm/values/authoring.yaml"
         values = yaml.safe_load(found.values[-1].read_text())
@@ -417,14 +422,14 @@ class TestRelease:
 
     def test_nothing_is_replaced_without_a_checkout(self, planned: Planner) -> None:
         plan = planned()
-        secret = deployment.read_secrets(plan.secrets)
-        assert [dict(deployment.release(plan, role, secret).replaced) for role in (STUDENT, AUTHORING)] == [{}, {}]
+        secret = releases.read_secrets(plan.secrets)
+        assert [dict(releases.release(plan, role, secret).replaced) for role in (STUDENT, AUTHORING)] == [{}, {}]
 
     def test_a_checkout_replaces(self, planned: Planner, tmp_path: Path) -> None:
         ol_infrastructure(tmp_path / "theirs")
         plan = planned(ol_infrastructure="theirs")
-        secret = deployment.read_secrets(plan.secrets)
-        student, scaled, authoring = (deployment.release(plan, it, secret) for it in (STUDENT, SCALED, AUTHORING))
+        secret = releases.read_secrets(plan.secrets)
+        student, scaled, authoring = (releases.release(plan, it, secret) for it in (STUDENT, SCALED, AUTHORING))
         assert set(student.replaced["prePuller.extraImages"]) == {
             "base-authoring-image",
             "poetry",
@@ -484,7 +489,7 @@ REMADE = [
 ]
 
 
-WANTED, OTHER = (deployment.prints({"kind-config.yaml": text, "--mirror": "[]"}) for text in ("wanted", "other"))
+WANTED, OTHER = (state.prints({"kind-config.yaml": text, "--mirror": "[]"}) for text in ("wanted", "other"))
 ANEW = "kept:      cluster jh-1 is made anew, "
 
 
@@ -496,9 +501,9 @@ class TestSettle:
         if kept:
             known.set("cluster", kept)
             known.set("images", "as they were")
-        deployment.read_secrets(plan.secrets)
+        releases.read_secrets(plan.secrets)
         cluster: Any = SimpleNamespace(answers=lambda: answers)
-        deployment._Boot(plan, steps).settle(known, cluster, WANTED)
+        boot._Boot(plan, steps).settle(known, cluster, WANTED)
         return known
 
     def test_again(self, planned: Planner, steps: Steps, docker: Program, out: io.StringIO) -> None:
@@ -550,16 +555,16 @@ class TestSettle:
 
 class TestChanges:
     def test_named(self) -> None:
-        before = deployment.prints({"the chart": "1", "values kind.yaml": "a: 1", "spawner one.py": "pass"})
-        now = deployment.prints({"the chart": "2", "values kind.yaml": "a: 1", "spawner two.py": "pass"})
-        assert deployment.changes(before, now) == "spawner one.py and spawner two.py and the chart have changed"
+        before = state.prints({"the chart": "1", "values kind.yaml": "a: 1", "spawner one.py": "pass"})
+        now = state.prints({"the chart": "2", "values kind.yaml": "a: 1", "spawner two.py": "pass"})
+        assert state.changes(before, now) == "spawner one.py and spawner two.py and the chart have changed"
 
     def test_one(self) -> None:
-        assert deployment.changes(deployment.prints({"a": "1"}), deployment.prints({"a": "2"})) == "a has changed"
+        assert state.changes(state.prints({"a": "1"}), state.prints({"a": "2"})) == "a has changed"
 
     def test_many(self) -> None:
         before, now = ({f"image {number}": version for number in range(9)} for version in "12")
-        shown = deployment.changes(deployment.prints(before), deployment.prints(now))
+        shown = state.changes(state.prints(before), state.prints(now))
         assert shown == "image 0 and image 1 and image 2 and image 3 and 5 more have changed"
 
     def test_of_a_release(self, planned: Planner, tmp_path: Path) -> None:
@@ -569,8 +574,8 @@ class TestChanges:
         source = chart.Chart(tmp_path / "Chart.yaml", "1", "test")
         files = (tmp_path / "values.yaml", tmp_path / "mine/values.yaml")
         wanted = chart.Release("a", "b", files, {chart.SPAWNER_KEY: tmp_path / "spawner.py"}, {"a.b": [1]})
-        before = deployment.release_print(source, wanted)
-        assert before == deployment.release_print(source, wanted)
+        before = state.release_print(source, wanted)
+        assert before == state.release_print(source, wanted)
         for name, told in (
             ("values.yaml", "values values.yaml has changed"),
             ("mine/values.yaml", "values values.yaml (2) has changed"),
@@ -578,10 +583,10 @@ class TestChanges:
             ("Chart.yaml", "the chart has changed"),
         ):
             (tmp_path / name).write_text("2")
-            assert deployment.changes(before, deployment.release_print(source, wanted)) == told
+            assert state.changes(before, state.release_print(source, wanted)) == told
             (tmp_path / name).write_text("1")
         other = dataclasses.replace(wanted, replaced={"a.b": [2]})
-        assert deployment.changes(before, deployment.release_print(source, other)) == "value a.b has changed"
+        assert state.changes(before, state.release_print(source, other)) == "value a.b has changed"
 
 
 class TestClusterPrint:
@@ -594,27 +599,27 @@ class TestClusterPrint:
     )
 
     def test_same(self, planned: Planner) -> None:
-        one = deployment.cluster_print(planned(), self.MADE)
-        assert one == deployment.cluster_print(planned(keep=True, chart="builtin", install="never"), self.MADE)
+        one = state.cluster_print(planned(), self.MADE)
+        assert one == state.cluster_print(planned(keep=True, chart="builtin", install="never"), self.MADE)
 
     @pytest.mark.parametrize(
         "options", [{"hub_port": "8000"}, {"authoring_port": "8000"}, {"mirror": "quay.io=here.example"}]
     )
     def test_options_count(self, planned: Planner, options: dict[str, str]) -> None:
-        one = deployment.cluster_print(planned(), self.MADE)
-        assert one != deployment.cluster_print(planned(**options), self.MADE)
+        one = state.cluster_print(planned(), self.MADE)
+        assert one != state.cluster_print(planned(**options), self.MADE)
 
     @pytest.mark.parametrize("part", ["node_image", "registry", "moto", "postgres"])
     def test_artifacts_count(self, planned: Planner, part: str) -> None:
         other: Any = SimpleNamespace(**{**vars(self.MADE), part: "another"})
         plan = planned()
-        assert deployment.cluster_print(plan, self.MADE) != deployment.cluster_print(plan, other)
+        assert state.cluster_print(plan, self.MADE) != state.cluster_print(plan, other)
 
     def test_the_charts_own_images_count(self, planned: Planner) -> None:
         images = {"quay.io/jupyterhub/k8s-hub": SimpleNamespace(digest="sha256:2")}
         other: Any = SimpleNamespace(**{**vars(self.MADE), "images": images})
         plan = planned()
-        now = deployment.changes(deployment.cluster_print(plan, self.MADE), deployment.cluster_print(plan, other))
+        now = state.changes(state.cluster_print(plan, self.MADE), state.cluster_print(plan, other))
         assert now == "an image of the chart has changed"
 
 
@@ -631,7 +636,7 @@ class TestBoot:
         monkeypatch.setattr(machine, "check_disk", lambda *_: None)
         monkeypatch.setattr(runs, "beside", lambda _: ["jh-2, orphaned, somewhere"])
         monkeypatch.setattr(health, "fault", lambda *_, **__: "")
-        monkeypatch.setattr(deployment, "find_chart", lambda *_: chart.Chart(Path("chart"), "1", "test"))
+        monkeypatch.setattr(releases, "find_chart", lambda *_: chart.Chart(Path("chart"), "1", "test"))
         monkeypatch.setattr(Helm, "template", lambda *_: [])
 
     @pytest.fixture
@@ -651,7 +656,7 @@ class TestBoot:
         (machine, "prepare"),
         (machine, "check_disk"),
         (artifacts, "get"),
-        (deployment, "find_chart"),
+        (boot, "find_chart"),
     )
 
     @pytest.mark.parametrize("keep", [False, True])
@@ -669,14 +674,14 @@ class TestBoot:
     ) -> None:
         there(docker, *PARTS)
         plan = planned(keep=keep)
-        secret = deployment.read_secrets(plan.secrets)
+        secret = releases.read_secrets(plan.secrets)
         State(plan.state / "state.json").set("cluster", "as it was")
         failing(where, step, HarnessError("no"))
         with pytest.raises(HarnessError, match=r"\Ano\Z"):
-            deployment.boot(plan, steps)
+            boot.boot(plan, steps)
         assert changing(docker) == []
         assert (plan.state / "secrets.json").exists()
-        assert deployment.read_secrets(plan.secrets) == secret
+        assert releases.read_secrets(plan.secrets) == secret
         assert State(plan.state / "state.json").get("cluster") == "as it was"
         assert "teardown" not in out.getvalue()
         assert "Kept" not in out.getvalue()
@@ -684,7 +689,7 @@ class TestBoot:
     def test_says_what_else_has_the_machine_s_cores(
         self, planned: Planner, steps: Steps, docker: Program, out: io.StringIO
     ) -> None:
-        deployment.prepare(planned(), steps)
+        boot.prepare(planned(), steps)
         assert "beside:    jh-2, orphaned, somewhere\n" in out.getvalue()
 
     @pytest.mark.parametrize("error", [HarnessError("no"), KeyboardInterrupt(), ValueError()])
@@ -698,9 +703,9 @@ class TestBoot:
         error: BaseException,
     ) -> None:
         there(docker, "moto")
-        failing(deployment._Boot, "settle", error)
+        failing(boot._Boot, "settle", error)
         with pytest.raises(type(error)):
-            deployment.boot(planned(), steps)
+            boot.boot(planned(), steps)
         assert changing(docker) == ["rm --force --volumes jh-1-moto", "network rm jh-1"]
         assert out.getvalue().endswith("s  teardown: removed jh-1-moto jh-1\n")
 
@@ -713,10 +718,10 @@ class TestBoot:
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         there(docker, "moto")
-        failing(deployment._Boot, "settle", HarnessError("no"))
+        failing(boot._Boot, "settle", HarnessError("no"))
         monkeypatch.setattr(health, "fault", lambda *_, **__: "The disk is full.")
         with pytest.raises(GroundError, match=r"\AThe disk is full\. The run ends, ") as error:
-            deployment.boot(planned(), steps)
+            boot.boot(planned(), steps)
         assert str(error.value.__cause__) == "no"
         assert changing(docker) == ["rm --force --volumes jh-1-moto", "network rm jh-1"]
 
@@ -743,9 +748,9 @@ class TestBoot:
         said: str,
     ) -> None:
         there(docker, "moto")
-        failing(deployment._Boot, "settle", error)
+        failing(boot._Boot, "settle", error)
         with pytest.raises(HarnessError, match=rf"\A{said}\Z") as found:
-            deployment.boot(planned(), steps)
+            boot.boot(planned(), steps)
         assert found.value.__cause__ is error
         assert changing(docker) == ["rm --force --volumes jh-1-moto", "network rm jh-1"]
 
@@ -757,9 +762,9 @@ class TestBoot:
         failing: Callable[[Any, str, BaseException], None],
     ) -> None:
         there(docker, "moto")
-        failing(deployment._Boot, "settle", NoAnswerError("GET /api: no answer"))
+        failing(boot._Boot, "settle", NoAnswerError("GET /api: no answer"))
         with pytest.raises(NoAnswerError, match=r"\AGET /api: no answer\Z"):
-            deployment.boot(planned(), steps)
+            boot.boot(planned(), steps)
 
     @pytest.mark.parametrize(("keep", "left"), [(False, "teardown: removed jh-1-moto jh-1\n"), (True, "removes it.\n")])
     def test_hubs_that_do_not_come_up_are_explained_and_removed(
@@ -776,11 +781,11 @@ class TestBoot:
         there(docker, "moto")
         plan = planned(keep=keep)
         running: Any = SimpleNamespace(plan=plan, cluster=object())
-        monkeypatch.setattr(deployment, "lay", lambda *_, **__: running)
-        failing(deployment._Boot, "install", HarnessError("the hub crashes"))
+        monkeypatch.setattr(boot, "lay", lambda *_, **__: running)
+        failing(boot._Boot, "install", HarnessError("the hub crashes"))
         monkeypatch.setattr(bundle, "write_boot", lambda *_, **__: "for want of memory")
         with pytest.raises(HarnessError, match=r"\Athe hub crashes\nfor want of memory\Z"):
-            deployment.boot(plan, steps)
+            boot.boot(plan, steps)
         assert "Likely cause: for want of memory" in out.getvalue()
         assert out.getvalue().endswith(left)
         assert bool(changing(docker)) is not keep
@@ -789,10 +794,10 @@ class TestBoot:
         self, planned: Planner, steps: Steps, docker: Program, failing: Callable[[Any, str, BaseException], None]
     ) -> None:
         there(docker, "moto")
-        failing(deployment._Boot, "settle", HarnessError("no"))
+        failing(boot._Boot, "settle", HarnessError("no"))
         later: list[str] = []
         with pytest.raises(HarnessError, match=r"\Ano\Z"):
-            deployment.lay(planned(), steps, undo=lambda: later.append("undo"))
+            boot.lay(planned(), steps, undo=lambda: later.append("undo"))
         assert later == ["undo"]
         assert changing(docker) == []
 
@@ -806,8 +811,8 @@ class TestBoot:
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         there(docker, "moto")
-        monkeypatch.setattr(deployment._Boot, "serve", lambda *_: None)
-        monkeypatch.setattr(deployment._Boot, "create_cluster", lambda *_: None)
+        monkeypatch.setattr(boot._Boot, "serve", lambda *_: None)
+        monkeypatch.setattr(boot._Boot, "create_cluster", lambda *_: None)
         failing(Cluster, "hub_url", HarnessError("no"))
 
         def collect(scene: bundle.Scene, into: Path, failure: str, *, since: float, extra: dict[str, str]) -> str:
@@ -817,7 +822,7 @@ class TestBoot:
         monkeypatch.setattr(bundle, "write_boot", collect)
         plan = planned()
         with pytest.raises(HarnessError, match=r"\Ano\nthe disk is full\Z"):
-            deployment.boot(plan, steps)
+            boot.boot(plan, steps)
         assert (plan.evidence / "boot/hub.log").read_text() == "3 changes so far, no"
         assert f"\nLikely cause: the disk is full\nLogs, pods and events: {plan.evidence}/boot\n" in out.getvalue()
 
@@ -827,7 +832,7 @@ class TestBoot:
         """When one side fails, the other begins nothing more, is over, and then everything is removed."""
         events: list[str] = []
         stopped = threading.Event()
-        monkeypatch.setattr(deployment, "kill_children", stopped.set)
+        monkeypatch.setattr(boot, "kill_children", stopped.set)
 
         def serve(*_: object) -> None:
             assert stopped.wait(10)
@@ -839,8 +844,8 @@ class TestBoot:
             there(docker, "moto")
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(deployment._Boot, "serve", serve)
-        monkeypatch.setattr(deployment._Boot, "create_cluster", fail)
+        monkeypatch.setattr(boot._Boot, "serve", serve)
+        monkeypatch.setattr(boot._Boot, "create_cluster", fail)
         real = containers.remove
 
         def removing(*args: str) -> list[str]:
@@ -849,7 +854,7 @@ class TestBoot:
 
         monkeypatch.setattr(containers, "remove", removing)
         with pytest.raises(KeyboardInterrupt):
-            deployment.boot(planned(), steps)
+            boot.boot(planned(), steps)
         # The first is before the start, of whatever a killed run left.
         assert events == ["removing", "the other side is over", "removing"]
         assert not cleaning_up()
@@ -864,9 +869,9 @@ class TestBoot:
         failing: Callable[[Any, str, BaseException], None],
     ) -> None:
         there(docker, "moto")
-        failing(deployment._Boot, "settle", KeyboardInterrupt())
+        failing(boot._Boot, "settle", KeyboardInterrupt())
         with pytest.raises(KeyboardInterrupt):
-            deployment.boot(planned(keep=True), steps)
+            boot.boot(planned(keep=True), steps)
         assert changing(docker) == []
         assert out.getvalue().endswith("\nKept as it is, because of --keep-cluster: jh-1. 'tox -e down' removes it.\n")
 
@@ -881,7 +886,7 @@ class TestBoot:
     ) -> None:
         failing(machine, "prepare", AssertionError("too late"))
         with pytest.raises(HarnessError, match=r"\A--kubernetes 1\.99\.1: what is built is"):
-            deployment.boot(planned(kubernetes="1.99.1"), steps)
+            boot.boot(planned(kubernetes="1.99.1"), steps)
 
     @pytest.mark.parametrize("option", ["hub_port", "authoring_port"])
     def test_a_taken_port_is_said_before_artifacts_are_made(
@@ -895,7 +900,7 @@ class TestBoot:
     ) -> None:
         failing(artifacts, "get", AssertionError("artifacts were made"))
         with pytest.raises(HarnessError, match=rf"\APort {taken} on 127\.0\.0\.1 is taken "):
-            deployment.boot(planned(**{option: taken}), steps)
+            boot.boot(planned(**{option: taken}), steps)
         assert changing(docker) == []
 
     def test_a_port_that_may_be_our_own_clusters_is_not(
@@ -907,9 +912,9 @@ class TestBoot:
         taken: str,
     ) -> None:
         there(docker, *PARTS)
-        failing(deployment, "find_chart", HarnessError("far enough"))
+        failing(boot, "find_chart", HarnessError("far enough"))
         with pytest.raises(HarnessError, match=r"\Afar enough\Z"):
-            deployment.boot(planned(hub_port=taken), steps)
+            boot.boot(planned(hub_port=taken), steps)
 
 
 class TestRemove:
@@ -919,7 +924,7 @@ class TestRemove:
             (plan.state / "certs.d/quay.io").mkdir(parents=True)
             (plan.state / "secrets.json").touch()
             there(docker, *PARTS)
-            deployment.remove(plan, steps)
+            teardown.remove(plan, steps)
             assert [path.name for path in plan.state.iterdir()] == ["lock"]
         assert changing(docker)[-1] == "network rm jh-1"
 
@@ -931,14 +936,14 @@ class TestRemove:
         State(plan.state / "state.json").set("cluster", "as it was")
         plan.secrets.touch()
         with pytest.raises(HarnessError, match=r"\AThe Docker daemon does not answer: the containers of jh-1 are left"):
-            deployment.remove(plan, steps)
+            teardown.remove(plan, steps)
         assert plan.secrets.exists(), "it is still the cluster's"
 
     def test_no_docker(
         self, planned: Planner, steps: Steps, out: io.StringIO, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("PATH", str(tmp_path))
-        deployment.remove(planned(), steps)
+        teardown.remove(planned(), steps)
         assert out.getvalue().endswith("s  teardown: nothing was there\n")
 
 
@@ -946,7 +951,7 @@ def revision(number: int) -> dict[str, str]:
     return {"meta.helm.sh/release-name": "jupyterhub", "deployment.kubernetes.io/revision": str(number)}
 
 
-def rollout(
+def rolled(
     name: str = "hub", number: int = 2, *, ready: int = 1, updated: int = 1, total: int = 1, seen: int = 2
 ) -> Any:
     """A Deployment after an upgrade."""
@@ -979,7 +984,7 @@ REPLICA_SETS = [
     replica_set("proxy", 2, PROXYS_OLD, pods=0),
     replica_set("proxy", 3, "8e", pods=1),
 ]
-PROXY = rollout("proxy", 3)
+PROXY = rolled("proxy", 3)
 
 
 def crashing(component: str, template: str | None = None) -> Any:
@@ -1036,17 +1041,17 @@ def wait_ready(cluster: FakeCluster) -> None:
 
 class TestReady:
     def test_at_once(self) -> None:
-        cluster = FakeCluster(rollout())
+        cluster = FakeCluster(rolled())
         wait_ready(cluster)
         assert cluster.changes == 0
 
     @pytest.mark.parametrize(
         "before",
-        [rollout(seen=1), rollout(ready=0), rollout(updated=0), rollout(total=2)],
+        [rolled(seen=1), rolled(ready=0), rolled(updated=0), rolled(total=2)],
         ids=["unseen", "unavailable", "old", "both"],
     )
     def test_after_a_change(self, before: Any) -> None:
-        cluster = FakeCluster(before, rollout())
+        cluster = FakeCluster(before, rolled())
         wait_ready(cluster)
         assert cluster.changes == 1
 
@@ -1054,20 +1059,20 @@ class TestReady:
         pod = crashing("hub", NEW)
         pod.status.container_statuses = []
         pod.status.conditions = [SimpleNamespace(type="Ready", status="True")]
-        cluster = FakeCluster(rollout(ready=0), rollout(), pods=(pod,))
-        monkeypatch.setattr(deployment, "pause", lambda seconds: cluster.rollouts.pop(0))
+        cluster = FakeCluster(rolled(ready=0), rolled(), pods=(pod,))
+        monkeypatch.setattr(rollout, "pause", lambda seconds: cluster.rollouts.pop(0))
         wait_ready(cluster)
         assert cluster.changes == 0, "no pod changes any more, and a change is waited for"
 
     def test_an_upgrade_that_nobody_has_looked_at_yet(self) -> None:
         """Its Deployment still carries the revision before, whose pods are what the upgrade is to replace."""
-        cluster = FakeCluster(rollout("hub", 1, seen=1), rollout(), pods=(crashing("hub", OLD),))
+        cluster = FakeCluster(rolled("hub", 1, seen=1), rolled(), pods=(crashing("hub", OLD),))
         wait_ready(cluster)
         assert cluster.changes == 1
 
     @pytest.mark.parametrize("others", [(), (crashing("hub", OLD),)], ids=["alone", "beside the one it replaces"])
     def test_a_crashed_hub_shows_its_traceback_at_once(self, others: tuple[Any, ...]) -> None:
-        cluster = FakeCluster(rollout(ready=0), pods=(*others, crashing("hub", NEW)))
+        cluster = FakeCluster(rolled(ready=0), pods=(*others, crashing("hub", NEW)))
         with pytest.raises(NeverError) as error:
             wait_ready(cluster)
         assert str(error.value).endswith(
@@ -1082,13 +1087,13 @@ class TestReady:
         ids=["the hub that is replaced", "another Deployment's", "a student"],
     )
     def test_another_pod_that_crashes_is_no_matter(self, pod: Any) -> None:
-        cluster = FakeCluster(rollout(ready=0), rollout(), pods=(pod,))
+        cluster = FakeCluster(rolled(ready=0), rolled(), pods=(pod,))
         wait_ready(cluster)
         assert cluster.changes == 1
 
     @pytest.mark.parametrize(("seconds", "hopeless"), [(20, True), (1, False)])
     def test_a_deployment_that_may_have_no_pod(self, seconds: int, hopeless: bool) -> None:
-        refused = rollout(ready=0, updated=0, total=0)
+        refused = rolled(ready=0, updated=0, total=0)
         since = datetime.now(UTC) - timedelta(seconds=seconds)
         message = 'pods "hub-" is forbidden: exceeded quota'
         refused.status.conditions = [
@@ -1100,7 +1105,7 @@ class TestReady:
                 last_transition_time=since,
             )
         ]
-        cluster = FakeCluster(refused, rollout())
+        cluster = FakeCluster(refused, rolled())
         if hopeless:
             with pytest.raises(NeverError, match=rf"hub gets no pod, FailedCreate: {message}\Z"):
                 wait_ready(cluster)
@@ -1109,17 +1114,17 @@ class TestReady:
             assert cluster.changes == 1
 
     def test_too_late(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(deployment, "READY_TIMEOUT", 0.0)
+        monkeypatch.setattr(rollout, "READY_TIMEOUT", 0.0)
         seen = r"the pods of jupyter: .* Last seen: hub 1/1 updated, 0 available; hub-1: Readiness probe failed\Z"
         with pytest.raises(TooLateError, match=seen):
-            wait_ready(FakeCluster(rollout(ready=0)))
+            wait_ready(FakeCluster(rolled(ready=0)))
 
 
 def test_an_image_that_nobody_makes() -> None:
     made: Any = SimpleNamespace(images={"quay.io/jupyterhub/k8s-hub": "layout"})
-    assert deployment._known_to(made, "quay.io/jupyterhub/k8s-hub:4.4.1")
+    assert boot._known_to(made, "quay.io/jupyterhub/k8s-hub:4.4.1")
     with pytest.raises(HarnessError) as error:
-        deployment._known_to(made, "docker.io/nginx:1")
+        boot._known_to(made, "docker.io/nginx:1")
     assert str(error.value) == (
         "The chart runs docker.io/nginx:1, which --artifacts build does not make (it makes quay.io/jupyterhub/k8s-hub)"
     )

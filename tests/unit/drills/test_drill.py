@@ -17,7 +17,7 @@ import yaml
 from harness.base.errors import HarnessError
 from harness.base.shell import run
 from harness.charts.chart import Chart
-from harness.drills.drill import (
+from harness.drills.model import (
     DRILLS,
     Addition,
     DoesNotApplyError,
@@ -25,18 +25,14 @@ from harness.drills.drill import (
     Renaming,
     Replacement,
     ValueChanges,
-    changed_image,
     check_tests,
-    in_the_hub,
     keys_of,
     merged,
-    planted,
-    read_drills,
-    read_file,
     selected,
-    wheel_of,
 )
+from harness.drills.planting import changed_image, in_the_hub, planted, wheel_of
 from harness.drills.promise_index import Layer, promises
+from harness.drills.reader import read_drills, read_file
 from harness.plan.hubs import AUTHORING, STUDENT
 from harness.plan.options import OPTIONS
 from harness.plan.plan import Plan, make_plan
@@ -70,7 +66,7 @@ def no_index(monkeypatch: pytest.MonkeyPatch) -> None:
         wheel.write_text(package)
         return wheel
 
-    monkeypatch.setattr("harness.drills.drill.wheel_of", wheel_of)
+    monkeypatch.setattr("harness.drills.planting.wheel_of", wheel_of)
 
 
 def written(directory: Path, *drills: object) -> Path:
@@ -259,7 +255,7 @@ class TestPlanting:
     def test_values_that_a_checkout_has_in_place_of_ours(
         self, plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("harness.drills.drill.replaced_values", lambda plan, role: {"prePuller.extraImages": {}})
+        monkeypatch.setattr("harness.drills.planting.replaced_values", lambda plan, role: {"prePuller.extraImages": {}})
         found = drill(tmp_path, **{"values deleted": ["prePuller.extraImages.a"]})
         with pytest.raises(DoesNotApplyError, match=r"a prePuller\.extraImages of its own"):
             planted(found, plan, BUILTIN, tmp_path / "scratch")

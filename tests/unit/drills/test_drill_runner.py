@@ -19,30 +19,22 @@ from rich.console import Console
 from harness.base.errors import HarnessError
 from harness.base.intervals import Span
 from harness.base.progress import Steps
+from harness.base.timeline import BOOT
 from harness.charts.chart import Release
-from harness.deployment import deployment
-from harness.drills import drills
+from harness.deployment import boot, state, teardown
+from harness.drills import pytest_run, run
 from harness.drills import report as drill_report
-from harness.drills.drill import DoesNotApplyError, Drill, Replacement, ValueChanges
-from harness.drills.drills import (
-    CHEAP,
-    Failure,
-    LiveStage,
-    Outcome,
-    RefusedError,
-    comparable,
-    judge,
-    one,
-    read_outcome,
-    run_all,
-    run_tests,
-)
+from harness.drills.judge import CHEAP, Failure, Outcome, judge
+from harness.drills.live_stage import LiveStage, comparable
+from harness.drills.model import DoesNotApplyError, Drill, RefusedError, Replacement, ValueChanges
 from harness.drills.promise_index import FIRST_TEST, Layer, Promise, promises
+from harness.drills.pytest_run import read_outcome, run_tests
 from harness.drills.results import Result, Results, Verdict, read_results, together
+from harness.drills.run import one, run_all
 from harness.plan.hubs import ROLES, STUDENT
 from harness.plan.options import OPTIONS
 from harness.plan.plan import Plan, make_plan
-from harness.report.outcomes import BOOT, Case, State
+from harness.report.outcomes import Case, State
 from harness.report.run_record import Record
 from tests.unit import fakes
 
@@ -403,19 +395,19 @@ class TestStage:
         )
         self.boots: list[Plan] = []
 
-        known = deployment.State(planned.state / deployment.STATE)
+        known = state.State(planned.state / state.STATE)
 
-        def boot(plan: Plan, steps: Steps, prepared: object) -> Any:
+        def booted(plan: Plan, steps: Steps, prepared: object) -> Any:
             assert prepared == "prepared"
             self.boots.append(plan)
-            if not deployment.State(planned.state / deployment.STATE).get("images"):
+            if not state.State(planned.state / state.STATE).get("images"):
                 running.registry.images |= {"a": "image of a", "b": "image of b"}
             known.set("images", "pushed")
             return running
 
-        monkeypatch.setattr(deployment, "prepare", lambda plan, steps: "prepared")
-        monkeypatch.setattr(deployment, "boot", boot)
-        monkeypatch.setattr(deployment, "remove", lambda plan, steps: setattr(running, "helm", FakeHelm()))
+        monkeypatch.setattr(boot, "prepare", lambda plan, steps: "prepared")
+        monkeypatch.setattr(boot, "boot", booted)
+        monkeypatch.setattr(teardown, "remove", lambda plan, steps: setattr(running, "helm", FakeHelm()))
         planned.state.mkdir()
         made = LiveStage(planned, steps)
         made.boot()
@@ -434,7 +426,7 @@ class TestStage:
             plans.append(plan)
             return PASSED
 
-        monkeypatch.setattr(drills, "run_tests", run_tests)
+        monkeypatch.setattr(pytest_run, "run_tests", run_tests)
         assert run(["a"], 1) is PASSED
         assert json.loads(plans[0].values[0].read_text())["cull"]["every"] == 5
 
@@ -484,7 +476,7 @@ class TestStage:
     ) -> None:
         helm: Any = live.running.helm
         helm.objects = [manifest_of("another password", digest="one")]
-        monkeypatch.setattr(deployment, "remove", lambda plan, steps: signal.raise_signal(signal.SIGTERM))
+        monkeypatch.setattr(teardown, "remove", lambda plan, steps: signal.raise_signal(signal.SIGTERM))
         with pytest.raises(KeyboardInterrupt):
             live.restore()
         assert len(self.boots) == 2
@@ -577,5 +569,5 @@ class TestResults:
     def test_a_report_of_earlier_runs(self, plan: Plan, tmp_path: Path, steps: Steps) -> None:
         FOUND.write(tmp_path / "one.json")
         with pytest.raises(HarnessError, match="3 of 6 drills did not end as they must"):
-            drills.report_again([tmp_path / "one.json"], plan, steps)
+            run.report_again([tmp_path / "one.json"], plan, steps)
         assert (plan.evidence / "drills.html").exists()

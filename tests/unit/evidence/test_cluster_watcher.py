@@ -20,7 +20,7 @@ import yaml
 from kubernetes import client
 
 from harness.base.timeline import Timeline
-from harness.cluster.cluster import Cluster
+from harness.cluster.kind import Cluster
 from harness.evidence import cluster_watcher as recorders
 from harness.evidence.cluster_watcher import Recorder, recorded
 

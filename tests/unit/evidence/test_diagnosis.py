@@ -13,7 +13,7 @@ import pytest
 from kubernetes import client
 from kubernetes.client.exceptions import ApiException
 
-from harness.cluster.cluster import why_stuck
+from harness.cluster.pod_health import why_stuck
 from harness.evidence import diagnosis
 from harness.evidence.diagnosis import hopeless, last_error, likely_cause, says
 from tests.unit.fakes import Program

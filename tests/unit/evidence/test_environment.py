@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from harness.cluster.cluster import Cluster
+from harness.cluster.kind import Cluster
 from harness.evidence import environment as health
 from harness.evidence.environment import GroundError
 from tests.unit.fakes import Program

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from harness.evidence import har
-from harness.evidence.store import redact
+from harness.evidence.redaction import redact
 from harness.people.student import Hop, Journey
 
 SECRET = "s3cr3t-value"

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from harness.evidence import redaction
 from harness.evidence import store as evidence
 
 PASSWORD = "5eed" * 16
@@ -60,7 +61,7 @@ class TestRedact:
         ],
     )
     def test_secrets(self, text: str, shown: str) -> None:
-        assert evidence.redact(text, [PASSWORD]) == shown
+        assert redaction.redact(text, [PASSWORD]) == shown
 
     @pytest.mark.parametrize(
         "text",
@@ -81,7 +82,7 @@ class TestRedact:
         ],
     )
     def test_what_a_person_needs_stays(self, text: str) -> None:
-        assert evidence.redact(text, [PASSWORD]) == text
+        assert redaction.redact(text, [PASSWORD]) == text
 
 
 class TestScrub:
@@ -101,7 +102,7 @@ class TestScrub:
             "automountServiceAccountToken": False,
             "imagePullSecrets": [{"name": "ecr"}],
         }
-        shown = evidence.scrub(given)
+        shown = redaction.scrub(given)
         hub = shown.pop("hub")
         assert shown == {"automountServiceAccountToken": False, "imagePullSecrets": [{"name": "ecr"}]}
         assert hub["cookieSecret"] == hub["services"]["harness"]["apiToken"] == "[redacted]"
@@ -112,7 +113,7 @@ class TestScrub:
 
     def test_what_is_given_stays_as_it_is(self) -> None:
         given = {"token": "abc"}
-        evidence.scrub(given)
+        redaction.scrub(given)
         assert given == {"token": "abc"}
 
 

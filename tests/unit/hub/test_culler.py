@@ -11,7 +11,8 @@ import pytest
 from harness.base.errors import HarnessError
 from harness.base.wait import NotYet
 from harness.hub.api import Hub
-from harness.hub.culler import Life, Times, Watch, read_culler, scaled_values
+from harness.hub.culler import Times, read_culler
+from harness.scenarios.scaled_hub import Life, Watch, scaled_values
 
 RUNS = "python3 -m jupyterhub_idle_culler --url=http://localhost:8081/hub/api --timeout=900 --cull-every=300 "
 HUB = Hub("http://hub", "jupyter", "jupyterhub", "jupyterhub", "token")

@@ -11,7 +11,7 @@ from kubernetes.client import V1ObjectMeta, V1PodCondition, V1PodStatus
 
 from harness.base.errors import HarnessError
 from harness.base.wait import NeverError
-from harness.cluster.cluster import why_stuck
+from harness.cluster.pod_health import why_stuck
 from harness.faults.full_nodes import to_bytes
 from harness.hub.api import Hub
 from harness.hub.spawner_probe import Choice, Request, ask, beside, known_courses, node_for, read_choice

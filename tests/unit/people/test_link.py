@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from harness.people.link import Link, LinkError, NoNotebookError, WrongImageError
-from harness.services.aws import COURSES
+from harness.plan.contract import COURSE_REPOSITORY
 
 
 @pytest.mark.parametrize(
@@ -66,8 +66,8 @@ def test_whereabouts(finds: dict[str, str], message: str) -> None:
 
 def world(image: str = "intro", image_id: str = "sha256:ff", status: int = 200) -> tuple[Any, Any, Any]:
     """A student, a cluster and a registry in which sha256:ff was pushed for every course."""
-    container = SimpleNamespace(image=f"{COURSES}:{image}")
-    state = SimpleNamespace(container_statuses=[SimpleNamespace(image_id=f"{COURSES}@{image_id}")])
+    container = SimpleNamespace(image=f"{COURSE_REPOSITORY}:{image}")
+    state = SimpleNamespace(container_statuses=[SimpleNamespace(image_id=f"{COURSE_REPOSITORY}@{image_id}")])
     named = SimpleNamespace(name="jupyter-1")
     pod = SimpleNamespace(metadata=named, spec=SimpleNamespace(containers=[container]), status=state)
     answer = SimpleNamespace(status_code=status, raise_for_status=lambda: None)

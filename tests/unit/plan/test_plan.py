@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from harness.base.digest import fingerprint
 from harness.base.errors import HarnessError
 from harness.plan.options import read
-from harness.plan.plan import Plan, check_spawner, default_cache, fingerprint, make_plan, read_values, run_name
+from harness.plan.plan import Plan, check_spawner, default_cache, make_plan, read_values, run_name
 from tests.unit.fakes import ol_infrastructure
 
 ROOT = Path(__file__).parents[3]

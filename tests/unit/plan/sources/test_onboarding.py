@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from harness.base.errors import HarnessError
-from harness.plan.contract import COURSES
+from harness.plan.contract import KNOWN_COURSES
 from harness.plan.options import read
 from harness.plan.plan import Plan, make_plan
 from harness.plan.sources.onboarding import known_courses, pre_puller_with, spawner_with
@@ -18,10 +18,10 @@ from harness.plan.sources.onboarding import known_courses, pre_puller_with, spaw
 ROOT = Path(__file__).parents[4]
 
 THEIRS = """\
-COURSES = ["base_authoring_image"]
-COURSES.extend([f"uai_source-uai.{i}" for i in [1, 2]])
+KNOWN_COURSES = ["base_authoring_image"]
+KNOWN_COURSES.extend([f"uai_source-uai.{i}" for i in [1, 2]])
 WITH_GPU = frozenset({"deep_learning_foundations_and_applications", "uai_source-uai.1"})
-LOOKUP = set(COURSES)
+LOOKUP = set(KNOWN_COURSES)
 """
 
 
@@ -33,14 +33,14 @@ def ran(text: str) -> dict[str, Any]:
 
 class TestSpawner:
     def test_ours_knows_the_contracts_courses(self) -> None:
-        assert known_courses(ROOT / "helm/spawner/dynamicImageConfig.py") == COURSES
+        assert known_courses(ROOT / "helm/spawner/dynamicImageConfig.py") == KNOWN_COURSES
 
     def test_a_course_is_added_where_the_list_ends(self, tmp_path: Path) -> None:
         """Whatever the lists are called and of whatever type, and before anything is made of them."""
         spawner = tmp_path / "spawner.py"
         spawner.write_text(THEIRS)
         names = ran(spawner_with(spawner, {"trees.1": False, "nets.1": True}))
-        assert names["COURSES"][-2:] == ["nets.1", "trees.1"]
+        assert names["KNOWN_COURSES"][-2:] == ["nets.1", "trees.1"]
         assert names["WITH_GPU"] == {"deep_learning_foundations_and_applications", "uai_source-uai.1", "nets.1"}
         assert names["LOOKUP"] >= {"trees.1", "nets.1"}
 
@@ -48,7 +48,7 @@ class TestSpawner:
         ours = spawner_with(ROOT / "helm/spawner/dynamicImageConfig.py", {"trees.1": True})
         lists = ours[ours.index("DEFAULT_COURSE") : ours.index("GPU_NODE =")]
         names = ran(lists)
-        assert {"trees.1"} == names["KNOWN_COURSES"] - COURSES
+        assert {"trees.1"} == names["KNOWN_COURSES"] - KNOWN_COURSES
         assert "trees.1" in names["GPU_ENABLED_COURSES"]
 
     def test_a_spawner_without_a_list(self, tmp_path: Path) -> None:

@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import functools
 import json
-import math
 import os
-import re
 import shlex
 import socket
 import subprocess
-import time
-from collections.abc import Callable, Collection, Iterable
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import yaml
-from kubernetes import client, config, watch
+from kubernetes import client, config
 from kubernetes.client.exceptions import ApiException
 from pytest_kind import KindCluster
 from urllib3.exceptions import HTTPError
@@ -25,63 +20,22 @@ from urllib3.exceptions import HTTPError
 from harness.base.errors import HarnessError
 from harness.base.shell import CommandError, run, tail
 from harness.base.wait import NotYet, seldom, wait_until
+from harness.cluster.client import _Bounded
+from harness.cluster.pod_health import _lost
+from harness.cluster.pods import PodWatch, server_of
 from harness.host import docker
+from harness.plan.hubs import AUTHORING_NODE_PORT, SCALED_NODE_PORT, STUDENT_NODE_PORT
 
 GPUS = 32
 """GPUs that the worker pretends to have: enough for every course that asks for one to run at once on one node."""
-STUDENT_NODE_PORT = 30000
-AUTHORING_NODE_PORT = 30001
-"""The proxies' NodePorts inside the cluster, as production sets them; each is published on a loopback port."""
-SCALED_NODE_PORT = 30002
-"""The same for a hub that a test brings up beside them."""
-
 SERVICES = "10.96.0.0/16"
 PODS = "10.244.0.0/16"
 """Addresses of Services and of pods: kind's defaults (pkg/apis/config/defaults.go)."""
 LEAVING = ("FORWARD", "OUTPUT")
 """Chains of iptables' filter that a packet passes after its Service's address became a pod's."""
-
 CREATE_SECONDS = 300
 TIMED_OUT = 124
 """Exit code of timeout(1) for a program that it ended."""
-
-HOPELESS = {
-    "ImagePullBackOff",
-    "ErrImagePull",
-    "InvalidImageName",
-    "ErrImageNeverPull",
-    "CrashLoopBackOff",
-    "CreateContainerConfigError",
-    "CreateContainerError",
-    "RunContainerError",
-}
-"""Reasons for which a container waits that time alone does not mend (kubelet, pkg/kubelet/images and kuberuntime)."""
-MOUNTS_TRIED = 5
-"""Times that the kubelet looks in vain for what a pod mounts, over a quarter of a minute, before it is said to lack."""
-MADE_ANEW_WITHIN = 5.0
-"""Seconds in which kubespawner makes a pod anew that it takes for an old one (_make_create_pod_request, at a 409)."""
-BEGINS_WITHIN = timedelta(seconds=5)
-"""In which a pod's first container usually begins. Only later are events read: the API server reads all of them."""
-
-
-API_TIMEOUT = 30.0
-"""Seconds for one call of the API server, where the caller gives no others."""
-
-
-class NoAnswerError(HarnessError, HTTPError):
-    """The API server did not answer a call; the message names it."""
-
-
-class _Bounded(client.ApiClient):  # type: ignore[misc]  # kubernetes has no types
-    """Kubernetes' client, whose calls have no limit of their own and, where one is given, do not say whose it was."""
-
-    def call_api(self, method: str, url: str, *args: Any, _request_timeout: float | None = None, **kwargs: Any) -> Any:
-        limit = _request_timeout or API_TIMEOUT
-        try:
-            return super().call_api(method, url, *args, _request_timeout=limit, **kwargs)
-        except HTTPError as error:
-            path = url.removeprefix(self.configuration.host).partition("?")[0]
-            raise NoAnswerError(f"{method} {path}: no answer of the API server within {limit:g} s: {error}") from error
 
 
 class Cluster:
@@ -359,230 +313,6 @@ class _Quiet(KindCluster):  # type: ignore[misc]  # pytest-kind has no types
     def __init__(self, name: str, path: Path, kubeconfig: Path, image: str, kind: Path, kubectl: Path) -> None:
         self.name, self.path, self.kubeconfig_path, self.image = name, path, kubeconfig, image
         self.kind_path, self.kubectl_path = kind, kubectl
-
-
-class PodWatch:
-    """The pods of one namespace: a look at them, and a watch that returns when one changes."""
-
-    def __init__(self, core: client.CoreV1Api, namespace: str) -> None:
-        self._core = core
-        self.namespace = namespace
-        self._version = ""
-
-    def look(self, selector: str = "") -> list[client.V1Pod]:
-        """The pods that match a label selector, now."""
-        found = self._core.list_namespaced_pod(self.namespace, label_selector=selector, _request_timeout=30)
-        self._version = found.metadata.resource_version
-        return list(found.items)
-
-    def change(self, seconds: float) -> None:
-        """Return when a pod changed since the last look, after the seconds given, or after two, whichever is first."""
-        limit = max(1, int(min(seconds, 2)))
-        watching = watch.Watch()
-        try:
-            for _ in watching.stream(
-                self._core.list_namespaced_pod,
-                self.namespace,
-                resource_version=self._version,
-                timeout_seconds=limit,
-                _request_timeout=limit + 3,
-            ):
-                break
-        except NoAnswerError:
-            raise
-        except HTTPError as error:  # in the middle of the answer
-            raise NoAnswerError(f"The watch on the pods of {self.namespace} broke off: {error}") from error
-        except ApiException as error:
-            if error.status != 410:  # 410: the version is too old to watch from; the next look gets a new one.
-                raise
-        finally:
-            watching.stop()
-
-    def events(self, pod: str) -> list[client.CoreV1Event]:
-        """What Kubernetes says of a pod, oldest first."""
-        found = self._core.list_namespaced_event(self.namespace, field_selector=f"involvedObject.name={pod}")
-        return sorted(found.items, key=_when)
-
-    def logs(
-        self, pod: str, container: str | None = None, *, previous: bool = False, seconds: float | None = None
-    ) -> str:
-        """As Cluster.logs."""
-        since = {} if seconds is None else {"since_seconds": max(1, math.ceil(seconds))}
-        try:
-            answer = self._core.read_namespaced_pod_log(
-                pod,
-                self.namespace,
-                container=container,
-                previous=previous,
-                tail_lines=500 if seconds is None else 5000,  # a class at once writes thousands
-                _preload_content=False,
-                **since,
-            )
-        except (ApiException, HTTPError):
-            return ""
-        return str(answer.data.decode(errors="replace"))
-
-    def why_stuck(self, pods: Collection[client.V1Pod]) -> str | None:
-        """Why pods will never be ready, by their status or by what is said of them."""
-
-        def log(pod: str, container: str, before: bool) -> str:
-            return self.logs(pod, container, previous=before)
-
-        return why_stuck(pods, log) or self._why_not_begun(pods)
-
-    def why_stuck_server(self, user: str) -> Callable[[], str | None]:
-        """Of a server that is to come up from now on: says, look by look, why it will never do so."""
-        was, missed = "", float("inf")
-
-        def look() -> str | None:
-            nonlocal was, missed
-            found, now = self.look(server_of(user)), time.monotonic()
-            missed = min(missed, now) if was and not found else float("inf")
-            if now - missed > MADE_ANEW_WITHIN:
-                return f"pod {was} is gone, and was not the hub's to stop: deleted, evicted, or its node went"
-            was = next((pod.metadata.name for pod in found if not pod.metadata.deletion_timestamp), was)
-            return self.why_stuck(found)
-
-        return look
-
-    def _why_not_begun(self, pods: Iterable[client.V1Pod]) -> str | None:
-        """Why no container of a pod begins: its node is lost, what it is to mount is not there, or it has no memory.
-
-        The kubelet has looked many times for what is said to be not there.
-        """
-        late = [
-            pod
-            for pod in pods
-            if pod.status.phase == "Pending" and datetime.now(UTC) - pod.metadata.creation_timestamp > BEGINS_WITHIN
-        ]
-        if not late:
-            return None
-        lost = _lost(self._core.list_node(_request_timeout=30).items)
-        for pod in late:
-            if why := lost.get(pod.spec.node_name):
-                return f"pod {pod.metadata.name} waits for node {pod.spec.node_name}, which is lost: {why}"
-        waiting = {pod.metadata.uid: pod.metadata.name for pod in late}
-        for event in self._warnings():
-            name = waiting.get(event.involved_object.uid)
-            in_vain = event.reason == "FailedMount" and (event.count or 1) >= MOUNTS_TRIED
-            if name and in_vain and "not found" in (event.message or ""):
-                return f"pod {name} waits for what is not there, FailedMount: {event.message}"
-            if name and event.reason == "FailedCreatePodSandBox" and "OOM-killed" in (event.message or ""):
-                return f"pod {name} has too little memory to begin, FailedCreatePodSandBox: {event.message}"
-        return None
-
-    def last_warning(self) -> list[str]:
-        """The newest warning about a pod, such as of a probe that fails; none where there is nothing to warn of."""
-        return [f"{newest.involved_object.name}: {newest.message}" for newest in self._warnings()[-1:]]
-
-    def _warnings(self) -> list[client.CoreV1Event]:
-        """Warnings about pods, oldest first."""
-        about_pods = "type=Warning,involvedObject.kind=Pod"
-        found = self._core.list_namespaced_event(self.namespace, field_selector=about_pods, _request_timeout=30)
-        return sorted(found.items, key=_when)
-
-
-def _lost(nodes: Iterable[client.V1Node]) -> dict[str, str]:
-    """What is said of nodes whose kubelet is not heard of, by name (pkg/controller/nodelifecycle: Ready is Unknown)."""
-    return {
-        node.metadata.name: condition.message
-        for node in nodes
-        for condition in node.status.conditions or []
-        if condition.type == "Ready" and condition.status == "Unknown"
-    }
-
-
-def _when(event: client.CoreV1Event) -> str:
-    return str(event.last_timestamp or event.event_time or "")
-
-
-def server_of(user: str) -> str:
-    """Label selector of a user's server (kubespawner, _build_common_labels)."""
-    return f"hub.jupyter.org/username={user}"
-
-
-Log = Callable[[str, str, bool], str]
-"""Gives the log of a container, by its pod's name and its own: of its last run, or of the one before."""
-
-
-def is_ready(pod: client.V1Pod) -> bool:
-    """Whether all of a pod is ready, as the kubelet found last."""
-    return any(each.type == "Ready" and each.status == "True" for each in pod.status.conditions or [])
-
-
-def why_stuck(pods: Iterable[client.V1Pod], log: Log = lambda pod, container, before: "") -> str | None:
-    """Why pods will never be ready, in the words of Kubernetes: the first cause found, or None.
-
-    Args:
-        log: its last lines go into the cause of a crash.
-    """
-    for pod in pods:
-        if pod.metadata.deletion_timestamp:
-            continue
-        name = pod.metadata.name
-        for condition in pod.status.conditions or []:
-            if condition.type == "PodScheduled" and condition.reason == "Unschedulable" and not _may_preempt(condition):
-                return f"pod {name} is Unschedulable: {condition.message}"
-        for status in [*(pod.status.init_container_statuses or []), *(pod.status.container_statuses or [])]:
-            if status.ready:
-                continue
-            ended = status.state.terminated or (status.last_state.terminated if status.last_state else None)
-            if ended and ended.reason == "OOMKilled":
-                limit = memory_limit(pod, status.name)
-                return f"pod {name}: container {status.name} was OOMKilled: over its limit of {limit}"
-            said = _said_of(ended, memory_limit(pod, status.name)) if ended else ""
-            if status.state.terminated and status.restart_count and status.state.terminated.exit_code:
-                # It waits in a CrashLoopBackOff already; the kubelet says so a quarter of a minute later.
-                how = f"crashed twice, exit code {status.state.terminated.exit_code}{said}, image {status.image}"
-                return f"pod {name}: container {status.name} {how}{_last_words(log(name, status.name, False))}"
-            waiting = status.state.waiting
-            if waiting and waiting.reason in HOPELESS and not _asks_again(waiting):
-                detail = f": {waiting.message}" if waiting.message else ""
-                crash = _last_words(log(name, status.name, True)) if waiting.reason == "CrashLoopBackOff" else ""
-                why = f"{waiting.reason}{said}, image {status.image}{detail}"
-                return f"pod {name}: container {status.name}: {why}{crash}"
-    return None
-
-
-def _said_of(ended: client.V1ContainerStateTerminated, limit: str) -> str:
-    """What the runtime says of the end of a container whose memory has a limit; nothing where it says nothing."""
-    # Of one that never ran: too low for its sandbox, it ends in whatever that was doing; but not in a missing program.
-    never_ran = ended.reason == "StartError" and limit != "none" and 'exec: "' not in (ended.message or "")
-    memory = f" with a memory limit of {limit}" if never_ran else ""
-    return f", {ended.reason}{memory}: {ended.message}" if ended.message else ""
-
-
-def _last_words(output: str) -> str:
-    """The last line of a crashed program's output, and the lines before it; nothing for no output."""
-    said = output.strip().splitlines()
-    return f". It said last: {said[-1].strip()}{tail(output, 15)}" if said else ""
-
-
-def _asks_again(waiting: client.V1ContainerStateWaiting) -> bool:
-    """Whether the kubelet of a busy node only had too little time to fetch a Secret or ConfigMap that is there."""
-    # pkg/kubelet/util/manager: it asks again at the next sync, a second or so later.
-    return bool(re.search("failed to sync (secret|configmap) cache", waiting.message or ""))
-
-
-def oom_killed(pods: Iterable[client.V1Pod]) -> bool:
-    """Whether a container of these pods was killed for its memory, though it may have started again since."""
-    statuses = [status for pod in pods for status in pod.status.container_statuses or []]
-    states = [state for status in statuses for state in (status.state, status.last_state) if state]
-    return any(state.terminated and state.terminated.reason == "OOMKilled" for state in states)
-
-
-def _may_preempt(condition: client.V1PodCondition) -> bool:
-    """Whether an Unschedulable pod may still find room: by preemption, or on a node that is only now coming up."""
-    message = condition.message or ""
-    return "not-ready" in message or ("Insufficient" in message and "No preemption victims found" not in message)
-
-
-def memory_limit(pod: client.V1Pod, container: str) -> str:
-    """The limit of a container's memory, as its pod has it; "none" where there is none."""
-    for spec in [*(pod.spec.init_containers or []), *pod.spec.containers]:
-        if spec.name == container and spec.resources and spec.resources.limits:
-            return str(spec.resources.limits.get("memory", "none"))
-    return "none"
 
 
 def check_port(port: int) -> None:

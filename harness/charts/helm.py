@@ -1,0 +1,192 @@
+"""Helm, which renders and installs the chart."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from harness.base.errors import HarnessError
+from harness.base.shell import CommandError, run
+from harness.charts.chart import CHART_NAME, Chart, Release, load_chart
+from harness.charts.manifests import Loader, Manifest
+
+RENDER_SECONDS = 60.0
+CLUSTER_SECONDS = 180.0
+PULL_SECONDS = 120.0
+# What a caller's environment could say to send Helm to another cluster or to another store of releases.
+ELSEWHERE = (
+    "HELM_DRIVER",
+    "HELM_KUBEAPISERVER",
+    "HELM_KUBEASGROUPS",
+    "HELM_KUBEASUSER",
+    "HELM_KUBECAFILE",
+    "HELM_KUBECONTEXT",
+    "HELM_KUBEINSECURE_SKIP_TLS_VERIFY",
+    "HELM_KUBETLS_SERVER_NAME",
+    "HELM_KUBETOKEN",
+)
+# The loader in C reads a rendered chart ten times as fast; it comes with most wheels of PyYAML, not with all.
+
+
+class ChartVersionError(HarnessError):
+    """The repository answered, and has no such version of the chart."""
+
+
+class ChartRepositoryError(HarnessError):
+    """The repository did not answer, or not as a chart repository does."""
+
+
+@dataclass(frozen=True)
+class Helm:
+    """Helm, kept to one cluster.
+
+    Attributes:
+        kubeconfig: of that cluster; None for work that needs none.
+        kubernetes: the version of Kubernetes that a chart is rendered for while no cluster is asked.
+    """
+
+    binary: Path
+    kubeconfig: Path | None = None
+    kubernetes: str = "1.34.0"
+
+    def template(self, chart: Chart, release: Release) -> list[Manifest]:
+        """The objects that a release would be, rendered without a cluster.
+
+        Raises:
+            HarnessError: the values are not what the chart accepts (the message names the key), or do not render.
+        """
+        args = ["template", release.name, str(chart.path), f"--namespace={release.namespace}", *release.arguments()]
+        rendered = self._run(args, RENDER_SECONDS, f"rendering {release.name}", self._kube_version)
+        return [manifest for manifest in yaml.load_all(rendered, Loader) if manifest]
+
+    def lint(self, chart: Chart, release: Release) -> None:
+        """See that Helm finds nothing wrong with the chart and a release's values.
+
+        What the chart itself fails on passes: Helm turns that off while it lints. `template` does not.
+
+        Raises:
+            HarnessError: it does.
+        """
+        args = ["lint", str(chart.path), f"--namespace={release.namespace}", "--strict", *release.arguments()]
+        self._run(args, RENDER_SECONDS, f"linting {release.name}", self._kube_version)
+
+    def upgrade_install(self, chart: Chart, release: Release) -> None:
+        """Bring a release into the cluster, or up to date there; its pods are still coming when this returns.
+
+        A release that a killed Helm left half done is removed first: Helm itself would refuse it for ever.
+
+        Raises:
+            HarnessError: the values are not what the chart accepts, or the cluster refuses an object.
+        """
+        args = ["upgrade", "--install", release.name, str(chart.path), f"--namespace={release.namespace}"]
+        args += ["--create-namespace", "--history-max=3", *release.arguments()]
+        what = f"installing {release.name}"
+        try:
+            self._run(args, CLUSTER_SECONDS, what, self._cluster)
+        except _HelmError as error:
+            if "another operation" not in error.output:
+                raise
+            self.uninstall(release)
+            self._run(args, CLUSTER_SECONDS, what, self._cluster)
+
+    def uninstall(self, release: Release) -> None:
+        """Remove a release and wait until its objects are gone; nothing happens where there is none.
+
+        Raises:
+            HarnessError: the cluster does not answer, or something does not go away.
+        """
+        args = ["uninstall", release.name, f"--namespace={release.namespace}", "--ignore-not-found", "--wait"]
+        self._run(args, CLUSTER_SECONDS, f"removing {release.name}", self._cluster)
+
+    def installed(self, release: Release) -> list[Manifest]:
+        """The objects of a release as they were installed.
+
+        Raises:
+            HarnessError: the cluster has no such release.
+        """
+        args = ["get", "manifest", release.name, f"--namespace={release.namespace}"]
+        stored = self._run(args, RENDER_SECONDS, f"reading {release.name}", self._cluster)
+        return [manifest for manifest in yaml.load_all(stored, Loader) if manifest]
+
+    def pull(self, repo_url: str, version: str, into: Path) -> Chart:
+        """The chart from a Helm repository; `into` keeps it, so that a version is fetched once.
+
+        Raises:
+            ChartVersionError: the repository has no such version.
+            ChartRepositoryError: it cannot be reached, or does not answer as a repository does.
+        """
+        kept = into / f"{CHART_NAME}-{version}"
+        if not (kept / "Chart.yaml").is_file():
+            into.mkdir(parents=True, exist_ok=True)
+            # Unpacked beside its place and then moved there, so that a run that is killed leaves no half of a chart.
+            with tempfile.TemporaryDirectory(dir=into) as scratch:
+                args = ["pull", CHART_NAME, f"--repo={repo_url}", f"--version={version}", "--untar"]
+                args += [f"--untardir={scratch}", f"--repository-cache={scratch}/cache"]
+                try:
+                    self._run(args, PULL_SECONDS, f"pulling {CHART_NAME} {version}")
+                except _HelmError as error:
+                    if f'version "{version}" not found' in error.output:
+                        raise ChartVersionError(f"{repo_url} has no version {version} of {CHART_NAME}.") from error
+                    raise ChartRepositoryError(f"{repo_url} gives no chart: {error.cause}") from error
+                shutil.rmtree(kept, ignore_errors=True)
+                (Path(scratch) / CHART_NAME).rename(kept)
+        return load_chart(kept, scratch=into, origin="chart repository")
+
+    def newest(self, repo_url: str) -> str:
+        """The newest version of the chart in a Helm repository, pre-releases left out.
+
+        Raises:
+            ChartRepositoryError: it cannot be reached, or does not answer as a repository does.
+        """
+        # A cache of its own: what Helm remembers of the repository may be of yesterday.
+        with tempfile.TemporaryDirectory() as scratch:
+            args = ["show", "chart", CHART_NAME, f"--repo={repo_url}", f"--repository-cache={scratch}"]
+            try:
+                about = yaml.safe_load(self._run(args, PULL_SECONDS, f"asking for the newest {CHART_NAME}"))
+            except _HelmError as error:
+                raise ChartRepositoryError(f"{repo_url} gives no chart: {error.cause}") from error
+        return str(about["version"])
+
+    @property
+    def _kube_version(self) -> tuple[str, ...]:
+        return (f"--kube-version={self.kubernetes}",)
+
+    @property
+    def _cluster(self) -> tuple[str, ...]:
+        if self.kubeconfig is None:
+            raise HarnessError("Helm was given no cluster of its own, and does not touch any other.")
+        return (f"--kubeconfig={self.kubeconfig}",)
+
+    def _run(self, args: list[str], timeout: float, what: str, more: Iterable[str] = ()) -> str:
+        env = dict.fromkeys(ELSEWHERE, "") | {"KUBECONFIG": os.devnull}
+        try:
+            return run([self.binary, *args, *more], timeout=timeout, env=env, what=what)
+        except CommandError as error:
+            raise _HelmError(what, error) from error
+
+
+class _HelmError(HarnessError):
+    """Helm failed; `cause` is the essential line of what it said, `output` all of it."""
+
+    def __init__(self, what: str, error: CommandError) -> None:
+        self.output = error.output
+        self.cause = _cause(error.output) or str(error)
+        super().__init__(f"{what}: {self.cause}")
+
+
+def _cause(output: str) -> str:
+    """What is wrong, out of all that Helm said: the schema's complaints where there are any, its error otherwise."""
+    complaints = re.findall(r"^\s*- (at '.*)$", output, re.MULTILINE)
+    leaves = [line for line in complaints if not line.endswith(("validation failed", "none matched"))]
+    if leaves:
+        return "values rejected: " + "; ".join(leaves[:3])
+    errors = re.findall(r"^(?:Error|\[ERROR\])[ :]+(.*)$", output, re.MULTILINE)
+    # A linter counts its findings in its last line and says in the first what they are.
+    return errors[0] if errors else ""

@@ -1,0 +1,46 @@
+"""Changes to a running copy that are taken back at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from harness.charts.chart import Release
+from harness.deployment.model import Deployment
+from harness.deployment.rollout import wait_for_answer, wait_until_ready
+from harness.deployment.state import STATE, State, release_print
+from harness.evidence.diagnosis import hopeless
+from harness.plan.hubs import Role
+from harness.plan.plan import Plan
+
+
+@contextmanager
+def changed(running: Deployment, role: Role, release: Release) -> Iterator[None]:
+    """Have a hub run another release while the block runs; its own is back at the end."""
+    hub = running.hub(role)
+
+    def install(wanted: Release) -> None:
+        running.helm.upgrade_install(running.chart, wanted)
+        wait_until_ready(running.cluster, role.namespace)
+        wait_for_answer(hub, lambda: hopeless(running.cluster, role.namespace))
+
+    # A run that is killed in between leaves what no later run may take for the hub's own.
+    known = State(running.plan.state / STATE)
+    known.forget(role.release)
+    try:
+        install(release)
+        yield
+    finally:
+        install(running.releases[role])
+        known.set(role.release, release_print(running.chart, running.releases[role]))
+
+
+@contextmanager
+def images_changed(plan: Plan) -> Iterator[None]:
+    """Let the block change what the registry holds, and bring it back: no run takes what a killed one left for it."""
+    known = State(plan.state / STATE)
+    before = known.get("images")
+    known.forget("images")
+    yield
+    if before:
+        known.set("images", before)

@@ -1,0 +1,110 @@
+"""A copy of the deployment, and what it is made of."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from harness.artifacts.model import Artifacts
+from harness.artifacts.oci import Layout
+from harness.base.shell import CommandError
+from harness.charts.chart import Chart, Release
+from harness.charts.helm import Helm
+from harness.charts.manifests import Manifest
+from harness.cluster.kind import Cluster
+from harness.courses import images as courses
+from harness.courses.images import CourseBuilder, course_builder, course_repositories
+from harness.deployment.releases import productions, templates
+from harness.hub.api import Hub
+from harness.plan.hubs import AUTHORING, STUDENT, Role
+from harness.plan.plan import Plan
+from harness.services.aws import Aws
+from harness.services.postgres import Database
+from harness.services.registry import Registry
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a copy of the deployment is made of; nothing of it runs.
+
+    Attributes:
+        kubernetes: the version of Kubernetes.
+    """
+
+    artifacts: Artifacts
+    kubernetes: str
+    helm: Helm
+    chart: Chart
+
+    def production(self, plan: Plan) -> dict[Role, list[Manifest]]:
+        """The objects of the releases as production would have them: without what kind needs otherwise.
+
+        Raises:
+            HarnessError: the chart does not take the values.
+        """
+        return templates(self.helm, self.chart, productions(plan))
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """A copy of the deployment, and all of its parts.
+
+    Attributes:
+        objects: of each release, as they are rendered.
+    """
+
+    plan: Plan
+    artifacts: Artifacts
+    chart: Chart
+    helm: Helm
+    releases: Mapping[Role, Release]
+    objects: Mapping[Role, list[Manifest]]
+    cluster: Cluster
+    registry: Registry
+    aws: Aws
+    database: Database
+    student: Hub
+    authoring: Hub
+
+    def hub(self, role: Role) -> Hub:
+        """The hub that a release is of."""
+        return {STUDENT: self.student, AUTHORING: self.authoring}[role]
+
+    @property
+    def builder(self) -> CourseBuilder:
+        """What builds course images."""
+        return course_builder(self.plan, self.artifacts)
+
+    def course_image(self, tag: str) -> Layout:
+        """The image of a course, as it is built from its repository or from the base image."""
+        return self.builder.images([tag], course_repositories(self.plan))[tag]
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """What the copy is made of, in words; what does not say its version is left out."""
+        found = {"chart": f"{self.chart.version}, {self.chart.origin}", "spawner": self.plan.spawner.name}
+        with contextlib.suppress(CommandError):
+            told = json.loads(self.cluster.kubectl("version", "--output=json"))
+            found["Kubernetes"] = told["serverVersion"]["gitVersion"]
+        return found
+
+    @property
+    def unchecked(self) -> list[str]:
+        """What nothing in this copy of the deployment can show, each with its reason."""
+        reasons = [
+            "the Keycloak gate in front of the hubs: it is not part of the copy",
+            "a GPU at work: here it is a capacity patched onto a node",
+            "Vault's new credentials for the database every few months: here they stay as they are",
+        ]
+        if self.artifacts.images:
+            reasons.append("NetworkPolicies: the built node image's network does not enforce them")
+            reasons += [
+                f"course {course.tag} on {image}: no registry was in reach, and it was built on our notebook image"
+                for course in self.plan.courses
+                for image in courses.replaced_bases(course.path)
+            ]
+        if self.plan.ol_infrastructure:
+            reasons.append("the values in the checkout's Pulumi code: but for its lists and files, our values are used")
+        return reasons

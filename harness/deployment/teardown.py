@@ -1,0 +1,63 @@
+"""Removal of a run from the machine."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable
+from contextlib import nullcontext
+from pathlib import Path
+
+from harness.base.errors import HarnessError
+from harness.base.progress import Steps
+from harness.base.signals import uninterrupted
+from harness.deployment.state import STATE
+from harness.host import docker, runs
+from harness.host import requirements as machine
+from harness.host.runs import Run
+from harness.plan.plan import Plan
+
+
+def _undo(plan: Plan, steps: Steps) -> None:
+    if plan.keep:
+        steps.say(f"Kept as it is, because of --keep-cluster: {plan.name}. 'tox -e down' removes it.")
+    else:
+        remove(plan, steps)
+
+
+def remove(plan: Plan, steps: Steps) -> None:
+    """Remove every trace of the plan's run from the machine; what is cached for later runs stays.
+
+    Raises:
+        HarnessError: Docker does not answer, or does not let something go; the message says what is left.
+    """
+    remove_run(plan.name, plan.state, steps)
+
+
+def remove_run(name: str, state: Path | None, steps: Steps) -> None:
+    """The same of any run, by its name and its directory; None where that is gone."""
+    with uninterrupted(name, steps.say), steps.step("teardown", always=True) as step:
+        if machine.daemon_answers():
+            gone = docker.remove(name, name)
+        elif state and (state / STATE).exists():
+            raise HarnessError(
+                f"The Docker daemon does not answer: the containers of {name} are left as they are. "
+                f"Start it (systemctl start docker), then 'tox -e down' removes them."
+            )
+        else:
+            gone = []
+        step.done(f"removed {' '.join(gone)}" if gone else "nothing was there")
+        for path in state.glob("*") if state else ():
+            if path.name != runs.LOCK:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def remove_left(found: Iterable[Run], steps: Steps) -> None:
+    """Remove runs that nobody uses, those that were kept on purpose too.
+
+    Raises:
+        HarnessError: one is in use, or does not go.
+    """
+    for run in found:
+        steps.say(str(run))
+        with runs.held(run.directory, run.name) if run.directory else nullcontext():
+            remove_run(run.name, run.directory, steps)

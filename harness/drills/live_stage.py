@@ -1,0 +1,233 @@
+"""A running copy of the deployment that drills are planted in."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+import json
+import re
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+from rich.console import Console
+
+from harness.base.digest import fingerprint
+from harness.base.errors import HarnessError
+from harness.base.progress import Steps
+from harness.base.signals import uninterrupted
+from harness.charts.chart import Chart, Release
+from harness.charts.helm import Helm
+from harness.charts.manifests import Manifest
+from harness.courses import images
+from harness.deployment import boot, releases, state, teardown
+from harness.deployment.model import Deployment
+from harness.drills.judge import Run
+from harness.drills.model import DoesNotApplyError, Drill, RefusedError
+from harness.drills.planting import changed_image, planted
+from harness.drills.pytest_run import run_tests
+from harness.plan.contract import REPOSITORY
+from harness.plan.hubs import ROLES, Role
+from harness.plan.plan import Plan
+from harness.scenarios.user_cleanup import Departures
+
+
+@contextmanager
+def _stage(plan: Plan, steps: Steps, *, keep: bool) -> Iterator[LiveStage]:
+    """A running deployment for drills; removed at the end, however it comes, or left for the next run."""
+    stage = LiveStage(dataclasses.replace(plan, keep=True), steps)
+    try:
+        stage.boot()
+        try:
+            yield stage
+        finally:
+            if keep:
+                stage.forget_images()
+                steps.say(f"Kept: {plan.name}. 'tox -e down' removes it.")
+    finally:
+        if not keep:
+            with boot.only_run(plan):
+                teardown.remove(plan, steps)
+
+
+class LiveStage:
+    """The private copy of the deployment, as the plan has it between two drills."""
+
+    def __init__(self, plan: Plan, steps: Steps) -> None:
+        self.plan = plan
+        self.steps = steps
+        self.scratch = plan.state / "drill"
+        self.evidence = plan.evidence / "drills"
+        shutil.rmtree(self.evidence, ignore_errors=True)
+
+    def boot(self) -> None:
+        """Boot, and remember how the deployment is when it is whole."""
+        with boot.only_run(self.plan):
+            self.prepared = boot.prepare(self.plan, self.steps)
+            self.running = boot.boot(self.plan, self.steps, self.prepared)
+        self.rendered = rendered(self.running.chart, self.running.helm, releases.productions(self.plan))
+        self.installed = installed(self.running)
+        self.digests = digests(self.running)
+
+    @property
+    def system(self) -> str:
+        chart, theirs = self.running.chart, self.plan.ol_infrastructure
+        parts = [f"chart {chart.version}, {chart.origin}", f"spawner {self.plan.spawner.name} from {self._whose()}"]
+        return "; ".join([*parts, *([f"lists and files of {theirs.checkout.name}"] if theirs else [])])
+
+    @property
+    def ours(self) -> bool:
+        plan = self.plan
+        files = (self.running.chart.path, plan.spawner, *plan.values, *plan.authoring_values)
+        return not plan.ol_infrastructure and all(file.is_relative_to(plan.checkout) for file in files)
+
+    def _whose(self) -> str:
+        return "this checkout" if self.plan.spawner.is_relative_to(self.plan.checkout) else "elsewhere"
+
+    def print_of(self, drill: Drill) -> str:
+        plan = self.plan
+        files = [self.running.chart.path, plan.spawner, *plan.values, *plan.authoring_values]
+        replaced = [json.dumps(releases.replaced_values(plan, role)) for role in ROLES]
+        return fingerprint([drill.written, *files, *replaced])
+
+    def plant(self, drill: Drill) -> Run:
+        changed = planted(drill, self.plan, self.running.chart, self.scratch)
+        images = self._plant_images(drill)
+        differs = self._differs(changed, drill)
+        if not differs and not images:
+            raise HarnessError(f"{drill.where}: it leaves the system as it was")
+        place = self.evidence / re.sub(r"\W+", "-", f"{drill.subject} {drill.name}").strip("-")
+        return lambda tests, timeout: run_tests(changed, tests, place, timeout)
+
+    def _differs(self, changed: Plan, drill: Drill) -> bool:
+        """Whether the changed plan makes other releases than the stage's own.
+
+        Raises:
+            RefusedError: the chart does not take the changed values.
+        """
+        if dataclasses.replace(changed, spawner=self.plan.spawner) == self.plan:
+            # Each release has its text as it is; to see that in what Helm renders takes seconds.
+            return changed.spawner.read_bytes() != self.plan.spawner.read_bytes()
+        chart = releases.find_chart(changed, self.running.helm) if drill.chart else self.running.chart
+        before, after = releases.productions(self.plan), releases.productions(changed)
+        touched = {role: each for role, each in after.items() if drill.chart or each != before[role]}
+        try:
+            now = rendered(chart, self.running.helm, touched)
+        except HarnessError as error:
+            raise RefusedError(str(error)) from error
+        return any(objects != self.rendered[role] for role, objects in now.items())
+
+    def _plant_images(self, drill: Drill) -> bool:
+        """Change what the registry holds; returns whether that is any different then."""
+        running, registry = self.running, self.running.registry
+        repositories = images.course_repositories(self.plan)
+        for tag, layout in changed_image(drill, running.builder, repositories, self.scratch).items():
+            registry.push(layout, REPOSITORY, tag)
+        for tag in (*drill.deleted_tags, *drill.moved_tags.values()):
+            if tag not in self.digests:
+                raise DoesNotApplyError(f"the registry has no image {tag}")
+        for tag in drill.deleted_tags:
+            registry.remove(tag)
+        for tag, other in drill.moved_tags.items():
+            registry.push(running.course_image(other), REPOSITORY, tag)
+        touched = drill.image or drill.deleted_tags or drill.moved_tags
+        return bool(touched) and digests(running) != self.digests
+
+    def restore(self) -> None:
+        """Bring everything back, and see that it is; a deployment that cannot be brought back is made anew.
+
+        Raises:
+            HarnessError: neither is possible.
+        """
+        try:
+            self._bring_back()
+        except (HarnessError, httpx.HTTPError) as error:
+            self.steps.say(f"It is not as it was, and made anew: {error}")
+            with boot.only_run(self.plan), uninterrupted(self.plan.name, self.steps.say) as told_to_end:
+                teardown.remove(self.plan, self.steps)
+            if told_to_end():
+                raise KeyboardInterrupt from error
+            self.boot()
+
+    def forget_images(self) -> None:
+        """Have the next boot take no image in the registry for what it should be."""
+        state.State(self.plan.state / state.STATE).forget("images")
+
+    def _bring_back(self) -> None:
+        if digests(self.running) != self.digests:
+            self.forget_images()
+        with boot.only_run(self.plan), self._sent_away():
+            # What a boot says was said at the first one.
+            running = boot.boot(self.plan, Steps(Console(file=io.StringIO())), self.prepared)
+        for tag in digests(running).keys() - self.digests.keys():
+            # Of a course that a drill's values named.
+            running.registry.remove(tag)
+        if digests(running) != self.digests:
+            raise HarnessError("the registry does not hold what it did")
+        for name, objects in installed(running).items():
+            if objects != self.installed[name]:
+                raise HarnessError(f"release {name} is not what it was")
+        self.running = running
+
+    @contextmanager
+    def _sent_away(self) -> Iterator[None]:
+        """Delete whom a test that failed, or was killed, left behind; gone at the end of the block."""
+        hubs = (self.running.student, self.running.authoring)
+        leaving = Departures(self.running.cluster)
+        try:
+            # A hub that the drill has broken answers only when it is brought back.
+            with contextlib.suppress(httpx.HTTPError):
+                for hub in hubs:
+                    for name in hub.users():
+                        leaving.add(hub, name)
+            yield
+            leaving.wait()
+            for hub in hubs:
+                for name in hub.users():
+                    hub.delete_user(name)
+        finally:
+            leaving.close()
+
+
+def rendered(chart: Chart, helm: Helm, wanted: Mapping[Role, Release]) -> dict[Role, list[Manifest]]:
+    """The objects of releases, as production would have them: without what kind needs otherwise.
+
+    Raises:
+        HarnessError: the chart does not take the values.
+    """
+    return {role: comparable(each) for role, each in releases.templates(helm, chart, wanted).items()}
+
+
+def comparable(objects: Iterable[Manifest]) -> list[Manifest]:
+    """Rendered objects without what is random in each rendering: secrets that nobody chose, and digests of them."""
+    random = {"Secret": ("checksum/", "hub.config.")}
+    return [_without(random.get(each["kind"], ("checksum/",)), each) for each in objects]
+
+
+def installed(running: Deployment) -> dict[str, list[Manifest]]:
+    """The objects of each release as they are in the cluster's store of releases, by the release's name.
+
+    Without digests of other objects, all of which are here themselves: at a first install, where there is no secret to
+    look up yet, upstream's chart draws one for the Secret and another for the digest.
+    """
+    return {
+        release.name: [_without(("checksum/",), each) for each in running.helm.installed(release)]
+        for release in running.releases.values()
+    }
+
+
+def _without(beginnings: tuple[str, ...], found: Any) -> Any:
+    """A copy of an object without the keys that begin so, however deep they are."""
+    if isinstance(found, list):
+        return [_without(beginnings, each) for each in found]
+    if not isinstance(found, dict):
+        return found
+    return {key: _without(beginnings, value) for key, value in found.items() if not key.startswith(beginnings)}
+
+
+def digests(running: Deployment) -> dict[str, str]:
+    """Digest of each course image in the registry, by tag."""
+    return {tag: running.registry.digest(tag) for tag in sorted(running.registry.tags())}

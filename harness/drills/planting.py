@@ -1,0 +1,145 @@
+"""What a drill makes of a plan, of a course's image and of a hub's packages."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import json
+import shutil
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from harness.artifacts.oci import Layout
+from harness.base.errors import HarnessError
+from harness.base.files import read_text
+from harness.base.shell import CommandError, run, tail
+from harness.charts.chart import Chart
+from harness.courses.images import CourseBuilder
+from harness.deployment.releases import replaced_values
+from harness.drills.model import DoesNotApplyError, Drill, Edit, ValueChanges, merged
+from harness.plan.hubs import AUTHORING, ROLES, STUDENT, Role
+from harness.plan.plan import Plan, check_spawner
+
+
+def planted(drill: Drill, plan: Plan, chart: Chart, scratch: Path) -> Plan:
+    """The plan of a deployment with the drill's change in its values, its spawner and its chart.
+
+    Args:
+        chart: the one that the plan's releases are of.
+        scratch: a directory for the changed files, which is made anew.
+
+    Raises:
+        DoesNotApplyError: the deployment has not what the drill changes.
+        HarnessError: the drill leaves no spawner that is Python, or there is no such package.
+    """
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir(parents=True)
+    package = in_the_hub(wheel_of(drill.hub_package, scratch)) if drill.hub_package else {}
+    changes = {role: drill.values.get(role, ValueChanges()).and_also(package) for role in ROLES}
+    return dataclasses.replace(
+        plan,
+        values=_values(changes[STUDENT], plan, STUDENT, plan.values, scratch / "values.yaml"),
+        authoring_values=_values(
+            changes[AUTHORING], plan, AUTHORING, plan.authoring_values, scratch / "authoring.yaml"
+        ),
+        spawner=_spawner(drill, plan, scratch / "dynamicImageConfig.py"),
+        chart=_chart(drill, plan, chart, scratch / "chart"),
+    )
+
+
+def changed_image(
+    drill: Drill, builder: CourseBuilder, repositories: Mapping[str, Path], scratch: Path
+) -> dict[str, Layout]:
+    """The image of a course after the drill's change to its repository, by its tag; none where the drill has none.
+
+    Raises:
+        DoesNotApplyError: the course has no repository, or not that file or line.
+        HarnessError: what became of the Dockerfile does not build.
+    """
+    change = drill.image
+    if change is None:
+        return {}
+    if change.course not in repositories:
+        raise DoesNotApplyError(f"course {change.course} has no repository")
+    changed = scratch / "repository"
+    shutil.rmtree(changed, ignore_errors=True)
+    shutil.copytree(repositories[change.course], changed)
+    dockerfile = changed / "Dockerfile"
+    dockerfile.write_text(_edited(dockerfile.read_text(), change.dockerfile, "Dockerfile"))
+    for name, text in change.files.items():
+        file = changed / name
+        if text is not None:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text)
+        elif file.is_file():
+            file.unlink()
+        else:
+            raise DoesNotApplyError(f"course {change.course} has no file {name}")
+    return builder.images([change.course], {change.course: changed})
+
+
+def wheel_of(package: str, into: Path) -> Path:
+    """The wheel of a package alone, without what it needs.
+
+    Raises:
+        HarnessError: the package index has none, or is not in reach.
+    """
+    options = ["--no-deps", "--only-binary=:all:", "--disable-pip-version-check", "--quiet", "--dest", str(into)]
+    try:
+        run([sys.executable, "-m", "pip", "download", *options, package], timeout=120, what=f"pip download {package}")
+    except CommandError as error:
+        raise HarnessError(f"There is no wheel of {package}{tail(error.output)}") from error
+    return next(into.glob("*.whl"))
+
+
+def in_the_hub(wheel: Path) -> dict[str, Any]:
+    """Values by which a hub has a wheel, and takes from it what its image has in another version."""
+    place = f"/opt/{wheel.name}"
+    return {
+        "hub.extraFiles.wheel": {"mountPath": place, "binaryData": base64.b64encode(wheel.read_bytes()).decode()},
+        # Python imports from a zip file, which a wheel is, and from here before all other places.
+        "hub.extraEnv.PYTHONPATH": place,
+    }
+
+
+def _values(changes: ValueChanges, plan: Plan, role: Role, files: tuple[Path, ...], into: Path) -> tuple[Path, ...]:
+    if not changes.paths:
+        return files
+    for path in changes.paths:
+        for other in replaced_values(plan, role):
+            if f"{path}.".startswith(f"{other}.") or f"{other}.".startswith(f"{path}."):
+                raise DoesNotApplyError(f"this run has a {other} of its own, in place of the one in the values")
+    # In one file, because a key that is deleted from one of several is still in the others.
+    into.write_text(json.dumps(changes.on(merged(files)), indent=1))
+    return (into,)
+
+
+def _spawner(drill: Drill, plan: Plan, into: Path) -> Path:
+    if not drill.spawner:
+        return plan.spawner
+    into.write_text(_edited(read_text(plan.spawner, "--spawner"), drill.spawner, "the spawner"))
+    check_spawner(into)
+    return into
+
+
+def _chart(drill: Drill, plan: Plan, chart: Chart, into: Path) -> str:
+    if not drill.chart:
+        return plan.chart
+    shutil.copytree(chart.path, into)
+    for name, edits in drill.chart.items():
+        file = into / name
+        if not file.is_file():
+            raise DoesNotApplyError(f"this chart has no file {name}")
+        file.write_text(_edited(file.read_text(), edits, name))
+    return str(into)
+
+
+def _edited(text: str, edits: Iterable[Edit], what: str) -> str:
+    for edit in edits:
+        try:
+            text = edit.on(text)
+        except DoesNotApplyError as error:
+            raise DoesNotApplyError(f"{what}: {error}") from error
+    return text

@@ -1,0 +1,177 @@
+"""`tox -e drills`: plant each drill in a running copy of the deployment, and see what the suite says of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Protocol
+
+import httpx
+
+from harness.base.errors import HarnessError
+from harness.base.progress import Steps
+from harness.base.timeline import BOOT
+from harness.drills import report as drill_report
+from harness.drills.judge import Failure, Judgement, Run, _caught, judge
+from harness.drills.live_stage import _stage
+from harness.drills.model import DRILLS, DoesNotApplyError, Drill, RefusedError, check_tests, selected
+from harness.drills.promise_index import Promise, promises
+from harness.drills.reader import read_drills
+from harness.drills.results import GOOD, Result, Results, Verdict, read_results, together
+from harness.plan.plan import Plan
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a person wants of a run.
+
+    Attributes:
+        words, shard: as harness.drill.selected takes them.
+        resume: leave out what an earlier run ended well with.
+        thorough: try the whole suite, live layer and all, on valid changes and on what its promise does not catch.
+        keep: leave the deployment running.
+    """
+
+    words: str = ""
+    shard: str = ""
+    resume: bool = False
+    thorough: bool = False
+    keep: bool = False
+
+
+class Stage(Protocol):
+    """What drills are planted in."""
+
+    @property
+    def system(self) -> str:
+        """What it is, in words."""
+
+    @property
+    def ours(self) -> bool:
+        """Whether nothing of it is somebody else's: each drill must apply then."""
+
+    def print_of(self, drill: Drill) -> str:
+        """Fingerprint of the drill and of what it is planted in."""
+
+    def plant(self, drill: Drill) -> Run:
+        """Make the drill's change.
+
+        Raises:
+            DoesNotApplyError: there is not what it changes.
+            RefusedError: the change is refused before anything runs.
+            HarnessError: it changes nothing.
+        """
+
+    def restore(self) -> None:
+        """Take the change back."""
+
+
+def drills(plan: Plan, steps: Steps, asked: Asked) -> None:
+    """Plant the drills one by one, and write drills.json, drills.html and drills.txt into the evidence directory.
+
+    Raises:
+        HarnessError: not all ended as they must, or one is not written as it should be.
+    """
+    suite = promises(plan.checkout)
+    everything = read_drills(plan.checkout / DRILLS)
+    for drill in everything:
+        check_tests(drill, suite)
+    chosen = selected(everything, words=asked.words, shard=asked.shard)
+    if not chosen:
+        raise HarnessError(f"No drill has {asked.words!r} in its name or subject")
+    file = plan.evidence / "drills.json"
+    before = read_results(file) if asked.resume and file.exists() else None
+    with _stage(plan, steps, keep=asked.keep) as stage:
+        found = run_all(chosen, stage, suite, steps, file, before, thorough=asked.thorough)
+    _report(found, plan, steps)
+
+
+def report_again(files: Sequence[Path], plan: Plan, steps: Steps) -> None:
+    """One report of what earlier runs wrote down, such as one of each shard.
+
+    Raises:
+        HarnessError: a file is no such thing, or not all drills ended as they must.
+    """
+    _report(together(read_results(file) for file in files), plan, steps)
+
+
+def _report(found: Results, plan: Plan, steps: Steps) -> None:
+    suite = promises(plan.checkout)
+    for line in drill_report.lines(found, suite):
+        steps.say(line)
+    drill_report.write(found, suite, plan.evidence)
+    steps.say(f"Written to {plan.evidence / 'drills.html'}")
+    if bad := [result for result in found.results if result.verdict not in GOOD]:
+        raise HarnessError(f"{len(bad)} of {len(found.results)} drills did not end as they must")
+
+
+def run_all(
+    chosen: Sequence[Drill],
+    stage: Stage,
+    suite: Mapping[str, Promise],
+    steps: Steps,
+    file: Path,
+    before: Results | None = None,
+    *,
+    thorough: bool = False,
+) -> Results:
+    """Plant drills one after the other; their results are written down after each.
+
+    Args:
+        before: an earlier run's results; what ended well there, and is the same today, is not done again.
+    """
+    known = {result.written: result for result in (before.results if before else ()) if result.verdict in GOOD}
+    done = [known[stage.print_of(drill)] for drill in chosen if stage.print_of(drill) in known]
+    left = [drill for drill in chosen if stage.print_of(drill) not in known]
+    if done:
+        steps.say(f"{len(done)} drills are left out: they ended well before, and nothing of them has changed")
+    began = time.monotonic()
+    for number, drill in enumerate(left, 1):
+        result = dataclasses.replace(one(drill, stage, suite, thorough=thorough), written=stage.print_of(drill))
+        done.append(result)
+        Results(stage.system, tuple(done)).write(file)
+        stage.restore()
+        spent = time.monotonic() - began
+        rest = timedelta(seconds=round(spent / number * (len(left) - number)))
+        steps.say(
+            f"{number:>3}/{len(left)}  {timedelta(seconds=round(spent))}, about {rest} left  "
+            f"{result.verdict:<16} {result.seconds:5.0f} s  {drill.subject}: {drill.name}"
+        )
+        if result.verdict not in GOOD and result.message:
+            steps.say(f"         {f'{result.test}: ' if result.test else ''}{result.headline}")
+    return Results(stage.system, tuple(done))
+
+
+def one(drill: Drill, stage: Stage, suite: Mapping[str, Promise], *, thorough: bool = False) -> Result:
+    """Plant one drill, and see what the suite says."""
+    began = time.time()  # by the clock of the run's record
+    try:
+        found = judge(drill, stage.plant(drill), suite, thorough=thorough)
+    except DoesNotApplyError as error:
+        found = Judgement(Verdict.NOT_HERE, message=str(error))
+    except RefusedError as error:
+        if BOOT in drill.caught_by:
+            found = _caught(drill, Failure(BOOT, str(error)))
+        else:
+            found = Judgement(Verdict.NOT_HERE, message=f"this chart does not take it: {error}")
+    except (HarnessError, httpx.HTTPError) as error:
+        found = Judgement(Verdict.ERROR, message=str(error))
+    if found.verdict is Verdict.NOT_HERE and stage.ours:
+        found = Judgement(Verdict.ERROR, message=f"it does not apply to our own deployment: {found.message}")
+    layer = suite[found.test].layer.value if found.test in suite else found.test
+    return Result(
+        drill=drill.name,
+        subject=drill.subject,
+        hurts=drill.hurts,
+        expected=drill.tries if drill.valid else drill.caught_by,
+        verdict=found.verdict,
+        wanted=drill.wanted,
+        test=found.test,
+        layer=layer,
+        message=found.message,
+        seconds=round((found.at or time.time()) - began, 1),
+    )
