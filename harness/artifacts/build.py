@@ -10,7 +10,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from harness.artifacts.build_cache import Workbench
+from harness.artifacts.build_cache import BuildCache
 from harness.artifacts.model import Artifacts
 from harness.artifacts.prune import prune
 from harness.artifacts.recipes import recipes
@@ -47,7 +47,7 @@ def build(versions: Versions, cache: Path, steps: Steps, cold: Callable[[], None
     Raises:
         HarnessError: something does not build, or two places pin different versions.
     """
-    bench = Workbench(recipes(versions), IMAGES, cache)
+    bench = BuildCache(recipes(versions), IMAGES, cache)
     if bench.missing(WANTED):
         cold()
         check_pins(versions, IMAGES)
@@ -72,19 +72,19 @@ def build(versions: Versions, cache: Path, steps: Steps, cold: Callable[[], None
 
 def helm_path(versions: Versions, cache: Path) -> Path:
     """Where Helm is, once it was built."""
-    return Workbench(recipes(versions), IMAGES, cache).directory("go-tools") / "helm"
+    return BuildCache(recipes(versions), IMAGES, cache).directory("go-tools") / "helm"
 
 
 def build_helm(versions: Versions, cache: Path, steps: Steps) -> Path:
     """Helm alone, for what needs no cluster and no Docker."""
-    bench = Workbench(recipes(versions), IMAGES, cache)
+    bench = BuildCache(recipes(versions), IMAGES, cache)
     if tools := bench.missing({"go-tools"}):
         with alone(cache, steps):
             make(bench, tools, steps)
     return helm_path(versions, cache)
 
 
-def make(bench: Workbench, names: Collection[str], steps: Steps) -> None:
+def make(bench: BuildCache, names: Collection[str], steps: Steps) -> None:
     """Make artifacts, each as soon as what it is made from is there.
 
     The first failure, or Ctrl-C, ends what else is under way.
@@ -111,7 +111,7 @@ def make(bench: Workbench, names: Collection[str], steps: Steps) -> None:
             raise
 
 
-def _make_one(bench: Workbench, name: str, steps: Steps) -> None:
+def _make_one(bench: BuildCache, name: str, steps: Steps) -> None:
     with steps.step(f"build {name}"):
         bench.recipes[name].make(bench)
 

@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from harness.artifacts.dockerfile import NAMESPACE, local_images
-from harness.artifacts.oci import Layout, LayoutStore, put_in_place
+from harness.artifacts.oci import OciImage, OciStore, put_in_place
 
 
 class Kept(enum.Enum):
@@ -46,18 +46,18 @@ class Recipe(ABC):
         return ()
 
     @abstractmethod
-    def make(self, bench: Workbench) -> None:
+    def make(self, bench: BuildCache) -> None:
         """Make the artifact and put it where the workbench finds it, whole or not at all."""
 
 
-class Workbench:
+class BuildCache:
     """The artifacts of a set of recipes: their keys, which are there, and where."""
 
     def __init__(self, recipes: Collection[Recipe], images: Path, cache: Path) -> None:
         self.recipes = {recipe.name: recipe for recipe in recipes}
         self.images = images
         self.cache = cache
-        self.layouts = LayoutStore(cache / "layouts")
+        self.layouts = OciStore(cache / "layouts")
 
     @functools.cached_property
     def keys(self) -> dict[str, str]:
@@ -84,9 +84,9 @@ class Workbench:
         """Directory of an artifact that is kept as files."""
         return self.cache / "files" / f"{name}-{self.keys[name]}"
 
-    def layout(self, name: str) -> Layout:
-        """Layout of an artifact that is kept as one."""
-        return Layout(self.layouts.directory / self.layout_name(name))
+    def layout(self, name: str) -> OciImage:
+        """OciImage of an artifact that is kept as one."""
+        return OciImage(self.layouts.directory / self.layout_name(name))
 
     def layout_name(self, name: str) -> str:
         return f"{name}-{self.keys[name]}"

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.artifacts.oci import Layout
+from harness.artifacts.oci import OciImage
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Artifacts:
     postgres: str
     notebook: str
     """What course images are built on."""
-    images: Mapping[str, Layout]
+    images: Mapping[str, OciImage]
     """Images that the run's own registry has to serve, by the repository they take the place of (`quay.io/…`).
 
     Empty where nodes pull what is published.

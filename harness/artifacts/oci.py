@@ -28,7 +28,7 @@ CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
-class Layout:
+class OciImage:
     """One image in an OCI image layout directory (OCI image specification, image-layout.md)."""
 
     path: Path
@@ -61,7 +61,7 @@ class Layout:
         return _blob(self.path, digest)
 
 
-class LayoutStore:
+class OciStore:
     """A directory of layouts that share their blobs by hard links; several runs may use it at once.
 
     A layout appears whole or not at all, and one that is there is never written again.
@@ -70,12 +70,12 @@ class LayoutStore:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
 
-    def find(self, name: str) -> Layout | None:
+    def find(self, name: str) -> OciImage | None:
         """The layout of that name, if there is one."""
         path = self.directory / name
-        return Layout(path) if path.exists() else None
+        return OciImage(path) if path.exists() else None
 
-    def save(self, image: str, name: str) -> Layout:
+    def save(self, image: str, name: str) -> OciImage:
         """Write a local Docker image as a layout, its layers as Docker saves them (uncompressed, before containerd).
 
         Raises:
@@ -90,9 +90,9 @@ class LayoutStore:
                 config = {**new.add(_member(saved, described["Config"])), "mediaType": CONFIG}
                 layers = [new.add(_member(saved, layer)) for layer in described["Layers"]]
             new.finish(config, layers)
-        return Layout(self.directory / name)
+        return OciImage(self.directory / name)
 
-    def with_file(self, base: Layout, path: str, text: str, name: str) -> Layout:
+    def with_file(self, base: OciImage, path: str, text: str, name: str) -> OciImage:
         """Write a layout that is another one and, on top, one more file; needs no Docker."""
         with self._new(name) as (new, _):
             manifest: dict[str, Any] = json.loads(base.manifest)
@@ -104,7 +104,7 @@ class LayoutStore:
                 new.share(below["digest"], base.file(below["digest"]))
             described = {**new.add(io.BytesIO(json.dumps(config).encode())), "mediaType": CONFIG}
             new.finish(described, [*manifest["layers"], layer])
-        return Layout(self.directory / name)
+        return OciImage(self.directory / name)
 
     def remove(self, names: Iterable[str]) -> None:
         """Remove layouts, and the blobs that no other one has."""
@@ -123,7 +123,7 @@ class LayoutStore:
             put_in_place(new.path, self.directory / name)
 
 
-def merge(images: Mapping[str, Layout], into: Path) -> None:
+def merge(images: Mapping[str, OciImage], into: Path) -> None:
     """Put images into one new layout directory, each under its full name, as containerd imports them."""
     for layout in images.values():
         for digest, file in [*layout.blobs(), (layout.digest, layout.file(layout.digest))]:

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 from harness.artifacts.dockerfile import NAMESPACE
-from harness.artifacts.oci import LayoutStore
+from harness.artifacts.oci import OciStore
 from harness.base.shell import CommandError
 from harness.host.docker import docker
 
@@ -28,7 +28,7 @@ def prune(cache: Path, keep: int, in_use: Collection[str]) -> None:
             shutil.rmtree(scratch)
     for directory in _outdated(_by_age(cache / "files"), keep, in_use):
         shutil.rmtree(cache / "files" / directory)
-    store = LayoutStore(cache / "layouts")
+    store = OciStore(cache / "layouts")
     store.remove(list(_outdated(_by_age(store.directory), keep, in_use)))
     listed = docker("images", "--filter", f"reference={NAMESPACE}/*", "--format", "{{.Repository}}-{{.Tag}}")
     newest_first = [image.removeprefix(f"{NAMESPACE}/") for image in listed.split()]

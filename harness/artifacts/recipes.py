@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from harness.artifacts.build_cache import Kept, Recipe, Workbench
+from harness.artifacts.build_cache import BuildCache, Kept, Recipe
 from harness.artifacts.dockerfile import build_image
 from harness.artifacts.host_settings import apt_sources, certificates, pip_configuration
 from harness.artifacts.oci import merge
@@ -26,7 +26,7 @@ class GoPrograms(Recipe):
     linking: str = "-s -w"
     """Flags of the linker: no symbols, half the size."""
 
-    def make(self, bench: Workbench) -> None:
+    def make(self, bench: BuildCache) -> None:
         module = bench.images / self.folder
         packages = "tool" if "\ntool" in (module / "go.mod").read_text() else "."
         flags = " ".join([self.linking, *(f"-X {name}={value}" for name, value in self.variables.items())])
@@ -44,7 +44,7 @@ class GoPrograms(Recipe):
 class NodePackages(Recipe):
     """The node_modules of a package.json and its lock file."""
 
-    def make(self, bench: Workbench) -> None:
+    def make(self, bench: BuildCache) -> None:
         with bench.new_directory(self.name) as directory:
             for file in ("package.json", "package-lock.json"):
                 shutil.copy(bench.images / self.folder / file, directory)
@@ -65,7 +65,7 @@ class Debian(Recipe):
     certificates: str
     """Digest of the certificates that the machine trusts."""
 
-    def make(self, bench: Workbench) -> None:
+    def make(self, bench: BuildCache) -> None:
         with bench.scratch() as scratch:
             sources, root = scratch / "sources.list", scratch / "root.tar"
             sources.write_text(apt_sources(self.suite))
@@ -97,7 +97,7 @@ class Image(Recipe):
         names = dict.fromkeys([self.base, *(part.partition("/")[0] for part in self.parts)])
         return tuple(name for name in names if name)
 
-    def make(self, bench: Workbench) -> None:
+    def make(self, bench: BuildCache) -> None:
         arguments = {**self.arguments, "BASE": bench.tag(self.base)} if self.base else self.arguments
         with bench.scratch() as scratch:
             context = scratch / "context"
@@ -107,7 +107,7 @@ class Image(Recipe):
         if self.kept is Kept.AS_LAYOUT:
             bench.layouts.save(bench.tag(self.name), bench.layout_name(self.name))
 
-    def fill(self, context: Path, bench: Workbench) -> None:
+    def fill(self, context: Path, bench: BuildCache) -> None:
         """Put what is not in its folder into a build context."""
         for part in self.parts:
             artifact, _, file = part.partition("/")
@@ -130,7 +130,7 @@ class NodeImage(Image):
     def needs(self) -> tuple[str, ...]:
         return (*super().needs, *self.bundled)
 
-    def fill(self, context: Path, bench: Workbench) -> None:
+    def fill(self, context: Path, bench: BuildCache) -> None:
         super().fill(context, bench)
         kubernetes = self.arguments["KUBERNETES"]
         kubeadm = bench.directory("go-kubernetes") / "kubeadm"

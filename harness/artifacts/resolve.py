@@ -7,7 +7,7 @@ from pathlib import Path
 
 from harness.artifacts.build import build
 from harness.artifacts.model import Artifacts
-from harness.artifacts.oci import Layout, LayoutStore
+from harness.artifacts.oci import OciImage, OciStore
 from harness.artifacts.pull import choose, pull
 from harness.base.errors import HarnessError
 from harness.base.progress import Steps
@@ -15,8 +15,8 @@ from harness.plan.versions import read_versions
 
 __all__ = [
     "Artifacts",
-    "Layout",
-    "LayoutStore",
+    "OciImage",
+    "OciStore",
     "chart_repository",
     "choose",
     "get",

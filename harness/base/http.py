@@ -42,5 +42,5 @@ def get(url: str, *, timeout: float = 30, **kwargs: Any) -> httpx.Response:
         httpx.TimeoutException: as `Client.send`.
         httpx.TransportError: nobody answers there.
     """
-    with Client(timeout=timeout) as passer_by:
-        return passer_by.get(url, **kwargs)
+    with Client(timeout=timeout) as latency_probe:
+        return latency_probe.get(url, **kwargs)

@@ -38,7 +38,7 @@ from harness.drills.promise_index import FIRST_TEST, SUITE, arguments
 from harness.host import docker
 from harness.hub.api import Hub
 from harness.plan.contract import CULL_EVERY, CULL_MAX_AGE, CULL_TIMEOUT
-from harness.plan.hubs import ROLES, SCALED
+from harness.plan.hubs import HUBS, SCALED
 from harness.plan.plan import Plan
 from harness.scenarios.scaled_hub import FACTOR
 
@@ -169,7 +169,7 @@ def _spawn_seconds(hub: Hub) -> float:
 def _servers_started(running: Deployment) -> int:
     """Servers that all hubs have started since their databases were made."""
     started = "SELECT last_value FROM servers_id_seq WHERE is_called"
-    rows = [running.database.query(role.database, started) for role in (*ROLES, SCALED)]
+    rows = [running.database.query(role.database, started) for role in (*HUBS, SCALED)]
     return sum(int(row[0][0]) for row in rows if row)
 
 
@@ -205,14 +205,14 @@ def _floor(running: Deployment) -> tuple[dict[str, float], float]:
     docker.docker("pause", *running.cluster.nodes)
     try:
         create = _timed(lambda: bare.create(plan.checkout / "kind-config.yaml", hub_port=0, authoring_port=0))
-        for role in ROLES:
+        for role in HUBS:
             objects = running.helm.template(running.chart, running.releases[role])
             bare.apply(role.namespace, *releases.surroundings(objects, role, running.database))
         with threads(1) as side:
             installing = side.submit(_timed, lambda: _helm_wait("install", running, bare, running.releases.values()))
             hubs = _timed(lambda: _hubs_ready(bare))
             install = installing.result()
-        hub = dataclasses.replace(running.student, url=bare.hub_url(ROLES[0].node_port))
+        hub = dataclasses.replace(running.student, url=bare.hub_url(HUBS[0].node_port))
         parts = {"kind create cluster": create, "helm install --wait": install, "one spawn": _spawn_seconds(hub)}
         return parts, install - hubs
     finally:
@@ -233,7 +233,7 @@ def _bare_upgrade(running: Deployment, spawner: Path) -> float:
 
 def _hubs_ready(cluster: Cluster) -> None:
     """Wait until what the first student needs is there, as a run of the harness does."""
-    for role in ROLES:
+    for role in HUBS:
         there = f"the Deployments of {role.namespace}"
         wait_until(there, functools.partial(_has_deployments, cluster, role.namespace), timeout=120)
         rollout.wait_until_ready(cluster, role.namespace)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from botocore.exceptions import ClientError
 
-from harness.artifacts.oci import Layout
+from harness.artifacts.oci import OciImage
 from harness.base.errors import HarnessError
 from harness.courses.consistency import job_faults
 from harness.courses.images import CourseBuilder
@@ -49,7 +49,7 @@ def get(job: BuildJob, workspace: Path, aws: Aws) -> Repository:
     return read_repository(into, job.image_name)
 
 
-def build(course: Repository, builder: CourseBuilder) -> Layout:
+def build(course: Repository, builder: CourseBuilder) -> OciImage:
     """The second step: the image of a course.
 
     Raises:
@@ -58,7 +58,7 @@ def build(course: Repository, builder: CourseBuilder) -> Layout:
     return builder.images([course.tag], {course.tag: course.path})[course.tag]
 
 
-def put(course: Repository, image: Layout, registry: Registry) -> None:
+def put(course: Repository, image: OciImage, registry: Registry) -> None:
     """The last step: push the image under the course's tag, and under the tag that stays for ever. ECR knows both."""
     registry.push(image, REPOSITORY, *course.tags)
 

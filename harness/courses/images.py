@@ -8,7 +8,7 @@ from pathlib import Path
 
 from harness.artifacts.dockerfile import NAMESPACE, build_image, local_images, on_base
 from harness.artifacts.model import Artifacts
-from harness.artifacts.oci import Layout, LayoutStore
+from harness.artifacts.oci import OciImage, OciStore
 from harness.base.digest import fingerprint
 from harness.base.files import read_text
 from harness.host.docker import docker
@@ -37,11 +37,11 @@ class CourseBuilder:
         offline: no registry is in reach, so that a course is built on `base` whatever its Dockerfile names.
     """
 
-    store: LayoutStore
+    store: OciStore
     base: str
     offline: bool
 
-    def images(self, tags: Iterable[str], own: Mapping[str, Path]) -> dict[str, Layout]:
+    def images(self, tags: Iterable[str], own: Mapping[str, Path]) -> dict[str, OciImage]:
         """The images of courses by tag, each with its marker.
 
         Args:
@@ -73,11 +73,11 @@ class CourseBuilder:
         found = docker("run", "--rm", "--network", "none", "--entrypoint", "sh", image, "-c", find)
         return {path.removeprefix("./") for path in found.splitlines()}
 
-    def _marked(self, image: Layout, tag: str) -> Layout:
+    def _marked(self, image: OciImage, tag: str) -> OciImage:
         name = f"course-{tag}-{fingerprint([image.digest, MARKER])}"
         return self.store.find(name) or self.store.with_file(image, MARKER, f"{tag}\n", name)
 
-    def _layout(self, image: str) -> Layout:
+    def _layout(self, image: str) -> OciImage:
         name = f"image-{image.rpartition('/')[2].partition(':')[0]}-{_image_id(image).removeprefix('sha256:')[:16]}"
         return self.store.find(name) or self.store.save(image, name)
 
@@ -88,7 +88,7 @@ def _image_id(image: str) -> str:
 
 def course_builder(plan: Plan, made: Artifacts) -> CourseBuilder:
     """What builds a plan's course images; without published images nothing else is published for it either."""
-    return CourseBuilder(LayoutStore(plan.cache / "layouts"), made.notebook, offline=bool(made.images))
+    return CourseBuilder(OciStore(plan.cache / "layouts"), made.notebook, offline=bool(made.images))
 
 
 def course_repositories(plan: Plan) -> dict[str, Path]:

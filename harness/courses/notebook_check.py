@@ -24,20 +24,20 @@ HOST = "https://nb.learn.mit.edu"
 
 
 @dataclass(frozen=True)
-class Allowance:
+class MemoryQuota:
     """Bytes of memory that production gives a student's server: what is guaranteed, and what it may take at most."""
 
     guarantee: float
     limit: float
 
     @classmethod
-    def of(cls, guarantee: str, limit: str) -> Allowance:
+    def of(cls, guarantee: str, limit: str) -> MemoryQuota:
         """From the spawner's settings, such as 2G."""
         return cls(_spawner_bytes(guarantee), _spawner_bytes(limit))
 
 
 @dataclass
-class Trial:
+class NotebookCheck:
     """What became of one notebook.
 
     Attributes:
@@ -49,7 +49,7 @@ class Trial:
 
     course: str
     notebook: str
-    allowance: Allowance
+    allowance: MemoryQuota
     url: str = ""
     opened: bool = False
     run: NotebookRun | None = None
@@ -87,8 +87,8 @@ def place_of(notebook: str, at_home: Iterable[str]) -> str | None:
     return next((end for end in ends if end in there), None)
 
 
-def try_notebook(
-    trial: Trial, link: Link, student: Student, cluster: Cluster, registry: Registry, cell_timeout: float
+def check_notebook(
+    trial: NotebookCheck, link: Link, student: Student, cluster: Cluster, registry: Registry, cell_timeout: float
 ) -> None:
     """Have a student open a notebook by its link and run all of it; the trial has what became of it."""
     trial.url = f"{HOST}{link}"
@@ -107,7 +107,7 @@ def try_notebook(
         trial.trouble = _failure(trial)
 
 
-def _failure(trial: Trial) -> str:
+def _failure(trial: NotebookCheck) -> str:
     failure, memory = trial.run and trial.run.failure, trial.memory
     if not failure:
         return ""
@@ -117,6 +117,6 @@ def _failure(trial: Trial) -> str:
     return f"cell {failure.number}: {failure.error}{missing}"
 
 
-def _over(trial: Trial) -> str:
+def _over(trial: NotebookCheck) -> str:
     limit = f"{trial.allowance.limit / GIB:g} GiB"
     return f"killed for its memory: it wanted more than the {limit} that a learner's server may take"

@@ -17,7 +17,7 @@ from kubernetes.client import ApiException
 
 from harness.artifacts import resolve as artifacts
 from harness.artifacts.model import Artifacts
-from harness.artifacts.oci import Layout
+from harness.artifacts.oci import OciImage
 from harness.base.digest import fingerprint
 from harness.base.errors import HarnessError
 from harness.base.progress import Steps
@@ -31,18 +31,18 @@ from harness.courses.images import course_builder, course_repositories
 from harness.deployment.model import Deployment, Prepared
 from harness.deployment.releases import find_chart, read_secrets, release, surroundings, templates
 from harness.deployment.rollout import wait_for_answer, wait_until_ready
-from harness.deployment.state import STATE, State, changes, cluster_print, prints, release_print
+from harness.deployment.state import STATE, State, changes, cluster_fingerprint, fingerprints, release_fingerprint
 from harness.deployment.teardown import _undo
 from harness.evidence import bundle
 from harness.evidence import environment as health
 from harness.evidence import store as evidence
-from harness.evidence.diagnosis import hopeless, says
-from harness.evidence.environment import GroundError
+from harness.evidence.diagnosis import says, why_unrecoverable
+from harness.evidence.environment import EnvironmentFault
 from harness.host import docker, runs
 from harness.host import requirements as machine
 from harness.hub.api import Hub
 from harness.plan.contract import COURSE_REPOSITORY, ECR
-from harness.plan.hubs import ROLES, Role
+from harness.plan.hubs import HUBS, HubSpec
 from harness.plan.plan import REGISTRIES, Plan
 from harness.services.aws import Aws
 from harness.services.postgres import Database
@@ -85,7 +85,7 @@ def boot(plan: Plan, steps: Steps, prepared: Prepared | None = None) -> Deployme
         prepared: as `lay` takes it.
 
     Raises:
-        GroundError, HarnessError: as `lay` and `install`, whose work is undone.
+        EnvironmentFault, HarnessError: as `lay` and `install`, whose work is undone.
     """
     running = lay(plan, steps, prepared=prepared)
     try:
@@ -110,7 +110,7 @@ def lay(
         undo: called in place of the removal, by who wants to look at what is there first, and removes it later.
 
     Raises:
-        GroundError: it failed because Docker, the disk or a container gave way.
+        EnvironmentFault: it failed because Docker, the disk or a container gave way.
         HarnessError: something that the copy needs is missing or broken.
     """
     booting = _Boot(plan, steps)
@@ -127,7 +127,7 @@ def lay(
 
 
 def install(
-    running: Deployment, steps: Steps, roles: Collection[Role] = ROLES, timeline: Timeline | None = None
+    running: Deployment, steps: Steps, roles: Collection[HubSpec] = HUBS, timeline: Timeline | None = None
 ) -> str:
     """Bring hubs up on what was laid, or up to date; returns the version of the first one's JupyterHub.
 
@@ -137,7 +137,7 @@ def install(
         timeline: what is recorded meanwhile, for the evidence of a failure.
 
     Raises:
-        GroundError: it failed because Docker, the disk or a container gave way.
+        EnvironmentFault: it failed because Docker, the disk or a container gave way.
         HarnessError: the cluster refuses a release, or a hub does not come up.
     """
     booting = _Boot(running.plan, steps, running, timeline)
@@ -180,7 +180,7 @@ class _Boot:
         """Have a failure leave its evidence while the corpses are still there, and tell it from ground that gave way.
 
         Raises:
-            GroundError: in place of an error that Docker, the disk or a container was the cause of.
+            EnvironmentFault: in place of an error that Docker, the disk or a container was the cause of.
             HarnessError: in place of that of a call to the cluster, the registry or moto which came to nothing.
         """
         plan, steps = self.plan, self.steps
@@ -202,7 +202,7 @@ class _Boot:
                         error.add_note(cause)
                     steps.say(f"Logs, pods and events: {into}")
             if gave_way:
-                raise GroundError(f"{gave_way} The run ends, and is no verdict about the deployment.") from error
+                raise EnvironmentFault(f"{gave_way} The run ends, and is no verdict about the deployment.") from error
             raise
 
     @contextmanager
@@ -225,12 +225,12 @@ class _Boot:
         aws = Aws.named(plan.name)
         registry = Registry.named(plan.name, plan.state, aws)
         known = State(plan.state / STATE)
-        wanted = cluster_print(plan, made)
+        wanted = cluster_fingerprint(plan, made)
         self.settled = True
         self.settle(known, cluster, wanted)
         secret = read_secrets(plan.secrets)
         database = Database.named(plan.name, secret["database"])
-        releases = {role: release(plan, role, secret) for role in ROLES}
+        releases = {role: release(plan, role, secret) for role in HUBS}
         objects = templates(helm, source, releases)
         with self.side_by_side() as side:
             serving = side.submit(self.serve, made, registry, aws, database, objects, cluster, known)
@@ -242,11 +242,11 @@ class _Boot:
             serving.result()
         hubs = [
             Hub(cluster.hub_url(role.node_port), role.namespace, role.release, role.database, secret[role.release])
-            for role in ROLES
+            for role in HUBS
         ]
         return Deployment(plan, made, source, helm, releases, objects, cluster, registry, aws, database, *hubs)
 
-    def install(self, running: Deployment, roles: Collection[Role]) -> str:
+    def install(self, running: Deployment, roles: Collection[HubSpec]) -> str:
         known = State(self.plan.state / STATE)
         with self.side_by_side() as side:
             installing = [side.submit(self.install_release, role, running, known) for role in roles]
@@ -286,7 +286,7 @@ class _Boot:
         registry: Registry,
         aws: Aws,
         database: Database,
-        rendered: Mapping[Role, list[dict[str, Any]]],
+        rendered: Mapping[HubSpec, list[dict[str, Any]]],
         cluster: Cluster,
         known: State,
     ) -> None:
@@ -304,17 +304,17 @@ class _Boot:
             with steps.step("Postgres, moto and the private registry") as step:
                 aws.start(made.moto)
                 registry.start(made.registry, images)
-                database.start(made.postgres, self.plan.state, tuple(role.database for role in ROLES))
+                database.start(made.postgres, self.plan.state, tuple(role.database for role in HUBS))
                 step.done("the registry opens to ECR's token alone")
             known.set("services", "started")
         mirrors = {host: place for host, place in self.plan.mirrors.items() if host in REGISTRIES}
         registry.resolve_in_nodes(cluster.certs, {ECR, *(split(name)[0] for name in ours)}, mirrors)
-        print_ = prints({f"image {name}": layout.digest for name, layout in images.items()})
+        wanted_fingerprint = fingerprints({f"image {name}": layout.digest for name, layout in images.items()})
         before = known.get("images")
-        if before == print_:
+        if before == wanted_fingerprint:
             return
         if before:
-            steps.say(f"{'kept:':<11}images are pushed again, {changes(before, print_)}")
+            steps.say(f"{'kept:':<11}images are pushed again, {changes(before, wanted_fingerprint)}")
         known.forget("images")
         with steps.step("images into the registry") as step:
             for name, layout in images.items():
@@ -322,9 +322,9 @@ class _Boot:
                 _, repository, tag = split(name)
                 registry.push(layout, repository, tag)
             step.done(f"{len(by_tag)} courses, and {len(ours)} of the chart's own")
-        known.set("images", print_)
+        known.set("images", wanted_fingerprint)
 
-    def course_layouts(self, made: Artifacts, tags: list[str]) -> dict[str, Layout]:
+    def course_layouts(self, made: Artifacts, tags: list[str]) -> dict[str, OciImage]:
         """The image of every course that the releases name, by tag."""
         with self.steps.step("course images") as step:
             repositories = course_repositories(self.plan)
@@ -333,15 +333,15 @@ class _Boot:
             step.done(f"{len(tags)}, of which {' '.join(own) or 'none'} from a repository of its own")
         return layouts
 
-    def install_release(self, role: Role, running: Deployment, known: State) -> None:
+    def install_release(self, role: HubSpec, running: Deployment, known: State) -> None:
         """Install a release or upgrade it, and wait until its pods are ready; nothing to do where nothing changed."""
         cluster, wanted = running.cluster, running.releases[role]
-        print_ = release_print(running.chart, wanted)
+        wanted_fingerprint = release_fingerprint(running.chart, wanted)
         before = known.get(role.release)
-        if before == print_:
+        if before == wanted_fingerprint:
             return
         if before:
-            self.steps.say(f"{'kept:':<11}release {role.release} is upgraded, {changes(before, print_)}")
+            self.steps.say(f"{'kept:':<11}release {role.release} is upgraded, {changes(before, wanted_fingerprint)}")
         # What fails half-way is neither what it was nor what it was to be: the next run must not take it for either.
         known.forget(role.release)
         with self.steps.step(f"release {role.release}") as step:
@@ -353,10 +353,10 @@ class _Boot:
             running.helm.upgrade_install(running.chart, wanted)
             wait_until_ready(cluster, role.namespace)
             step.done("hub, proxy and scheduler ready")
-        known.set(role.release, print_)
+        known.set(role.release, wanted_fingerprint)
 
     def wait_for_hub(self, hub: Hub, cluster: Cluster) -> str:
-        version = wait_for_answer(hub, lambda: hopeless(cluster, hub.namespace))
+        version = wait_for_answer(hub, lambda: why_unrecoverable(cluster, hub.namespace))
         self.steps.say(f"{hub.release + ':':<22}{hub.url}  (JupyterHub {version})")
         return version
 

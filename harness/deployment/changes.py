@@ -8,21 +8,21 @@ from contextlib import contextmanager
 from harness.charts.chart import Release
 from harness.deployment.model import Deployment
 from harness.deployment.rollout import wait_for_answer, wait_until_ready
-from harness.deployment.state import STATE, State, release_print
-from harness.evidence.diagnosis import hopeless
-from harness.plan.hubs import Role
+from harness.deployment.state import STATE, State, release_fingerprint
+from harness.evidence.diagnosis import why_unrecoverable
+from harness.plan.hubs import HubSpec
 from harness.plan.plan import Plan
 
 
 @contextmanager
-def changed(running: Deployment, role: Role, release: Release) -> Iterator[None]:
+def changed(running: Deployment, role: HubSpec, release: Release) -> Iterator[None]:
     """Have a hub run another release while the block runs; its own is back at the end."""
     hub = running.hub(role)
 
     def install(wanted: Release) -> None:
         running.helm.upgrade_install(running.chart, wanted)
         wait_until_ready(running.cluster, role.namespace)
-        wait_for_answer(hub, lambda: hopeless(running.cluster, role.namespace))
+        wait_for_answer(hub, lambda: why_unrecoverable(running.cluster, role.namespace))
 
     # A run that is killed in between leaves what no later run may take for the hub's own.
     known = State(running.plan.state / STATE)
@@ -32,7 +32,7 @@ def changed(running: Deployment, role: Role, release: Release) -> Iterator[None]
         yield
     finally:
         install(running.releases[role])
-        known.set(role.release, release_print(running.chart, running.releases[role]))
+        known.set(role.release, release_fingerprint(running.chart, running.releases[role]))
 
 
 @contextmanager

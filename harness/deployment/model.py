@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from harness.artifacts.model import Artifacts
-from harness.artifacts.oci import Layout
+from harness.artifacts.oci import OciImage
 from harness.base.shell import CommandError
 from harness.charts.chart import Chart, Release
 from harness.charts.helm import Helm
@@ -18,7 +18,7 @@ from harness.courses import images as courses
 from harness.courses.images import CourseBuilder, course_builder, course_repositories
 from harness.deployment.releases import productions, templates
 from harness.hub.api import Hub
-from harness.plan.hubs import AUTHORING, STUDENT, Role
+from harness.plan.hubs import AUTHORING, STUDENT, HubSpec
 from harness.plan.plan import Plan
 from harness.services.aws import Aws
 from harness.services.postgres import Database
@@ -38,7 +38,7 @@ class Prepared:
     helm: Helm
     chart: Chart
 
-    def production(self, plan: Plan) -> dict[Role, list[Manifest]]:
+    def production(self, plan: Plan) -> dict[HubSpec, list[Manifest]]:
         """The objects of the releases as production would have them: without what kind needs otherwise.
 
         Raises:
@@ -59,8 +59,8 @@ class Deployment:
     artifacts: Artifacts
     chart: Chart
     helm: Helm
-    releases: Mapping[Role, Release]
-    objects: Mapping[Role, list[Manifest]]
+    releases: Mapping[HubSpec, Release]
+    objects: Mapping[HubSpec, list[Manifest]]
     cluster: Cluster
     registry: Registry
     aws: Aws
@@ -68,7 +68,7 @@ class Deployment:
     student: Hub
     authoring: Hub
 
-    def hub(self, role: Role) -> Hub:
+    def hub(self, role: HubSpec) -> Hub:
         """The hub that a release is of."""
         return {STUDENT: self.student, AUTHORING: self.authoring}[role]
 
@@ -77,7 +77,7 @@ class Deployment:
         """What builds course images."""
         return course_builder(self.plan, self.artifacts)
 
-    def course_image(self, tag: str) -> Layout:
+    def course_image(self, tag: str) -> OciImage:
         """The image of a course, as it is built from its repository or from the base image."""
         return self.builder.images([tag], course_repositories(self.plan))[tag]
 

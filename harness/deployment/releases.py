@@ -18,7 +18,7 @@ from harness.charts import chart, manifests
 from harness.charts.chart import Chart, Release
 from harness.charts.helm import ChartRepositoryError, Helm
 from harness.charts.manifests import Manifest
-from harness.plan.hubs import AUTHORING, ROLES, SCALED, Role
+from harness.plan.hubs import AUTHORING, HUBS, SCALED, HubSpec
 from harness.plan.plan import Plan
 from harness.plan.sources import ol_infrastructure
 from harness.plan.sources.onboarding import pre_puller_with, spawner_with
@@ -28,7 +28,7 @@ from harness.services.postgres import Database
 def read_secrets(file: Path) -> dict[str, str]:
     """Passwords and tokens, new for each cluster and kept with it."""
     if not file.exists():
-        names = ("database", "admin_password", *(role.release for role in (*ROLES, SCALED)))
+        names = ("database", "admin_password", *(role.release for role in (*HUBS, SCALED)))
         scratch = file.with_suffix(".new")
         scratch.touch(0o600)
         scratch.write_text(json.dumps({name: secrets.token_hex(32) for name in names}))
@@ -67,7 +67,7 @@ def pinned_chart(plan: Plan) -> str:
     return theirs.chart_version if theirs else artifacts.pinned_chart(plan.checkout)
 
 
-def replaced_values(plan: Plan, role: Role) -> dict[str, Any]:
+def replaced_values(plan: Plan, role: HubSpec) -> dict[str, Any]:
     """Values of a release that the run's options put in place of those in files, by dotted key."""
     found: dict[str, Any] = {}
     if plan.ol_infrastructure:
@@ -87,7 +87,7 @@ def spawner_of(plan: Plan) -> Path:
     return extended
 
 
-def templates(helm: Helm, source: Chart, releases: Mapping[Role, Release]) -> dict[Role, list[Manifest]]:
+def templates(helm: Helm, source: Chart, releases: Mapping[HubSpec, Release]) -> dict[HubSpec, list[Manifest]]:
     """The objects of several releases, side by side.
 
     Raises:
@@ -98,7 +98,7 @@ def templates(helm: Helm, source: Chart, releases: Mapping[Role, Release]) -> di
         return dict(zip(releases, rendered, strict=True))
 
 
-def production(plan: Plan, role: Role) -> Release:
+def production(plan: Plan, role: HubSpec) -> Release:
     """A release as production would have it."""
     return Release(
         name=role.release,
@@ -109,12 +109,12 @@ def production(plan: Plan, role: Role) -> Release:
     )
 
 
-def productions(plan: Plan) -> dict[Role, Release]:
+def productions(plan: Plan) -> dict[HubSpec, Release]:
     """Both releases as production would have them."""
-    return {role: production(plan, role) for role in ROLES}
+    return {role: production(plan, role) for role in HUBS}
 
 
-def release(plan: Plan, role: Role, secret: Mapping[str, str]) -> Release:
+def release(plan: Plan, role: HubSpec, secret: Mapping[str, str]) -> Release:
     """A release of the deployment: as in production, with what kind needs otherwise, and what this run decides."""
     own = production(plan, role)
     run_values = plan.state / f"{role.release}.yaml"
@@ -123,7 +123,7 @@ def release(plan: Plan, role: Role, secret: Mapping[str, str]) -> Release:
     return dataclasses.replace(own, values=(*own.values, plan.checkout / "helm/values/kind.yaml", run_values))
 
 
-def _run_values(role: Role, secret: Mapping[str, str]) -> dict[str, Any]:
+def _run_values(role: HubSpec, secret: Mapping[str, str]) -> dict[str, Any]:
     """Values that this run decides: the NodePort that kind publishes, and who the harness is."""
     hub: dict[str, Any] = {
         "services": {"harness": {"apiToken": secret[role.release]}},
@@ -138,7 +138,7 @@ def _run_values(role: Role, secret: Mapping[str, str]) -> dict[str, Any]:
 HARNESS_SCOPES = ["admin:users", "admin:servers", "tokens", "proxy", "read:hub", "read:metrics", "list:services"]
 
 
-def surroundings(objects: list[dict[str, Any]], role: Role, database: Database) -> list[dict[str, Any]]:
+def surroundings(objects: list[dict[str, Any]], role: HubSpec, database: Database) -> list[dict[str, Any]]:
     """What production makes beside the chart and its values take for granted: the database's address, an account.
 
     Their names are taken from the rendered values, so that somebody's own values find theirs.

@@ -12,7 +12,7 @@ from kubernetes import client
 from harness.base.wait import NotYet, TooLateError, pause, seldom, wait_until
 from harness.cluster.kind import Cluster
 from harness.cluster.pod_health import is_ready
-from harness.evidence.diagnosis import hopeless
+from harness.evidence.diagnosis import why_unrecoverable
 from harness.hub.api import Hub
 
 READY_TIMEOUT = 300.0
@@ -77,7 +77,7 @@ def restart_hub(cluster: Cluster, hub: Hub) -> None:
     """
     cluster.restart(hub.namespace, "hub")
     wait_until_ready(cluster, hub.namespace)
-    wait_for_answer(hub, lambda: hopeless(cluster, hub.namespace))
+    wait_for_answer(hub, lambda: why_unrecoverable(cluster, hub.namespace))
 
 
 def wait_for_answer(hub: Hub, fail_if: Callable[[], str | None] = lambda: None) -> str:

@@ -52,9 +52,9 @@ class State:
         scratch.replace(self._path)
 
 
-def cluster_print(plan: Plan, made: Artifacts) -> str:
+def cluster_fingerprint(plan: Plan, made: Artifacts) -> str:
     """Fingerprints of what a cluster and the services beside it are made of; anything else can change under them."""
-    return prints(
+    return fingerprints(
         {
             "kind-config.yaml": plan.checkout / "kind-config.yaml",
             "--hub-port": str(plan.hub_port),
@@ -70,7 +70,7 @@ def cluster_print(plan: Plan, made: Artifacts) -> str:
     )
 
 
-def release_print(source: Chart, release: Release) -> str:
+def release_fingerprint(source: Chart, release: Release) -> str:
     """Fingerprints of all that a release is made of."""
     parts: dict[str, str | Path] = {"the chart": source.path}
     for number, file in enumerate(release.values):
@@ -79,10 +79,10 @@ def release_print(source: Chart, release: Release) -> str:
         parts[name if name not in parts else f"{name} ({number + 1})"] = file
     parts |= {f"spawner {file.name}": file for file in release.set_files.values()}
     parts |= {f"value {key}": json.dumps(value) for key, value in release.replaced.items()}
-    return prints(parts)
+    return fingerprints(parts)
 
 
-def prints(parts: Mapping[str, str | Path]) -> str:
+def fingerprints(parts: Mapping[str, str | Path]) -> str:
     """A fingerprint of each part by its name, as one text: two are equal where nothing changed."""
     return json.dumps({name: fingerprint([part]) for name, part in parts.items()}, sort_keys=True)
 

@@ -30,9 +30,9 @@ from harness.drills.model import DoesNotApplyError, Drill, RefusedError
 from harness.drills.planting import changed_image, planted
 from harness.drills.pytest_run import run_tests
 from harness.plan.contract import REPOSITORY
-from harness.plan.hubs import ROLES, Role
+from harness.plan.hubs import HUBS, HubSpec
 from harness.plan.plan import Plan
-from harness.scenarios.user_cleanup import Departures
+from harness.scenarios.user_cleanup import UserCleanup
 
 
 @contextmanager
@@ -87,10 +87,10 @@ class LiveStage:
     def _whose(self) -> str:
         return "this checkout" if self.plan.spawner.is_relative_to(self.plan.checkout) else "elsewhere"
 
-    def print_of(self, drill: Drill) -> str:
+    def fingerprint_of(self, drill: Drill) -> str:
         plan = self.plan
         files = [self.running.chart.path, plan.spawner, *plan.values, *plan.authoring_values]
-        replaced = [json.dumps(releases.replaced_values(plan, role)) for role in ROLES]
+        replaced = [json.dumps(releases.replaced_values(plan, role)) for role in HUBS]
         return fingerprint([drill.written, *files, *replaced])
 
     def plant(self, drill: Drill) -> Run:
@@ -176,7 +176,7 @@ class LiveStage:
     def _sent_away(self) -> Iterator[None]:
         """Delete whom a test that failed, or was killed, left behind; gone at the end of the block."""
         hubs = (self.running.student, self.running.authoring)
-        leaving = Departures(self.running.cluster)
+        leaving = UserCleanup(self.running.cluster)
         try:
             # A hub that the drill has broken answers only when it is brought back.
             with contextlib.suppress(httpx.HTTPError):
@@ -192,7 +192,7 @@ class LiveStage:
             leaving.close()
 
 
-def rendered(chart: Chart, helm: Helm, wanted: Mapping[Role, Release]) -> dict[Role, list[Manifest]]:
+def rendered(chart: Chart, helm: Helm, wanted: Mapping[HubSpec, Release]) -> dict[HubSpec, list[Manifest]]:
     """The objects of releases, as production would have them: without what kind needs otherwise.
 
     Raises:

@@ -16,7 +16,7 @@ from harness.base.files import read_text
 from harness.base.timeline import BOOT
 from harness.charts.manifests import Loader
 from harness.drills.promise_index import function_of
-from harness.plan.hubs import Role
+from harness.plan.hubs import HubSpec
 
 DRILLS = "tests/drills"
 PEOPLE = ("student", "author", "operator")
@@ -151,7 +151,7 @@ class Drill:
     wanted: str = ""
     valid: str = ""
     tries: tuple[str, ...] = ()
-    values: Mapping[Role, ValueChanges] = field(default_factory=dict)
+    values: Mapping[HubSpec, ValueChanges] = field(default_factory=dict)
     hub_package: str = ""
     spawner: tuple[Edit, ...] = ()
     chart: Mapping[str, tuple[Edit, ...]] = field(default_factory=dict)

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from harness.artifacts.oci import Layout
+from harness.artifacts.oci import OciImage
 from harness.base.errors import HarnessError
 from harness.base.files import read_text
 from harness.base.shell import CommandError, run, tail
@@ -19,7 +19,7 @@ from harness.charts.chart import Chart
 from harness.courses.images import CourseBuilder
 from harness.deployment.releases import replaced_values
 from harness.drills.model import DoesNotApplyError, Drill, Edit, ValueChanges, merged
-from harness.plan.hubs import AUTHORING, ROLES, STUDENT, Role
+from harness.plan.hubs import AUTHORING, HUBS, STUDENT, HubSpec
 from harness.plan.plan import Plan, check_spawner
 
 
@@ -37,7 +37,7 @@ def planted(drill: Drill, plan: Plan, chart: Chart, scratch: Path) -> Plan:
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
     package = in_the_hub(wheel_of(drill.hub_package, scratch)) if drill.hub_package else {}
-    changes = {role: drill.values.get(role, ValueChanges()).and_also(package) for role in ROLES}
+    changes = {role: drill.values.get(role, ValueChanges()).and_also(package) for role in HUBS}
     return dataclasses.replace(
         plan,
         values=_values(changes[STUDENT], plan, STUDENT, plan.values, scratch / "values.yaml"),
@@ -51,7 +51,7 @@ def planted(drill: Drill, plan: Plan, chart: Chart, scratch: Path) -> Plan:
 
 def changed_image(
     drill: Drill, builder: CourseBuilder, repositories: Mapping[str, Path], scratch: Path
-) -> dict[str, Layout]:
+) -> dict[str, OciImage]:
     """The image of a course after the drill's change to its repository, by its tag; none where the drill has none.
 
     Raises:
@@ -104,7 +104,7 @@ def in_the_hub(wheel: Path) -> dict[str, Any]:
     }
 
 
-def _values(changes: ValueChanges, plan: Plan, role: Role, files: tuple[Path, ...], into: Path) -> tuple[Path, ...]:
+def _values(changes: ValueChanges, plan: Plan, role: HubSpec, files: tuple[Path, ...], into: Path) -> tuple[Path, ...]:
     if not changes.paths:
         return files
     for path in changes.paths:

@@ -12,7 +12,7 @@ import yaml
 from harness.base.errors import HarnessError
 from harness.base.files import read_text
 from harness.drills.model import PEOPLE, Addition, Drill, Edit, ImageChange, Renaming, Replacement, ValueChanges
-from harness.plan.hubs import AUTHORING, STUDENT, Role
+from harness.plan.hubs import AUTHORING, STUDENT, HubSpec
 
 KEYS = {
     "name",
@@ -146,7 +146,7 @@ class _Reader:
             raise self.wrong(f"{what}: nobody knows {strange[0]!r}; there are {', '.join(keys)}")
         return found
 
-    def values(self) -> dict[Role, ValueChanges]:
+    def values(self) -> dict[HubSpec, ValueChanges]:
         found = {}
         for role, key in ((STUDENT, "values"), (AUTHORING, "authoring values")):
             changes = ValueChanges(self.mapping(self.given.get(key, {}), key), self.texts(f"{key} deleted"))

@@ -54,7 +54,7 @@ class Stage(Protocol):
     def ours(self) -> bool:
         """Whether nothing of it is somebody else's: each drill must apply then."""
 
-    def print_of(self, drill: Drill) -> str:
+    def fingerprint_of(self, drill: Drill) -> str:
         """Fingerprint of the drill and of what it is planted in."""
 
     def plant(self, drill: Drill) -> Run:
@@ -125,13 +125,13 @@ def run_all(
         before: an earlier run's results; what ended well there, and is the same today, is not done again.
     """
     known = {result.written: result for result in (before.results if before else ()) if result.verdict in GOOD}
-    done = [known[stage.print_of(drill)] for drill in chosen if stage.print_of(drill) in known]
-    left = [drill for drill in chosen if stage.print_of(drill) not in known]
+    done = [known[stage.fingerprint_of(drill)] for drill in chosen if stage.fingerprint_of(drill) in known]
+    left = [drill for drill in chosen if stage.fingerprint_of(drill) not in known]
     if done:
         steps.say(f"{len(done)} drills are left out: they ended well before, and nothing of them has changed")
     began = time.monotonic()
     for number, drill in enumerate(left, 1):
-        result = dataclasses.replace(one(drill, stage, suite, thorough=thorough), written=stage.print_of(drill))
+        result = dataclasses.replace(one(drill, stage, suite, thorough=thorough), written=stage.fingerprint_of(drill))
         done.append(result)
         Results(stage.system, tuple(done)).write(file)
         stage.restore()

@@ -33,7 +33,7 @@ from harness.evidence.store import keep, secrets
 from harness.host import docker
 from harness.hub.api import Hub
 from harness.people.browser import Browser
-from harness.plan.hubs import AUTHORING, Role
+from harness.plan.hubs import AUTHORING, HubSpec
 from harness.plan.plan import Plan
 from harness.services.postgres import Database
 
@@ -90,9 +90,9 @@ class Running(Protocol):
     @property
     def chart(self) -> Chart: ...
     @property
-    def releases(self) -> Mapping[Role, Release]: ...
+    def releases(self) -> Mapping[HubSpec, Release]: ...
     @property
-    def objects(self) -> Mapping[Role, list[Manifest]]: ...
+    def objects(self) -> Mapping[HubSpec, list[Manifest]]: ...
     @property
     def database(self) -> Database: ...
     @property
@@ -147,7 +147,7 @@ class Scene:
         def values(objects: Iterable[Manifest]) -> str:
             return yaml.dump(scrub(hub_values(objects)), Dumper=_Dumper, allow_unicode=True)
 
-        def production(role: Role, here: Release) -> str:
+        def production(role: HubSpec, here: Release) -> str:
             return values(running.helm.template(running.chart, _production(self.plan, role, here)))
 
         return {
@@ -190,7 +190,7 @@ class Scene:
         return {"values.yaml": everything, "values.diff": "".join(differing)}
 
 
-def _production(plan: Plan, role: Role, release: Release) -> Release:
+def _production(plan: Plan, role: HubSpec, release: Release) -> Release:
     """A release as production would have it: without what kind needs otherwise, and what the run decides."""
     return dataclasses.replace(release, values=plan.authoring_values if role is AUTHORING else plan.values)
 

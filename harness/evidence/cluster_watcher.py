@@ -64,7 +64,7 @@ def recorded(cluster: Cluster, namespaces: Sequence[str]) -> Iterator[Timeline]:
     settings.retries = False  # urllib3 would warn of each retry, in the log of the test that runs
     settings.connection_pool_maxsize = 64  # a class has a log each, and the pool warns when it is full
     with config.new_client_from_config(str(cluster.kubeconfig), client_configuration=settings) as api:
-        recorder = Recorder(client.CoreV1Api(api), namespaces, Timeline())
+        recorder = ClusterWatcher(client.CoreV1Api(api), namespaces, Timeline())
         recorder.start()
         try:
             yield recorder.timeline
@@ -85,7 +85,7 @@ class _Container:
     user: str
 
 
-class Recorder:
+class ClusterWatcher:
     """Writes down in a timeline what it hears from a cluster, between start and stop.
 
     Args:

@@ -20,9 +20,9 @@ from harness.cluster.kind import Cluster
 from harness.cluster.pod_health import HOPELESS, is_ready, memory_limit, why_stuck
 from harness.cluster.pods import server_of
 from harness.host import docker
-from harness.plan.hubs import ROLES, SCALED
+from harness.plan.hubs import HUBS, SCALED
 
-NAMESPACES = tuple(role.namespace for role in (*ROLES, SCALED))
+NAMESPACES = tuple(role.namespace for role in (*HUBS, SCALED))
 SERVICES = ("registry", "moto", "postgres")
 """What stands beside the cluster: its containers are called so, behind the run's name."""
 HUB, PROXY = "hub", "proxy"
@@ -64,7 +64,7 @@ def likely_cause(
     return _line(cause) if cause else None
 
 
-def hopeless(cluster: Cluster, namespace: str, user: str = "") -> str | None:
+def why_unrecoverable(cluster: Cluster, namespace: str, user: str = "") -> str | None:
     """Why waiting on a hub, or on a user's server in it, is pointless: it, its hub or its proxy cannot run any more.
 
     Of what Kubernetes does not answer just now, nothing is said.

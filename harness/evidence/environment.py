@@ -30,7 +30,7 @@ PARTS = {
 """The containers of a run by the end of their names: what each is, and what follows when it does not run."""
 
 
-class GroundError(HarnessError):
+class EnvironmentFault(HarnessError):  # noqa: N818 (a fault of the environment is what it is)
     """What a run stands on gave way; nothing that failed since says anything about the deployment."""
 
 
@@ -59,7 +59,7 @@ def fault(plan: Plan, cluster: Cluster | None, *, whole: bool = True) -> str:
 
 
 @contextmanager
-def watched(name: str, gave_way: Callable[[GroundError], None]) -> Iterator[None]:
+def watched(name: str, gave_way: Callable[[EnvironmentFault], None]) -> Iterator[None]:
     """Hear of it at once when one of a run's containers, or Docker, gives way: a call to it may wait half a minute.
 
     Args:
@@ -71,7 +71,7 @@ def watched(name: str, gave_way: Callable[[GroundError], None]) -> Iterator[None
         said = next(falls, "")
         if over.is_set() or not (said or not daemon_answers()):
             return
-        gave_way(GroundError(f"The container {said}." if said else "The Docker daemon does not answer."))
+        gave_way(EnvironmentFault(f"The container {said}." if said else "The Docker daemon does not answer."))
 
     with docker.falls(parts(name)) as falls:
         threading.Thread(target=listen, args=(falls,), name="ground", daemon=True).start()

@@ -30,7 +30,7 @@ class Created(BaseException):
         self.pod = pod
 
 
-class Recorder:
+class ClusterWatcher:
     """The Kubernetes API, as far as a spawner gets."""
 
     async def create_namespaced_pod(self, namespace: str, pod: Any, **_: Any) -> None:
@@ -59,7 +59,7 @@ def new_user(app: JupyterHub, db: Any) -> User:
 async def answer(user: User, request: dict[str, Any], kubernetes: ApiClient) -> dict[str, Any]:
     """What JupyterHub's spawn handlers do for a user, up to the pod (jupyterhub/handlers/pages.py, user.py)."""
     spawner = user.spawners[""]
-    spawner.api = Recorder()
+    spawner.api = ClusterWatcher()
     spawner.api_token = "nobody's"
     try:
         if request["query"] is not None:

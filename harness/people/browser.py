@@ -115,12 +115,12 @@ class Browser:
     def __init__(
         self,
         driver: WebDriver,
-        hopeless: Callable[[str], str | None] = lambda url: None,
+        why_unrecoverable: Callable[[str], str | None] = lambda url: None,
         timeline: Timeline | None = None,
         patience: float = PAGE_TIMEOUT,
     ) -> None:
         self.driver = driver
-        self._hopeless = hopeless
+        self._hopeless = why_unrecoverable
         self._patience = patience
         self.began = time.time()
         """When the window was opened."""
@@ -146,14 +146,14 @@ class Browser:
         css: str,
         timeout: float | None = None,
         *,
-        come_what_may: bool = False,
+        ignore_server_loss: bool = False,
         instead: Callable[[], str | None] = lambda: None,
     ) -> str:
         """Wait until an element is on screen, and return its text.
 
         Args:
             timeout: seconds; the window's patience unless given.
-            come_what_may: wait on though the server is gone: for a page that is to say so.
+            ignore_server_loss: wait on though the server is gone: for a page that is to say so.
             instead: says what has opened in its place, so that nobody waits for it any more.
 
         Raises:
@@ -162,7 +162,7 @@ class Browser:
         """
 
         def trouble() -> str | None:
-            return None if come_what_may else self._trouble(instead)
+            return None if ignore_server_loss else self._trouble(instead)
 
         return self._wait(f"{what} on the page", lambda: self._shown(css), trouble, timeout)
 
@@ -338,10 +338,10 @@ def _page(event: dict[str, Any]) -> str:
 
 @contextmanager
 def browser(
-    hopeless: Callable[[str], str | None] = lambda url: None,
+    why_unrecoverable: Callable[[str], str | None] = lambda url: None,
     timeline: Timeline | None = None,
     patience: float = PAGE_TIMEOUT,
-    haste: float = 1,
+    timer_speedup: float = 1,
 ) -> Iterator[Browser]:
     """A fresh Chromium with a profile of its own; gone at the end, profile and all. The arguments are Browser's.
 
@@ -378,9 +378,11 @@ def browser(
         chrome.patience = patience
         chrome.set_page_load_timeout(patience)
         try:
-            if haste != 1:
-                chrome.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": FASTER_TIMERS % haste})
-            window = Browser(chrome, hopeless, timeline, patience)
+            if timer_speedup != 1:
+                chrome.execute_cdp_cmd(
+                    "Page.addScriptToEvaluateOnNewDocument", {"source": FASTER_TIMERS % timer_speedup}
+                )
+            window = Browser(chrome, why_unrecoverable, timeline, patience)
             try:
                 yield window
             finally:

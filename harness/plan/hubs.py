@@ -12,7 +12,7 @@ SCALED_NODE_PORT = 30002
 
 
 @dataclass(frozen=True)
-class Role:
+class HubSpec:
     """One hub: its release, namespace, database, and NodePort."""
 
     release: str
@@ -21,8 +21,8 @@ class Role:
     node_port: int
 
 
-STUDENT = Role("jupyterhub", "jupyter", "jupyterhub", STUDENT_NODE_PORT)
-AUTHORING = Role("jupyterhub-authoring", "jupyter-authoring", "jupyterhub_authoring", AUTHORING_NODE_PORT)
-ROLES = (STUDENT, AUTHORING)
-SCALED = Role("jupyterhub-scaled", "jupyter-scaled", "jupyterhub_scaled", SCALED_NODE_PORT)
+STUDENT = HubSpec("jupyterhub", "jupyter", "jupyterhub", STUDENT_NODE_PORT)
+AUTHORING = HubSpec("jupyterhub-authoring", "jupyter-authoring", "jupyterhub_authoring", AUTHORING_NODE_PORT)
+HUBS = (STUDENT, AUTHORING)
+SCALED = HubSpec("jupyterhub-scaled", "jupyter-scaled", "jupyterhub_scaled", SCALED_NODE_PORT)
 """Not of the deployment: the students' hub again, at another scale, while a test needs it."""

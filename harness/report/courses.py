@@ -10,13 +10,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from harness.courses.notebook_check import GIB, Trial
+from harness.courses.notebook_check import GIB, NotebookCheck
 from harness.report import render
 
 TEMPLATE = "courses.html.jinja"
 
 
-def table(trials: Sequence[Trial], width: int) -> str:
+def table(trials: Sequence[NotebookCheck], width: int) -> str:
     """The trials as a table, and a learner's link to each notebook that opened, at a terminal's width in characters."""
     allowance = trials[0].allowance
     shown = Table(box=None, pad_edge=False)
@@ -35,13 +35,13 @@ def table(trials: Sequence[Trial], width: int) -> str:
     return "\n".join([given, written.getvalue(), *(["Links for learners:", *links] if links else [])])
 
 
-def page(trials: Sequence[Trial]) -> str:
+def page(trials: Sequence[NotebookCheck]) -> str:
     """The trials as an HTML page that needs nothing but itself."""
     filters = {"cells": cells, "seconds": seconds, "peak": peak, "gib": _gib}
     return render(TEMPLATE, filters, trials=trials, allowance=trials[0].allowance)
 
 
-def cells(trial: Trial) -> str:
+def cells(trial: NotebookCheck) -> str:
     """Cells that ran, of all."""
     if not trial.run:
         return "-"
@@ -49,11 +49,11 @@ def cells(trial: Trial) -> str:
     return f"{trial.run.run} of {trial.run.cells}" + (f", {skipped} skipped" if skipped else "")
 
 
-def seconds(trial: Trial) -> str:
+def seconds(trial: NotebookCheck) -> str:
     return f"{trial.run.seconds:.1f} s" if trial.run else "-"
 
 
-def peak(trial: Trial) -> str:
+def peak(trial: NotebookCheck) -> str:
     """Largest working set, and its part of what is guaranteed."""
     if not trial.memory:
         return "-"

@@ -20,7 +20,7 @@ from harness.courses.images import MARKER
 from harness.hub.api import Hub
 from harness.hub.spawner_probe import GPU
 from harness.people.student import Page, Student
-from harness.scenarios.user_cleanup import Departures
+from harness.scenarios.user_cleanup import UserCleanup
 
 AT_ONCE = 4
 """Servers, or kernels of a class, that start at a time: more only wait for each other."""
@@ -57,7 +57,7 @@ def follow_together(links: Mapping[str, str], new: Callable[[], Student]) -> dic
 
 
 @dataclass
-class Seat:
+class StudentResult:
     """What one student of a class got."""
 
     course: str
@@ -73,10 +73,10 @@ class Seat:
 
 
 @dataclass
-class Class:
+class ClassArrival:
     """What a class got."""
 
-    seats: dict[str, Seat] = field(default_factory=dict)
+    seats: dict[str, StudentResult] = field(default_factory=dict)
     """By course."""
     slowest_answer: float = 0.0
     """Seconds of the hub's slowest answer to somebody else meanwhile."""
@@ -87,15 +87,15 @@ def arrive(
     cluster: Cluster,
     courses: Iterable[str],
     new: Callable[[], Student],
-    departures: Departures,
-) -> Class:
+    departures: UserCleanup,
+) -> ClassArrival:
     """Have a new student of each course follow the course's link, all at once; each leaves when seen."""
     wanted = sorted(courses)
     door, kernels = threading.Barrier(len(wanted)), threading.Semaphore(AT_ONCE)
-    arrived = Class()
+    arrived = ClassArrival()
 
-    def attend(course: str) -> Seat:
-        seat, student = Seat(course), new()
+    def attend(course: str) -> StudentResult:
+        seat, student = StudentResult(course), new()
         try:
             door.wait(60)
             _take(seat, student, hub, cluster, kernels)
@@ -110,16 +110,16 @@ def arrive(
 
     done = threading.Event()
     with waiting("a class"), threads(len(wanted) + 1) as people:
-        passer_by = people.submit(_slowest_answer, hub, done)
+        latency_probe = people.submit(_slowest_answer, hub, done)
         try:
             arrived.seats = {seat.course: seat for seat in people.map(attend, wanted)}
         finally:
             done.set()
-        arrived.slowest_answer = passer_by.result()
+        arrived.slowest_answer = latency_probe.result()
     return arrived
 
 
-def _take(seat: Seat, student: Student, hub: Hub, cluster: Cluster, kernels: threading.Semaphore) -> None:
+def _take(seat: StudentResult, student: Student, hub: Hub, cluster: Cluster, kernels: threading.Semaphore) -> None:
     student.open(f"/tmplogin?course={seat.course}")
     pod = cluster.server_pod(hub.namespace, student.name)
     seat.pod, seat.node = pod.metadata.name, pod.spec.node_name
@@ -131,10 +131,10 @@ def _take(seat: Seat, student: Student, hub: Hub, cluster: Cluster, kernels: thr
 
 def _slowest_answer(hub: Hub, done: threading.Event) -> float:
     slowest = 0.0
-    with http.Client(base_url=hub.url, timeout=60) as passer_by:
+    with http.Client(base_url=hub.url, timeout=60) as latency_probe:
         while not done.wait(0.5):
             started = time.monotonic()
             with contextlib.suppress(httpx.TimeoutException):
-                passer_by.get("/hub/health").raise_for_status()
+                latency_probe.get("/hub/health").raise_for_status()
             slowest = max(slowest, time.monotonic() - started)
     return slowest

@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from harness.base.timeline import Timeline
 from harness.base.wait import NeverError, TooLateError, seldom, wait_until
 from harness.deployment.model import Deployment
-from harness.evidence.diagnosis import hopeless
+from harness.evidence.diagnosis import why_unrecoverable
 from harness.hub.api import Hub
 from harness.hub.culler import Times, read_culler
 from harness.people.browser import browser
 from harness.people.kernel import CellError
 from harness.people.link import EXAMPLE
 from harness.people.student import UUID, Student
-from harness.scenarios.scaled_hub import Life, Watch, scaled_hub
+from harness.scenarios.scaled_hub import ServerLifetime, Watch, scaled_hub
 
 SLACK = 30.0
 """Seconds that a server may need to go once the culler has said so, on a machine that a whole class keeps busy."""
@@ -42,9 +42,9 @@ class Lives:
 
     hub: Hub
     times: Times
-    idle: Life
-    busy: Life
-    page: Life
+    idle: ServerLifetime
+    busy: ServerLifetime
+    page: ServerLifetime
     returning: Student
     """The student of the idle server, who still has the cookies of it."""
 
@@ -70,7 +70,7 @@ class Background:
 
 
 @contextmanager
-def under_way(running: Deployment, timeline: Timeline, *, lives: bool) -> Iterator[Background]:
+def background_culling(running: Deployment, timeline: Timeline, *, lives: bool) -> Iterator[Background]:
     """Begin in the background with a hub, and with lives under its culler where they are wanted; gone at the end."""
     ending = threading.Event()
     with ExitStack() as left, ThreadPoolExecutor(1) as side:
@@ -87,14 +87,14 @@ def under_way(running: Deployment, timeline: Timeline, *, lives: bool) -> Iterat
 @contextmanager
 def _lived(running: Deployment, hub: Hub, timeline: Timeline, ending: threading.Event) -> Iterator[Lives]:
     times, watch = read_culler(running.cluster, hub).times, Watch(hub)
-    hub_is_down = seldom(lambda: hopeless(running.cluster, hub.namespace))
+    hub_is_down = seldom(lambda: why_unrecoverable(running.cluster, hub.namespace))
     busy, idle = (Student(hub, timeline=timeline) for _ in range(2))
     work = threading.Thread(target=_answer_for_ever, args=(busy, times.max_age + SLACK))
     try:
         busy.open(str(EXAMPLE))
         watch.add(busy.name)
         work.start()
-        with browser(timeline=timeline, patience=PATIENCE, haste=HASTE) as window:
+        with browser(timeline=timeline, patience=PATIENCE, timer_speedup=HASTE) as window:
             window.open(hub.url + str(EXAMPLE))
             window.wait_for_notebook()
             [page] = re.findall(UUID, window.driver.current_url)[:1]

@@ -16,7 +16,7 @@ import yaml
 from harness.base.wait import NotYet
 from harness.deployment import releases, rollout
 from harness.deployment.model import Deployment
-from harness.evidence.diagnosis import hopeless
+from harness.evidence.diagnosis import why_unrecoverable
 from harness.hub.api import Hub
 from harness.hub.culler import Times, configured
 from harness.plan.hubs import SCALED, STUDENT
@@ -61,14 +61,14 @@ def scaled_hub(running: Deployment) -> Iterator[Hub]:
         rollout.wait_until_ready(cluster, SCALED.namespace)
         url = cluster.hub_url(SCALED.node_port)
         hub = Hub(url, SCALED.namespace, SCALED.release, SCALED.database, secret[SCALED.release])
-        rollout.wait_for_answer(hub, lambda: hopeless(cluster, hub.namespace))
+        rollout.wait_for_answer(hub, lambda: why_unrecoverable(cluster, hub.namespace))
         yield hub
     finally:
         running.helm.uninstall(release)
 
 
 @dataclass
-class Life:
+class ServerLifetime:
     """One server under the culler."""
 
     user: str
@@ -89,12 +89,12 @@ class Watch:
     """Looks at a hub's servers, and writes down until when each was there."""
 
     def __init__(self, hub: Hub) -> None:
-        self.lives: dict[str, Life] = {}
+        self.lives: dict[str, ServerLifetime] = {}
         self._hub = hub
 
     def add(self, user: str) -> None:
         """Watch a user's server, which is ready now."""
-        self.lives[user] = Life(user, time.monotonic())
+        self.lives[user] = ServerLifetime(user, time.monotonic())
 
     def all_gone(self) -> bool | NotYet:
         """Look once: whether every server is gone, and its user with it."""

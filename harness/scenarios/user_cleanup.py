@@ -9,7 +9,7 @@ from harness.base.wait import NeverError, TooLateError, seldom, wait_until
 from harness.cluster.kind import Cluster
 from harness.cluster.pods import server_of
 from harness.deployment.rollout import restart_hub
-from harness.evidence.diagnosis import hopeless
+from harness.evidence.diagnosis import why_unrecoverable
 from harness.hub.api import Hub
 
 AT_ONCE = 4
@@ -18,7 +18,7 @@ START_TIMEOUT = 60.0
 """Seconds for a server that is on its way to come, so that its user may go."""
 
 
-class Departures:
+class UserCleanup:
     """Deletes users, servers and all, behind the back of whoever goes on."""
 
     def __init__(self, cluster: Cluster) -> None:
@@ -63,7 +63,7 @@ class Departures:
         return pods.why_stuck(pods.look(server_of(user)))
 
     def _pointless(self, hub: Hub) -> str | None:
-        return "nobody waits any more" if self._given_up.is_set() else hopeless(self._cluster, hub.namespace)
+        return "nobody waits any more" if self._given_up.is_set() else why_unrecoverable(self._cluster, hub.namespace)
 
     def wait(self) -> None:
         """Return when everybody is gone; a hub that holds somebody is restarted, and forgets whom it was waiting for.

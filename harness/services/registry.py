@@ -16,7 +16,7 @@ from pathlib import Path
 import bcrypt
 import httpx
 
-from harness.artifacts.oci import MANIFEST, Layout, link_file
+from harness.artifacts.oci import MANIFEST, OciImage, link_file
 from harness.base import http
 from harness.base.errors import HarnessError
 from harness.base.wait import NotYet, seldom, wait_until
@@ -40,7 +40,7 @@ class Registry:
     def named(cls, run_name: str, state: Path, aws: Aws) -> Registry:
         return cls(name=f"{run_name}-registry", network=run_name, state=state, aws=aws)
 
-    def start(self, image: str, images: Mapping[str, Layout]) -> None:
+    def start(self, image: str, images: Mapping[str, OciImage]) -> None:
         """Start the registry, opened by the token that ECR hands out; returns when it answers.
 
         Needs moto running.
@@ -108,7 +108,7 @@ class Registry:
         for host, location in mirrors.items():
             _write_hosts(certs, host, location if "://" in location else f"https://{location}", "")
 
-    def push(self, layout: Layout, repository: str, *tags: str) -> str:
+    def push(self, layout: OciImage, repository: str, *tags: str) -> str:
         """Push an image under its tags and return its digest; what the registry has already is not sent again.
 
         A push to the course repository makes ECR know the image, as a push to the real one does.
@@ -124,7 +124,7 @@ class Registry:
                 self._tell_ecr(layout, tag)
         return layout.digest
 
-    def _tell_ecr(self, layout: Layout, tag: str) -> None:
+    def _tell_ecr(self, layout: OciImage, tag: str) -> None:
         try:
             self.aws.ecr.put_image(
                 repositoryName=REPOSITORY,
@@ -191,7 +191,7 @@ def split(image: str) -> tuple[str, str, str]:
     return host, repository, tag
 
 
-def _store_blobs(root: Path, repository: str, layout: Layout) -> None:
+def _store_blobs(root: Path, repository: str, layout: OciImage) -> None:
     """Put an image's blobs where a registry keeps those of a repository (distribution, registry/storage/paths.go)."""
     for digest, file in layout.blobs():
         algorithm, _, sum_ = digest.partition(":")

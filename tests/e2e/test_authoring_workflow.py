@@ -22,7 +22,7 @@ from harness.cluster.kind import Cluster
 from harness.courses.author_clone import Clone
 from harness.courses.build_job import run_job
 from harness.courses.consistency import differences, job_faults
-from harness.courses.notebook_check import Trial
+from harness.courses.notebook_check import NotebookCheck
 from harness.deployment import changes
 from harness.deployment.model import Deployment
 from harness.people.link import Link, LinkError, NoNotebookError, WrongImageError
@@ -43,7 +43,7 @@ BASE_ARCHIVE = ("jupyter-courses-ci", "ol-jupyter-courses/admin/base_authoring_i
 
 pytestmark = pytest.mark.timeout(900)  # a build takes as long as the package index does
 
-Try = Callable[[Repository, str], Trial]
+Try = Callable[[Repository, str], NotebookCheck]
 Build = Callable[[str, Path], Repository]
 
 

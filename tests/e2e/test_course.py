@@ -6,13 +6,13 @@ from collections.abc import Callable
 
 import pytest
 
-from harness.courses.notebook_check import Trial
+from harness.courses.notebook_check import NotebookCheck
 from harness.plan.course_repository import Repository
 
 
 @pytest.mark.timeout(0)  # Each cell has its own limit, --cell-timeout.
 def test_learners_can_run_the_notebook(
-    try_as_learner: Callable[[Repository, str], Trial], given_course: Repository, given_notebook: str
+    try_as_learner: Callable[[Repository, str], NotebookCheck], given_course: Repository, given_notebook: str
 ) -> None:
     """Learners open the course's notebook by its link and run all of it, within the memory that production gives."""
     trial = try_as_learner(given_course, given_notebook)

@@ -17,15 +17,15 @@ from harness.charts.manifests import variables
 from harness.cluster.kind import Cluster
 from harness.deployment.model import Deployment
 from harness.deployment.rollout import restart_hub
-from harness.evidence.diagnosis import hopeless
+from harness.evidence.diagnosis import why_unrecoverable
 from harness.hub.api import Hub
 from harness.hub.culler import Times, configured, read_culler
 from harness.people.link import EXAMPLE
 from harness.people.student import Student
 from harness.plan.contract import CULL_EVERY, CULL_MAX_AGE, CULL_TIMEOUT
-from harness.plan.hubs import ROLES, Role
+from harness.plan.hubs import HUBS, HubSpec
 from harness.scenarios.culling import SLACK, Lives
-from harness.scenarios.scaled_hub import FACTOR, Life, Watch
+from harness.scenarios.scaled_hub import FACTOR, ServerLifetime, Watch
 from harness.services.postgres import Database
 
 PRODUCTION = Times(CULL_EVERY, CULL_TIMEOUT, CULL_MAX_AGE)
@@ -35,8 +35,8 @@ ACTIVITY_INTERVAL = 300.0
 """Seconds between two reports of a server's activity, as JupyterHub has it where nothing is set."""
 
 
-@pytest.mark.parametrize("role", ROLES, ids=lambda role: role.release)
-def test_culler_runs_with_the_numbers_that_are_set(deployment: Deployment, cluster: Cluster, role: Role) -> None:
+@pytest.mark.parametrize("role", HUBS, ids=lambda role: role.release)
+def test_culler_runs_with_the_numbers_that_are_set(deployment: Deployment, cluster: Cluster, role: HubSpec) -> None:
     """Each hub's culler runs, with the times that are set, and deletes users too."""
     culler = read_culler(cluster, deployment.hub(role))
     expected = configured(deployment.objects[role])
@@ -80,7 +80,7 @@ def test_idle_server_goes_in_time(lives: Lives) -> None:
 @pytest.mark.parametrize("who", ["busy", "page"])
 def test_used_server_stays_until_its_maximum_age(lives: Lives, who: str) -> None:
     """A server with a running cell or an open page stays until its maximum age, and goes then."""
-    life: Life = getattr(lives, who)
+    life: ServerLifetime = getattr(lives, who)
     used = {"busy": "in which a cell runs", "page": "whose page is open"}[who]
     age = lives.times.max_age
     assert life.seen >= 0.9 * age, f"a server {used} {life.end}; it may stay for {age:.0f} s"
@@ -137,7 +137,7 @@ def test_culler_survives_a_restart_of_its_hub(
         restart_hub(cluster, scaled)
         times = read_culler(cluster, scaled).times
         latest = times.timeout + 2 * times.every + 2 * SLACK
-        hub_is_down = seldom(lambda: hopeless(cluster, scaled.namespace))
+        hub_is_down = seldom(lambda: why_unrecoverable(cluster, scaled.namespace))
         what = "the end of an idle server from before the restart"
         wait_until(what, watch.all_gone, timeout=latest, fail_if=hub_is_down)
     finally:

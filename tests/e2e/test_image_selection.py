@@ -21,7 +21,7 @@ from harness.deployment.model import Deployment
 from harness.hub.spawner_probe import Choice, Request
 from harness.plan.contract import COURSE_REPOSITORY, CPU_COURSES, DEFAULT_COURSE, GPU_COURSES, KNOWN_COURSES
 from harness.plan.plan import Plan
-from harness.scenarios.classroom import Class
+from harness.scenarios.classroom import ClassArrival
 from harness.services.registry import Registry
 
 PLAIN, GPU_COURSE, TAG = "uai_source-uai.0", "uai_source-uai.1", "uai_source-uai.6"
@@ -184,7 +184,7 @@ def test_each_course_has_an_image_of_its_own(registry: Registry) -> None:
     assert not twice, f"one image under two tags: {', '.join(twice)}"
 
 
-def test_whole_class_at_once(student_class: Class, cluster: Cluster, registry: Registry) -> None:
+def test_whole_class_at_once(student_class: ClassArrival, cluster: Cluster, registry: Registry) -> None:
     """Students of every course arrive together, and each works in the image of their own course, on a right node."""
     wrong = []
     for course, seat in sorted(student_class.seats.items()):
@@ -205,14 +205,14 @@ def test_whole_class_at_once(student_class: Class, cluster: Cluster, registry: R
     assert not wrong, "\n".join(wrong)
 
 
-def test_hub_answers_while_a_class_arrives(student_class: Class) -> None:
+def test_hub_answers_while_a_class_arrives(student_class: ClassArrival) -> None:
     """The hub answers others while a class of students arrives: a spawn never freezes it."""
     assert student_class.slowest_answer < 30, (
         f"/hub/health took {student_class.slowest_answer:.1f} s while a class arrived: something blocks the hub's loop"
     )
 
 
-def test_students_of_a_class_share_nothing(student_class: Class) -> None:
+def test_students_of_a_class_share_nothing(student_class: ClassArrival) -> None:
     """Nobody in a class has the name, the pod or the cookies of another."""
     seats = [seat for seat in student_class.seats.values() if not seat.trouble]
     assert len(seats) > 1, f"of {len(student_class.seats)} students {len(seats)} got a server"

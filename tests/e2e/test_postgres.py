@@ -19,7 +19,7 @@ from harness.services.postgres import Database
 COURSE, NOTEBOOK = EXAMPLE.course, EXAMPLE.notebook
 
 
-@pytest.mark.usefixtures("nobody_leaving")
+@pytest.mark.usefixtures("no_pending_deletions")
 def test_restart_of_the_hub_keeps_session_user_and_server(
     visit: Callable[[], Student], cluster: Cluster, hub: Hub
 ) -> None:

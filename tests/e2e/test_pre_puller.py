@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from harness.artifacts.oci import Layout
+from harness.artifacts.oci import OciImage
 from harness.base.wait import NotYet, wait_until
 from harness.charts.manifests import Manifest
 from harness.cluster.kind import Cluster
@@ -17,7 +17,7 @@ from harness.deployment.model import Deployment
 from harness.hub.api import Hub
 from harness.people.student import Student
 from harness.plan.contract import COURSE_REPOSITORY, REPOSITORY
-from harness.plan.hubs import AUTHORING, STUDENT, Role
+from harness.plan.hubs import AUTHORING, STUDENT, HubSpec
 from harness.services.registry import Registry
 
 REPUSHED, OTHER = "uai_source-uai.scm2", "uai_source-uai.scm1"
@@ -69,13 +69,13 @@ def begun_again(pullers: Iterable[Any]) -> Iterator[str]:
                 yield f"{status.name} on {pod.spec.node_name} had to start again"
 
 
-def test_authors_release_pulls_nothing(production: Mapping[Role, list[Manifest]]) -> None:
+def test_authors_release_pulls_nothing(production: Mapping[HubSpec, list[Manifest]]) -> None:
     """The authors' release brings nothing to the nodes: the students' pre-puller has their image too."""
     pullers = [manifest["metadata"]["name"] for manifest in production[AUTHORING] if manifest["kind"] == "DaemonSet"]
     assert not pullers, f"the authors' release pulls images to every node a second time, by {pullers}"
 
 
-def test_no_hook_puller(production: Mapping[Role, list[Manifest]]) -> None:
+def test_no_hook_puller(production: Mapping[HubSpec, list[Manifest]]) -> None:
     """No upgrade waits for a hook puller."""
     hooks = [
         f"{manifest['kind']} {manifest['metadata']['name']}"
@@ -86,11 +86,11 @@ def test_no_hook_puller(production: Mapping[Role, list[Manifest]]) -> None:
 
 
 @pytest.fixture
-def repush(deployment: Deployment, registry: Registry) -> Iterator[Callable[[str, str], Layout]]:
+def repush(deployment: Deployment, registry: Registry) -> Iterator[Callable[[str, str], OciImage]]:
     """Pushes another course's image under a course's tag; the course's own comes back when the test is over."""
-    before: dict[str, Layout] = {}
+    before: dict[str, OciImage] = {}
 
-    def push(course: str, other: str) -> Layout:
+    def push(course: str, other: str) -> OciImage:
         before[course] = deployment.course_image(course)
         image = deployment.course_image(other)
         registry.push(image, REPOSITORY, course)
@@ -103,7 +103,7 @@ def repush(deployment: Deployment, registry: Registry) -> Iterator[Callable[[str
 
 
 def test_repushed_course_is_what_the_next_student_gets(
-    visit: Callable[[], Student], cluster: Cluster, hub: Hub, repush: Callable[[str, str], Layout]
+    visit: Callable[[], Student], cluster: Cluster, hub: Hub, repush: Callable[[str, str], OciImage]
 ) -> None:
     """An image pushed again under a course's tag is what the next student works in, whatever a node has."""
     pushed = repush(REPUSHED, OTHER)

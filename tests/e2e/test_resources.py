@@ -76,7 +76,7 @@ def test_student_whose_kernel_wants_too_much_is_told(
     [user] = re.findall(UUID, browser.driver.current_url)[:1]
     limit = limit_of(cluster.server_pod(hub.namespace, user))
     browser.run_first_cell(greedy(limit))
-    said = browser.wait_for("the dialog about the dead kernel", ".jp-Dialog", 120, come_what_may=True)
+    said = browser.wait_for("the dialog about the dead kernel", ".jp-Dialog", 120, ignore_server_loss=True)
     browser.screenshot(evidence_dir / "killed.png")
     assert re.search("died|restart", said, re.IGNORECASE), f"the dialog says {said!r}"
     pod = cluster.server_pod(hub.namespace, user)

@@ -13,7 +13,7 @@ from harness.faults.full_nodes import full_house
 from harness.hub.api import Hub
 from harness.people.link import EXAMPLE
 from harness.people.student import Student
-from harness.plan.hubs import AUTHORING, ROLES, STUDENT, Role
+from harness.plan.hubs import AUTHORING, HUBS, STUDENT, HubSpec
 
 COURSE = EXAMPLE.course
 ROOM = {STUDENT: 4, AUTHORING: 1}
@@ -34,7 +34,7 @@ def test_user_scheduler_places_students(visit: Callable[[], Student], cluster: C
     assert by == [wanted], f"the pod asks for {wanted}, and {by} placed it"
 
 
-@pytest.mark.usefixtures("nobody_leaving")
+@pytest.mark.usefixtures("no_pending_deletions")
 def test_placeholders_give_way(visit: Callable[[], Student], cluster: Cluster, hub: Hub) -> None:
     """Where a placeholder has taken the last room, a student gets it at once."""
     pods = cluster.pods(hub.namespace)
@@ -47,8 +47,8 @@ def test_placeholders_give_way(visit: Callable[[], Student], cluster: Cluster, h
     assert waiting, "the student found room, and no placeholder had to go: the house was not full"
 
 
-@pytest.mark.parametrize("role", ROLES, ids=lambda role: role.release)
-def test_room_is_kept(production: Mapping[Role, list[Manifest]], role: Role) -> None:
+@pytest.mark.parametrize("role", HUBS, ids=lambda role: role.release)
+def test_room_is_kept(production: Mapping[HubSpec, list[Manifest]], role: HubSpec) -> None:
     """Production keeps room for four more students, and for one more author."""
     room = sum(
         manifest["spec"]["replicas"]
@@ -58,8 +58,8 @@ def test_room_is_kept(production: Mapping[Role, list[Manifest]], role: Role) -> 
     assert room >= ROOM[role], f"{role.release} keeps room for {room} more servers, expected {ROOM[role]}"
 
 
-@pytest.mark.parametrize("role", ROLES, ids=lambda role: role.release)
-def test_drain_of_a_node_spares_hub_and_proxy(production: Mapping[Role, list[Manifest]], role: Role) -> None:
+@pytest.mark.parametrize("role", HUBS, ids=lambda role: role.release)
+def test_drain_of_a_node_spares_hub_and_proxy(production: Mapping[HubSpec, list[Manifest]], role: HubSpec) -> None:
     """No drain of a node takes the hub or the proxy away in the middle of a class."""
     kept = {
         component_of(manifest)

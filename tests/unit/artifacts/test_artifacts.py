@@ -21,10 +21,10 @@ from rich.console import Console
 from harness.artifacts import pull
 from harness.artifacts import resolve as artifacts
 from harness.artifacts.build import alone, build_helm, helm_path, make
-from harness.artifacts.build_cache import Kept, Recipe, Workbench
+from harness.artifacts.build_cache import BuildCache, Kept, Recipe
 from harness.artifacts.dockerfile import NAMESPACE, build_image, explain, on_base
 from harness.artifacts.host_settings import pip_configuration
-from harness.artifacts.oci import LayoutStore, merge
+from harness.artifacts.oci import OciStore, merge
 from harness.artifacts.prune import ABANDONED, prune
 from harness.artifacts.recipes import Image, recipes
 from harness.base.errors import HarnessError
@@ -43,7 +43,7 @@ class Note(Recipe):
     def needs(self) -> tuple[str, ...]:
         return self.made_from
 
-    def make(self, bench: Workbench) -> None:
+    def make(self, bench: BuildCache) -> None:
         with bench.new_directory(self.name) as directory:
             (directory / "note").write_text(self.name)
 
@@ -63,12 +63,12 @@ def images(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def bench(images: Path, tmp_path: Path) -> Callable[..., Workbench]:
+def bench(images: Path, tmp_path: Path) -> Callable[..., BuildCache]:
     """Makes a workbench as a new run does."""
 
-    def new(*others: Recipe, cache: Path = tmp_path / "cache", of: Path = images) -> Workbench:
+    def new(*others: Recipe, cache: Path = tmp_path / "cache", of: Path = images) -> BuildCache:
         usual = [note("base"), note("hub", "base"), note("notebook", "base"), note("registry")]
-        return Workbench(others or usual, of, cache)
+        return BuildCache(others or usual, of, cache)
 
     return new
 
@@ -94,25 +94,25 @@ def steps() -> Steps:
     return Steps(Console(file=io.StringIO()))
 
 
-def changed(before: Workbench, after: Workbench) -> set[str]:
+def changed(before: BuildCache, after: BuildCache) -> set[str]:
     return {name for name in before.keys if before.keys[name] != after.keys[name]}
 
 
 class TestKeys:
-    def test_a_changed_dockerfile_changes_its_image_alone(self, images: Path, bench: Callable[..., Workbench]) -> None:
+    def test_a_changed_dockerfile_changes_its_image_alone(self, images: Path, bench: Callable[..., BuildCache]) -> None:
         before = bench()
         assert before.keys
         (images / "hub/Dockerfile").write_text("# another\n")
         assert changed(before, bench()) == {"hub"}
 
-    def test_a_changed_base_changes_what_is_built_on_it(self, images: Path, bench: Callable[..., Workbench]) -> None:
+    def test_a_changed_base_changes_what_is_built_on_it(self, images: Path, bench: Callable[..., BuildCache]) -> None:
         before = bench()
         assert before.keys
         (images / "base/Dockerfile").write_text("# another\n")
         assert changed(before, bench()) == {"base", "hub", "notebook"}
 
     @pytest.mark.parametrize("change", ["rename", "chmod", "add"])
-    def test_names_and_modes_count(self, change: str, images: Path, bench: Callable[..., Workbench]) -> None:
+    def test_names_and_modes_count(self, change: str, images: Path, bench: Callable[..., BuildCache]) -> None:
         before = bench()
         assert before.keys
         file = images / "hub/Dockerfile"
@@ -125,7 +125,7 @@ class TestKeys:
         assert changed(before, bench()) == {"hub"}
 
     def test_times_and_the_path_do_not_count(
-        self, images: Path, bench: Callable[..., Workbench], tmp_path: Path
+        self, images: Path, bench: Callable[..., BuildCache], tmp_path: Path
     ) -> None:
         elsewhere = tmp_path / "another checkout"
         shutil.copytree(images, elsewhere)
@@ -133,7 +133,7 @@ class TestKeys:
             os.utime(file, (0, 0))
         assert bench(of=elsewhere).keys == bench().keys
 
-    def test_a_version_counts(self, bench: Callable[..., Workbench]) -> None:
+    def test_a_version_counts(self, bench: Callable[..., BuildCache]) -> None:
         hub = Image("hub", "hub", Kept.AS_LAYOUT, base="base", arguments={"PACKAGES": "jupyterhub==5.5.0"})
         newer = replace(hub, arguments={"PACKAGES": "jupyterhub==5.5.1"})
         assert changed(bench(note("base"), hub), bench(note("base"), newer)) == {"hub"}
@@ -141,7 +141,7 @@ class TestKeys:
 
 class TestMissing:
     def test_nothing_is_made_twice(
-        self, bench: Callable[..., Workbench], docker: Callable[[str], Path], steps: Steps
+        self, bench: Callable[..., BuildCache], docker: Callable[[str], Path], steps: Steps
     ) -> None:
         docker("")
         assert bench().missing(["hub"]) == ["base", "hub"]
@@ -150,7 +150,7 @@ class TestMissing:
         assert bench().missing(["hub", "notebook"]) == ["notebook"]
 
     def test_an_image_that_docker_lost_is_made_again(
-        self, bench: Callable[..., Workbench], docker: Callable[[str], Path]
+        self, bench: Callable[..., BuildCache], docker: Callable[[str], Path]
     ) -> None:
         made = bench(*(replace(note(name), kept=Kept.IN_DOCKER) for name in ("hub", "registry")))
         docker(f"echo {made.tag('hub')}; echo {made.tag('registry')}")
@@ -158,20 +158,20 @@ class TestMissing:
         docker(f"echo {made.tag('registry')}")
         assert made.missing(["hub", "registry"]) == ["hub"]
 
-    def test_docker_is_asked_once(self, bench: Callable[..., Workbench], docker: Callable[[str], Path]) -> None:
+    def test_docker_is_asked_once(self, bench: Callable[..., BuildCache], docker: Callable[[str], Path]) -> None:
         calls = docker("")
         in_docker = bench(*(replace(note(name), kept=Kept.IN_DOCKER) for name in ("hub", "notebook", "registry")))
         assert len(in_docker.missing(["hub", "notebook", "registry"])) == 3
         assert len(calls.read_text().splitlines()) == 1
 
     def test_a_failed_one_leaves_nothing(
-        self, bench: Callable[..., Workbench], docker: Callable[[str], Path], steps: Steps, tmp_path: Path
+        self, bench: Callable[..., BuildCache], docker: Callable[[str], Path], steps: Steps, tmp_path: Path
     ) -> None:
         docker("")
 
         @dataclass(frozen=True)
         class Broken(Note):
-            def make(self, bench: Workbench) -> None:
+            def make(self, bench: BuildCache) -> None:
                 with bench.new_directory(self.name) as directory:
                     (directory / "half").write_text("half")
                     raise HarnessError("the disk is full")
@@ -182,7 +182,7 @@ class TestMissing:
         assert made.missing(["notebook"]) == ["hub", "notebook"]
         assert [path.name for path in (tmp_path / "cache").iterdir()] == ["files"]
 
-    def test_two_runs_may_make_the_same(self, bench: Callable[..., Workbench]) -> None:
+    def test_two_runs_may_make_the_same(self, bench: Callable[..., BuildCache]) -> None:
         made = bench(note("base"))
         with made.new_directory("base") as late:
             (late / "it").write_text("ours")
@@ -191,14 +191,14 @@ class TestMissing:
         assert (made.directory("base") / "it").read_text() == "theirs"
 
     def test_what_does_not_wait_for_each_other_is_made_at_the_same_time(
-        self, bench: Callable[..., Workbench], docker: Callable[[str], Path], steps: Steps
+        self, bench: Callable[..., BuildCache], docker: Callable[[str], Path], steps: Steps
     ) -> None:
         docker("")
         meeting = threading.Barrier(2, timeout=10)
 
         @dataclass(frozen=True)
         class Meeting(Note):
-            def make(self, bench: Workbench) -> None:
+            def make(self, bench: BuildCache) -> None:
                 meeting.wait()
                 super().make(bench)
 
@@ -402,12 +402,12 @@ def sha(content: bytes) -> str:
 
 class TestLayouts:
     @pytest.fixture
-    def store(self, tmp_path: Path) -> LayoutStore:
-        return LayoutStore(tmp_path / "layouts")
+    def store(self, tmp_path: Path) -> OciStore:
+        return OciStore(tmp_path / "layouts")
 
     @pytest.mark.parametrize("as_oci", [True, False], ids=["docker 25", "docker 20"])
     def test_an_image_is_saved(
-        self, as_oci: bool, store: LayoutStore, docker: Callable[[str], Path], tmp_path: Path
+        self, as_oci: bool, store: OciStore, docker: Callable[[str], Path], tmp_path: Path
     ) -> None:
         saved_image(tmp_path / "saved.tar", [b"base", b"hub"], as_oci=as_oci)
         docker(f'cp {tmp_path}/saved.tar "$3"')
@@ -417,9 +417,7 @@ class TestLayouts:
         assert sha(layout.manifest.encode()) == layout.digest
         assert store.find("hub-1") == layout
 
-    def test_images_share_what_they_share(
-        self, store: LayoutStore, docker: Callable[[str], Path], tmp_path: Path
-    ) -> None:
+    def test_images_share_what_they_share(self, store: OciStore, docker: Callable[[str], Path], tmp_path: Path) -> None:
         for name in ("hub", "notebook"):
             saved_image(tmp_path / f"{name}:1", [b"base", name.encode()], as_oci=True)
         docker(f'cp "{tmp_path}/$4" "$3"')
@@ -430,14 +428,14 @@ class TestLayouts:
         assert notebook.file(sha(b"notebook")).exists()
         assert not (store.directory / "blobs" / sha(b"hub").replace(":", "/")).exists()
 
-    def test_an_image_that_is_not_there_leaves_nothing(self, store: LayoutStore, docker: Callable[[str], Path]) -> None:
+    def test_an_image_that_is_not_there_leaves_nothing(self, store: OciStore, docker: Callable[[str], Path]) -> None:
         docker("echo 'No such image: hub:1' >&2; exit 1")
         with pytest.raises(HarnessError, match="No such image: hub:1"):
             store.save("hub:1", "hub-1")
         assert store.find("hub-1") is None
         assert list(store.directory.iterdir()) == []
 
-    def test_one_more_file(self, store: LayoutStore, docker: Callable[[str], Path], tmp_path: Path) -> None:
+    def test_one_more_file(self, store: OciStore, docker: Callable[[str], Path], tmp_path: Path) -> None:
         saved_image(tmp_path / "saved.tar", [b"base"], as_oci=True)
         docker(f'cp {tmp_path}/saved.tar "$3"')
         base = store.save("base:1", "base-1")
@@ -452,7 +450,7 @@ class TestLayouts:
         config = json.loads(first.blobs()[0][1].read_text())
         assert config["rootfs"]["diff_ids"] == [sha(b"base"), digest]
 
-    def test_several_for_containerd(self, store: LayoutStore, docker: Callable[[str], Path], tmp_path: Path) -> None:
+    def test_several_for_containerd(self, store: OciStore, docker: Callable[[str], Path], tmp_path: Path) -> None:
         saved_image(tmp_path / "saved.tar", [b"base"], as_oci=True)
         docker(f'cp {tmp_path}/saved.tar "$3"')
         base = store.save("base:1", "base-1")

@@ -11,7 +11,7 @@ import pytest
 
 from harness.base.errors import HarnessError
 from harness.courses import notebook_check as trials
-from harness.courses.notebook_check import Allowance, Trial, try_notebook
+from harness.courses.notebook_check import MemoryQuota, NotebookCheck, check_notebook
 from harness.people.link import Link, NoNotebookError
 from harness.people.memory import Memory
 from harness.people.notebook import CellFailure, NotebookRun
@@ -44,7 +44,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     return happens
 
 
-def tried(world: SimpleNamespace) -> Trial:
+def tried(world: SimpleNamespace) -> NotebookCheck:
     last = SimpleNamespace(terminated=world.ended and SimpleNamespace(reason=world.ended))
     status = SimpleNamespace(state=SimpleNamespace(terminated=None), last_state=last)
     pod = SimpleNamespace(metadata=SimpleNamespace(name="p"), status=SimpleNamespace(container_statuses=[status]))
@@ -52,8 +52,8 @@ def tried(world: SimpleNamespace) -> Trial:
     cluster: Any = SimpleNamespace(server_pod=lambda *_: pod, pods=lambda namespace: pods)
     student: Any = SimpleNamespace(hub=SimpleNamespace(namespace="jupyter"), name="1")
     registry: Any = None
-    trial = Trial("trees.1", "a b.ipynb", Allowance.of("2G", "4G"))
-    try_notebook(trial, Link("trees.1", "a b.ipynb"), student, cluster, registry, cell_timeout=5)
+    trial = NotebookCheck("trees.1", "a b.ipynb", MemoryQuota.of("2G", "4G"))
+    check_notebook(trial, Link("trees.1", "a b.ipynb"), student, cluster, registry, cell_timeout=5)
     return trial
 
 

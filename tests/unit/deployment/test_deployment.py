@@ -40,7 +40,7 @@ from harness.deployment.rollout import wait_until_ready
 from harness.deployment.state import State
 from harness.evidence import bundle
 from harness.evidence import environment as health
-from harness.evidence.environment import GroundError
+from harness.evidence.environment import EnvironmentFault
 from harness.host import docker as containers
 from harness.host import requirements as machine
 from harness.host import runs
@@ -489,7 +489,7 @@ REMADE = [
 ]
 
 
-WANTED, OTHER = (state.prints({"kind-config.yaml": text, "--mirror": "[]"}) for text in ("wanted", "other"))
+WANTED, OTHER = (state.fingerprints({"kind-config.yaml": text, "--mirror": "[]"}) for text in ("wanted", "other"))
 ANEW = "kept:      cluster jh-1 is made anew, "
 
 
@@ -555,16 +555,16 @@ class TestSettle:
 
 class TestChanges:
     def test_named(self) -> None:
-        before = state.prints({"the chart": "1", "values kind.yaml": "a: 1", "spawner one.py": "pass"})
-        now = state.prints({"the chart": "2", "values kind.yaml": "a: 1", "spawner two.py": "pass"})
+        before = state.fingerprints({"the chart": "1", "values kind.yaml": "a: 1", "spawner one.py": "pass"})
+        now = state.fingerprints({"the chart": "2", "values kind.yaml": "a: 1", "spawner two.py": "pass"})
         assert state.changes(before, now) == "spawner one.py and spawner two.py and the chart have changed"
 
     def test_one(self) -> None:
-        assert state.changes(state.prints({"a": "1"}), state.prints({"a": "2"})) == "a has changed"
+        assert state.changes(state.fingerprints({"a": "1"}), state.fingerprints({"a": "2"})) == "a has changed"
 
     def test_many(self) -> None:
         before, now = ({f"image {number}": version for number in range(9)} for version in "12")
-        shown = state.changes(state.prints(before), state.prints(now))
+        shown = state.changes(state.fingerprints(before), state.fingerprints(now))
         assert shown == "image 0 and image 1 and image 2 and image 3 and 5 more have changed"
 
     def test_of_a_release(self, planned: Planner, tmp_path: Path) -> None:
@@ -574,8 +574,8 @@ class TestChanges:
         source = chart.Chart(tmp_path / "Chart.yaml", "1", "test")
         files = (tmp_path / "values.yaml", tmp_path / "mine/values.yaml")
         wanted = chart.Release("a", "b", files, {chart.SPAWNER_KEY: tmp_path / "spawner.py"}, {"a.b": [1]})
-        before = state.release_print(source, wanted)
-        assert before == state.release_print(source, wanted)
+        before = state.release_fingerprint(source, wanted)
+        assert before == state.release_fingerprint(source, wanted)
         for name, told in (
             ("values.yaml", "values values.yaml has changed"),
             ("mine/values.yaml", "values values.yaml (2) has changed"),
@@ -583,10 +583,10 @@ class TestChanges:
             ("Chart.yaml", "the chart has changed"),
         ):
             (tmp_path / name).write_text("2")
-            assert state.changes(before, state.release_print(source, wanted)) == told
+            assert state.changes(before, state.release_fingerprint(source, wanted)) == told
             (tmp_path / name).write_text("1")
         other = dataclasses.replace(wanted, replaced={"a.b": [2]})
-        assert state.changes(before, state.release_print(source, other)) == "value a.b has changed"
+        assert state.changes(before, state.release_fingerprint(source, other)) == "value a.b has changed"
 
 
 class TestClusterPrint:
@@ -599,27 +599,27 @@ class TestClusterPrint:
     )
 
     def test_same(self, planned: Planner) -> None:
-        one = state.cluster_print(planned(), self.MADE)
-        assert one == state.cluster_print(planned(keep=True, chart="builtin", install="never"), self.MADE)
+        one = state.cluster_fingerprint(planned(), self.MADE)
+        assert one == state.cluster_fingerprint(planned(keep=True, chart="builtin", install="never"), self.MADE)
 
     @pytest.mark.parametrize(
         "options", [{"hub_port": "8000"}, {"authoring_port": "8000"}, {"mirror": "quay.io=here.example"}]
     )
     def test_options_count(self, planned: Planner, options: dict[str, str]) -> None:
-        one = state.cluster_print(planned(), self.MADE)
-        assert one != state.cluster_print(planned(**options), self.MADE)
+        one = state.cluster_fingerprint(planned(), self.MADE)
+        assert one != state.cluster_fingerprint(planned(**options), self.MADE)
 
     @pytest.mark.parametrize("part", ["node_image", "registry", "moto", "postgres"])
     def test_artifacts_count(self, planned: Planner, part: str) -> None:
         other: Any = SimpleNamespace(**{**vars(self.MADE), part: "another"})
         plan = planned()
-        assert state.cluster_print(plan, self.MADE) != state.cluster_print(plan, other)
+        assert state.cluster_fingerprint(plan, self.MADE) != state.cluster_fingerprint(plan, other)
 
     def test_the_charts_own_images_count(self, planned: Planner) -> None:
         images = {"quay.io/jupyterhub/k8s-hub": SimpleNamespace(digest="sha256:2")}
         other: Any = SimpleNamespace(**{**vars(self.MADE), "images": images})
         plan = planned()
-        now = state.changes(state.cluster_print(plan, self.MADE), state.cluster_print(plan, other))
+        now = state.changes(state.cluster_fingerprint(plan, self.MADE), state.cluster_fingerprint(plan, other))
         assert now == "an image of the chart has changed"
 
 
@@ -720,7 +720,7 @@ class TestBoot:
         there(docker, "moto")
         failing(boot._Boot, "settle", HarnessError("no"))
         monkeypatch.setattr(health, "fault", lambda *_, **__: "The disk is full.")
-        with pytest.raises(GroundError, match=r"\AThe disk is full\. The run ends, ") as error:
+        with pytest.raises(EnvironmentFault, match=r"\AThe disk is full\. The run ends, ") as error:
             boot.boot(planned(), steps)
         assert str(error.value.__cause__) == "no"
         assert changing(docker) == ["rm --force --volumes jh-1-moto", "network rm jh-1"]

@@ -22,7 +22,7 @@ from harness.base.progress import Steps
 from harness.base.timeline import BOOT
 from harness.charts.chart import Release
 from harness.deployment import boot, state, teardown
-from harness.drills import pytest_run, run
+from harness.drills import live_stage, run
 from harness.drills import report as drill_report
 from harness.drills.judge import CHEAP, Failure, Outcome, judge
 from harness.drills.live_stage import LiveStage, comparable
@@ -31,7 +31,7 @@ from harness.drills.promise_index import FIRST_TEST, Layer, Promise, promises
 from harness.drills.pytest_run import read_outcome, run_tests
 from harness.drills.results import Result, Results, Verdict, read_results, together
 from harness.drills.run import one, run_all
-from harness.plan.hubs import ROLES, STUDENT
+from harness.plan.hubs import HUBS, STUDENT
 from harness.plan.options import OPTIONS
 from harness.plan.plan import Plan, make_plan
 from harness.report.outcomes import Case, State
@@ -157,7 +157,7 @@ class FakeStage:
         self.error, self.run = error, run
         self.done: list[str] = []
 
-    def print_of(self, drill: Drill) -> str:
+    def fingerprint_of(self, drill: Drill) -> str:
         return f"print {drill.written}"
 
     def plant(self, drill: Drill) -> Suite:
@@ -386,7 +386,7 @@ class TestStage:
             chart=SimpleNamespace(path=CHECKOUT / "helm/jupyterhub", version="1", origin="built-in"),
             helm=FakeHelm(),
             registry=FakeRegistry(a="image of a", b="image of b"),
-            releases={role: SimpleNamespace(name=role.release) for role in ROLES},
+            releases={role: SimpleNamespace(name=role.release) for role in HUBS},
             course_image=lambda tag: f"image of {tag}",
             builder=None,
             cluster=None,
@@ -426,7 +426,7 @@ class TestStage:
             plans.append(plan)
             return PASSED
 
-        monkeypatch.setattr(pytest_run, "run_tests", run_tests)
+        monkeypatch.setattr(live_stage, "run_tests", run_tests)
         assert run(["a"], 1) is PASSED
         assert json.loads(plans[0].values[0].read_text())["cull"]["every"] == 5
 

@@ -22,7 +22,7 @@ from kubernetes import client
 from harness.base.timeline import Timeline
 from harness.cluster.kind import Cluster
 from harness.evidence import cluster_watcher as recorders
-from harness.evidence.cluster_watcher import Recorder, recorded
+from harness.evidence.cluster_watcher import ClusterWatcher, recorded
 
 ME = "11111111-2222-4333-8444-555555555555"
 NAMESPACES = ("jupyter", "jupyter-authoring")
@@ -190,7 +190,7 @@ def listen(api: FakeApi) -> Iterator[Callable[[], Heard]]:
     """Begin to listen to the cluster."""
     settings = client.Configuration()
     settings.host, settings.retries = api.url, False
-    recorder = Recorder(client.CoreV1Api(client.ApiClient(settings)), NAMESPACES, Heard(), again=0.01)
+    recorder = ClusterWatcher(client.CoreV1Api(client.ApiClient(settings)), NAMESPACES, Heard(), again=0.01)
 
     def begin() -> Heard:
         recorder.start()
@@ -467,7 +467,7 @@ class TestTheEnd:
     def test_a_cluster_that_never_was(self) -> None:
         settings = client.Configuration()
         settings.host, settings.retries = "http://127.0.0.1:1", False
-        recorder = Recorder(client.CoreV1Api(client.ApiClient(settings)), NAMESPACES, Timeline(), again=0.01)
+        recorder = ClusterWatcher(client.CoreV1Api(client.ApiClient(settings)), NAMESPACES, Timeline(), again=0.01)
         recorder.start()
         recorder.stop()
         assert recorder.timeline.slice(0, time.time(), []) == []

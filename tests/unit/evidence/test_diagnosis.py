@@ -15,7 +15,7 @@ from kubernetes.client.exceptions import ApiException
 
 from harness.cluster.pod_health import why_stuck
 from harness.evidence import diagnosis
-from harness.evidence.diagnosis import hopeless, last_error, likely_cause, says
+from harness.evidence.diagnosis import last_error, likely_cause, says, why_unrecoverable
 from tests.unit.fakes import Program
 
 BEGAN = 1_000_000.5
@@ -346,28 +346,28 @@ class TestLastError:
 class TestHopeless:
     def test_a_server(self) -> None:
         cluster: Any = FakeCluster(HUB, PULLED_NOT)
-        assert hopeless(cluster, "jupyter", USER) == NO_IMAGE
-        assert hopeless(cluster, "jupyter") is None
+        assert why_unrecoverable(cluster, "jupyter", USER) == NO_IMAGE
+        assert why_unrecoverable(cluster, "jupyter") is None
 
     def test_a_hub(self) -> None:
         cluster: Any = FakeCluster(pod("hub-1", waiting("CrashLoopBackOff"), component="hub"))
-        assert str(hopeless(cluster, "jupyter")).startswith("pod hub-1: container hub: CrashLoopBackOff")
+        assert str(why_unrecoverable(cluster, "jupyter")).startswith("pod hub-1: container hub: CrashLoopBackOff")
 
     @pytest.mark.parametrize(("replicas", "said"), [(1, None), (0, "there is no pod of the hub in jupyter: its Depl")])
     def test_no_hub(self, replicas: int, said: str | None) -> None:
         cluster: Any = FakeCluster(without="hub", replicas=replicas)
-        found = hopeless(cluster, "jupyter")
+        found = why_unrecoverable(cluster, "jupyter")
         assert (found or "").startswith(said or ""), f"found {found}"
         assert bool(found) == bool(said), f"found {found}"
 
     def test_a_container(self, docker: Callable[..., None]) -> None:
         docker(postgres="exited Exited (137)")
         cluster: Any = FakeCluster()
-        assert "jh-1-postgres does not run" in str(hopeless(cluster, "jupyter"))
+        assert "jh-1-postgres does not run" in str(why_unrecoverable(cluster, "jupyter"))
 
     def test_an_api_that_does_not_answer_may_answer_again(self) -> None:
         cluster: Any = FakeCluster(error=ApiException(503))
-        assert hopeless(cluster, "jupyter", USER) is None
+        assert why_unrecoverable(cluster, "jupyter", USER) is None
 
 
 @pytest.mark.parametrize(

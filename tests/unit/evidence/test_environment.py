@@ -12,7 +12,7 @@ import pytest
 
 from harness.cluster.kind import Cluster
 from harness.evidence import environment as health
-from harness.evidence.environment import GroundError
+from harness.evidence.environment import EnvironmentFault
 from tests.unit.fakes import Program
 
 UP = {f"jh-1-{part}": "Up 2 minutes" for part in ("control-plane", "worker", "registry", "moto", "postgres")}
@@ -132,7 +132,7 @@ class TestWatched:
 
     def test_the_end_of_the_run_is_no_fall(self, plan: Any, tmp_path: Path) -> None:
         Program(tmp_path / "bin", "docker", "[ $1 = events ] && exec sleep 60; exit 1")
-        told: list[GroundError] = []
+        told: list[EnvironmentFault] = []
         with health.watched("jh-1", told.append):
             [listener] = listeners()
         listener.join(10)

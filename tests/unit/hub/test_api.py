@@ -11,7 +11,7 @@ import pytest
 
 from harness.base.wait import NeverError, TooLateError
 from harness.hub.api import Hub
-from harness.scenarios.user_cleanup import Departures
+from harness.scenarios.user_cleanup import UserCleanup
 
 
 def server(pending: str | None) -> httpx.Response:
@@ -77,7 +77,7 @@ def test_restart_of_the_hub_is_waited_out() -> None:
 class TestDepartures:
     def test_everybody_is_gone_in_the_end(self) -> None:
         asked: list[str] = []
-        leaving = Departures(NO_CLUSTER)
+        leaving = UserCleanup(NO_CLUSTER)
         for user in "123":
             leaving.add(hub([STARTED, httpx.Response(204)], asked), user)
         leaving.wait()
@@ -86,7 +86,7 @@ class TestDepartures:
 
     def test_a_proxy_that_is_away_for_a_moment(self) -> None:
         asked: list[str] = []
-        leaving = Departures(NO_CLUSTER)
+        leaving = UserCleanup(NO_CLUSTER)
         leaving.add(hub([httpx.RemoteProtocolError("disconnected"), STARTED, httpx.Response(204)], asked), "1")
         leaving.wait()
         leaving.close()
@@ -96,7 +96,7 @@ class TestDepartures:
     def test_a_server_that_may_be_on_its_way_is_waited_for(self, before: httpx.Response) -> None:
         asked: list[str] = []
         cluster: Any = SimpleNamespace(pods=lambda _: SimpleNamespace(look=list, why_stuck=lambda _: None))
-        leaving = Departures(cluster)
+        leaving = UserCleanup(cluster)
         leaving.add(hub([before, STARTED, httpx.Response(204)], asked), "1")
         leaving.wait()
         leaving.close()
@@ -113,7 +113,7 @@ class TestDepartures:
             "harness.scenarios.user_cleanup.restart_hub", lambda _, hub: asked.append(f"restart {hub.namespace}")
         )
         cluster: Any = SimpleNamespace(remove_server=lambda namespace, user: asked.append(f"{namespace} {user}"))
-        leaving = Departures(cluster)
+        leaving = UserCleanup(cluster)
         leaving.add(hub([state, httpx.Response(204)], asked), "1")
         leaving.wait()
         leaving.close()
@@ -123,7 +123,7 @@ class TestDepartures:
         monkeypatch.setattr("harness.scenarios.user_cleanup.START_TIMEOUT", 0.0)
         monkeypatch.setattr("harness.hub.api.DELETE_TIMEOUT", 0.0)
         cluster: Any = SimpleNamespace(remove_server=lambda namespace, user: None)
-        leaving = Departures(cluster)
+        leaving = UserCleanup(cluster)
         leaving.add(hub([STARTED, httpx.Response(204)], []), "gone")
         leaving.add(hub([STARTED, httpx.Response(500, text="broken")], []), "refused")
         leaving.add(hub([STARTING], []), "held")
@@ -131,7 +131,7 @@ class TestDepartures:
         assert sorted(user for _, user in leaving.close()) == ["held", "refused"]
 
     def test_nobody_goes_where_nothing_answers_any_more(self) -> None:
-        leaving = Departures(NO_CLUSTER)
+        leaving = UserCleanup(NO_CLUSTER)
         leaving.give_up()
         asked: list[str] = []
         leaving.add(hub([], asked), "1")
@@ -140,7 +140,7 @@ class TestDepartures:
 
     def test_who_does_not_go_is_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("harness.hub.api.DELETE_TIMEOUT", 0.0)
-        leaving = Departures(NO_CLUSTER)
+        leaving = UserCleanup(NO_CLUSTER)
         leaving.add(hub([STARTED, httpx.Response(500, text="broken")], []), "1")
         with pytest.raises(TooLateError, match="the end of user 1"):
             leaving.wait()

@@ -12,7 +12,7 @@ from harness.base.errors import HarnessError
 from harness.base.wait import NotYet
 from harness.hub.api import Hub
 from harness.hub.culler import Times, read_culler
-from harness.scenarios.scaled_hub import Life, Watch, scaled_values
+from harness.scenarios.scaled_hub import ServerLifetime, Watch, scaled_values
 
 RUNS = "python3 -m jupyterhub_idle_culler --url=http://localhost:8081/hub/api --timeout=900 --cull-every=300 "
 HUB = Hub("http://hub", "jupyter", "jupyterhub", "jupyterhub", "token")
@@ -94,4 +94,4 @@ def test_watch() -> None:
 
 
 def test_life_is_open_at_first() -> None:
-    assert Life("a", 0.0).gone is None
+    assert ServerLifetime("a", 0.0).gone is None

@@ -85,7 +85,7 @@ def test_a_server_that_is_gone_is_not_waited_for() -> None:
 
 def test_a_page_that_is_to_say_so_is_waited_for() -> None:
     page = window([], [element("The kernel died")], cause="OOMKilled")
-    assert page.wait_for("the dialog", "h2", come_what_may=True) == "The kernel died"
+    assert page.wait_for("the dialog", "h2", ignore_server_loss=True) == "The kernel died"
 
 
 @pytest.mark.parametrize("heading", ["500 : Internal Server Error", "Spawn failed"])

@@ -6,18 +6,20 @@ import re
 
 import pytest
 
-from harness.courses.notebook_check import Allowance, Trial, place_of
+from harness.courses.notebook_check import MemoryQuota, NotebookCheck, place_of
 from harness.people.memory import Memory
 from harness.people.notebook import CellFailure, NotebookRun
 from harness.report import courses
 
-ALLOWANCE = Allowance.of("2G", "4G")
+ALLOWANCE = MemoryQuota.of("2G", "4G")
 RAN = NotebookRun(cells=4, run=4, seconds=2.5, failure=None, died=False)
 RAISED = CellFailure(2, "import [seaborn]", "ModuleNotFoundError: No module named 'seaborn'", "Traceback <here>")
 
 
-def trial(**what: object) -> Trial:
-    found = Trial("trees.1", "lectures/[a] <b>.ipynb", ALLOWANCE, "https://nb.learn.mit.edu/tmplogin?course=trees.1")
+def trial(**what: object) -> NotebookCheck:
+    found = NotebookCheck(
+        "trees.1", "lectures/[a] <b>.ipynb", ALLOWANCE, "https://nb.learn.mit.edu/tmplogin?course=trees.1"
+    )
     for name, value in what.items():
         setattr(found, name, value)
     return found

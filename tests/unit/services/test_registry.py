@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from harness.artifacts.oci import Layout, link_file
+from harness.artifacts.oci import OciImage, link_file
 from harness.services.registry import Registry, _store_blobs, split
 
 
@@ -21,7 +21,7 @@ def test_split() -> None:
 
 
 @pytest.fixture
-def layout(tmp_path: Path) -> Layout:
+def layout(tmp_path: Path) -> OciImage:
     """An image of a configuration and one layer."""
     blobs = tmp_path / "layout/blobs/sha256"
     blobs.mkdir(parents=True)
@@ -31,10 +31,10 @@ def layout(tmp_path: Path) -> Layout:
     (blobs / "ff").write_text(json.dumps(manifest))
     descriptor = {"digest": "sha256:ff", "mediaType": "application/vnd.oci.image.manifest.v1+json"}
     (tmp_path / "layout/index.json").write_text(json.dumps({"manifests": [descriptor]}))
-    return Layout(tmp_path / "layout")
+    return OciImage(tmp_path / "layout")
 
 
-def test_blobs_lie_where_a_registry_looks_for_them(layout: Layout, tmp_path: Path) -> None:
+def test_blobs_lie_where_a_registry_looks_for_them(layout: OciImage, tmp_path: Path) -> None:
     for repository in ("jupyterhub/k8s-hub", "again"):
         _store_blobs(tmp_path / "v2", repository, layout)
     stored = tmp_path / "v2/blobs/sha256/1a/1a/data"
@@ -44,7 +44,7 @@ def test_blobs_lie_where_a_registry_looks_for_them(layout: Layout, tmp_path: Pat
         assert link.read_text() == "sha256:c0"
 
 
-def test_storage_of_a_killed_run_is_replaced(layout: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_storage_of_a_killed_run_is_replaced(layout: OciImage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "registry").mkdir()
     (tmp_path / "registry/old").touch()
     monkeypatch.setattr("harness.host.docker.start", lambda *_, **__: None)
@@ -74,7 +74,7 @@ class TestPush:
         vars(registry)["_http"] = client
         return registry
 
-    def test_what_is_there_is_not_sent(self, registry: Registry, layout: Layout, asked: list[str]) -> None:
+    def test_what_is_there_is_not_sent(self, registry: Registry, layout: OciImage, asked: list[str]) -> None:
         assert registry.push(layout, "hub", "1") == "sha256:ff"
         assert asked == [
             "HEAD /v2/hub/blobs/sha256:c0",
@@ -84,7 +84,7 @@ class TestPush:
             "PUT /v2/hub/manifests/1",
         ]
 
-    def test_what_was_seen_is_not_asked_for_again(self, registry: Registry, layout: Layout, asked: list[str]) -> None:
+    def test_what_was_seen_is_not_asked_for_again(self, registry: Registry, layout: OciImage, asked: list[str]) -> None:
         registry.push(layout, "hub", "1")
         asked.clear()
         registry.push(layout, "hub", "2")
