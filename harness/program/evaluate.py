@@ -210,7 +210,7 @@ def _message(trouble: Mapping[str, Any], what: str) -> str:
     text = " ".join(str(trouble["message"]).split())[:300]
     kind = trouble["kind"]
     found = {
-        "refused": f"tries to use {text}",
+        "refused": f"tries to {text}",
         "unanswered": f"asks {text}, to which an evaluation has no answer",
     }.get(kind, f"{kind}: {text}")
     code = f": {trouble['code']}" if trouble.get("code") else ""

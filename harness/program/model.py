@@ -29,7 +29,7 @@ class Resource:
         name: the program's, unique for a type.
         custom: a provider makes it; the others are groups of such.
         inputs: what the program gives, sorted by key. None vanishes, and integers are integers.
-        place: the line that asks for it; of a component, the line inside it.
+        place: the program's line that asks for it, itself or by way of a component.
     """
 
     type: str
@@ -149,6 +149,7 @@ class VaultSecret:
         is_dynamic: made for this use, as database accounts are.
         mount: where in Vault, and `path` below it.
         templates: text by key of the Secret.
+        includes: keys that it takes over from Vault as they are; patterns, as Vault's operator has them.
     """
 
     name: str
@@ -158,6 +159,7 @@ class VaultSecret:
     mount: str
     path: str
     templates: Mapping[str, str]
+    includes: tuple[str, ...]
     place: Place
 
 
@@ -428,7 +430,8 @@ def _plugin(entry: Mapping[str, Any]) -> Plugin:
 
 def _vault_secret(resource: KubernetesObject, *, is_dynamic: bool) -> VaultSecret:
     spec, destination = resource.spec, resource.spec.get("destination", {})
-    templates = destination.get("transformation", {}).get("templates", {})
+    transformation = _mapping(destination.get("transformation"))
+    templates = _mapping(transformation.get("templates"))
     return VaultSecret(
         name=resource.name,
         namespace=resource.namespace,
@@ -437,6 +440,7 @@ def _vault_secret(resource: KubernetesObject, *, is_dynamic: bool) -> VaultSecre
         mount=str(spec.get("mount", "")),
         path=str(spec.get("path", "")),
         templates={key: str(each.get("text", "")) for key, each in templates.items()},
+        includes=tuple(transformation.get("includes") or ()),
         place=resource.place,
     )
 

@@ -66,7 +66,7 @@ class Engine:
 
     def run(self, directory: Path) -> None:
         """Run a program to its end; what it raises, it raises here."""
-        self._wrap_resources()
+        self._wrap_resources(str(directory.relative_to(self.checkout)))
         self._wrap_invokes()
         self._wrap_references()
         pulumi.runtime.set_all_config(self.configuration.values, list(self.configuration.secret))
@@ -102,13 +102,16 @@ class Engine:
         outputs.update({**made_up, **inputs})
         return f"the id of {name}", outputs
 
-    def _wrap_resources(self) -> None:
-        """Note the line of each resource; what reads one that is there already has no answer."""
+    def _wrap_resources(self, directory: str) -> None:
+        """Note the program's own line for each resource, not that of a component that it uses.
+
+        What reads a resource that is there already has no answer.
+        """
         original = pulumi.Resource.__init__
 
         @functools.wraps(original)
         def init(resource: Any, kind: str, name: str, *args: Any, **options: Any) -> None:
-            self.lines.setdefault((kind, name), self.owners.asking())
+            self.lines.setdefault((kind, name), self.owners.asking_from(directory))
             opts = options.get("opts") or next((it for it in args if isinstance(it, pulumi.ResourceOptions)), None)
             if opts is not None and opts.id is not None and kind != STACK_REFERENCE:
                 self.answers.refuse(f"for the {kind} that is there as {opts.id}")

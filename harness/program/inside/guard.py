@@ -11,10 +11,10 @@ from typing import Any
 
 from .places import Line, Owners
 
-NETWORK = "the network"
-PROCESS = "another process"
-WRITE = "a file outside its scratch directory"
-READ = "a file that is not part of the program"
+NETWORK = "use the network"
+PROCESS = "use another process"
+WRITE = "write a file outside its scratch directory"
+READ = "read a file that is not part of the program"
 
 EVENTS = {
     **dict.fromkeys(
@@ -49,7 +49,7 @@ EVENTS = {
         PROCESS,
     ),
 }
-"""Audit events that are refused, and what each is an attempt to use."""
+"""Audit events that are refused, and what each is an attempt at."""
 CHANGES = {
     "os.chflags": 1,
     "os.chmod": 1,
@@ -143,7 +143,7 @@ class Guard:
     def _refuse(self, what: str, detail: str) -> None:
         if line := self.owners.asking_itself():
             self.refusals.append(Refusal(what, detail, line))
-        raise RefusedError(f"refused, since an evaluation may not use {what}: {detail}")
+        raise RefusedError(f"refused, since an evaluation may not {what}: {detail}")
 
 
 def _first(arguments: tuple[Any, ...]) -> str:

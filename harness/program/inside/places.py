@@ -44,6 +44,11 @@ class Owners:
         """Return the line that is being run, of the innermost of the owners' functions."""
         return next(self._running(), None)
 
+    def asking_from(self, directory: str) -> Line | None:
+        """Return the same of the functions in a directory, and only if none of those is running, of all."""
+        running = list(self._running())
+        return next((line for line in running if line.file.startswith(f"{directory}/")), next(iter(running), None))
+
     def asking_itself(self) -> Line | None:
         """Return the same, but nothing while something of others is being imported, who ask at their own account."""
         frame: FrameType | None = sys._getframe(1)
