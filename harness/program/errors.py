@@ -1,0 +1,13 @@
+"""The ways in which the owners' program cannot be evaluated."""
+
+from __future__ import annotations
+
+from harness.errors import HarnessError
+
+
+class ProgramError(HarnessError):
+    """The owners' program cannot be evaluated: their file and line, and the reason."""
+
+
+class PythonMissingError(HarnessError):
+    """No Python on this machine is in the range of the checkout's lock file."""

@@ -1,0 +1,157 @@
+"""What an evaluation may not do: use the network, start processes, write, or read what is not the program's."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .places import Line, Owners
+
+NETWORK = "use the network"
+PROCESS = "use another process"
+WRITE = "write a file outside its scratch directory"
+READ = "read a file that is not part of the program"
+
+EVENTS = {
+    **dict.fromkeys(
+        (
+            "socket.bind",
+            "socket.connect",
+            "socket.getaddrinfo",
+            "socket.gethostbyaddr",
+            "socket.gethostbyname",
+            "socket.getnameinfo",
+            "socket.sendmsg",
+            "socket.sendto",
+            "urllib.Request",
+        ),
+        NETWORK,
+    ),
+    **dict.fromkeys(
+        (
+            "os.exec",
+            "os.fork",
+            "os.forkpty",
+            "os.kill",
+            "os.killpg",
+            "os.posix_spawn",
+            "os.spawn",
+            "os.startfile",
+            "os.system",
+            "pty.spawn",
+            "signal.pthread_kill",
+            "subprocess.Popen",
+        ),
+        PROCESS,
+    ),
+}
+"""Audit events that are refused, and what each is an attempt at."""
+CHANGES = {
+    "os.chflags": 1,
+    "os.chmod": 1,
+    "os.chown": 1,
+    "os.link": 2,
+    "os.mkdir": 1,
+    "os.remove": 1,
+    "os.removexattr": 1,
+    "os.rename": 2,
+    "os.rmdir": 1,
+    "os.setxattr": 1,
+    "os.symlink": 2,
+    "os.truncate": 1,
+    "os.utime": 1,
+    "sqlite3.connect": 1,
+}
+"""Audit events that change files, and how many of their arguments name them."""
+WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+SYSTEM = ("/usr", "/lib", "/lib64", "/bin", "/etc", "/dev", "/sys", "/opt/local")
+PROCESS_FILES = ("/proc/cpuinfo", "/proc/meminfo", "/proc/stat", "/proc/sys", "/proc/version", "/proc/filesystems")
+
+
+class RefusedError(PermissionError):
+    """The owners' code tried what an evaluation may not do."""
+
+
+@dataclass
+class Refusal:
+    """What was refused, and the owners' line that asked for it."""
+
+    what: str
+    detail: str
+    line: Line
+
+
+@dataclass
+class Guard:
+    """An audit hook. Python has no way to take one away again.
+
+    Attributes:
+        readable: directories with the program, its packages and the standard library.
+        writable: directories for scratch files and bytecode.
+        refusals: those that the owners' code asked for itself, whether or not it went on afterwards.
+    """
+
+    owners: Owners
+    readable: tuple[str, ...]
+    writable: tuple[str, ...]
+    refusals: list[Refusal] = field(default_factory=list)
+    enabled: bool = False
+
+    def enable(self) -> None:
+        self.enabled = True
+        sys.addaudithook(self._hook)
+
+    def _hook(self, event: str, arguments: tuple[Any, ...]) -> None:
+        if not self.enabled:
+            return
+        if what := EVENTS.get(event):
+            self._refuse(what, f"{event} {_first(arguments)}".strip())
+        elif event == "open":
+            self._opened(*arguments[:3])
+        elif event in CHANGES:
+            for path in arguments[: CHANGES[event]]:
+                if not self._is_under(path, self.writable):
+                    self._refuse(WRITE, f"{event} {path}")
+
+    def _opened(self, path: Any, mode: str | None, flags: int) -> None:
+        if not isinstance(path, str | bytes | os.PathLike):
+            return
+        text = os.fsdecode(path)
+        if text == os.devnull or self._is_under(text, self.writable):
+            return
+        if (flags & WRITING) or (mode and set(mode) & set("wax+")):
+            self._refuse(WRITE, text)
+        elif not (self._is_under(text, (*self.readable, *SYSTEM)) or self._is_own(text)):
+            self._refuse(READ, text)
+
+    def _is_under(self, path: Any, directories: Iterable[str]) -> bool:
+        if not isinstance(path, str | bytes | os.PathLike):
+            return isinstance(path, int)  # a descriptor of what was opened before
+        real = os.path.realpath(os.fsdecode(path))
+        return any(real == directory or real.startswith(f"{directory}/") for directory in directories)
+
+    @staticmethod
+    def _is_own(path: str) -> bool:
+        """Tell what the system says of this process, or of itself; that of another has its environment."""
+        real = os.path.realpath(path)
+        return real.startswith((f"/proc/{os.getpid()}/", *PROCESS_FILES)) and "/root/" not in real
+
+    def _refuse(self, what: str, detail: str) -> None:
+        if line := self.owners.asking_itself():
+            self.refusals.append(Refusal(what, detail, line))
+        raise RefusedError(f"refused, since an evaluation may not {what}: {detail}")
+
+
+def _first(arguments: tuple[Any, ...]) -> str:
+    named = [str(each) for each in arguments if isinstance(each, str | bytes | tuple | list)]
+    return named[0][:100] if named else ""
+
+
+def guard(owners: Owners, readable: Iterable[Path], writable: Iterable[Path]) -> Guard:
+    """Return a guard whose directories have no links in their names."""
+    real: Callable[[Path], str] = lambda path: os.path.realpath(path)  # noqa: E731
+    return Guard(owners, tuple(map(real, readable)), tuple(map(real, writable)))
