@@ -11,6 +11,7 @@ pytest_plugins = [
     "fixtures.evidence",
     "fixtures.report",
     "fixtures.courses",
+    "fixtures.infrastructure",
     "fixtures.culler",
     "fixtures.known_defects",
 ]

@@ -13,11 +13,11 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from harness.errors import HarnessError
+from harness.base.errors import HarnessError
+from harness.base.shell import CommandError, run
 from harness.program.closure import imports
 from harness.program.lock import Pin, digest, read_lock, requirements
 from harness.program.pythons import Python, find_python
-from harness.shell import CommandError, run
 
 DIRECTORY = "program-environments"
 KEPT = 4

@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.errors import HarnessError
+from harness.base.errors import HarnessError
+from harness.base.shell import MARK, CommandError, run, tail
 from harness.program.closure import APPLICATIONS, Place
 from harness.program.environment import Environment
 from harness.program.errors import ProgramError
 from harness.program.model import STACKS, Program, Resource
-from harness.shell import MARK, CommandError, run, tail
 
 TIMEOUT = 120.0
 """Seconds that an evaluation may take; one takes four, and eleven for the first time."""

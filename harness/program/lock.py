@@ -16,7 +16,7 @@ from typing import Any
 from packaging.markers import Marker
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
-from harness.errors import HarnessError
+from harness.base.errors import HarnessError
 from harness.program.closure import Imports, Place
 from harness.program.errors import ProgramError
 

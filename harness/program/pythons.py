@@ -13,8 +13,8 @@ from pathlib import Path
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
+from harness.base.shell import CommandError, run
 from harness.program.errors import PythonMissingError
-from harness.shell import CommandError, run
 
 PYENV = Path(".pyenv/versions")
 PROBE = """

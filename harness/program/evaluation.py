@@ -1,0 +1,140 @@
+"""Everything that a checkout says of the hubs: both programs for all stacks, and the pipelines."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.base.digest import fingerprint
+from harness.base.errors import HarnessError
+from harness.program import environment as environments
+from harness.program.closure import closure
+from harness.program.evaluate import OWN_DIRECTORY, SIDE_BY_SIDE, Evaluator
+from harness.program.model import STACKS, Program
+from harness.program.pipelines import Pipelines, evaluate_pipelines
+
+HUBS = "jupyterhub"
+DATA_HUB = "jupyterhub_data"
+APPLICATIONS = (HUBS, DATA_HUB)
+DIRECTORY = "program-answers"
+KEPT = 40
+"""Answers that stay in the cache; one checkout has seven."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A checkout evaluated.
+
+    Attributes:
+        programs: by application and stack, those that evaluate.
+        pipelines: None where they do not evaluate.
+        errors: of what does not evaluate, by its name: "jupyterhub for QA", "the pipelines".
+    """
+
+    checkout: Path
+    programs: Mapping[tuple[str, str], Program]
+    pipelines: Pipelines | None
+    errors: Mapping[str, HarnessError]
+
+    def program(self, stack: str, application: str = HUBS) -> Program:
+        """Return a program as it is for a stack.
+
+        Raises:
+            HarnessError: it cannot be evaluated.
+        """
+        if found := self.programs.get((application, stack)):
+            return found
+        raise self.errors[f"{application} for {stack}"]
+
+    def of_hubs(self) -> dict[str, Program]:
+        """Return the program of the two hubs by stack.
+
+        Raises:
+            HarnessError: for one stack, it cannot be evaluated.
+        """
+        return {stack: self.program(stack) for stack in STACKS}
+
+    def checked_pipelines(self) -> Pipelines:
+        """Return the pipelines.
+
+        Raises:
+            HarnessError: they cannot be evaluated.
+        """
+        if self.pipelines:
+            return self.pipelines
+        raise self.errors["the pipelines"]
+
+
+@dataclass(frozen=True)
+class _Remembering(Evaluator):
+    """An evaluator that asks nothing twice: an answer is kept by the content of all that it comes from."""
+
+    kept: Path = Path()
+    inputs: str = ""
+
+    def answer(self, request: Mapping[str, Any], what: str) -> dict[str, Any]:
+        portable = json.dumps(request, sort_keys=True).replace(str(self.checkout), "")
+        file = self.kept / f"{fingerprint([self.inputs, portable])}.json"
+        if file.is_file():
+            file.touch()
+            found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+            return found
+        answer = super().answer(request, what)
+        scratch = file.with_suffix(".new")
+        scratch.write_text(json.dumps(answer), encoding="utf-8")
+        scratch.replace(file)
+        return answer
+
+
+def evaluate(checkout: Path, cache: Path, stacks: Sequence[str] = STACKS) -> Evaluation:
+    """Evaluate a checkout: each program for each stack, and the pipelines, two at a time.
+
+    Args:
+        cache: the harness's cache directory; environments and answers are kept there.
+
+    Raises:
+        HarnessError: it is no checkout of the owners' repository, or its packages cannot be had.
+    """
+    there = [name for name in APPLICATIONS if (checkout / "src/ol_infrastructure/applications" / name).is_dir()]
+    if HUBS not in there:
+        raise HarnessError(
+            f"--ol-infrastructure {checkout}: expected a directory src/ol_infrastructure/applications/{HUBS}, found "
+            "none; is this a checkout of mitodl/ol-infrastructure?"
+        )
+    evaluator = _evaluator(checkout, cache)
+    programs: dict[tuple[str, str], Program] = {}
+    errors: dict[str, HarnessError] = {}
+    with ThreadPoolExecutor(SIDE_BY_SIDE) as side:
+        asked = {(name, stack): side.submit(evaluator.program, name, stack) for stack in stacks for name in there}
+        asked_pipelines = side.submit(evaluate_pipelines, evaluator)
+        for (name, stack), future in asked.items():
+            try:
+                programs[name, stack] = future.result()
+            except HarnessError as error:
+                errors[f"{name} for {stack}"] = error
+        try:
+            pipelines = asked_pipelines.result()
+        except HarnessError as error:
+            pipelines, errors["the pipelines"] = None, error
+    return Evaluation(checkout, programs, pipelines, errors)
+
+
+def _evaluator(checkout: Path, cache: Path) -> _Remembering:
+    environment = environments.prepare(checkout, cache)
+    kept = cache / DIRECTORY
+    kept.mkdir(parents=True, exist_ok=True)
+    for old in sorted(kept.glob("*.json"), key=lambda file: file.stat().st_mtime, reverse=True)[KEPT:]:
+        old.unlink(missing_ok=True)
+    return _Remembering(checkout, environment, kept=kept, inputs=fingerprint(_inputs(checkout, environment.directory)))
+
+
+def _inputs(checkout: Path, packages: Path) -> Iterator[str | bytes | Path]:
+    yield packages.name
+    yield OWN_DIRECTORY / "inside"
+    for file in sorted(closure(checkout)):
+        yield str(file)
+        yield (checkout / file).read_bytes()

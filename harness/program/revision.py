@@ -1,0 +1,112 @@
+"""Revisions of a checkout: the one that a change is compared with, and its files beside the checkout."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+from harness.base.errors import HarnessError
+from harness.base.shell import CommandError, run
+
+DIRECTORY = "program-revisions"
+KEPT = 4
+"""Revisions that stay in the cache, the ones that were used last."""
+MAIN = ("main", "master")
+EXPORTED = ("src", "pyproject.toml", "uv.lock", ":(exclude)*/secrets/bin/*")
+"""Paths of a revision that an evaluation reads; programs for other systems are none of them."""
+
+
+def is_repository(checkout: Path) -> bool:
+    """Return whether a directory is inside a Git repository; a worktree and a submodule are as well."""
+    return bool(_ask(checkout, "rev-parse", "--git-dir"))
+
+
+def base_of(checkout: Path, wanted: str = "") -> str:
+    """Return the commit that a checkout is compared with, by its whole digest; empty where there is none.
+
+    Args:
+        wanted: what --base names; without it, the commit at which the branch left the main branch.
+
+    Raises:
+        HarnessError: it is named and not there.
+    """
+    if not wanted:
+        return _fork_point(checkout)
+    if not is_repository(checkout):
+        raise HarnessError(f"--base {wanted}: {checkout} is no Git repository, so there is nothing to compare with.")
+    if found := _ask(checkout, "rev-parse", "--verify", "--quiet", f"{wanted}^{{commit}}"):
+        return found
+    shallow = _ask(checkout, "rev-parse", "--is-shallow-repository") == "true"
+    cure = "The checkout is shallow: git fetch --unshallow, or --depth that reaches it." if shallow else "See git log."
+    raise HarnessError(f"--base {wanted}: expected a commit of {checkout}, found none. {cure}")
+
+
+def describe(checkout: Path, commit: str = "HEAD") -> str:
+    """Return a commit in a few words, and whether files are changed since; empty outside a repository."""
+    said = _ask(checkout, "log", "-1", "--format=%h of %cs", commit)
+    changed = commit == "HEAD" and _ask(checkout, "status", "--porcelain", "--untracked-files=no")
+    return f"{said}, with changes that are not committed" if said and changed else said
+
+
+def export(checkout: Path, commit: str, cache: Path) -> Path:
+    """Return a directory with the files of a commit, from the cache where it has them.
+
+    Raises:
+        HarnessError: the repository has not all of them, as a shallow or partial clone may.
+    """
+    into = cache / DIRECTORY / commit
+    if not into.is_dir():
+        into.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix="tmp-", dir=into.parent) as scratch:
+            archive, aside = Path(scratch, "files.tar"), Path(scratch, "files")
+            aside.mkdir()
+            there = [name for name in EXPORTED if name.startswith(":") or _ask(checkout, "ls-tree", commit, name)]
+            try:
+                git: list[str | Path] = [
+                    "git",
+                    "-C",
+                    checkout,
+                    "archive",
+                    "--format=tar",
+                    f"--output={archive}",
+                    commit,
+                    "--",
+                    *there,
+                ]
+                run(git, timeout=120, what="git archive")
+                run(["tar", "-xf", archive, "-C", aside], timeout=120)
+            except CommandError as error:
+                raise HarnessError(
+                    f"{checkout}: commit {commit[:9]} cannot be read: {error.output.strip()[-200:]}\n"
+                    "A shallow or partial clone lacks older files: git fetch --unshallow, or name another --base."
+                ) from error
+            if not into.is_dir():
+                aside.rename(into)
+    into.touch()
+    for old in sorted(_revisions(into.parent), key=lambda path: path.stat().st_mtime, reverse=True)[KEPT:]:
+        shutil.rmtree(old)
+    return into
+
+
+def _revisions(directory: Path) -> list[Path]:
+    return [path for path in directory.iterdir() if path.is_dir() and not path.name.startswith("tmp-")]
+
+
+def _fork_point(checkout: Path) -> str:
+    """Return where a branch left main, or HEAD on main itself, which is then compared with what is not committed."""
+    head = _ask(checkout, "symbolic-ref", "--quiet", "refs/remotes/origin/HEAD")
+    names = [head, *(f"refs/remotes/origin/{name}" for name in MAIN), *(f"refs/heads/{name}" for name in MAIN)]
+    for name in filter(None, names):
+        if found := _ask(checkout, "merge-base", "HEAD", name):
+            return found
+    return ""
+
+
+def _ask(checkout: Path, *question: str) -> str:
+    """Return git's answer, without a line break at its end; empty where it refuses."""
+    try:
+        # Optional locks would write to the checkout.
+        return run(["git", "--no-optional-locks", "-C", checkout, *question], timeout=60, what="git").strip()
+    except CommandError:
+        return ""
