@@ -200,3 +200,18 @@ def _import_statements(tree: ast.Module) -> Iterator[tuple[ast.Import | ast.Impo
             continue
         deferred = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.Try)
         waiting += [(child, certain and not deferred) for child in ast.iter_child_nodes(node)]
+
+
+def stacks_of(checkout: Path) -> set[str]:
+    """Return the stacks of all programs in a checkout, each as project and stack: ol-infrastructure-eks/data.CI.
+
+    A stack's file may have the project's prefix before the stack's name, or only its last part.
+    """
+    found = set()
+    for file in (checkout / SOURCE).rglob("Pulumi.yaml"):
+        project = next(
+            (line.partition(":")[2].strip() for line in file.read_text().splitlines() if line.startswith("name:")), ""
+        )
+        for stack in file.parent.glob("Pulumi.*.yaml"):
+            found.add(f"{project}/{stack.name.removeprefix('Pulumi.').removesuffix('.yaml')}")
+    return found

@@ -17,17 +17,22 @@ from kubernetes.utils import parse_quantity
 from fixtures.infrastructure import AppliedRelease
 from harness.plan.contract import COURSE_REPOSITORY
 from harness.plan.hubs import AUTHORING, STUDENT
+from harness.program.closure import stacks_of
 from harness.program.difference import flat
-from harness.program.evaluation import Evaluation
+from harness.program.evaluation import APPLICATIONS, Evaluation
 from harness.program.model import STACKS, VAULT_CONNECTION, Program, Route, VaultSecret
 from harness.program.pipelines import BuildJob, Pipelines
 
 FORTNIGHT = 1_209_600
 """Seconds that the owners let a session live (48395e12f, 4d1367366)."""
+SESSION_DEFAULTS = {"absolute_timeout": 86_400, "idling_timeout": 900, "rolling_timeout": 3600}
+"""Seconds that lua-resty-session 4 takes for what is left out."""
 GATE_HEADERS = 64 * 1024
 """Bytes of a header that the gate lets through (large_client_header_buffers in the owners' APISIX)."""
 SCHEDULER_MEMORY = {STUDENT.release: "512Mi", AUTHORING.release: "512Mi", "jupyterhub-data": "1Gi"}
 """Limits that user schedulers were given after they ran out of memory (f339dd9e6, 0eb789892)."""
+PRIVATE_IMAGES = ("ghcr.io/mitodl/",)
+"""Beginnings of images that are pulled with a login only; for ECR the nodes have one."""
 CLOSED_SERVICES = {"ClusterIP", "NodePort"}
 """Types of Services that a load balancer of AWS is not made for."""
 OF_A_STACK = re.compile(r"jupyter-courses-\w+|\.(ci|rc)\.|_(ci|qa)\b|\b(ci|qa|rc|production|Production|CI|QA)\b")
@@ -35,9 +40,44 @@ OF_A_STACK = re.compile(r"jupyter-courses-\w+|\.(ci|rc)\.|_(ci|qa)\b|\b(ci|qa|rc
 MEANT_TO_DIFFER = ("NOTEBOOK_BUCKET", "domain", "proxy", "ingress")
 
 
-def test_program_evaluates(owners: Evaluation) -> None:
-    """The owners' programs evaluate for all three stacks, and so do the pipelines."""
-    assert not owners.errors, "\n".join(map(str, owners.errors.values()))
+@pytest.mark.parametrize("application", APPLICATIONS)
+@pytest.mark.parametrize("stack", STACKS)
+def test_program_evaluates(owners: Evaluation, stack: str, application: str) -> None:
+    """The program of the two hubs and that of the data hub evaluate for every stack."""
+    error = owners.errors.get(f"{application} for {stack}")
+    assert not error, str(error)
+
+
+def test_pipelines_evaluate(owners: Evaluation) -> None:
+    """The pipelines that build images and deploy the hubs evaluate."""
+    error = owners.errors.get("the pipelines")
+    assert not error, str(error)
+
+
+def test_other_stacks_are_there(owners: Evaluation) -> None:
+    """Every stack whose outputs the programs ask for is one that a program in the checkout has."""
+    stacks = stacks_of(owners.checkout)
+    wrong = sorted(
+        f"{program.application} for {program.stack} asks the stack {name}, which no Pulumi.yaml and stack file are for"
+        for program in owners.programs.values()
+        for name in {name for name, _ in program.references if name.startswith("organization/")}
+        if name.removeprefix("organization/") not in stacks
+    )
+    assert not wrong, "\n".join(wrong)
+
+
+def test_vault_is_the_same_for_all(owners: Evaluation) -> None:
+    """The hubs and the data hub of one stack ask one Vault, by one address."""
+    for stack in STACKS:
+        addresses = {
+            str(resource.inputs.get("address")): application
+            for (application, of), program in owners.programs.items()
+            if of == stack
+            for resource in program.of_type("pulumi:providers:vault")
+        }
+        assert len(addresses) <= 1, f"two Vaults for {stack}: " + ", ".join(
+            f"{b} asks {a}" for a, b in addresses.items()
+        )
 
 
 def database_secret(program: Program, release: AppliedRelease) -> VaultSecret:
@@ -197,13 +237,19 @@ def test_websockets_pass_the_route(program: Program, applied: AppliedRelease) ->
 
 
 def test_sessions_live_for_a_fortnight(program: Program, applied: AppliedRelease) -> None:
-    """A session at the gate ends after 14 days, and neither for being idle nor for being rolled."""
-    expected = {"absolute_timeout": FORTNIGHT, "idling_timeout": 0, "rolling_timeout": 0}
-    # Left out, lua-resty-session has its own (idling 900 s, rolling 3600 s, absolute 86400 s).
-    default = {"absolute_timeout": 86_400, "idling_timeout": 900, "rolling_timeout": 3600}
+    """A session at the gate ends after 14 days."""
+    _check_session(program, applied, {"absolute_timeout": FORTNIGHT})
+
+
+def test_sessions_do_not_end_early(program: Program, applied: AppliedRelease) -> None:
+    """A session at the gate ends neither for being idle nor for being rolled."""
+    _check_session(program, applied, {"idling_timeout": 0, "rolling_timeout": 0})
+
+
+def _check_session(program: Program, applied: AppliedRelease, expected: Mapping[str, int]) -> None:
     for route in routes_of(program, applied):
         session = _session(route)
-        found = {name: session.get(name, default[name]) for name in expected}
+        found = {name: session.get(name, SESSION_DEFAULTS[name]) for name in expected}
         wrong = [
             f"{name} is {found[name]} s{'' if name in session else ' (left out: the default)'}, expected {it}"
             for name, it in expected.items()
@@ -367,6 +413,19 @@ def test_deployments_follow_each_other(pipelines: Pipelines) -> None:
             )
 
 
+def test_paths_in_aws_have_no_empty_part(owners: Evaluation) -> None:
+    """Paths of roles and policies are ones that AWS takes: from a slash to a slash, with no two in a row."""
+    wrong = sorted(
+        f"{program.application} for {program.stack}: {each.name} has the path {each.inputs['path']} ({each.place})"
+        for program in owners.programs.values()
+        for each in program.resources
+        if each.type.startswith("aws:iam/")
+        and each.inputs.get("path")
+        and not re.fullmatch(r"/([^/]+/)*", str(each.inputs["path"]))
+    )
+    assert not wrong, "AWS refuses a path with an empty part: " + "; ".join(wrong)
+
+
 class TestDataHub:
     """The data hub, of which no copy is run."""
 
@@ -430,16 +489,24 @@ class TestDataHub:
                 SCHEDULER_MEMORY.get(release.name, "512Mi"),
             )
 
-    def test_paths_in_aws_have_no_empty_part(self, data_program: Program) -> None:
-        """Paths of roles and policies are ones that AWS takes: from a slash to a slash, with no two in a row."""
-        wrong = [
-            f"{each.type.rpartition(':')[2]} {each.name}: path {each.inputs['path']!r} ({each.place})"
-            for each in data_program.resources
-            if each.type.startswith("aws:iam/")
-            and each.inputs.get("path")
-            and not re.fullmatch(r"/([^/]+/)*", str(each.inputs["path"]))
-        ]
-        assert not wrong, "AWS refuses " + "; ".join(wrong)
+    def test_dns_reads_its_host(self, data_program: Program) -> None:
+        """The hub's host is one that the cluster's DNS is made from: it reads HTTPRoutes and no other routes."""
+        read = {str(name) for each in data_program.of_kind("HTTPRoute") for name in each.spec.get("hostnames", [])}
+        hosts = {host for route in data_program.routes for host in route.hosts}
+        assert hosts <= read, (
+            f"{sorted(hosts - read)} ({data_program.stack}): no HTTPRoute has it, and external-dns reads nothing else "
+            "in this cluster"
+        )
+
+    def test_private_image_comes_with_a_secret(self, data_program: Program) -> None:
+        """An image from a registry that asks for a login is pulled with a Secret."""
+        for release in data_program.releases:
+            image = release.values.get("singleuser", {}).get("image", {})
+            private = str(image.get("name", "")).startswith(PRIVATE_IMAGES)
+            assert not private or image.get("pullSecrets"), (
+                f"{release.name} ({data_program.stack}): {image.get('name')} is private, and singleuser.image has no "
+                "pullSecrets"
+            )
 
 
 def _secret_names(values: Any) -> Iterator[str]:
