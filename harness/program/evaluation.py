@@ -50,14 +50,6 @@ class Evaluation:
             return found
         raise self.errors[f"{application} for {stack}"]
 
-    def of_hubs(self) -> dict[str, Program]:
-        """Return the program of the two hubs by stack.
-
-        Raises:
-            HarnessError: for one stack, it cannot be evaluated.
-        """
-        return {stack: self.program(stack) for stack in STACKS}
-
     def checked_pipelines(self) -> Pipelines:
         """Return the pipelines.
 

@@ -151,18 +151,23 @@ def _commands(file: str, printed: str) -> Iterator[SetPipeline]:
 
 
 def _build_jobs(checkout: Path, commands: list[SetPipeline], images: list[dict[str, Any]]) -> Iterator[BuildJob]:
-    """Yield a job for each image that a pipeline is set up for; names of courses are in the file's records alone."""
+    """Yield a job for each image that a pipeline is set up for.
+
+    Names of courses are in the file's records alone, and blanks at the end of an address as well: a command that is
+    read as a shell reads it has lost them.
+    """
     lines = _lines_of_texts(checkout / COURSES_PIPELINE)
-    names = {str(each["image_name"]): each.get("course_name") for each in images}
+    records = {str(each["image_name"]): each for each in images}
     for command in commands:
         image = command.variables.get("image_name")
         if command.file == str(COURSES_PIPELINE) and image is not None:
+            record = records.get(image, {})
             yield BuildJob(
                 image_name=image,
                 definition=command.definition,
                 place=Place(str(COURSES_PIPELINE), lines.get(image, 1)),
-                course_name=names.get(image),
-                repo_uri=_or_none(command, "course_repo"),
+                course_name=record.get("course_name"),
+                repo_uri=record.get("repo_uri") or _or_none(command, "course_repo"),
                 s3_bucket=_or_none(command, "s3_bucket"),
                 s3_object_path=_or_none(command, "s3_object_path"),
             )

@@ -264,11 +264,11 @@ def _session(route: Route) -> Mapping[str, Any]:
     return session if isinstance(session, Mapping) else {}
 
 
-def test_session_cookies_have_names_of_their_own(owners: Evaluation) -> None:
+def test_session_cookies_have_names_of_their_own(programs: Mapping[str, Program]) -> None:
     """The gate's cookie has a name of its own for each hub and stack, so that one login never ends another."""
     names = {
         f"{route.name} for {stack}": str(_session(route).get("cookie_name", "session"))
-        for stack, program in owners.of_hubs().items()
+        for stack, program in programs.items()
         for route in program.routes
         if route.plugin("openid-connect")
     }
@@ -318,7 +318,7 @@ def _check_scheduler(whose: str, values: Mapping[str, Any], least: str) -> None:
     )
 
 
-def test_stacks_differ_where_they_are_meant_to(owners: Evaluation) -> None:
+def test_stacks_differ_where_they_are_meant_to(programs: Mapping[str, Program]) -> None:
     """The three stacks have the same values, but for the names of the stack itself."""
     trees = {
         stack: {
@@ -326,7 +326,7 @@ def test_stacks_differ_where_they_are_meant_to(owners: Evaluation) -> None:
             for release in program.releases
             for path, text in flat(release.values)
         }
-        for stack, program in owners.of_hubs().items()
+        for stack, program in programs.items()
     }
     last = trees[STACKS[-1]]
     wrong = [
@@ -338,13 +338,13 @@ def test_stacks_differ_where_they_are_meant_to(owners: Evaluation) -> None:
     assert not wrong, "\n".join(wrong[:10])
 
 
-def test_routes_differ_where_they_are_meant_to(owners: Evaluation) -> None:
+def test_routes_differ_where_they_are_meant_to(programs: Mapping[str, Program]) -> None:
     """The routes of the three stacks have the same settings of login and WebSockets, but for names."""
     found = {
         stack: {
             route.name.removesuffix(stack.lower()): OF_A_STACK.sub("STACK", _login(route)) for route in program.routes
         }
-        for stack, program in owners.of_hubs().items()
+        for stack, program in programs.items()
     }
     last = found[STACKS[-1]]
     wrong = [
