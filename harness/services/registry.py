@@ -10,7 +10,7 @@ import functools
 import os
 import shutil
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import bcrypt
@@ -35,6 +35,8 @@ class Registry:
     network: str
     state: Path
     aws: Aws
+    pushed: set[tuple[str, str]] = field(default_factory=set, init=False, repr=False, compare=False)
+    """Repositories and blobs that are there, and need not be asked for again."""
 
     @classmethod
     def named(cls, run_name: str, state: Path, aws: Aws) -> Registry:
@@ -138,12 +140,15 @@ class Registry:
             return
 
     def _push_blob(self, repository: str, digest: str, file: Path) -> None:
-        """Upload a blob in one piece, unless it is there (OCI distribution specification, pushing blobs)."""
-        if (repository, digest) in self._there:
+        """Push a blob, unless it is there (OCI distribution specification, pushing blobs)."""
+        if (repository, digest) in self.pushed:
             return
-        self._there.add((repository, digest))
-        if self._http.head(f"{repository}/blobs/{digest}").is_success:
-            return
+        if not self._http.head(f"{repository}/blobs/{digest}").is_success:
+            self._upload(repository, digest, file)
+        self.pushed.add((repository, digest))
+
+    def _upload(self, repository: str, digest: str, file: Path) -> None:
+        """Upload a blob in one piece."""
         session = self._http.post(f"{repository}/blobs/uploads/").raise_for_status()
         place = httpx.URL(session.headers["Location"]).copy_merge_params({"digest": digest})
         with file.open("rb") as content:
@@ -172,11 +177,6 @@ class Registry:
         if answer.is_error:
             raise HarnessError(f"The registry has no image {ECR}/{repository}:{tag}: {answer.status_code}")
         return str(answer.headers["Docker-Content-Digest"])
-
-    @functools.cached_property
-    def _there(self) -> set[tuple[str, str]]:
-        """Repositories and blobs that need not be asked for again."""
-        return set()
 
     @functools.cached_property
     def _http(self) -> httpx.Client:
