@@ -35,7 +35,6 @@ SERVED = {
     "registry.k8s.io/pause": "pause",
 }
 """Images that the chart names, and the artifact that takes the place of each."""
-WANTED = {*SERVED.values(), "node", "registry", "moto", "postgres", "notebook", "go-tools", "go-kubernetes"}
 
 
 def build(versions: Versions, cache: Path, steps: Steps, cold: Callable[[], None]) -> Artifacts:
@@ -48,11 +47,12 @@ def build(versions: Versions, cache: Path, steps: Steps, cold: Callable[[], None
         HarnessError: something does not build, or two places pin different versions.
     """
     bench = BuildCache(recipes(versions), IMAGES, cache)
-    if bench.missing(WANTED):
+    wanted = {*SERVED.values(), *versions.services(), "node", "notebook", "go-tools", "go-kubernetes"}
+    if bench.missing(wanted):
         cold()
         check_pins(versions, IMAGES)
         with alone(cache, steps):
-            make(bench, bench.missing(WANTED), steps)
+            make(bench, bench.missing(wanted), steps)
             prune(cache, KEEP, in_use=[f"{name}-{key}" for name, key in bench.keys.items()])
     else:
         with steps.step("artifacts") as step:
@@ -62,9 +62,7 @@ def build(versions: Versions, cache: Path, steps: Steps, cold: Callable[[], None
         kubectl=bench.directory("go-kubernetes") / "kubectl",
         helm=bench.directory("go-tools") / "helm",
         node_image=bench.tag("node"),
-        registry=bench.tag("registry"),
-        moto=bench.tag("moto"),
-        postgres=bench.tag("postgres"),
+        services={name: bench.tag(name) for name in versions.services()},
         notebook=bench.tag("notebook"),
         images={repository: bench.layout(name) for repository, name in SERVED.items()},
     )

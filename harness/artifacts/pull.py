@@ -6,7 +6,7 @@ import hashlib
 import io
 import platform
 import tarfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -31,7 +31,6 @@ PLACES = {
 }
 """What answers where a place can be reached: of a registry the page that says it is one, with 200, or with 401 to a
 stranger (OCI distribution specification, end-1)."""
-IMAGES = ("node", "registry", "moto", "postgres", "notebook")
 TOOLS = ("kind", "kubectl", "helm")
 MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
 """Processors as Go names them, and with it all who publish these tools."""
@@ -90,9 +89,10 @@ def pull(
     Raises:
         HarnessError: an image or a tool cannot be had, or a download is not what its checksum says.
     """
-    images = {name: mirrored(versions.get("published.images", name), mirrors) for name in IMAGES}
+    services = {name: mirrored(image.published, mirrors) for name, image in versions.services().items()}
+    node, notebook = (mirrored(versions.get("published.images", name), mirrors) for name in ("node", "notebook"))
     tools = {name: _tool(name, versions, cache) for name in TOOLS}
-    missing_images = _missing_images(images)
+    missing_images = _missing_images([node, *services.values(), notebook])
     missing_tools = [name for name in TOOLS if not tools[name].exists()]
     if missing_images or missing_tools:
         cold()
@@ -103,16 +103,14 @@ def pull(
         with steps.step(f"download {name}") as step:
             step.done(_download(name, versions, mirrors, tools[name]))
     with threads(2) as pool:
-        list(pool.map(lambda name: _pull_image(images[name], steps), missing_images))
+        list(pool.map(lambda image: _pull_image(image, steps), missing_images))
     return Artifacts(
         kind=tools["kind"],
         kubectl=tools["kubectl"],
         helm=tools["helm"],
-        node_image=images["node"],
-        registry=images["registry"],
-        moto=images["moto"],
-        postgres=images["postgres"],
-        notebook=images["notebook"],
+        node_image=node,
+        services=services,
+        notebook=notebook,
         images={},
     )
 
@@ -123,9 +121,9 @@ def mirrored(image: str, mirrors: Mapping[str, str]) -> str:
     return f"{mirrors[host].rpartition('://')[2].rstrip('/')}/{rest}" if host in mirrors else image
 
 
-def _missing_images(images: Mapping[str, str]) -> list[str]:
+def _missing_images(images: Iterable[str]) -> list[str]:
     here = set(docker("images", "--format", "{{.Repository}}:{{.Tag}}").split())
-    return [name for name, image in images.items() if _familiar(image) not in here]
+    return [image for image in images if _familiar(image) not in here]
 
 
 def _familiar(image: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from harness.artifacts.dockerfile import build_image
 from harness.artifacts.host_settings import apt_sources, certificates, pip_configuration
 from harness.artifacts.oci import merge
 from harness.base.shell import run
-from harness.plan.versions import Versions
+from harness.plan.versions import ServiceImage, Versions
 
 
 @dataclass(frozen=True)
@@ -150,8 +150,7 @@ def recipes(versions: Versions) -> list[Recipe]:
         Image("python", "python", Kept.IN_DOCKER, base="debian", texts={"pip.conf": pip_configuration()}),
         _image_of_packages("notebook", Kept.IN_DOCKER, versions, JUPYTER="notebook", SCIENCE="science"),
         _image_of_packages("hub", Kept.AS_LAYOUT, versions, PACKAGES="hub"),
-        _image_of_packages("moto", Kept.IN_DOCKER, versions, PACKAGES="moto"),
-        Image("postgres", "postgres", Kept.IN_DOCKER, base="debian"),
+        *(recipe for name, image in versions.services().items() for recipe in _of_service(name, image, versions)),
         NodePackages("npm-proxy", "npm/proxy", Kept.AS_FILES),
         Image("proxy", "proxy", Kept.AS_LAYOUT, base="debian", parts=("npm-proxy/node_modules",)),
         GoPrograms("go-coredns", "go/coredns", Kept.AS_FILES),
@@ -172,8 +171,6 @@ def recipes(versions: Versions) -> list[Recipe]:
             bundled=(*programs, "kube-proxy", "coredns", "etcd", "pause"),
         ),
         GoPrograms("go-tools", "go/tools", Kept.AS_FILES),
-        GoPrograms("go-registry", "go/registry", Kept.AS_FILES),
-        Image("registry", "registry", Kept.IN_DOCKER, parts=("go-registry/registry",)),
     ]
 
 
@@ -181,6 +178,15 @@ def _image_of_packages(name: str, kept: Kept, versions: Versions, **tables: str)
     """An image of Python packages; each build argument is told the packages of a table of the versions."""
     arguments = {argument: versions.requirements(f"python.{table}") for argument, table in tables.items()}
     return Image(name, name, kept, base="python", arguments=arguments)
+
+
+def _of_service(name: str, image: ServiceImage, versions: Versions) -> Iterator[Recipe]:
+    """Yield the recipe of a service's image, and before it that of the programs in it."""
+    programs = [f"go-{name}/{program}" for program in image.programs.split()]
+    if programs:
+        yield GoPrograms(f"go-{name}", f"go/{name}", Kept.AS_FILES)
+    arguments = {"PACKAGES": versions.requirements(image.packages)} if image.packages else {}
+    yield Image(name, name, Kept.IN_DOCKER, base=image.base, arguments=arguments, parts=tuple(programs))
 
 
 def _debian(suite: str) -> Debian:

@@ -44,8 +44,8 @@ from harness.hub.api import Hub
 from harness.plan.contract import COURSE_REPOSITORY, ECR
 from harness.plan.hubs import HUBS, HubSpec
 from harness.plan.plan import REGISTRIES, Plan
-from harness.services.aws import Aws
-from harness.services.postgres import Database
+from harness.services import catalogue
+from harness.services.container import Content, Services
 from harness.services.registry import Registry, split
 
 CALLS = (httpx.HTTPError, urllib3.exceptions.HTTPError, BotoCoreError, ClientError)
@@ -222,18 +222,16 @@ class _Boot:
         plan = self.plan
         made, helm, source = prepared.artifacts, prepared.helm, prepared.chart
         cluster = Cluster(plan.name, plan.state, kind=made.kind, kubectl=made.kubectl, image=made.node_image)
-        aws = Aws.named(plan.name)
-        registry = Registry.named(plan.name, plan.state, aws)
         known = State(plan.state / STATE)
         wanted = cluster_fingerprint(plan, made)
         self.settled = True
         self.settle(known, cluster, wanted)
         secret = read_secrets(plan.secrets)
-        database = Database.named(plan.name, secret["database"])
+        services = Services(catalogue.SERVICES, plan.name, plan.state, secret)
         releases = {role: release(plan, role, secret) for role in HUBS}
         objects = templates(helm, source, releases)
         with self.side_by_side() as side:
-            serving = side.submit(self.serve, made, registry, aws, database, objects, cluster, known)
+            serving = side.submit(self.serve, made, services, objects, cluster, known)
             self.cluster = cluster
             if not known.get("cluster"):
                 self.create_cluster(cluster)
@@ -244,7 +242,7 @@ class _Boot:
             Hub(cluster.hub_url(role.node_port), role.namespace, role.release, role.database, secret[role.release])
             for role in HUBS
         ]
-        return Deployment(plan, made, source, helm, releases, objects, cluster, registry, aws, database, *hubs)
+        return Deployment(plan, made, source, helm, releases, objects, cluster, services, *hubs)
 
     def install(self, running: Deployment, roles: Collection[HubSpec]) -> str:
         known = State(self.plan.state / STATE)
@@ -283,15 +281,13 @@ class _Boot:
     def serve(
         self,
         made: Artifacts,
-        registry: Registry,
-        aws: Aws,
-        database: Database,
+        services: Services,
         rendered: Mapping[HubSpec, list[dict[str, Any]]],
         cluster: Cluster,
         known: State,
     ) -> None:
-        """Bring up what stands beside the cluster, and fill the registry with what the releases will ask for."""
-        steps = self.steps
+        """Start the services, and fill the registry with the images that the releases ask for."""
+        steps, registry = self.steps, services[Registry]
         wanted = set().union(*(manifests.images(objects) for objects in rendered.values()))
         upstream = {name for name in wanted if not name.startswith(f"{ECR}/")}
         ours = {name: made.images[_repository(name)] for name in upstream if made.images and _known_to(made, name)}
@@ -301,11 +297,9 @@ class _Boot:
         versions = {version: by_tag[course.tag] for course in self.plan.courses for version in course.tags}
         images = {**ours, **{f"{COURSE_REPOSITORY}:{tag}": layout for tag, layout in {**by_tag, **versions}.items()}}
         if not known.get("services"):
-            with steps.step("Postgres, moto and the private registry") as step:
-                aws.start(made.moto)
-                registry.start(made.registry, images)
-                database.start(made.postgres, self.plan.state, tuple(role.database for role in HUBS))
-                step.done("the registry opens to ECR's token alone")
+            with steps.step("services") as step:
+                services.start(made.services, Content(tuple(role.database for role in HUBS), images))
+                step.done(", ".join(service.TITLE for service in services))
             known.set("services", "started")
         mirrors = {host: place for host, place in self.plan.mirrors.items() if host in REGISTRIES}
         registry.resolve_in_nodes(cluster.certs, {ECR, *(split(name)[0] for name in ours)}, mirrors)

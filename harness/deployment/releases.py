@@ -22,13 +22,14 @@ from harness.plan.hubs import AUTHORING, HUBS, SCALED, HubSpec
 from harness.plan.plan import Plan
 from harness.plan.sources import ol_infrastructure
 from harness.plan.sources.onboarding import pre_puller_with, spawner_with
-from harness.services.postgres import Database
+from harness.services import catalogue
+from harness.services.postgres import Postgres
 
 
 def read_secrets(file: Path) -> dict[str, str]:
     """Passwords and tokens, new for each cluster and kept with it."""
     if not file.exists():
-        names = ("database", "admin_password", *(role.release for role in (*HUBS, SCALED)))
+        names = (*catalogue.secrets(), "admin_password", *(role.release for role in (*HUBS, SCALED)))
         scratch = file.with_suffix(".new")
         scratch.touch(0o600)
         scratch.write_text(json.dumps({name: secrets.token_hex(32) for name in names}))
@@ -138,7 +139,7 @@ def _run_values(role: HubSpec, secret: Mapping[str, str]) -> dict[str, Any]:
 HARNESS_SCOPES = ["admin:users", "admin:servers", "tokens", "proxy", "read:hub", "read:metrics", "list:services"]
 
 
-def surroundings(objects: list[dict[str, Any]], role: HubSpec, database: Database) -> list[dict[str, Any]]:
+def surroundings(objects: list[dict[str, Any]], role: HubSpec, database: Postgres) -> list[dict[str, Any]]:
     """What production makes beside the chart and its values take for granted: the database's address, an account.
 
     Their names are taken from the rendered values, so that somebody's own values find theirs.

@@ -245,8 +245,9 @@ class TestVersions:
         for recipe in recipes(versions):
             assert (IMAGES / recipe.folder).is_dir(), recipe
             assert set(recipe.needs) <= known, recipe
-        for name in pull.IMAGES:
-            assert versions.get("published.images", name).count(":") == 1
+        published = [image.published for image in versions.services().values()]
+        for image in (*versions.table("published.images").values(), *published):
+            assert image.count(":") == 1
         for name in pull.TOOLS:
             assert set(versions.table(f"published.tools.{name}")) == {"version", "url", "checksum"}
 
@@ -578,10 +579,13 @@ class TestPull:
     VERSIONS = """
 [published.images]
 node = "docker.io/kindest/node:v1"
-registry = "docker.io/library/registry:3"
-moto = "docker.io/motoserver/moto:5"
-postgres = "docker.io/library/postgres:15"
 notebook = "quay.io/jupyter/scipy-notebook:1"
+[services.registry]
+published = "docker.io/library/registry:3"
+[services.moto]
+published = "docker.io/motoserver/moto:5"
+[services.postgres]
+published = "docker.io/library/postgres:15"
 [published.tools.kind]
 version = "0.1"
 url = "https://kind.example/v{version}/kind"
@@ -630,6 +634,7 @@ checksum = ".sha256sum"
             "quay.io/jupyter/scipy-notebook:1",
         }
         assert (made.node_image, made.images) == ("mirror.example/hub/kindest/node:v1", {})
+        assert made.services["postgres"] == "mirror.example/hub/library/postgres:15"
         assert [tool.read_text() for tool in (made.kind, made.kubectl, made.helm)] == ["kind", "kubectl", "helm"]
         assert os.access(made.helm, os.X_OK)
 
