@@ -33,8 +33,8 @@ from harness.host import requirements as machine
 from harness.hub.api import Hub
 from harness.plan.hubs import HUBS, HubSpec
 from harness.plan.plan import Plan
-from harness.services.aws import Aws
-from harness.services.postgres import Database
+from harness.services import catalogue
+from harness.services.container import Services
 from harness.services.registry import Registry
 
 
@@ -102,8 +102,6 @@ def boot_infrastructure(
         prepared = prepared or prepare(plan, steps)
     made = prepared.artifacts
     cluster = Cluster(plan.name, plan.state, kind=made.kind, kubectl=made.kubectl, image=made.node_image)
-    aws = Aws.named(plan.name)
-    registry = Registry.named(plan.name, plan.state, aws)
     made_of = cluster_fingerprint(plan, made)
     context = BootContext(plan, steps, cluster, State(plan.state / STATE))
     with undone_on_failure(plan, steps, undo), with_evidence(context):
@@ -112,14 +110,14 @@ def boot_infrastructure(
         secrets = read_secrets(plan.secrets)
         for spec in HUBS:
             write_run_values(plan, spec, secrets)
-        database = Database.named(plan.name, secrets["database"])
+        services = Services(catalogue.SERVICES, plan.name, plan.state, secrets)
         releases = {spec: release(plan, spec) for spec in HUBS}
         objects = templates(prepared.helm, prepared.chart, releases)
 
         def serve() -> None:
             images = make_images(context, made, objects.values())
-            start_services(context, made, registry, aws, database, images)
-            push_images(context, registry, images)
+            start_services(context, made, services, images)
+            push_images(context, services[Registry], images)
 
         with side_by_side(plan.name, steps) as pool:
             serving = pool.submit(serve)
@@ -130,7 +128,7 @@ def boot_infrastructure(
             for spec in HUBS
         ]
     return Deployment(
-        plan, made, prepared.chart, prepared.helm, releases, objects, cluster, registry, aws, database, *hubs
+        plan, made, prepared.chart, prepared.helm, releases, objects, cluster, services, *hubs
     )
 
 

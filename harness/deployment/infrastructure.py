@@ -9,9 +9,7 @@ from harness.deployment.state import describe_changes
 from harness.evidence.environment import parts
 from harness.host import docker
 from harness.plan.hubs import HUBS
-from harness.services.aws import Aws
-from harness.services.postgres import Database
-from harness.services.registry import Registry
+from harness.services.container import Content, Services
 
 
 def reuse_or_reset(context: BootContext, made_of: str) -> None:
@@ -54,14 +52,12 @@ def create_cluster(context: BootContext, made_of: str) -> None:
 
 
 def start_services(
-    context: BootContext, artifacts: Artifacts, registry: Registry, aws: Aws, database: Database, images: RegistryImages
+    context: BootContext, artifacts: Artifacts, services: Services, images: RegistryImages
 ) -> None:
     """Start the services beside the cluster, unless they were kept."""
     if context.state.get("services"):
         return
-    with context.steps.step("Postgres, moto and the private registry") as step:
-        aws.start(artifacts.moto)
-        registry.start(artifacts.registry, images.by_name)
-        database.start(artifacts.postgres, context.plan.state, tuple(spec.database for spec in HUBS))
-        step.done("the registry opens to ECR's token alone")
+    with context.steps.step("services") as step:
+        services.start(artifacts.services, Content(tuple(spec.database for spec in HUBS), images.by_name))
+        step.done(", ".join(service.TITLE for service in services))
     context.state.set("services", "started")

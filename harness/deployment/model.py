@@ -21,7 +21,8 @@ from harness.hub.api import Hub
 from harness.plan.hubs import AUTHORING, STUDENT, HubSpec
 from harness.plan.plan import Plan
 from harness.services.aws import Aws
-from harness.services.postgres import Database
+from harness.services.container import Services
+from harness.services.postgres import Postgres
 from harness.services.registry import Registry
 
 
@@ -62,11 +63,24 @@ class Deployment:
     releases: Mapping[HubSpec, Release]
     objects: Mapping[HubSpec, list[Manifest]]
     cluster: Cluster
-    registry: Registry
-    aws: Aws
-    database: Database
+    services: Services
     student: Hub
     authoring: Hub
+
+    @property
+    def registry(self) -> Registry:
+        """The private registry."""
+        return self.services[Registry]
+
+    @property
+    def aws(self) -> Aws:
+        """AWS, played by moto."""
+        return self.services[Aws]
+
+    @property
+    def database(self) -> Postgres:
+        """Postgres."""
+        return self.services[Postgres]
 
     def hub(self, hub_spec: HubSpec) -> Hub:
         """Return one of the hubs."""

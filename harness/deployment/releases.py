@@ -23,7 +23,8 @@ from harness.plan.hubs import AUTHORING, HUBS, SCALED, HubSpec
 from harness.plan.plan import Plan
 from harness.plan.sources import ol_infrastructure
 from harness.plan.sources.onboarding import pre_puller_with, spawner_with
-from harness.services.postgres import Database
+from harness.services import catalogue
+from harness.services.postgres import Postgres
 
 BUILTIN = "the built-in chart"
 """How the origin of the chart in helm/jupyterhub begins."""
@@ -34,7 +35,7 @@ def create_secrets(file: Path) -> None:
     """Write new passwords and tokens for a new cluster; those of a kept one stay."""
     if file.exists():
         return
-    names = ("database", "admin_password", *(spec.release for spec in (*HUBS, SCALED)))
+    names = (*catalogue.secrets(), "admin_password", *(spec.release for spec in (*HUBS, SCALED)))
     scratch = file.with_suffix(".new")
     scratch.touch(0o600)
     scratch.write_text(json.dumps({name: secrets.token_hex(32) for name in names}))
@@ -171,7 +172,7 @@ def write_run_values(plan: Plan, hub_spec: HubSpec, secret: Mapping[str, str]) -
     file.write_text(yaml.safe_dump({"hub": hub, "proxy": {"service": service}}))
 
 
-def prerequisites(objects: list[dict[str, Any]], hub_spec: HubSpec, database: Database) -> list[dict[str, Any]]:
+def prerequisites(objects: list[dict[str, Any]], hub_spec: HubSpec, database: Postgres) -> list[dict[str, Any]]:
     """Return what production makes beside the chart, and a release needs: the database's address, an account.
 
     Their names are taken from the rendered values, so that values of any author find theirs.

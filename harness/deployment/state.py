@@ -60,9 +60,7 @@ def cluster_fingerprint(plan: Plan, made: Artifacts) -> str:
             "--hub-port": str(plan.hub_port),
             "--authoring-port": str(plan.authoring_port),
             "the node image": made.node_image,
-            "the registry's image": made.registry,
-            "moto's image": made.moto,
-            "Postgres' image": made.postgres,
+            **{f"the image of {name}": image for name, image in made.services.items()},
             # Under the same names, a node would keep those that it has.
             "an image of the chart": json.dumps(sorted(layout.digest for layout in made.images.values())),
             "--mirror": json.dumps(sorted(plan.mirrors.values())),

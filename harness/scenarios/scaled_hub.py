@@ -55,7 +55,7 @@ def scaled_hub(running: Deployment) -> Iterator[Hub]:
     release = dataclasses.replace(bare, values=(*bare.values, Path(values)))
     objects = running.helm.template(running.chart, release)
     running.helm.uninstall(release)
-    running.database.create(SCALED.database)
+    running.database.create_database(SCALED.database)
     cluster.apply(SCALED.namespace, *releases.prerequisites(objects, SCALED, running.database))
     try:
         running.helm.upgrade_install(running.chart, release)
