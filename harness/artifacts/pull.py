@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import requests
+import httpx
 
 from harness.artifacts.model import Artifacts
 from harness.base.errors import HarnessError
@@ -69,8 +69,9 @@ def _why_not(name: str, mirror: str | None) -> str:
 
 def _ask(url: str) -> str:
     try:
-        status = requests.get(url, timeout=LOOK, allow_redirects=False, stream=True).status_code
-    except requests.RequestException as error:
+        with httpx.stream("GET", url, timeout=LOOK) as answer:
+            status = answer.status_code
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
         return type(error).__name__
     return "" if status < 400 or status == 401 else f"status {status}"
 
@@ -174,8 +175,9 @@ def _download(name: str, versions: Versions, mirrors: Mapping[str, str], target:
 
 def _get(url: str) -> bytes:
     try:
-        answer = requests.get(url, timeout=30)
-        answer.raise_for_status()
-    except requests.RequestException as error:
+        answer = httpx.get(url, timeout=30, follow_redirects=True)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise HarnessError(f"{url} cannot be downloaded: {error}") from error
+    if answer.is_error:
+        raise HarnessError(f"{url} cannot be downloaded: {answer.status_code} {answer.reason_phrase}")
     return answer.content

@@ -540,7 +540,7 @@ class TestChoose:
         nobody = "127.0.0.1:1"
         how, why = pull.choose("auto", {**mirrors, "quay.io": nobody, "tools": f"http://{location}/tools"})
         assert how == "build"
-        assert f"{nobody} (ConnectionError)" in why
+        assert f"{nobody} (ConnectError)" in why
         assert f"http://{location}/tools (status 403)" in why
         assert "docker.io" not in why
 
