@@ -127,9 +127,7 @@ def boot_infrastructure(
             Hub(cluster.hub_url(spec.node_port), spec.namespace, spec.release, spec.database, secrets[spec.release])
             for spec in HUBS
         ]
-    return Deployment(
-        plan, made, prepared.chart, prepared.helm, releases, objects, cluster, services, *hubs
-    )
+    return Deployment(plan, made, prepared.chart, prepared.helm, releases, objects, cluster, services, *hubs)
 
 
 def install_hubs(

@@ -51,9 +51,7 @@ def create_cluster(context: BootContext, made_of: str) -> None:
     context.cluster_ready = True
 
 
-def start_services(
-    context: BootContext, artifacts: Artifacts, services: Services, images: RegistryImages
-) -> None:
+def start_services(context: BootContext, artifacts: Artifacts, services: Services, images: RegistryImages) -> None:
     """Start the services beside the cluster, unless they were kept."""
     if context.state.get("services"):
         return

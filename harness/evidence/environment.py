@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from harness.base.errors import HarnessError
+from harness.base.quantities import GIB
 from harness.base.shell import CommandError
 from harness.cluster.kind import Cluster
 from harness.host import docker
-from harness.host.requirements import GIB, daemon_answers, docker_root
+from harness.host.requirements import daemon_answers, docker_root
 from harness.plan.plan import Plan
 from harness.services import catalogue
 
