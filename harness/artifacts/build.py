@@ -1,4 +1,4 @@
-"""Artifacts from package registries: the missing ones are made, side by side and each once."""
+"""Artifacts built from package registries: the missing ones, side by side and each once."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from harness.base.shell import kill_children
 from harness.plan.versions import IMAGES, Versions, check_pins
 
 SIDE_BY_SIDE = 2
-"""Artifacts made at a time: making one is mostly a single processor's work, or waiting for the network."""
+"""Artifacts made at a time: each mostly keeps one processor busy, or waits for the network."""
 
 WAIT_FOR_OTHERS = 3600.0
 """Seconds that another run may take to build."""
 
 KEEP = 2
-"""Versions of each artifact that stay in the cache: enough for going back and forth between two branches."""
+"""Versions of each artifact that stay in the cache: enough to switch between two branches."""
 
 SERVED = {
     "quay.io/jupyterhub/k8s-hub": "hub",
@@ -34,64 +34,62 @@ SERVED = {
     "registry.k8s.io/kube-scheduler": "kube-scheduler",
     "registry.k8s.io/pause": "pause",
 }
-"""Images that the chart names, and the artifact that takes the place of each."""
-WANTED = {*SERVED.values(), "node", "registry", "moto", "postgres", "notebook", "go-tools", "go-kubernetes"}
+"""The artifact that replaces each image of the chart."""
 
 
 def build(versions: Versions, cache: Path, steps: Steps, cold: Callable[[], None]) -> Artifacts:
-    """The artifacts, made from package registries where they are not in the cache yet.
+    """Build the artifacts that the cache lacks, and return all of them.
 
     Args:
-        cold: called before anything is made.
+        cold: called before anything is built.
 
     Raises:
-        HarnessError: something does not build, or two places pin different versions.
+        HarnessError: an artifact does not build, or two files pin different versions.
     """
-    bench = BuildCache(recipes(versions), IMAGES, cache)
-    if bench.missing(WANTED):
+    build_cache = BuildCache(recipes(versions), IMAGES, cache)
+    wanted = {*SERVED.values(), *versions.services(), "node", "notebook", "go-tools", "go-kubernetes"}
+    if build_cache.missing(wanted):
         cold()
         check_pins(versions, IMAGES)
         with alone(cache, steps):
-            make(bench, bench.missing(WANTED), steps)
-            prune(cache, KEEP, in_use=[f"{name}-{key}" for name, key in bench.keys.items()])
+            make(build_cache, build_cache.missing(wanted), steps)
+            prune(cache, KEEP, in_use=[f"{name}-{key}" for name, key in build_cache.keys.items()])
     else:
         with steps.step("artifacts") as step:
             step.done("everything cached")
     return Artifacts(
-        kind=bench.directory("go-tools") / "kind",
-        kubectl=bench.directory("go-kubernetes") / "kubectl",
-        helm=bench.directory("go-tools") / "helm",
-        node_image=bench.tag("node"),
-        registry=bench.tag("registry"),
-        moto=bench.tag("moto"),
-        postgres=bench.tag("postgres"),
-        notebook=bench.tag("notebook"),
-        images={repository: bench.layout(name) for repository, name in SERVED.items()},
+        kind=build_cache.directory("go-tools") / "kind",
+        kubectl=build_cache.directory("go-kubernetes") / "kubectl",
+        helm=build_cache.directory("go-tools") / "helm",
+        node_image=build_cache.tag("node"),
+        services={name: build_cache.tag(name) for name in versions.services()},
+        notebook=build_cache.tag("notebook"),
+        images={repository: build_cache.layout(name) for repository, name in SERVED.items()},
     )
 
 
 def helm_path(versions: Versions, cache: Path) -> Path:
-    """Where Helm is, once it was built."""
+    """Return the place of Helm in the cache, which may lack it."""
     return BuildCache(recipes(versions), IMAGES, cache).directory("go-tools") / "helm"
 
 
 def build_helm(versions: Versions, cache: Path, steps: Steps) -> Path:
-    """Helm alone, for what needs no cluster and no Docker."""
-    bench = BuildCache(recipes(versions), IMAGES, cache)
-    if tools := bench.missing({"go-tools"}):
+    """Build Helm alone, which needs no cluster and no Docker."""
+    build_cache = BuildCache(recipes(versions), IMAGES, cache)
+    if tools := build_cache.missing({"go-tools"}):
         with alone(cache, steps):
-            make(bench, tools, steps)
+            make(build_cache, tools, steps)
     return helm_path(versions, cache)
 
 
-def make(bench: BuildCache, names: Collection[str], steps: Steps) -> None:
-    """Make artifacts, each as soon as what it is made from is there.
+def make(build_cache: BuildCache, names: Collection[str], steps: Steps) -> None:
+    """Make artifacts, each as soon as those that it is made from are there.
 
-    The first failure, or Ctrl-C, ends what else is under way.
+    The first failure, or Ctrl-C, ends the others.
     """
-    waiting = graphlib.TopologicalSorter({name: set(bench.recipes[name].needs) & set(names) for name in names})
+    waiting = graphlib.TopologicalSorter({name: set(build_cache.recipes[name].needs) & set(names) for name in names})
     waiting.prepare()
-    rank = list(bench.recipes)
+    rank = list(build_cache.recipes)
     running: dict[Future[None], str] = {}
     ready: list[str] = []
     with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
@@ -100,25 +98,25 @@ def make(bench: BuildCache, names: Collection[str], steps: Steps) -> None:
                 ready = sorted([*ready, *waiting.get_ready()], key=rank.index)
                 while ready and len(running) < SIDE_BY_SIDE:
                     name = ready.pop(0)
-                    running[pool.submit(_make_one, bench, name, steps)] = name
+                    running[pool.submit(_make_one, build_cache, name, steps)] = name
                 for done in wait(running, return_when=FIRST_COMPLETED).done:
                     waiting.done(running.pop(done))
                     done.result()
         except BaseException:
-            # A recipe between two programs starts the second after the first look.
+            # A recipe may start another program after the first round.
             while wait(running, timeout=0.2).not_done:
                 kill_children()
             raise
 
 
-def _make_one(bench: BuildCache, name: str, steps: Steps) -> None:
+def _make_one(build_cache: BuildCache, name: str, steps: Steps) -> None:
     with steps.step(f"build {name}"):
-        bench.recipes[name].make(bench)
+        build_cache.recipes[name].make(build_cache)
 
 
 @contextmanager
 def alone(cache: Path, steps: Steps) -> Iterator[None]:
-    """Be the only run that builds; another one's builds are waited for, and are then ours too."""
+    """Build alone: wait until another run has built, whose artifacts are then used."""
     cache.mkdir(parents=True, exist_ok=True)
     lock = FileLock(cache / "build.lock")
     try:

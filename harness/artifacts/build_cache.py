@@ -1,4 +1,4 @@
-"""Recipes and their keys, and where the artifacts made from them are kept.
+"""The cache of built artifacts: a recipe each, and a key.
 
 An artifact's key is a digest of all that goes into it: the files of its folder, its recipe with the versions in it, and
 the keys of what it is made from. Images are in Docker under their key, everything else is in the cache directory.
@@ -24,7 +24,7 @@ from harness.artifacts.oci import OciImage, OciStore, put_in_place
 
 
 class Kept(enum.Enum):
-    """Where an artifact is kept."""
+    """Place of an artifact: the cache directory, Docker, or the store of OCI images."""
 
     AS_FILES = enum.auto()
     IN_DOCKER = enum.auto()
@@ -33,25 +33,25 @@ class Kept(enum.Enum):
 
 @dataclass(frozen=True)
 class Recipe(ABC):
-    """What one artifact is made of; its kinds know how. All of its fields count for the key."""
+    """Inputs of one artifact; subclasses make it. All of its fields count for the key."""
 
     name: str
     folder: str
-    """Under images/; all that is in it counts for the key."""
+    """Folder under images/; all of its files count for the key."""
     kept: Kept
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """Names of the recipes that it is made from."""
+        """Names of the recipes whose artifacts it is made from."""
         return ()
 
     @abstractmethod
-    def make(self, bench: BuildCache) -> None:
-        """Make the artifact and put it where the workbench finds it, whole or not at all."""
+    def make(self, build_cache: BuildCache) -> None:
+        """Make the artifact and put it into the cache, whole or not at all."""
 
 
 class BuildCache:
-    """The artifacts of a set of recipes: their keys, which are there, and where."""
+    """The artifacts of a set of recipes: their keys, their places, and those that are missing."""
 
     def __init__(self, recipes: Collection[Recipe], images: Path, cache: Path) -> None:
         self.recipes = {recipe.name: recipe for recipe in recipes}
@@ -61,7 +61,7 @@ class BuildCache:
 
     @functools.cached_property
     def keys(self) -> dict[str, str]:
-        """The key of every artifact. The checkout's path, times and owners of files do not count."""
+        """Key of every artifact; the checkout's path, and times and owners of files, do not count."""
         found: dict[str, str] = {}
         for name in self.in_order:
             recipe = self.recipes[name]
@@ -73,27 +73,27 @@ class BuildCache:
 
     @functools.cached_property
     def in_order(self) -> list[str]:
-        """All names, each after what it is made from."""
+        """All names, each after those that it is made from."""
         return list(graphlib.TopologicalSorter({name: r.needs for name, r in self.recipes.items()}).static_order())
 
     def tag(self, name: str) -> str:
-        """Name of an artifact's image in Docker."""
+        """Return the name of an artifact's image in Docker."""
         return f"{NAMESPACE}/{name}:{self.keys[name]}"
 
     def directory(self, name: str) -> Path:
-        """Directory of an artifact that is kept as files."""
+        """Return the directory of an artifact that is kept as files."""
         return self.cache / "files" / f"{name}-{self.keys[name]}"
 
     def layout(self, name: str) -> OciImage:
-        """OciImage of an artifact that is kept as one."""
+        """Return an artifact that is kept as an OCI image."""
         return OciImage(self.layouts.directory / self.layout_name(name))
 
     def layout_name(self, name: str) -> str:
         return f"{name}-{self.keys[name]}"
 
     def missing(self, wanted: Collection[str]) -> list[str]:
-        """What has to be made to have the wanted artifacts: those that are not there, and what making them needs."""
-        # Docker is asked only if something that is kept there is wanted.
+        """Return the artifacts to make: wanted ones that the cache lacks, after those that they are made from."""
+        # Ask Docker only if an artifact that is kept there is wanted.
         images = functools.cache(local_images)
         needed: list[str] = []
         for name in reversed(self.in_order):
@@ -113,7 +113,7 @@ class BuildCache:
 
     @contextmanager
     def new_directory(self, name: str) -> Iterator[Path]:
-        """An empty directory that becomes the artifact's when all went well, and is gone when not."""
+        """Provide an empty directory that becomes the artifact's on success, and is removed on failure."""
         with self.scratch() as scratch:
             new = scratch / name
             new.mkdir()
@@ -124,14 +124,14 @@ class BuildCache:
 
     @contextmanager
     def scratch(self) -> Iterator[Path]:
-        """A directory to work in, on the file system of the cache."""
+        """Provide a temporary directory on the file system of the cache."""
         self.cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="tmp-", dir=self.cache) as scratch:
             yield Path(scratch)
 
 
 def folder_digest(folder: Path) -> str:
-    """A digest of a folder's files: their names, their content, and whether they can be run."""
+    """Return a digest of a folder's files: names, content, and permission to execute."""
     digest = hashlib.sha256()
     for file in sorted(folder.rglob("*")):
         if file.is_file() and ".git" not in file.relative_to(folder).parts:

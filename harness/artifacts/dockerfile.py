@@ -13,26 +13,26 @@ from harness.base.shell import CommandError, run, tail
 from harness.host.docker import docker
 
 NAMESPACE = "ol-jupyterhub-harness"
-"""All images that a run makes are named NAMESPACE/artifact:key."""
+"""Images that a run builds are named NAMESPACE/artifact:key."""
 
 STEP = re.compile(r"^Step \d+/\d+ : (?P<classic>.*)$|^ > \[[^\]]*\] (?P<buildkit>.*?):?$", re.MULTILINE)
-"""How the classic builder and BuildKit name the step under way or the one that failed."""
+"""Line with which the classic builder and BuildKit begin a step, or name the one that failed."""
 
 NOISE = re.compile(
     r"(?:\x1b\[[0-9;]*m)* ---> Removed intermediate container.*\n"
     r"|^DEPRECATED: The legacy builder.*\n(?: {12}.*\n)*|\x1b\[[0-9;]*m",
     re.MULTILINE,
 )
-"""Colours, and what the classic builder says of itself."""
+"""Colours, and the classic builder's lines about itself."""
 COLLECTING = re.compile(r"^\s*Collecting (.+)$", re.MULTILINE)
 FROM = re.compile(r"^(\s*FROM\s+(?:--\S+\s+)*)(\S+)(?:\s+AS\s+(\S+))?", re.IGNORECASE | re.MULTILINE)
 DECLARED_BASE = ("$BASE_IMAGE", "${BASE_IMAGE}")
 
 
 def on_base(dockerfile: str, base: str) -> tuple[str, list[str]]:
-    """A Dockerfile that is built on an image, whatever it names, and the images that it named.
+    """Return a Dockerfile with `base` in place of the images that it names, and the names of those.
 
-    A stage of its own stays, and so does the argument BASE_IMAGE, which a build is given.
+    Its own stages stay, and so does the argument BASE_IMAGE, which the build is given.
     """
     stages = {found[3].lower() for found in FROM.finditer(dockerfile) if found[3]}
     named: list[str] = []
@@ -56,14 +56,14 @@ def build_image(
     what: str | None = None,
     base: str | None = None,
 ) -> None:
-    """Build a directory's Dockerfile, with the network that the machine has.
+    """Build a directory's Dockerfile with the machine's own network.
 
     Args:
-        what: how a message names the image; its tag otherwise.
+        what: name of the image in messages; its tag by default.
         base: a local image to build on in place of those that the Dockerfile names; None to build it as it is.
 
     Raises:
-        HarnessError: the Dockerfile does not build; the step that failed and its last lines are in the message.
+        HarnessError: the Dockerfile does not build; the message has the step that failed and its last lines.
     """
     options: list[str] = []
     for name, value in {**proxies(), **(build_args or {})}.items():
@@ -83,19 +83,19 @@ def build_image(
 
 
 def explain(error: CommandError, what: str) -> str:
-    """Why an image could not be built: the step of its Dockerfile and the last lines before its end."""
+    """Explain why an image cannot be built: the step of its Dockerfile that failed, and its last lines."""
     output = NOISE.sub("", error.output)
     steps = list(STEP.finditer(output))
     if not steps:
         return f"{what} cannot be built.{tail(output) or f' {error}'}"
-    said = output[steps[-1].end() :]
-    # A package that does not build says so at length, and not which it is.
-    package = COLLECTING.findall(said)[-1:] if "metadata-generation-failed" in said else []
+    last_step = output[steps[-1].end() :]
+    # The error of a package that does not build does not name the package.
+    package = COLLECTING.findall(last_step)[-1:] if "metadata-generation-failed" in last_step else []
     about = "".join(f"\n  | pip was at {each}" for each in package)
-    return f"{what} cannot be built. It fails at: {steps[-1][1] or steps[-1][2]}{about}{tail(said)}"
+    return f"{what} cannot be built. It fails at: {steps[-1][1] or steps[-1][2]}{about}{tail(last_step)}"
 
 
 def local_images() -> set[str]:
-    """Names of all images in Docker that runs made."""
+    """Return the names of all images in Docker that runs built."""
     listed = docker("images", "--filter", f"reference={NAMESPACE}/*", "--format", "{{.Repository}}:{{.Tag}}")
     return set(listed.split())

@@ -1,4 +1,4 @@
-"""What an image takes from the machine it is built on: its way to the package registries, and whom it trusts."""
+"""Settings that images take from the machine they are built on: its package registries, and its trusted authorities."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from harness.base.errors import HarnessError
 from harness.base.shell import run
 
 CERTIFICATES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
-"""Where Debian, Fedora and the others keep the certificates that a machine trusts."""
+"""Files of trusted certificates on Debian, Fedora and others."""
 PIP_SETTINGS = ("index-url", "extra-index-url", "trusted-host", "timeout")
 PIP_FILES = ("/etc/pip.conf", "~/.pip/pip.conf", "~/.config/pip/pip.conf")
 PROXIES = ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 
 
 def certificates(environ: Mapping[str, str] = os.environ) -> Path:
-    """The file of the certificates that this machine trusts.
+    """Return the file of the certificates that this machine trusts.
 
     Raises:
-        HarnessError: there is none.
+        HarnessError: the machine has none.
     """
     for place in (environ.get("SSL_CERT_FILE", ""), *CERTIFICATES):
         if place and Path(place).is_file():
@@ -31,7 +31,7 @@ def certificates(environ: Mapping[str, str] = os.environ) -> Path:
 
 
 def apt_sources(suite: str) -> str:
-    """The machine's own Debian mirrors as apt sources for a suite; empty where it has none."""
+    """Return the machine's own Debian mirrors as apt sources for a suite; empty where it has none."""
     if not shutil.which("apt-get"):
         return ""
     listed = run(
@@ -47,7 +47,7 @@ def apt_sources(suite: str) -> str:
 
 
 def pip_configuration(environ: Mapping[str, str] = os.environ) -> str:
-    """A pip.conf that finds packages where this machine's pip does."""
+    """Return a pip.conf with the package indexes of this machine's pip."""
     settings: dict[str, str] = {}
     for place in (*PIP_FILES, environ.get("PIP_CONFIG_FILE", "")):
         parser = configparser.RawConfigParser()
@@ -61,5 +61,5 @@ def pip_configuration(environ: Mapping[str, str] = os.environ) -> str:
 
 
 def proxies(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """The machine's proxy settings; a Dockerfile takes these as build arguments without declaring them."""
+    """Return the machine's proxy settings; a Dockerfile takes them as build arguments without declaring them."""
     return {name: environ[name] for name in PROXIES if environ.get(name)}

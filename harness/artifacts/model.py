@@ -1,4 +1,4 @@
-"""What a run is made of, wherever it came from."""
+"""Artifacts of a run, built or pulled."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from harness.artifacts.oci import OciImage
 
 @dataclass(frozen=True)
 class Artifacts:
-    """Everything a run needs that is not written here."""
+    """Everything that a run needs and that is not written here.
+
+    Attributes:
+        node_image: name in the local Docker of the kind node image.
+        services: name in the local Docker of each service's image, by the service.
+        notebook: name in the local Docker of the image that course images are built on.
+        images: images for the run's own registry, by the published repository that each replaces (`quay.io/…`). Empty
+            where nodes pull the published ones.
+    """
 
     kind: Path
     kubectl: Path
     helm: Path
     node_image: str
-    """Name of the kind node image in the local Docker; so for the next four, which run or are built on there."""
-    registry: str
-    moto: str
-    postgres: str
+    services: Mapping[str, str]
     notebook: str
-    """What course images are built on."""
     images: Mapping[str, OciImage]
-    """Images that the run's own registry has to serve, by the repository they take the place of (`quay.io/…`).
-
-    Empty where nodes pull what is published.
-    """

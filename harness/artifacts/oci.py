@@ -1,4 +1,4 @@
-"""Container images as files: OCI image layouts whose blobs are shared, so that an image costs what it alone has."""
+"""Container images as files: OCI image layouts that share their blobs, so that no layer is stored twice."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class OciImage:
 
     @functools.cached_property
     def digest(self) -> str:
-        """Digest of the manifest, `sha256:…`: what a registry and a node know the image by."""
+        """Digest of the manifest, `sha256:…`, by which registries and nodes know the image."""
         return str(self.descriptor["digest"])
 
     @functools.cached_property
@@ -47,36 +47,36 @@ class OciImage:
 
     @functools.cached_property
     def manifest(self) -> str:
-        """The manifest, byte for byte what its digest is of."""
+        """The manifest, byte for byte as its digest is computed."""
         return self.file(self.digest).read_text()
 
     def blobs(self) -> list[tuple[str, Path]]:
-        """Digest and file of the configuration and of each layer: what a registry must have before the manifest."""
+        """Return digest and file of the configuration and each layer, which a registry needs before the manifest."""
         manifest = json.loads(self.manifest)
         digests = [str(part["digest"]) for part in (manifest["config"], *manifest["layers"])]
         return [(digest, self.file(digest)) for digest in digests]
 
     def file(self, digest: str) -> Path:
-        """Where a blob of this image is."""
+        """Return the file of a blob of this image."""
         return _blob(self.path, digest)
 
 
 class OciStore:
-    """A directory of layouts that share their blobs by hard links; several runs may use it at once.
+    """A directory of images that share their blobs by hard links; several runs may use it at once.
 
-    A layout appears whole or not at all, and one that is there is never written again.
+    An image appears whole or not at all, and is never written again.
     """
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
 
     def find(self, name: str) -> OciImage | None:
-        """The layout of that name, if there is one."""
+        """Return the image of that name, or None."""
         path = self.directory / name
         return OciImage(path) if path.exists() else None
 
     def save(self, image: str, name: str) -> OciImage:
-        """Write a local Docker image as a layout, its layers as Docker saves them (uncompressed, before containerd).
+        """Save a local Docker image, its layers as Docker saves them (uncompressed, before containerd).
 
         Raises:
             CommandError: Docker has no such image, or takes longer than 600 s.
@@ -85,7 +85,7 @@ class OciStore:
             archive = scratch / "image.tar"
             run(["docker", "save", "--output", archive, image], timeout=600, what=f"docker save {image}")
             with tarfile.open(archive) as saved:
-                # This file is in every version's archive, the OCI one of Docker 25 and later included.
+                # Every Docker writes this file; from 25 on, the OCI layout beside it.
                 described: dict[str, Any] = json.load(_member(saved, "manifest.json"))[0]
                 config = {**new.add(_member(saved, described["Config"])), "mediaType": CONFIG}
                 layers = [new.add(_member(saved, layer)) for layer in described["Layers"]]
@@ -93,7 +93,7 @@ class OciStore:
         return OciImage(self.directory / name)
 
     def with_file(self, base: OciImage, path: str, text: str, name: str) -> OciImage:
-        """Write a layout that is another one and, on top, one more file; needs no Docker."""
+        """Save an image that has one more file than another; needs no Docker."""
         with self._new(name) as (new, _):
             manifest: dict[str, Any] = json.loads(base.manifest)
             config: dict[str, Any] = json.loads(base.file(manifest["config"]["digest"]).read_text())
@@ -107,7 +107,7 @@ class OciStore:
         return OciImage(self.directory / name)
 
     def remove(self, names: Iterable[str]) -> None:
-        """Remove layouts, and the blobs that no other one has."""
+        """Remove images, and the blobs that no other image has."""
         for name in names:
             shutil.rmtree(self.directory / name)
         for blob in self.directory.glob("blobs/*/*"):
@@ -124,21 +124,21 @@ class OciStore:
 
 
 def merge(images: Mapping[str, OciImage], into: Path) -> None:
-    """Put images into one new layout directory, each under its full name, as containerd imports them."""
-    for layout in images.values():
-        for digest, file in [*layout.blobs(), (layout.digest, layout.file(layout.digest))]:
+    """Write images into one layout directory, each under its full name, for containerd to import."""
+    for image in images.values():
+        for digest, file in [*image.blobs(), (image.digest, image.file(image.digest))]:
             link_file(file, _blob(into, digest))
     _write_index(
         into,
         [
-            {**layout.descriptor, "annotations": {"io.containerd.image.name": name}}
-            for name, layout in sorted(images.items())
+            {**image.descriptor, "annotations": {"io.containerd.image.name": name}}
+            for name, image in sorted(images.items())
         ],
     )
 
 
 class _NewLayout:
-    """A layout while it is being written."""
+    """An image that is being written."""
 
     def __init__(self, path: Path, *, shared: Path) -> None:
         self.path = path
@@ -146,7 +146,7 @@ class _NewLayout:
         path.mkdir()
 
     def add(self, content: IO[bytes]) -> dict[str, Any]:
-        """Add a blob; returns its descriptor, as that of a layer."""
+        """Add a blob and return its descriptor, as that of a layer."""
         start = content.read(CHUNK)
         compressed = "+gzip" if start.startswith(GZIP_MAGIC) else ""
         digest, size, chunk = hashlib.sha256(), 0, start
@@ -163,7 +163,7 @@ class _NewLayout:
         return {"mediaType": LAYER + compressed, "digest": name, "size": size}
 
     def share(self, digest: str, file: Path) -> None:
-        """Have a blob that is in a file: the shared one if there is one, else the file, which others then share."""
+        """Link the shared blob of that digest; where there is none, the file becomes it."""
         here, shared = _blob(self.path, digest), _blob(self._shared, digest)
         try:
             link_file(shared, here)
@@ -172,7 +172,7 @@ class _NewLayout:
             link_file(here, shared)
 
     def finish(self, config: dict[str, Any], layers: list[dict[str, Any]]) -> None:
-        """Write the manifest and the index: the layout is whole."""
+        """Write the manifest and the index, which complete the image."""
         manifest = {"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": layers}
         described = {**self.add(io.BytesIO(json.dumps(manifest).encode())), "mediaType": MANIFEST}
         _write_index(self.path, [described])
@@ -188,7 +188,7 @@ def _blob(directory: Path, digest: str) -> Path:
 
 
 def put_in_place(new: Path, target: Path) -> None:
-    """Give a finished directory its name, unless another run was quicker, with the same."""
+    """Rename a finished directory to its target, unless another run was quicker with the same."""
     try:
         new.rename(target)
     except OSError:
@@ -197,7 +197,7 @@ def put_in_place(new: Path, target: Path) -> None:
 
 
 def link_file(source: Path, target: Path) -> None:
-    """Have a file in a second place, where it may be already: a hard link, or a copy on another file system.
+    """Link a file to a second place, or copy it to another file system; one that is there stays.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -221,7 +221,7 @@ def _member(archive: tarfile.TarFile, name: str) -> IO[bytes]:
 
 
 def _tar(path: str, text: str) -> bytes:
-    """A tar archive of one file that everybody may read, and of the directories above it; the same each time."""
+    """Return a tar archive of one file that all users may read; the same bytes each time."""
     buffer, content = io.BytesIO(), text.encode()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as archive:
         entry = tarfile.TarInfo(path.lstrip("/"))

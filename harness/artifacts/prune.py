@@ -1,4 +1,4 @@
-"""Keeping the cache from growing: of each artifact only its newest versions stay."""
+"""The limit of the cache: only the newest versions of each artifact stay."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from harness.base.shell import CommandError
 from harness.host.docker import docker
 
 ABANDONED = 24 * 3600.0
-"""Seconds after which a scratch directory is what a killed run left behind."""
+"""Age in seconds at which a scratch directory can only be left over from a killed run."""
 
 
 def prune(cache: Path, keep: int, in_use: Collection[str]) -> None:
     """Remove all but the newest `keep` versions of each artifact, from the cache and from Docker.
 
     Args:
-        in_use: artifacts that stay whatever their age, as name-key. Docker itself keeps images that containers run.
+        in_use: artifacts that stay at any age, as name-key. Docker itself keeps images that containers run.
     """
     for scratch in [*cache.glob("tmp-*"), *cache.glob("layouts/tmp-*")]:
         if time.time() - scratch.stat().st_mtime > ABANDONED:
@@ -39,13 +39,13 @@ def prune(cache: Path, keep: int, in_use: Collection[str]) -> None:
 
 
 def _by_age(directory: Path) -> list[str]:
-    """Names of what is in a directory and has a key, newest first."""
+    """Return the names in a directory that end in a key, newest first."""
     found = [path for path in directory.glob("*-*") if not path.name.startswith("tmp-")]
     return [path.name for path in sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)]
 
 
 def _outdated(newest_first: Iterable[str], keep: int, in_use: Collection[str]) -> Iterator[str]:
-    """Of names that end in -key, those that have `keep` newer ones of the same name."""
+    """Yield the names, less their key, of which there are `keep` newer ones."""
     newer: dict[str, int] = {}
     for each in newest_first:
         name = each.rpartition("-")[0]

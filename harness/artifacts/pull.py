@@ -1,18 +1,20 @@
-"""Artifacts that others publish: images by `docker pull`, tools by download, from there or from a company's mirror."""
+"""Published artifacts: images by `docker pull`, tools by download, from upstream or from a company's mirror."""
 
 from __future__ import annotations
 
 import hashlib
 import io
 import platform
+import ssl
 import tarfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import requests
+import httpx
 
+from harness.artifacts.host_settings import certificates
 from harness.artifacts.model import Artifacts
 from harness.base.errors import HarnessError
 from harness.base.progress import Steps
@@ -21,56 +23,59 @@ from harness.base.signals import threads
 from harness.host.docker import docker
 from harness.plan.versions import Versions
 
-LOOK = 3.0
-"""Seconds in which the published places have to answer to be used."""
-PLACES = {
+PROBE_TIMEOUT = 3.0
+"""Seconds that each upstream has to answer, or it is not used."""
+DOWNLOAD_TIMEOUT = 30.0
+"""Seconds without any data after which a download fails."""
+UPSTREAMS = {
     "docker.io": ["https://registry-1.docker.io/v2/"],
     "quay.io": ["https://quay.io/v2/"],
     "registry.k8s.io": ["https://registry.k8s.io/v2/"],
     "tools": ["https://dl.k8s.io/", "https://get.helm.sh/", "https://github.com/"],
 }
-"""What answers where a place can be reached: of a registry the page that says it is one, with 200, or with 401 to a
-stranger (OCI distribution specification, end-1)."""
-IMAGES = ("node", "registry", "moto", "postgres", "notebook")
+"""Pages that answer where an upstream can be reached; a registry's with 200, or with 401 without credentials (OCI
+distribution specification, end-1)."""
 TOOLS = ("kind", "kubectl", "helm")
 MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
-"""Processors as Go names them, and with it all who publish these tools."""
+"""Processors by their names in Go, which the addresses of these tools use."""
+FAILURES = (httpx.HTTPError, httpx.InvalidURL)
 
 
 def choose(how: str, mirrors: Mapping[str, str]) -> tuple[str, str]:
-    """Decide between 'pull' and 'build', and say why. For 'auto' it looks, once and for 3 s at most.
+    """Decide between 'pull' and 'build', and give the reason; 'auto' probes all upstreams, for 3 s at most.
 
     Args:
-        mirrors: locations by the place whose content they serve: docker.io, quay.io, registry.k8s.io, tools.
+        mirrors: locations by the upstream whose content they serve: docker.io, quay.io, registry.k8s.io, tools.
     """
     if how != "auto":
         return how, "as asked for"
-    pool = ThreadPoolExecutor(len(PLACES))
-    looks = {name: pool.submit(_why_not, name, mirrors.get(name)) for name in PLACES}
-    wait(looks.values(), timeout=LOOK)
-    # Who has not answered by now is not waited for.
+    pool = ThreadPoolExecutor(len(UPSTREAMS))
+    probes = {name: pool.submit(_why_unreachable, name, mirrors.get(name)) for name in UPSTREAMS}
+    wait(probes.values(), timeout=PROBE_TIMEOUT)
+    # A probe without an answer by now counts as none.
     pool.shutdown(wait=False, cancel_futures=True)
-    refusals = {name: look.result() if look.done() else "no answer" for name, look in looks.items()}
+    refusals = {name: probe.result() if probe.done() else "no answer" for name, probe in probes.items()}
     reasons = [f"{mirrors.get(name, name)} ({why})" for name, why in refusals.items() if why]
     if reasons:
         return "build", f"not reached: {', '.join(reasons)}"
-    return "pull", f"{', '.join(dict.fromkeys(mirrors.get(name, name) for name in PLACES))} answer"
+    return "pull", f"{', '.join(dict.fromkeys(mirrors.get(name, name) for name in UPSTREAMS))} answer"
 
 
-def _why_not(name: str, mirror: str | None) -> str:
-    """Why a place, or the mirror of it, cannot be used; empty if it can."""
+def _why_unreachable(name: str, mirror: str | None) -> str:
+    """Return the reason why an upstream, or its mirror, cannot be used; empty if it can."""
     if mirror is None:
-        return next(filter(None, map(_ask, PLACES[name])), "")
+        return next(filter(None, map(_probe, UPSTREAMS[name])), "")
     if name == "tools":
-        return _ask(_url(mirror))
+        return _probe(_url(mirror))
     # As with Docker, a registry named without a scheme may speak either.
-    return _ask(f"{_url(mirror)}/v2/") and _ask(f"{_url(mirror, 'http')}/v2/")
+    return _probe(f"{_url(mirror)}/v2/") and _probe(f"{_url(mirror, 'http')}/v2/")
 
 
-def _ask(url: str) -> str:
+def _probe(url: str) -> str:
     try:
-        status = requests.get(url, timeout=LOOK, allow_redirects=False, stream=True).status_code
-    except requests.RequestException as error:
+        with httpx.stream("GET", url, timeout=PROBE_TIMEOUT, verify=_trust()) as answer:
+            status = answer.status_code
+    except FAILURES as error:
         return type(error).__name__
     return "" if status < 400 or status == 401 else f"status {status}"
 
@@ -82,17 +87,18 @@ def _url(location: str, scheme: str = "https") -> str:
 def pull(
     versions: Versions, mirrors: Mapping[str, str], cache: Path, steps: Steps, cold: Callable[[], None]
 ) -> Artifacts:
-    """The artifacts as they are published, or as mirrors serve them; what is here already is not fetched again.
+    """Pull the published artifacts, from upstream or from mirrors; those of an earlier run are used again.
 
     Args:
-        cold: called before anything is fetched.
+        cold: called before anything is pulled.
 
     Raises:
-        HarnessError: an image or a tool cannot be had, or a download is not what its checksum says.
+        HarnessError: an image or a tool cannot be pulled, or a download does not have its published checksum.
     """
-    images = {name: mirrored(versions.get("published.images", name), mirrors) for name in IMAGES}
+    services = {name: mirrored(image.published, mirrors) for name, image in versions.services().items()}
+    node, notebook = (mirrored(versions.get("published.images", name), mirrors) for name in ("node", "notebook"))
     tools = {name: _tool(name, versions, cache) for name in TOOLS}
-    missing_images = _missing_images(images)
+    missing_images = _missing_images([node, *services.values(), notebook])
     missing_tools = [name for name in TOOLS if not tools[name].exists()]
     if missing_images or missing_tools:
         cold()
@@ -103,33 +109,31 @@ def pull(
         with steps.step(f"download {name}") as step:
             step.done(_download(name, versions, mirrors, tools[name]))
     with threads(2) as pool:
-        list(pool.map(lambda name: _pull_image(images[name], steps), missing_images))
+        list(pool.map(lambda image: _pull_image(image, steps), missing_images))
     return Artifacts(
         kind=tools["kind"],
         kubectl=tools["kubectl"],
         helm=tools["helm"],
-        node_image=images["node"],
-        registry=images["registry"],
-        moto=images["moto"],
-        postgres=images["postgres"],
-        notebook=images["notebook"],
+        node_image=node,
+        services=services,
+        notebook=notebook,
         images={},
     )
 
 
 def mirrored(image: str, mirrors: Mapping[str, str]) -> str:
-    """An image's name at the mirror of its registry, or its own."""
+    """Return the name of an image at the mirror of its registry, or its own name."""
     host, _, rest = image.partition("/")
     return f"{mirrors[host].rpartition('://')[2].rstrip('/')}/{rest}" if host in mirrors else image
 
 
-def _missing_images(images: Mapping[str, str]) -> list[str]:
+def _missing_images(images: Iterable[str]) -> list[str]:
     here = set(docker("images", "--format", "{{.Repository}}:{{.Tag}}").split())
-    return [name for name, image in images.items() if _familiar(image) not in here]
+    return [image for image in images if _familiar(image) not in here]
 
 
 def _familiar(image: str) -> str:
-    """An image's name as Docker lists it."""
+    """Return the name of an image as Docker lists it."""
     return image.removeprefix("docker.io/").removeprefix("library/")
 
 
@@ -174,8 +178,14 @@ def _download(name: str, versions: Versions, mirrors: Mapping[str, str], target:
 
 def _get(url: str) -> bytes:
     try:
-        answer = requests.get(url, timeout=30)
-        answer.raise_for_status()
-    except requests.RequestException as error:
-        raise HarnessError(f"{url} cannot be downloaded: {error}") from error
+        answer = httpx.get(url, timeout=DOWNLOAD_TIMEOUT, follow_redirects=True, verify=_trust())
+    except FAILURES as error:
+        raise HarnessError(f"{url} cannot be downloaded: {str(error) or type(error).__name__}") from error
+    if answer.is_error:
+        raise HarnessError(f"{url} cannot be downloaded: {answer.status_code} {answer.reason_phrase}")
     return answer.content
+
+
+def _trust() -> ssl.SSLContext:
+    """Return the trust in the authorities of this machine, a company's own included."""
+    return ssl.create_default_context(cafile=certificates())

@@ -1,11 +1,11 @@
-"""How each artifact is made from package registries, and the list of them all."""
+"""The recipes of all artifacts: each is made from package registries."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from harness.artifacts.dockerfile import build_image
 from harness.artifacts.host_settings import apt_sources, certificates, pip_configuration
 from harness.artifacts.oci import merge
 from harness.base.shell import run
-from harness.plan.versions import Versions
+from harness.plan.versions import ServiceImage, Versions
 
 
 @dataclass(frozen=True)
@@ -22,15 +22,15 @@ class GoPrograms(Recipe):
     """Programs compiled from a Go module: all its tools, or its own main package."""
 
     variables: Mapping[str, str] = field(default_factory=dict)
-    """Go variables that the linker sets, by their full names."""
+    """Go variables that the linker sets, by full name."""
     linking: str = "-s -w"
     """Flags of the linker: no symbols, half the size."""
 
-    def make(self, bench: BuildCache) -> None:
-        module = bench.images / self.folder
+    def make(self, build_cache: BuildCache) -> None:
+        module = build_cache.images / self.folder
         packages = "tool" if "\ntool" in (module / "go.mod").read_text() else "."
         flags = " ".join([self.linking, *(f"-X {name}={value}" for name, value in self.variables.items())])
-        with bench.new_directory(self.name) as directory:
+        with build_cache.new_directory(self.name) as directory:
             run(
                 ["go", "build", "-trimpath", "-buildvcs=false", "-ldflags", flags, "-o", f"{directory}/", packages],
                 cwd=module,
@@ -44,10 +44,10 @@ class GoPrograms(Recipe):
 class NodePackages(Recipe):
     """The node_modules of a package.json and its lock file."""
 
-    def make(self, bench: BuildCache) -> None:
-        with bench.new_directory(self.name) as directory:
+    def make(self, build_cache: BuildCache) -> None:
+        with build_cache.new_directory(self.name) as directory:
             for file in ("package.json", "package-lock.json"):
-                shutil.copy(bench.images / self.folder / file, directory)
+                shutil.copy(build_cache.images / self.folder / file, directory)
             run(
                 ["npm", "ci", "--omit=dev", "--ignore-scripts", "--no-audit", "--no-fund"],
                 cwd=directory,
@@ -59,24 +59,24 @@ class NodePackages(Recipe):
 
 @dataclass(frozen=True)
 class Debian(Recipe):
-    """A minimal Debian that trusts whom this machine trusts, from this machine's own mirror."""
+    """A minimal Debian from this machine's own mirror, with the authorities that this machine trusts."""
 
     suite: str
     certificates: str
-    """Digest of the certificates that the machine trusts."""
+    """Digest of the machine's trusted certificates."""
 
-    def make(self, bench: BuildCache) -> None:
-        with bench.scratch() as scratch:
+    def make(self, build_cache: BuildCache) -> None:
+        with build_cache.scratch() as scratch:
             sources, root = scratch / "sources.list", scratch / "root.tar"
             sources.write_text(apt_sources(self.suite))
             run(
-                [bench.images / self.folder / "make", self.suite, sources, certificates(), root],
+                [build_cache.images / self.folder / "make", self.suite, sources, certificates(), root],
                 timeout=900,
                 what="mmdebstrap",
             )
-            environment = (bench.images / self.folder / "environment").read_text().split()
+            environment = (build_cache.images / self.folder / "environment").read_text().split()
             options = [f"--change=ENV {variable}" for variable in environment]
-            run(["docker", "import", *options, root, bench.tag(self.name)], timeout=300, what="docker import")
+            run(["docker", "import", *options, root, build_cache.tag(self.name)], timeout=300, what="docker import")
 
 
 @dataclass(frozen=True)
@@ -84,34 +84,34 @@ class Image(Recipe):
     """An image from a Dockerfile."""
 
     base: str = ""
-    """The recipe that it is FROM; its image is the build argument BASE."""
+    """Recipe of the image that it is FROM; that image is the build argument BASE."""
     arguments: Mapping[str, str] = field(default_factory=dict)
     """Build arguments."""
     parts: tuple[str, ...] = ()
-    """What its Dockerfile copies of other artifacts, as artifact/file."""
+    """Files of other artifacts that its Dockerfile copies, as artifact/file."""
     texts: Mapping[str, str] = field(default_factory=dict)
-    """Files that its Dockerfile copies and that are written here, by name."""
+    """Texts of further files that its Dockerfile copies, by name."""
 
     @property
     def needs(self) -> tuple[str, ...]:
         names = dict.fromkeys([self.base, *(part.partition("/")[0] for part in self.parts)])
         return tuple(name for name in names if name)
 
-    def make(self, bench: BuildCache) -> None:
-        arguments = {**self.arguments, "BASE": bench.tag(self.base)} if self.base else self.arguments
-        with bench.scratch() as scratch:
+    def make(self, build_cache: BuildCache) -> None:
+        arguments = {**self.arguments, "BASE": build_cache.tag(self.base)} if self.base else self.arguments
+        with build_cache.scratch() as scratch:
             context = scratch / "context"
-            shutil.copytree(bench.images / self.folder, context)
-            self.fill(context, bench)
-            build_image(context, tag=bench.tag(self.name), build_args=arguments, what=f"images/{self.folder}")
+            shutil.copytree(build_cache.images / self.folder, context)
+            self.fill(context, build_cache)
+            build_image(context, tag=build_cache.tag(self.name), build_args=arguments, what=f"images/{self.folder}")
         if self.kept is Kept.AS_LAYOUT:
-            bench.layouts.save(bench.tag(self.name), bench.layout_name(self.name))
+            build_cache.layouts.save(build_cache.tag(self.name), build_cache.layout_name(self.name))
 
-    def fill(self, context: Path, bench: BuildCache) -> None:
-        """Put what is not in its folder into a build context."""
+    def fill(self, context: Path, build_cache: BuildCache) -> None:
+        """Add the files that are not in its folder to a build context."""
         for part in self.parts:
             artifact, _, file = part.partition("/")
-            source = bench.directory(artifact) / file
+            source = build_cache.directory(artifact) / file
             if source.is_dir():
                 shutil.copytree(source, context / file, copy_function=os.link, symlinks=True)
             else:
@@ -130,28 +130,27 @@ class NodeImage(Image):
     def needs(self) -> tuple[str, ...]:
         return (*super().needs, *self.bundled)
 
-    def fill(self, context: Path, bench: BuildCache) -> None:
-        super().fill(context, bench)
+    def fill(self, context: Path, build_cache: BuildCache) -> None:
+        super().fill(context, build_cache)
         kubernetes = self.arguments["KUBERNETES"]
-        kubeadm = bench.directory("go-kubernetes") / "kubeadm"
+        kubeadm = build_cache.directory("go-kubernetes") / "kubeadm"
         listed = run([kubeadm, "config", "images", "list", "--kubernetes-version", kubernetes], timeout=60).split()
         asked_for = {reference.rpartition("/")[2].partition(":")[0]: reference for reference in listed}
-        merge({asked_for[name]: bench.layout(name) for name in self.bundled}, context / "images")
+        merge({asked_for[name]: build_cache.layout(name) for name in self.bundled}, context / "images")
 
 
 def recipes(versions: Versions) -> list[Recipe]:
-    """All recipes; those that can be made at the same time are made in this order."""
+    """Return all recipes; those that can be made at the same time are made in this order."""
     kubernetes = versions.get("go", "k8s.io/kubernetes")
     programs = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
     return [
         GoPrograms("go-kubernetes", "go/kubernetes", Kept.AS_FILES, variables=_kubernetes_variables(kubernetes)),
-        # These wait for the network while Kubernetes has the processors.
+        # These wait for the network while Kubernetes is compiled.
         _debian(versions.get("debian", "suite")),
         Image("python", "python", Kept.IN_DOCKER, base="debian", texts={"pip.conf": pip_configuration()}),
         _image_of_packages("notebook", Kept.IN_DOCKER, versions, JUPYTER="notebook", SCIENCE="science"),
         _image_of_packages("hub", Kept.AS_LAYOUT, versions, PACKAGES="hub"),
-        _image_of_packages("moto", Kept.IN_DOCKER, versions, PACKAGES="moto"),
-        Image("postgres", "postgres", Kept.IN_DOCKER, base="debian"),
+        *(recipe for name, image in versions.services().items() for recipe in _of_service(name, image, versions)),
         NodePackages("npm-proxy", "npm/proxy", Kept.AS_FILES),
         Image("proxy", "proxy", Kept.AS_LAYOUT, base="debian", parts=("npm-proxy/node_modules",)),
         GoPrograms("go-coredns", "go/coredns", Kept.AS_FILES),
@@ -172,15 +171,22 @@ def recipes(versions: Versions) -> list[Recipe]:
             bundled=(*programs, "kube-proxy", "coredns", "etcd", "pause"),
         ),
         GoPrograms("go-tools", "go/tools", Kept.AS_FILES),
-        GoPrograms("go-registry", "go/registry", Kept.AS_FILES),
-        Image("registry", "registry", Kept.IN_DOCKER, parts=("go-registry/registry",)),
     ]
 
 
 def _image_of_packages(name: str, kept: Kept, versions: Versions, **tables: str) -> Image:
-    """An image of Python packages; each build argument is told the packages of a table of the versions."""
+    """Return the recipe of an image with Python packages: each build argument has those of a table of the versions."""
     arguments = {argument: versions.requirements(f"python.{table}") for argument, table in tables.items()}
     return Image(name, name, kept, base="python", arguments=arguments)
+
+
+def _of_service(name: str, image: ServiceImage, versions: Versions) -> Iterator[Recipe]:
+    """Yield the recipe of a service's image, and before it that of the programs in it."""
+    programs = [f"go-{name}/{program}" for program in image.programs.split()]
+    if programs:
+        yield GoPrograms(f"go-{name}", f"go/{name}", Kept.AS_FILES)
+    arguments = {"PACKAGES": versions.requirements(image.packages)} if image.packages else {}
+    yield Image(name, name, Kept.IN_DOCKER, base=image.base, arguments=arguments, parts=tuple(programs))
 
 
 def _debian(suite: str) -> Debian:
@@ -189,8 +195,8 @@ def _debian(suite: str) -> Debian:
 
 
 def _kubernetes_variables(version: str) -> dict[str, str]:
-    """What a release of Kubernetes has set, for what its programs say of themselves."""
+    """Return the variables that a release of Kubernetes sets, from which its programs report their version."""
     major, minor, _ = version.split(".")
-    told = {"gitVersion": f"v{version}", "gitMajor": major, "gitMinor": minor, "gitTreeState": "clean"}
+    values = {"gitVersion": f"v{version}", "gitMajor": major, "gitMinor": minor, "gitTreeState": "clean"}
     packages = ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version")
-    return {f"{package}.{name}": value for package in packages for name, value in told.items()}
+    return {f"{package}.{name}": value for package in packages for name, value in values.items()}

@@ -26,7 +26,7 @@ __all__ = [
 
 
 def kubernetes(how: str, wanted: str) -> str:
-    """Version of Kubernetes that a run has.
+    """Return the version of Kubernetes that a run has.
 
     Args:
         how: 'build' or 'pull'.
@@ -50,16 +50,16 @@ def kubernetes(how: str, wanted: str) -> str:
 def get(
     how: str, kubernetes: str, cache: Path, mirrors: Mapping[str, str], steps: Steps, cold: Callable[[], None]
 ) -> Artifacts:
-    """The artifacts of a run. Needs Docker's daemon.
+    """Build or pull the artifacts of a run; needs Docker's daemon.
 
     Args:
         how: 'build' or 'pull'.
-        kubernetes: a version, as the function of that name gives it.
-        mirrors: where 'pull' finds what is published at docker.io, quay.io, registry.k8s.io and tools.
-        cold: called before anything is built or pulled, and not where everything is there.
+        kubernetes: a version, as `kubernetes` returns it.
+        mirrors: locations by the upstream whose content they serve: docker.io, quay.io, registry.k8s.io, tools.
+        cold: called before anything is built or pulled; not called if nothing is.
 
     Raises:
-        HarnessError: something cannot be built or pulled.
+        HarnessError: an artifact cannot be built or pulled.
     """
     versions = read_versions()
     if how == "build":
@@ -68,10 +68,10 @@ def get(
 
 
 def pinned_chart(checkout: Path) -> str:
-    """Version of the JupyterHub chart that a run uses unless it is told otherwise."""
+    """Return the version of the JupyterHub chart that a run uses by default."""
     return read_versions(checkout / "images/versions.toml").get("chart", "version")
 
 
 def chart_repository(checkout: Path) -> str:
-    """Address of the Helm repository that publishes the chart."""
+    """Return the address of the Helm repository that publishes the chart."""
     return read_versions(checkout / "images/versions.toml").get("chart", "repository")

@@ -39,6 +39,18 @@ class ChartVersionError(HarnessError):
     """The repository answered, and has no such version of the chart."""
 
 
+class UnknownValuesError(HarnessError):
+    """The chart's schema does not know some keys of the values, and has nothing else against them.
+
+    Attributes:
+        keys: dotted, in the order in which Helm names them.
+    """
+
+    def __init__(self, message: str, keys: list[str]) -> None:
+        self.keys = keys
+        super().__init__(message)
+
+
 class ChartRepositoryError(HarnessError):
     """The repository did not answer, or not as a chart repository does."""
 
@@ -60,10 +72,16 @@ class Helm:
         """The objects that a release would be, rendered without a cluster.
 
         Raises:
+            UnknownValuesError: they have keys that the chart's schema does not know.
             HarnessError: the values are not what the chart accepts (the message names the key), or do not render.
         """
         args = ["template", release.name, str(chart.path), f"--namespace={release.namespace}", *release.arguments()]
-        rendered = self._run(args, RENDER_SECONDS, f"rendering {release.name}", self._kube_version)
+        try:
+            rendered = self._run(args, RENDER_SECONDS, f"rendering {release.name}", self._kube_version)
+        except _HelmError as error:
+            if keys := _unknown_keys(error.output):
+                raise UnknownValuesError(str(error), keys) from error
+            raise
         return [manifest for manifest in yaml.load_all(rendered, Loader) if manifest]
 
     def lint(self, chart: Chart, release: Release) -> None:
@@ -181,11 +199,30 @@ class _HelmError(HarnessError):
         super().__init__(f"{what}: {self.cause}")
 
 
+def _complaints(output: str) -> list[str]:
+    """Return what a schema has against values, without the lines that only sum up others."""
+    lines = re.findall(r"^\s*- (at '.*)$", output, re.MULTILINE)
+    return [line for line in lines if not line.endswith(("validation failed", "none matched"))]
+
+
+def _unknown_keys(output: str) -> list[str]:
+    """Return the keys that a schema does not know, dotted; none where it has anything else against the values."""
+    found = [
+        re.fullmatch(r"at '(.*?)': additional propert(?:y|ies) (.*) not allowed", it) for it in _complaints(output)
+    ]
+    if not all(found):
+        return []
+    return [
+        ".".join([*each[1].split("/")[1:], name])
+        for each in found
+        if each
+        for name in re.findall(r"'([^']+)'", each[2])
+    ]
+
+
 def _cause(output: str) -> str:
-    """What is wrong, out of all that Helm said: the schema's complaints where there are any, its error otherwise."""
-    complaints = re.findall(r"^\s*- (at '.*)$", output, re.MULTILINE)
-    leaves = [line for line in complaints if not line.endswith(("validation failed", "none matched"))]
-    if leaves:
+    """Return what is wrong of all that Helm wrote: the schema's complaints if there are any, its error otherwise."""
+    if leaves := _complaints(output):
         return "values rejected: " + "; ".join(leaves[:3])
     errors = re.findall(r"^(?:Error|\[ERROR\])[ :]+(.*)$", output, re.MULTILINE)
     # A linter counts its findings in its last line and says in the first what they are.

@@ -1,11 +1,11 @@
-"""How much longer the harness takes than the bare minimum, measured in one run on one machine.
+"""The benchmark: the time of the harness over that of the bare minimum, measured in one run on one machine.
 
-The floor is what anybody would type: `kind create cluster` with the same node image and configuration, `helm install
+The floor is what a person would type: `kind create cluster` with the same node image and configuration, `helm install
 --wait` of the same chart with the same values, both hubs side by side, and one server asked from the hub's API. The
 registry and Postgres are there already for it, filled, and the harness's own cluster is paused meanwhile.
 
 `helm --wait` also waits for the pre-puller to have every course on every node. The first student does not, so the
-ratio to the floor without that wait is told as well.
+ratio to the floor without that wait is reported as well.
 
 The whole suite, from boot to teardown, is held against the bare boot, the waits for the culler, and the CPU time that
 the suite's servers take to start and to end, shared out to all cores.
@@ -103,7 +103,7 @@ def bench(plan: Plan, steps: Steps) -> None:
 
 
 def _report(figures: dict[str, dict[str, object]], file: Path, steps: Steps) -> list[str]:
-    """Print the figures, write them down, and return what is over its limit."""
+    """Print the figures, write them into a file, and return those over their limits."""
     over = []
     for name, figure in figures.items():
         harness = float(str(figure["harness"]))
@@ -135,20 +135,20 @@ def _tests(plan: Plan, which: str, *more: str) -> None:
 
 
 def _edits(plan: Plan, which: str, running: Deployment) -> tuple[float, float]:
-    """Seconds of a run after an edit of the spawner, and of the bare upgrade with another."""
+    """Measure the seconds of a run after an edit of the spawner, and of the bare upgrade with another."""
     edited = _edited_spawner(plan)
     return _timed(lambda: _tests(plan, which, "--spawner", str(edited))), _bare_upgrade(running, edited)
 
 
 def _edited_spawner(plan: Plan) -> Path:
-    """The spawner file with a comment added, as the smallest edit that must reach the hub."""
+    """Write the spawner file with a comment added, the smallest edit that must reach the hub."""
     edited = plan.state / "edited_spawner.py"
     edited.write_text(plan.spawner.read_text() + f"\n# Edited {uuid.uuid4()}\n")
     return edited
 
 
 def _spawn_seconds(hub: Hub) -> float:
-    """Seconds from asking the hub's API for a server to its being ready."""
+    """Measure the seconds from asking the hub's API for a server to its being ready."""
     user = f"bench-{uuid.uuid4().hex[:8]}"
     hub.api.post(f"/users/{user}").raise_for_status()
 
@@ -167,14 +167,14 @@ def _spawn_seconds(hub: Hub) -> float:
 
 
 def _servers_started(running: Deployment) -> int:
-    """Servers that all hubs have started since their databases were made."""
+    """Count the servers that all hubs have started since their databases were made."""
     started = "SELECT last_value FROM servers_id_seq WHERE is_called"
-    rows = [running.database.query(role.database, started) for role in (*HUBS, SCALED)]
+    rows = [running.database.query(spec.database, started) for spec in (*HUBS, SCALED)]
     return sum(int(row[0][0]) for row in rows if row)
 
 
 def _server_cpu_seconds(running: Deployment) -> float:
-    """Seconds of CPU that the nodes spend on one server's start and end, over what they spend anyway."""
+    """Measure the seconds of CPU that the nodes spend on one server's start and end, over those they spend anyway."""
     idle_from, idle_began = _cpu_seconds(running.cluster), time.monotonic()
     wait_until(
         "a while in which the nodes do nothing",
@@ -188,14 +188,14 @@ def _server_cpu_seconds(running: Deployment) -> float:
 
 
 def _cpu_seconds(cluster: Cluster) -> float:
-    """Seconds of CPU that all nodes have used so far (cgroup v1's cpuacct.usage, or cgroup v2's usage_usec)."""
+    """Return the seconds of CPU that all nodes have used (cgroup v1's cpuacct.usage, or cgroup v2's usage_usec)."""
     v1, v2 = "cat /sys/fs/cgroup/cpuacct/cpuacct.usage", "sed -n 's/^usage_usec //p' /sys/fs/cgroup/cpu.stat"
     look = f"if [ -e /sys/fs/cgroup/cpuacct ]; then {v1}; else echo $(($({v2}) * 1000)); fi"
     return sum(int(docker.docker("exec", node, "sh", "-c", look)) for node in cluster.nodes) / 1e9
 
 
 def _floor(running: Deployment) -> tuple[dict[str, float], float]:
-    """Seconds of the three bare steps, on a second cluster on the same network, and how many went to the pre-puller."""
+    """Measure the three bare steps in seconds, on a second cluster on the same network, and the pre-puller's part."""
     plan, made = running.plan, running.artifacts
     state = plan.state / "floor"
     shutil.rmtree(state, ignore_errors=True)
@@ -205,9 +205,9 @@ def _floor(running: Deployment) -> tuple[dict[str, float], float]:
     docker.docker("pause", *running.cluster.nodes)
     try:
         create = _timed(lambda: bare.create(plan.checkout / "kind-config.yaml", hub_port=0, authoring_port=0))
-        for role in HUBS:
-            objects = running.helm.template(running.chart, running.releases[role])
-            bare.apply(role.namespace, *releases.surroundings(objects, role, running.database))
+        for spec in HUBS:
+            objects = running.helm.template(running.chart, running.releases[spec])
+            bare.apply(spec.namespace, *releases.prerequisites(objects, spec, running.database))
         with threads(1) as side:
             installing = side.submit(_timed, lambda: _helm_wait("install", running, bare, running.releases.values()))
             hubs = _timed(lambda: _hubs_ready(bare))
@@ -221,7 +221,7 @@ def _floor(running: Deployment) -> tuple[dict[str, float], float]:
 
 
 def _bare_upgrade(running: Deployment, spawner: Path) -> float:
-    """Seconds of a bare `helm upgrade --wait` that brings an edited spawner to both hubs."""
+    """Measure the seconds of a bare `helm upgrade --wait` that brings an edited spawner to both hubs."""
     edited = spawner.with_name("edited_again.py")
     edited.write_text(spawner.read_text() + "# and again\n")
     changed = [
@@ -232,11 +232,11 @@ def _bare_upgrade(running: Deployment, spawner: Path) -> float:
 
 
 def _hubs_ready(cluster: Cluster) -> None:
-    """Wait until what the first student needs is there, as a run of the harness does."""
-    for role in HUBS:
-        there = f"the Deployments of {role.namespace}"
-        wait_until(there, functools.partial(_has_deployments, cluster, role.namespace), timeout=120)
-        rollout.wait_until_ready(cluster, role.namespace)
+    """Wait until all that the first student needs is there, as a run of the harness does."""
+    for spec in HUBS:
+        deployments = f"the Deployments of {spec.namespace}"
+        wait_until(deployments, functools.partial(_has_deployments, cluster, spec.namespace), timeout=120)
+        rollout.wait_until_ready(cluster, spec.namespace)
 
 
 def _has_deployments(cluster: Cluster, namespace: str) -> bool | NotYet:

@@ -1,4 +1,4 @@
-"""`tox -e up`, `down`, `runs`, `bench` and `drills`: what a person does with a deployment outside a test run."""
+"""`tox -e up`, `down`, `runs`, `bench` and `drills`: commands for a deployment outside a test run."""
 
 from __future__ import annotations
 
@@ -19,13 +19,17 @@ from harness.charts.helm import Helm
 from harness.cli.bench import bench
 from harness.deployment import boot, releases, teardown
 from harness.drills.run import Asked, drills, report_again
+from harness.evidence.environment import EnvironmentFault
 from harness.host import runs
 from harness.plan.hubs import AUTHORING, STUDENT
 from harness.plan.options import OPTIONS, Option, read
-from harness.plan.plan import Plan, make_plan
+from harness.plan.plan import Plan, check_out_courses, make_plan
 from harness.plan.versions import read_versions
 
 CHECKOUT = Path(__file__).resolve().parents[2]
+ENVIRONMENT_FAULT = 10
+INTERRUPTED = 130
+"""Exit codes: the failure says nothing about the deployment, and a shell's own for Ctrl-C."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -35,10 +39,10 @@ def main(arguments: list[str] | None = None) -> int:
     for name, text in (
         ("up", "build a private copy of the deployment, leave it running, and print its URLs"),
         ("down", "remove every trace of it, or of other runs on this machine"),
-        ("runs", "list the runs on this machine, of all checkouts: name, whether in use, age, checkout"),
+        ("runs", "list the runs on this machine, of all checkouts: name, state, age, checkout"),
         ("bench", "measure the harness against the bare floor, and write bench.json"),
-        ("drills", "plant regressions and valid changes one by one, and see that the suite tells them apart"),
-        ("lint", "see that Helm finds nothing wrong with the built-in chart and the values"),
+        ("drills", "plant regressions and valid changes one by one, and check that the suite tells them apart"),
+        ("lint", "check with Helm that nothing is wrong with the built-in chart and the values"),
     ):
         command = commands.add_parser(name, help=text, description=text)
         for option in OPTIONS:
@@ -46,42 +50,48 @@ def main(arguments: list[str] | None = None) -> int:
         if name == "down":
             which = command.add_mutually_exclusive_group()
             which.add_argument("name", nargs="?", default="", help="the run to remove, of 'runs'; this checkout's own")
-            which.add_argument("--all", action="store_true", help="remove all runs on this machine that nobody uses")
+            which.add_argument("--all", action="store_true", help="remove all runs on this machine that are not in use")
         if name == "drills":
             _add_drill_options(command)
     given = parser.parse_args(arguments)
     steps = Steps(Console(stderr=False))
     listen()
     try:
-        if given.command == "runs" or (given.command == "down" and (given.all or given.name)):
-            others(given, steps)
-            return 0
-        plan = plan_from(given)
-        if given.command == "lint":
-            lint(plan, steps)
-            return 0
-        if given.command == "bench":
-            bench(plan, steps)
-            return 0
-        if given.command == "drills":
-            if given.report:
-                report_again(given.report, plan, steps)
-            else:
-                asked = Asked(given.k, given.drills, given.resume, given.thorough, given.keep_cluster)
-                drills(plan, steps, asked)
-            return 0
+        run_command(given, steps)
+    except HarnessError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return ENVIRONMENT_FAULT if isinstance(error, EnvironmentFault) else 1
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
+    return 0
+
+
+def run_command(given: argparse.Namespace, steps: Steps) -> None:
+    """Run the command that the arguments name.
+
+    Raises:
+        EnvironmentFault: it failed because of Docker, the disk or a container, or at a limit of the built-in chart.
+        HarnessError: it failed, or an option is not what it should be.
+    """
+    if given.command == "runs" or (given.command == "down" and (given.all or given.name)):
+        others(given, steps)
+        return
+    plan = plan_from(given)
+    if given.command == "lint":
+        lint(plan, steps)
+    elif given.command == "bench":
+        bench(plan, steps)
+    elif given.command == "drills" and given.report:
+        report_again(given.report, plan, steps)
+    elif given.command == "drills":
+        drills(plan, steps, Asked(given.k, given.drills, given.resume, given.thorough, given.keep_cluster))
+    else:
         with boot.only_run(plan):
             if given.command == "up":
                 up(plan, steps)
             else:
                 teardown.remove(plan, steps)
-    except HarnessError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
-    return 0
 
 
 def _add_drill_options(command: argparse.ArgumentParser) -> None:
@@ -96,7 +106,7 @@ def _add_drill_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--keep-cluster", help="leave the deployment running at the end", action="store_true")
     command.add_argument(
         "--report",
-        help="plant nothing: one report of what drills.json files of earlier runs say, of all parts for instance",
+        help="plant nothing: one report of the drills.json files of earlier runs, of all parts for instance",
         metavar="PATH",
         nargs="+",
         type=Path,
@@ -104,7 +114,7 @@ def _add_drill_options(command: argparse.ArgumentParser) -> None:
 
 
 def plan_from(given: argparse.Namespace) -> Plan:
-    """The plan from a command's arguments, the environment and pyproject.toml."""
+    """Make the plan from a command's arguments, the environment and pyproject.toml, and check out its courses."""
     ini = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["tool"]["pytest"]["ini_options"]
 
     def from_ini(option: Option) -> list[str]:
@@ -113,11 +123,13 @@ def plan_from(given: argparse.Namespace) -> Plan:
 
     options = read(lambda option: getattr(given, option.dest), os.environ, from_ini)
     keep = given.command == "up"
-    return make_plan(options, checkout=CHECKOUT, cwd=Path.cwd(), environ=os.environ, keep=keep)
+    plan = make_plan(options, checkout=CHECKOUT, cwd=Path.cwd(), environ=os.environ, keep=keep)
+    # What goes away needs no courses, nor does it hang on their being where they were.
+    return plan if given.command == "down" else check_out_courses(plan, Path.cwd())
 
 
 def up(plan: Plan, steps: Steps) -> None:
-    """Boot, or bring up to date what is there, and say how to use it."""
+    """Boot a deployment, or bring the one that is there up to date, and print how to use it."""
     running = boot.boot(plan, steps)
     link = "/tmplogin?course=supervised_learning_fundamentals&notebook=lectures%2Flecture1%2Fregression.ipynb"
     steps.say(f"A student's link:     {running.student.url}{link}")
@@ -126,7 +138,7 @@ def up(plan: Plan, steps: Steps) -> None:
 
 
 def others(given: argparse.Namespace, steps: Steps) -> None:
-    """List the runs on this machine, or remove those that nobody uses."""
+    """List the runs on this machine, or remove those that are not in use."""
     found = [runs.find(given.name)] if given.command == "down" and given.name else runs.all_runs()
     if given.command == "down":
         removable = [run for run in found if given.name or run.state in (runs.KEPT, runs.ORPHANED)]
@@ -151,8 +163,8 @@ def lint(plan: Plan, steps: Steps) -> None:
     plan.state.mkdir(mode=0o700, parents=True, exist_ok=True)
     builtin = load_chart(CHECKOUT / "helm/jupyterhub", scratch=plan.state)
     kind = CHECKOUT / "helm/values/kind.yaml"
-    for role, values in ((STUDENT, plan.values), (AUTHORING, plan.authoring_values)):
-        replaced = releases.replaced_values(plan, role)
+    for hub_spec, values in ((STUDENT, plan.values), (AUTHORING, plan.authoring_values)):
+        replaced = releases.replaced_values(plan, hub_spec)
         release = Release("lint", "lint", (*values, kind), {SPAWNER_KEY: plan.spawner}, replaced)
         helm.lint(builtin, release)
         helm.template(builtin, release)

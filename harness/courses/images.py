@@ -1,4 +1,4 @@
-"""Course images: what the private registry holds for each known course."""
+"""Course images: built of their repositories, or of the notebook image, one for each known course."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ MARKER = "/etc/ol-course"
 
 
 def repositories(directory: Path) -> dict[str, Path]:
-    """Course repositories in a directory, by tag: the name of each one's own directory."""
+    """Return the course repositories in a directory, by tag: the name of each one's own directory."""
     return {path.name: path for path in sorted(directory.iterdir()) if (path / "Dockerfile").is_file()}
 
 
 def replaced_bases(repository: Path) -> list[str]:
-    """Images that a repository's Dockerfile names and that a build without a registry has another in place of."""
+    """Return the images that a repository's Dockerfile names and that a build without a registry replaces."""
     return on_base(read_text(repository / "Dockerfile", "course"), "")[1]
 
 
@@ -42,7 +42,7 @@ class CourseBuilder:
     offline: bool
 
     def images(self, tags: Iterable[str], own: Mapping[str, Path]) -> dict[str, OciImage]:
-        """The images of courses by tag, each with its marker.
+        """Return the images of courses by tag, each with its marker; those that are not there yet are built.
 
         Args:
             own: course repositories by tag.
@@ -68,7 +68,7 @@ class CourseBuilder:
         return image
 
     def notebooks_at_home(self, tag: str, repository: Path) -> set[str]:
-        """Notebooks in the home directory of a course's image: what a link can open, each by its path from there."""
+        """Find the notebooks in the home directory of a course's image, which links open, by their paths from it."""
         image, find = self.build(tag, repository), "cd && find . -name '*.ipynb' -not -path '*/.*/*'"
         found = docker("run", "--rm", "--network", "none", "--entrypoint", "sh", image, "-c", find)
         return {path.removeprefix("./") for path in found.splitlines()}
@@ -87,11 +87,11 @@ def _image_id(image: str) -> str:
 
 
 def course_builder(plan: Plan, made: Artifacts) -> CourseBuilder:
-    """What builds a plan's course images; without published images nothing else is published for it either."""
+    """Return the builder of a plan's course images; without published images it has no registry in reach either."""
     return CourseBuilder(OciStore(plan.cache / "layouts"), made.notebook, offline=bool(made.images))
 
 
 def course_repositories(plan: Plan) -> dict[str, Path]:
-    """Course repositories by tag: those in courses/, and in their place those that the run was given."""
+    """Return course repositories by tag: those in courses/, and in their place those that the run was given."""
     given = {course.tag: course.path for course in plan.courses}
     return {**repositories(plan.checkout / "courses"), **given}

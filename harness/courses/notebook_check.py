@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from harness.base.errors import HarnessError
+from harness.base.quantities import GIB, spawner_bytes
 from harness.cluster.kind import Cluster
 from harness.cluster.pod_health import oom_killed
 from harness.cluster.pods import server_of
@@ -16,9 +17,6 @@ from harness.people.notebook import NotebookRun, run_notebook
 from harness.people.student import Student
 from harness.services.registry import Registry
 
-GIB = 2**30
-UNITS = {"K": 2**10, "M": 2**20, "G": GIB, "T": 2**40}
-"""What the spawner takes the letters of a memory setting for (jupyterhub/traitlets.py, ByteSpecification)."""
 HOST = "https://nb.learn.mit.edu"
 """Where production's students' hub is."""
 
@@ -27,13 +25,17 @@ HOST = "https://nb.learn.mit.edu"
 class MemoryQuota:
     """Bytes of memory that production gives a student's server: what is guaranteed, and what it may take at most."""
 
-    guarantee: float
-    limit: float
+    guarantee: int
+    limit: int
 
     @classmethod
-    def of(cls, guarantee: str, limit: str) -> MemoryQuota:
-        """From the spawner's settings, such as 2G."""
-        return cls(_spawner_bytes(guarantee), _spawner_bytes(limit))
+    def of(cls, memory: Mapping[str, object]) -> MemoryQuota:
+        """Return the quota that the values of singleuser.memory give.
+
+        Raises:
+            HarnessError: JupyterHub would refuse one of them.
+        """
+        return cls(*(spawner_bytes(memory[bound], f"singleuser.memory.{bound}") for bound in ("guarantee", "limit")))
 
 
 @dataclass
@@ -72,11 +74,6 @@ class NotebookCheck:
         if self.memory and self.memory.peak > self.allowance.guarantee:
             return "ran, with more memory than is guaranteed: on a full node it may be killed"
         return "ran"
-
-
-def _spawner_bytes(setting: str) -> float:
-    number, unit = str(setting).rstrip("KMGT"), str(setting)[-1]
-    return float(number) * UNITS.get(unit, 1)
 
 
 def place_of(notebook: str, at_home: Iterable[str]) -> str | None:

@@ -15,29 +15,29 @@ from harness.plan.plan import Plan
 
 
 @contextmanager
-def changed(running: Deployment, role: HubSpec, release: Release) -> Iterator[None]:
+def changed(running: Deployment, hub_spec: HubSpec, release: Release) -> Iterator[None]:
     """Have a hub run another release while the block runs; its own is back at the end."""
-    hub = running.hub(role)
+    hub = running.hub(hub_spec)
 
     def install(wanted: Release) -> None:
         running.helm.upgrade_install(running.chart, wanted)
-        wait_until_ready(running.cluster, role.namespace)
-        wait_for_answer(hub, lambda: why_unrecoverable(running.cluster, role.namespace))
+        wait_until_ready(running.cluster, hub_spec.namespace)
+        wait_for_answer(hub, lambda: why_unrecoverable(running.cluster, hub_spec.namespace))
 
     # A run that is killed in between leaves what no later run may take for the hub's own.
     known = State(running.plan.state / STATE)
-    known.forget(role.release)
+    known.forget(hub_spec.release)
     try:
         install(release)
         yield
     finally:
-        install(running.releases[role])
-        known.set(role.release, release_fingerprint(running.chart, running.releases[role]))
+        install(running.releases[hub_spec])
+        known.set(hub_spec.release, release_fingerprint(running.chart, running.releases[hub_spec]))
 
 
 @contextmanager
 def images_changed(plan: Plan) -> Iterator[None]:
-    """Let the block change what the registry holds, and bring it back: no run takes what a killed one left for it."""
+    """Let the block change the registry's images and bring them back; after a killed one the next run does so."""
     known = State(plan.state / STATE)
     before = known.get("images")
     known.forget("images")

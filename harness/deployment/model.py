@@ -21,13 +21,14 @@ from harness.hub.api import Hub
 from harness.plan.hubs import AUTHORING, STUDENT, HubSpec
 from harness.plan.plan import Plan
 from harness.services.aws import Aws
-from harness.services.postgres import Database
+from harness.services.container import Services
+from harness.services.postgres import Postgres
 from harness.services.registry import Registry
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """What a copy of the deployment is made of; nothing of it runs.
+    """The parts of a copy of the deployment, of which nothing runs yet.
 
     Attributes:
         kubernetes: the version of Kubernetes.
@@ -39,10 +40,10 @@ class Prepared:
     chart: Chart
 
     def production(self, plan: Plan) -> dict[HubSpec, list[Manifest]]:
-        """The objects of the releases as production would have them: without what kind needs otherwise.
+        """Render the releases as production would have them: without what kind needs otherwise.
 
         Raises:
-            HarnessError: the chart does not take the values.
+            EnvironmentFault, HarnessError: as `releases.templates`.
         """
         return templates(self.helm, self.chart, productions(plan))
 
@@ -52,7 +53,7 @@ class Deployment:
     """A copy of the deployment, and all of its parts.
 
     Attributes:
-        objects: of each release, as they are rendered.
+        objects: of each release, as it is rendered.
     """
 
     plan: Plan
@@ -62,37 +63,49 @@ class Deployment:
     releases: Mapping[HubSpec, Release]
     objects: Mapping[HubSpec, list[Manifest]]
     cluster: Cluster
-    registry: Registry
-    aws: Aws
-    database: Database
+    services: Services
     student: Hub
     authoring: Hub
 
-    def hub(self, role: HubSpec) -> Hub:
-        """The hub that a release is of."""
-        return {STUDENT: self.student, AUTHORING: self.authoring}[role]
+    @property
+    def registry(self) -> Registry:
+        """The private registry."""
+        return self.services[Registry]
+
+    @property
+    def aws(self) -> Aws:
+        """AWS, played by moto."""
+        return self.services[Aws]
+
+    @property
+    def database(self) -> Postgres:
+        """Postgres."""
+        return self.services[Postgres]
+
+    def hub(self, hub_spec: HubSpec) -> Hub:
+        """Return one of the hubs."""
+        return {STUDENT: self.student, AUTHORING: self.authoring}[hub_spec]
 
     @property
     def builder(self) -> CourseBuilder:
-        """What builds course images."""
+        """The builder of course images."""
         return course_builder(self.plan, self.artifacts)
 
     def course_image(self, tag: str) -> OciImage:
-        """The image of a course, as it is built from its repository or from the base image."""
+        """Build the image of a course, from its repository or from the base image, unless it is there."""
         return self.builder.images([tag], course_repositories(self.plan))[tag]
 
-    @property
-    def versions(self) -> dict[str, str]:
-        """What the copy is made of, in words; what does not say its version is left out."""
+    def ask_versions(self) -> dict[str, str]:
+        """Ask the cluster for its version, and return it beside chart and spawner; left out if it gives no answer."""
         found = {"chart": f"{self.chart.version}, {self.chart.origin}", "spawner": self.plan.spawner.name}
         with contextlib.suppress(CommandError):
-            told = json.loads(self.cluster.kubectl("version", "--output=json"))
-            found["Kubernetes"] = told["serverVersion"]["gitVersion"]
+            answer = json.loads(self.cluster.kubectl("version", "--output=json"))
+            found["Kubernetes"] = answer["serverVersion"]["gitVersion"]
         return found
 
     @property
     def unchecked(self) -> list[str]:
-        """What nothing in this copy of the deployment can show, each with its reason."""
+        """Parts of production that this copy cannot show, each with its reason."""
         reasons = [
             "the Keycloak gate in front of the hubs: it is not part of the copy",
             "a GPU at work: here it is a capacity patched onto a node",

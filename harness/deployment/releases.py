@@ -1,4 +1,4 @@
-"""The releases: which chart, with which values and secrets, and what they take for granted."""
+"""The releases: which chart, with which values and secrets, and their prerequisites."""
 
 from __future__ import annotations
 
@@ -16,29 +16,40 @@ import yaml
 from harness.artifacts import resolve as artifacts
 from harness.charts import chart, manifests
 from harness.charts.chart import Chart, Release
-from harness.charts.helm import ChartRepositoryError, Helm
+from harness.charts.helm import ChartRepositoryError, Helm, UnknownValuesError
 from harness.charts.manifests import Manifest
+from harness.evidence.environment import EnvironmentFault
 from harness.plan.hubs import AUTHORING, HUBS, SCALED, HubSpec
 from harness.plan.plan import Plan
 from harness.plan.sources import ol_infrastructure
 from harness.plan.sources.onboarding import pre_puller_with, spawner_with
-from harness.services.postgres import Database
+from harness.services import catalogue
+from harness.services.postgres import Postgres
+
+BUILTIN = "the built-in chart"
+"""How the origin of the chart in helm/jupyterhub begins."""
+HARNESS_SCOPES = ["admin:users", "admin:servers", "tokens", "proxy", "read:hub", "read:metrics", "list:services"]
+
+
+def create_secrets(file: Path) -> None:
+    """Write new passwords and tokens for a new cluster; those of a kept one stay."""
+    if file.exists():
+        return
+    names = (*catalogue.secrets(), "admin_password", *(spec.release for spec in (*HUBS, SCALED)))
+    scratch = file.with_suffix(".new")
+    scratch.touch(0o600)
+    scratch.write_text(json.dumps({name: secrets.token_hex(32) for name in names}))
+    scratch.replace(file)
 
 
 def read_secrets(file: Path) -> dict[str, str]:
-    """Passwords and tokens, new for each cluster and kept with it."""
-    if not file.exists():
-        names = ("database", "admin_password", *(role.release for role in (*HUBS, SCALED)))
-        scratch = file.with_suffix(".new")
-        scratch.touch(0o600)
-        scratch.write_text(json.dumps({name: secrets.token_hex(32) for name in names}))
-        scratch.replace(file)
+    """Return the passwords and tokens of the run's cluster, by name."""
     found: dict[str, str] = json.loads(file.read_text())
     return found
 
 
 def find_chart(plan: Plan, helm: Helm) -> Chart:
-    """The chart that the plan asks for.
+    """Return the chart that the plan asks for, pulled where it is a published one.
 
     Raises:
         HarnessError: it is not there; only 'auto' falls back, and only if the repository cannot be reached.
@@ -46,13 +57,13 @@ def find_chart(plan: Plan, helm: Helm) -> Chart:
     repository = plan.mirrors.get("charts", artifacts.chart_repository(plan.checkout))
     builtin = plan.checkout / "helm/jupyterhub"
     into = plan.cache / "charts"
-    if plan.chart == "builtin":
-        return chart.load_chart(builtin, scratch=plan.state, origin="the built-in chart")
+    if plan.chart in ("builtin", str(builtin.resolve())):
+        return chart.load_chart(builtin, scratch=plan.state, origin=BUILTIN)
     if plan.chart == "auto":
         try:
             return helm.pull(repository, pinned_chart(plan), into)
         except ChartRepositoryError:
-            origin = f"the built-in chart, because {repository} cannot be reached"
+            origin = f"{BUILTIN}, because {repository} cannot be reached"
             return chart.load_chart(builtin, scratch=plan.state, origin=origin)
     if Path(plan.chart).is_absolute():
         return chart.load_chart(Path(plan.chart), scratch=plan.state / "chart")
@@ -62,92 +73,115 @@ def find_chart(plan: Plan, helm: Helm) -> Chart:
 
 
 def pinned_chart(plan: Plan) -> str:
-    """Version of the chart that 'auto' and 'pinned' ask the repository for."""
+    """Return the version of the chart that 'auto' and 'pinned' ask the repository for."""
     theirs = plan.ol_infrastructure
     return theirs.chart_version if theirs else artifacts.pinned_chart(plan.checkout)
 
 
-def replaced_values(plan: Plan, role: HubSpec) -> dict[str, Any]:
-    """Values of a release that the run's options put in place of those in files, by dotted key."""
+def replaced_values(plan: Plan, hub_spec: HubSpec) -> dict[str, Any]:
+    """Return the values of a release that the run's options put in place of those in files, by dotted key."""
     found: dict[str, Any] = {}
     if plan.ol_infrastructure:
-        theirs = ol_infrastructure.authoring_values if role is AUTHORING else ol_infrastructure.values
+        theirs = ol_infrastructure.authoring_values if hub_spec is AUTHORING else ol_infrastructure.values
         found |= theirs(plan.ol_infrastructure)
-    if role is not AUTHORING:
+    if hub_spec is not AUTHORING:
         found |= pre_puller_with(course.tag for course in plan.courses)
     return found
 
 
-def spawner_of(plan: Plan) -> Path:
-    """The spawner file of a run: the plan's, which knows the courses that the run was given too."""
-    if not plan.courses:
-        return plan.spawner
-    extended = plan.state / "spawner.py"
-    extended.write_text(spawner_with(plan.spawner, {course.tag: course.needs_gpu for course in plan.courses}))
-    return extended
+def spawner_file(plan: Plan) -> Path:
+    """Return where the spawner of a run is: the plan's own file, or the one that `write_spawner` makes of it."""
+    return plan.state / "spawner.py" if plan.courses else plan.spawner
+
+
+def write_spawner(plan: Plan) -> None:
+    """Write the spawner that also knows the courses that the run was given; without such courses nothing is written.
+
+    Raises:
+        HarnessError: the plan's spawner has no list of courses that can be worked out.
+    """
+    if plan.courses:
+        gpus = {course.tag: course.needs_gpu for course in plan.courses}
+        spawner_file(plan).write_text(spawner_with(plan.spawner, gpus))
 
 
 def templates(helm: Helm, source: Chart, releases: Mapping[HubSpec, Release]) -> dict[HubSpec, list[Manifest]]:
-    """The objects of several releases, side by side.
+    """Render several releases side by side.
 
     Raises:
+        EnvironmentFault: the built-in chart does not know some of the values, which the real one may well know.
         HarnessError: the chart does not take the values.
     """
-    with ThreadPoolExecutor() as side:
-        rendered = side.map(functools.partial(helm.template, source), releases.values())
-        return dict(zip(releases, rendered, strict=True))
+    try:
+        with ThreadPoolExecutor() as pool:
+            rendered = pool.map(functools.partial(helm.template, source), releases.values())
+            return dict(zip(releases, rendered, strict=True))
+    except UnknownValuesError as error:
+        if not source.origin.startswith(BUILTIN):
+            raise
+        raise EnvironmentFault(
+            f"The built-in chart does not know {' and '.join(error.keys)}, which the values set: that is its limit, "
+            "and no verdict about the deployment. Run on the real chart: --chart pinned, or --chart VERSION or PATH."
+        ) from error
 
 
-def production(plan: Plan, role: HubSpec) -> Release:
-    """A release as production would have it."""
+def production(plan: Plan, hub_spec: HubSpec) -> Release:
+    """Return a release as production would have it."""
     return Release(
-        name=role.release,
-        namespace=role.namespace,
-        values=plan.authoring_values if role is AUTHORING else plan.values,
-        set_files={chart.SPAWNER_KEY: spawner_of(plan)},
-        replaced=replaced_values(plan, role),
+        name=hub_spec.release,
+        namespace=hub_spec.namespace,
+        values=plan.authoring_values if hub_spec is AUTHORING else plan.values,
+        set_files={chart.SPAWNER_KEY: spawner_file(plan)},
+        replaced=replaced_values(plan, hub_spec),
     )
 
 
 def productions(plan: Plan) -> dict[HubSpec, Release]:
-    """Both releases as production would have them."""
-    return {role: production(plan, role) for role in HUBS}
+    """Return both releases as production would have them."""
+    return {spec: production(plan, spec) for spec in HUBS}
 
 
-def release(plan: Plan, role: HubSpec, secret: Mapping[str, str]) -> Release:
-    """A release of the deployment: as in production, with what kind needs otherwise, and what this run decides."""
-    own = production(plan, role)
-    run_values = plan.state / f"{role.release}.yaml"
-    run_values.write_text(yaml.safe_dump(_run_values(role, secret)))
-    run_values.chmod(0o600)
-    return dataclasses.replace(own, values=(*own.values, plan.checkout / "helm/values/kind.yaml", run_values))
+def release(plan: Plan, hub_spec: HubSpec) -> Release:
+    """Return a release as in production, with what kind needs otherwise, and the values that this run decides."""
+    own = production(plan, hub_spec)
+    kind = plan.checkout / "helm/values/kind.yaml"
+    return dataclasses.replace(own, values=(*own.values, kind, run_values_file(plan, hub_spec)))
 
 
-def _run_values(role: HubSpec, secret: Mapping[str, str]) -> dict[str, Any]:
-    """Values that this run decides: the NodePort that kind publishes, and who the harness is."""
+def run_values_file(plan: Plan, hub_spec: HubSpec) -> Path:
+    """Return where `write_run_values` writes."""
+    return plan.state / f"{hub_spec.release}.yaml"
+
+
+def write_run_values(plan: Plan, hub_spec: HubSpec, secret: Mapping[str, str]) -> None:
+    """Write the values that this run decides: the NodePort that kind publishes, and the harness's own access.
+
+    Args:
+        secret: passwords and tokens by name.
+    """
     hub: dict[str, Any] = {
-        "services": {"harness": {"apiToken": secret[role.release]}},
+        "services": {"harness": {"apiToken": secret[hub_spec.release]}},
         "loadRoles": {"harness": {"services": ["harness"], "scopes": HARNESS_SCOPES}},
     }
-    if role is AUTHORING:
+    if hub_spec is AUTHORING:
         hub["config"] = {"SharedPasswordAuthenticator": {"admin_password": secret["admin_password"]}}
-    service = {"type": "NodePort", "nodePorts": {"http": role.node_port}}
-    return {"hub": hub, "proxy": {"service": service}}
+    service = {"type": "NodePort", "nodePorts": {"http": hub_spec.node_port}}
+    file = run_values_file(plan, hub_spec)
+    file.touch(0o600)
+    file.chmod(0o600)
+    file.write_text(yaml.safe_dump({"hub": hub, "proxy": {"service": service}}))
 
 
-HARNESS_SCOPES = ["admin:users", "admin:servers", "tokens", "proxy", "read:hub", "read:metrics", "list:services"]
+def prerequisites(objects: list[dict[str, Any]], hub_spec: HubSpec, database: Postgres) -> list[dict[str, Any]]:
+    """Return what production makes beside the chart, and a release needs: the database's address, an account.
 
-
-def surroundings(objects: list[dict[str, Any]], role: HubSpec, database: Database) -> list[dict[str, Any]]:
-    """What production makes beside the chart and its values take for granted: the database's address, an account.
-
-    Their names are taken from the rendered values, so that somebody's own values find theirs.
+    Their names are taken from the rendered values, so that values of any author find theirs.
     """
     values = manifests.hub_values(objects)
     made: list[dict[str, Any]] = []
     source = manifests.variables(values.get("hub", {})).get("DATABASE_URL")
     if isinstance(source, dict) and (ref := source.get("valueFrom", {}).get("secretKeyRef")):
-        data = {ref["key"]: database.url(role.database)}
+        data = {ref["key"]: database.url(hub_spec.database)}
         made.append({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": ref["name"]}, "stringData": data})
     if account := values.get("singleuser", {}).get("serviceAccountName"):
         made.append({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": account}})

@@ -1,4 +1,4 @@
-"""Waiting until a release has rolled out and its hub answers."""
+"""Waits: until a release has rolled out, and until its hub answers."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def wait_for_answer(hub: Hub, fail_if: Callable[[], str | None] = lambda: None) 
     """Wait until a hub answers through its proxy, which may learn of a new hub a moment later; returns its version.
 
     Args:
-        fail_if: says why it never will.
+        fail_if: returns why it never will, if it will not.
     """
 
     def version() -> str | NotYet:
@@ -102,7 +102,7 @@ def wait_for_answer(hub: Hub, fail_if: Callable[[], str | None] = lambda: None) 
 
 
 def _newest_templates(cluster: Cluster, namespace: str, deployments: Iterable[Any]) -> set[str]:
-    """Label TEMPLATE of each Deployment's newest pods."""
+    """Return the label TEMPLATE of each Deployment's newest pods."""
     revision = "deployment.kubernetes.io/revision"
     wanted = {
         (it.metadata.name, it.metadata.annotations.get(revision))
@@ -118,7 +118,7 @@ def _newest_templates(cluster: Cluster, namespace: str, deployments: Iterable[An
 
 
 def _why_no_pod(deployments: Iterable[Any]) -> str | None:
-    """Why a Deployment gets no pod at all, in the words of Kubernetes; None while it may get one yet."""
+    """Return why a Deployment gets no pod at all, in the words of Kubernetes; None while it may get one yet."""
     for it in deployments:
         for condition in it.status.conditions or []:
             failed = condition.type == "ReplicaFailure" and condition.status == "True"

@@ -1,4 +1,4 @@
-"""What is known of a kept copy, and whether it may be used again."""
+"""The state of a kept copy: what it was made of, and so whether it may be used again."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ STATE = "state.json"
 
 
 class State:
-    """What is known of a kept cluster: a small file that a killed run leaves as it was.
+    """A small file about a kept cluster, which a killed run leaves as it was.
 
-    Nothing of it is kept in memory: who writes one thing takes nothing back that another part of the run wrote.
+    Nothing of it is kept in memory: a write of one key takes nothing back that another part of the run wrote.
     """
 
     def __init__(self, path: Path) -> None:
@@ -53,16 +53,14 @@ class State:
 
 
 def cluster_fingerprint(plan: Plan, made: Artifacts) -> str:
-    """Fingerprints of what a cluster and the services beside it are made of; anything else can change under them."""
+    """Return fingerprints of what a cluster and the services beside it are made of; the rest can change under them."""
     return fingerprints(
         {
             "kind-config.yaml": plan.checkout / "kind-config.yaml",
             "--hub-port": str(plan.hub_port),
             "--authoring-port": str(plan.authoring_port),
             "the node image": made.node_image,
-            "the registry's image": made.registry,
-            "moto's image": made.moto,
-            "Postgres' image": made.postgres,
+            **{f"the image of {name}": image for name, image in made.services.items()},
             # Under the same names, a node would keep those that it has.
             "an image of the chart": json.dumps(sorted(layout.digest for layout in made.images.values())),
             "--mirror": json.dumps(sorted(plan.mirrors.values())),
@@ -71,7 +69,7 @@ def cluster_fingerprint(plan: Plan, made: Artifacts) -> str:
 
 
 def release_fingerprint(source: Chart, release: Release) -> str:
-    """Fingerprints of all that a release is made of."""
+    """Return fingerprints of all that a release is made of."""
     parts: dict[str, str | Path] = {"the chart": source.path}
     for number, file in enumerate(release.values):
         # Two of them may have one name, and later wins.
@@ -83,12 +81,12 @@ def release_fingerprint(source: Chart, release: Release) -> str:
 
 
 def fingerprints(parts: Mapping[str, str | Path]) -> str:
-    """A fingerprint of each part by its name, as one text: two are equal where nothing changed."""
+    """Return a fingerprint of each part by its name, as one text: two are equal where nothing changed."""
     return json.dumps({name: fingerprint([part]) for name, part in parts.items()}, sort_keys=True)
 
 
-def changes(before: str, now: str) -> str:
-    """What changed between two texts of `prints`, by name: "values kind.yaml and the chart have changed"."""
+def describe_changes(before: str, now: str) -> str:
+    """Name the parts that differ in two texts of `fingerprints`: "values kind.yaml and the chart have changed"."""
     try:
         old, new = json.loads(before), json.loads(now)
     except ValueError:  # written by an older harness

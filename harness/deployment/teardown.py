@@ -17,7 +17,8 @@ from harness.host.runs import Run
 from harness.plan.plan import Plan
 
 
-def _undo(plan: Plan, steps: Steps) -> None:
+def undo_boot(plan: Plan, steps: Steps) -> None:
+    """Remove what a boot built before it failed, or leave it where the plan says to keep it."""
     if plan.keep:
         steps.say(f"Kept as it is, because of --keep-cluster: {plan.name}. 'tox -e down' removes it.")
     else:
@@ -34,7 +35,14 @@ def remove(plan: Plan, steps: Steps) -> None:
 
 
 def remove_run(name: str, state: Path | None, steps: Steps) -> None:
-    """The same of any run, by its name and its directory; None where that is gone."""
+    """Remove every trace of a run.
+
+    Args:
+        state: the run's directory; None where that is gone.
+
+    Raises:
+        HarnessError: as `remove`.
+    """
     with uninterrupted(name, steps.say), steps.step("teardown", always=True) as step:
         if machine.daemon_answers():
             gone = docker.remove(name, name)
@@ -52,7 +60,7 @@ def remove_run(name: str, state: Path | None, steps: Steps) -> None:
 
 
 def remove_left(found: Iterable[Run], steps: Steps) -> None:
-    """Remove runs that nobody uses, those that were kept on purpose too.
+    """Remove runs that are not in use, those that were kept on purpose too.
 
     Raises:
         HarnessError: one is in use, or does not go.

@@ -20,8 +20,8 @@ FIRST_TEST = "test_hub_health.py::test_both_hubs_are_healthy"
 """The lightest test there is: whether the hubs answer."""
 PEOPLE = {"visit", "visit_together", "student_class", "author", "browser", "scaled"}
 """Fixtures by which servers start."""
-RUNNING = {"ground", "deployment", "cluster", "hub", "authoring_hub", "registry", "aws", "database"}
-"""Fixtures by which something is asked that runs."""
+RUNNING = {"ground"}
+"""Fixture by which something is asked that runs: cluster, hubs and services all ask for it."""
 SLOW = "scaled"
 """The fixture in which servers live under the culler to their end."""
 NOT_OF_THE_DEPLOYMENT = {"given_notebook", "builtin_chart"}

@@ -17,7 +17,7 @@ from harness.base.timeline import BOOT
 from harness.drills.judge import Failure, Outcome
 from harness.drills.promise_index import SUITE, arguments, function_of
 from harness.plan.plan import Plan
-from harness.report.outcomes import State
+from harness.report.outcomes import Status
 from harness.report.run_record import RecordError, read_record
 
 ENDING_TIMEOUT = 120.0
@@ -96,7 +96,7 @@ def _failed_at(file: Path) -> float | None:
         run = read_record(file)
     except RecordError:
         return None
-    ends = [part.end for case in run.of(State.BROKEN) for part in case.parts if part.name != "teardown"]
+    ends = [part.end for case in run.of(Status.BROKEN) for part in case.parts if part.name != "teardown"]
     ends += [] if run.booted else [boot.end for boot in run.boots[-1:]]
     return max(ends, default=None)
 

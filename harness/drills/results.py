@@ -1,34 +1,36 @@
-"""What became of each drill, as it is kept in drills.json."""
+"""The result of each drill, as drills.json keeps it."""
 
 from __future__ import annotations
 
-import dataclasses
-import json
+import functools
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+
+from pydantic import TypeAdapter, ValidationError, with_config
 
 from harness.base.errors import HarnessError
+from harness.base.files import read_text
+from harness.base.validation import first_error
 
 
 class Verdict(StrEnum):
-    """What became of one drill; the good ones first."""
+    """How a drill ended; the good verdicts first."""
 
     CAUGHT = "caught"
     QUIET = "no alarm"
     """A valid change, and nothing failed."""
     NOT_HERE = "does not apply"
-    """The deployment has not what the drill changes."""
+    """The deployment lacks what the drill changes."""
     UNCLEAR = "caught, cause not named"
-    """The right promise failed, with a message that does not say why."""
+    """The right promise failed, with a message that does not name the cause."""
     ELSEWHERE = "caught elsewhere"
-    """Another promise failed, and not the one that must."""
+    """A promise failed that the drill does not name."""
     SURVIVED = "survived"
     ALARM = "false alarm"
     ERROR = "error"
-    """The drill changed nothing, or the run of its tests told nothing."""
+    """The drill changed nothing, or its tests gave no result."""
 
 
 GOOD = (Verdict.CAUGHT, Verdict.QUIET, Verdict.NOT_HERE)
@@ -36,13 +38,13 @@ GOOD = (Verdict.CAUGHT, Verdict.QUIET, Verdict.NOT_HERE)
 
 @dataclass(frozen=True)
 class Result:
-    """What became of one drill.
+    """The result of one drill.
 
     Attributes:
         expected: the tests that must catch it; of a valid change, those that were tried.
         wanted: the promise that no test checks yet.
         test: the test that failed, if one did, without its parameters.
-        layer: what had to be there for that test, as harness.suite has it.
+        layer: the layer of that test (`promise_index.Layer`).
         message: the failure's message, or why there is no verdict.
         seconds: from before the change to the failure that is the verdict; without one, to the end of the run.
         written: fingerprint of the drill and of the deployment that it was planted in.
@@ -66,41 +68,40 @@ class Result:
         return self.message.partition("\n")[0]
 
 
+@with_config(extra="forbid")
 @dataclass(frozen=True)
 class Results:
-    """What became of the drills of one run.
+    """The results of the drills of one run.
 
     Attributes:
-        system: what they were planted in, in words.
+        system: the deployment that they were planted in, in words.
     """
 
     system: str
     results: tuple[Result, ...]
 
     def write(self, file: Path) -> None:
-        """Write them down; a run that is killed meanwhile leaves what was there."""
+        """Write the results; a run that is killed meanwhile leaves the file as it was."""
         file.parent.mkdir(parents=True, exist_ok=True)
         scratch = file.with_suffix(".new")
-        scratch.write_text(json.dumps(dataclasses.asdict(self), indent=1))
+        scratch.write_bytes(_json().dump_json(self, indent=1))
         scratch.replace(file)
 
 
 def read_results(file: Path) -> Results:
-    """The results that a run wrote down.
+    """Read the results that a run wrote.
 
     Raises:
-        HarnessError: there are none, or they are not what a run writes.
+        HarnessError: the file cannot be read, or a run of drills writes no such thing.
     """
     try:
-        found: dict[str, Any] = json.loads(file.read_text())
-        results = tuple(_result(each) for each in found["results"])
-        return Results(str(found["system"]), results)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise HarnessError(f"{file}: expected the results of drills: {error}") from error
+        return _json().validate_json(read_text(file, "results of drills"))
+    except ValidationError as error:
+        raise HarnessError(f"{file}: expected the results of drills: {first_error(error)}") from error
 
 
-def together(runs: Iterable[Results]) -> Results:
-    """The results of several runs, such as one of each shard, in one; of one drill in one system the last counts."""
+def merge_results(runs: Iterable[Results]) -> Results:
+    """Merge the results of several runs, such as one of each shard; of one drill in one system the last counts."""
     found: dict[tuple[str, str], tuple[str, Result]] = {}
     for run in runs:
         for result in run.results:
@@ -109,5 +110,6 @@ def together(runs: Iterable[Results]) -> Results:
     return Results("; ".join(systems), tuple(result for _, result in found.values()))
 
 
-def _result(found: dict[str, Any]) -> Result:
-    return Result(**{**found, "verdict": Verdict(found["verdict"]), "expected": tuple(found["expected"])})
+@functools.cache
+def _json() -> TypeAdapter[Results]:
+    return TypeAdapter(Results)

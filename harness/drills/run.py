@@ -21,7 +21,7 @@ from harness.drills.live_stage import _stage
 from harness.drills.model import DRILLS, DoesNotApplyError, Drill, RefusedError, check_tests, selected
 from harness.drills.promise_index import Promise, promises
 from harness.drills.reader import read_drills
-from harness.drills.results import GOOD, Result, Results, Verdict, read_results, together
+from harness.drills.results import GOOD, Result, Results, Verdict, merge_results, read_results
 from harness.plan.plan import Plan
 
 
@@ -96,7 +96,7 @@ def report_again(files: Sequence[Path], plan: Plan, steps: Steps) -> None:
     Raises:
         HarnessError: a file is no such thing, or not all drills ended as they must.
     """
-    _report(together(read_results(file) for file in files), plan, steps)
+    _report(merge_results(read_results(file) for file in files), plan, steps)
 
 
 def _report(found: Results, plan: Plan, steps: Steps) -> None:

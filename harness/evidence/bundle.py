@@ -27,7 +27,7 @@ from harness.charts.chart import Chart, Release
 from harness.charts.helm import Helm
 from harness.charts.manifests import Manifest, hub_values
 from harness.cluster.kind import Cluster
-from harness.evidence.diagnosis import SERVICES, likely_cause
+from harness.evidence.diagnosis import likely_cause
 from harness.evidence.redaction import redact, scrub
 from harness.evidence.store import keep, secrets
 from harness.host import docker
@@ -35,7 +35,8 @@ from harness.hub.api import Hub
 from harness.people.browser import Browser
 from harness.plan.hubs import AUTHORING, HubSpec
 from harness.plan.plan import Plan
-from harness.services.postgres import Database
+from harness.services import catalogue
+from harness.services.postgres import Postgres
 
 LIMIT = 10.0
 """Seconds for everything."""
@@ -94,7 +95,7 @@ class Running(Protocol):
     @property
     def objects(self) -> Mapping[HubSpec, list[Manifest]]: ...
     @property
-    def database(self) -> Database: ...
+    def database(self) -> Postgres: ...
     @property
     def student(self) -> Hub: ...
     @property
@@ -162,7 +163,7 @@ class Scene:
         return docker.docker("ps", "--all", "--filter", f"name=^/?{self.plan.name}-", timeout=LOOK_TIMEOUT)
 
     def _services(self) -> dict[str, str]:
-        return {f"{LOGS}/{part}.log": docker.logs(f"{self.plan.name}-{part}", LINES) for part in SERVICES}
+        return {f"{LOGS}/{part}.log": docker.logs(f"{self.plan.name}-{part}", LINES) for part in catalogue.names()}
 
     def _all_hubs(self) -> tuple[Hub, ...]:
         return (self.running.student, self.running.authoring, *self.beside) if self.running else ()
@@ -218,7 +219,7 @@ def write(
     given = {"failure.txt": failure, **(extra or {})}
     for name, text in given.items():
         keep(scene.plan, into / name, text)
-    services = SERVICES if scene.running else ()
+    services = catalogue.names() if scene.running else ()
     # A page first, as long as it shows what the test saw.
     sources = [*(_of_browser(browser) if browser else ()), *scene.sources()]
     end = time.monotonic() + LIMIT

@@ -23,8 +23,6 @@ from harness.host import docker
 from harness.plan.hubs import HUBS, SCALED
 
 NAMESPACES = tuple(role.namespace for role in (*HUBS, SCALED))
-SERVICES = ("registry", "moto", "postgres")
-"""What stands beside the cluster: its containers are called so, behind the run's name."""
 HUB, PROXY = "hub", "proxy"
 NEEDED = (HUB, PROXY)
 """The parts without which nothing of a release answers."""
@@ -43,14 +41,14 @@ LONGEST = 400
 
 
 def likely_cause(
-    cluster: Cluster, *, since: float, users: Collection[str] = (), services: Collection[str] = SERVICES
+    cluster: Cluster, *, since: float, users: Collection[str] = (), services: Collection[str] = ()
 ) -> str | None:
     """What is likely to have made a test fail, in one line; None where nobody names a cause.
 
     Args:
         since: when the test began, as time.time(); what was over by then is no cause.
         users: the test's users, as far as they are known; those whose servers began after `since` are added.
-        services: which containers have to stand beside the cluster.
+        services: names of the services that have to run beside the cluster.
     """
     beside = [f"{cluster.name}-{service}" for service in services]
     # First, because of a node that is paused Kubernetes only says that it does not answer.

@@ -1,4 +1,4 @@
-"""The ground under a run: Docker, disk, containers, API server. Where it gave way, a failure proves nothing."""
+"""The test environment: Docker, disk, containers, API server. A failure after one of them broke proves nothing."""
 
 from __future__ import annotations
 
@@ -8,49 +8,49 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from harness.base.errors import HarnessError
+from harness.base.quantities import GIB
 from harness.base.shell import CommandError
 from harness.cluster.kind import Cluster
 from harness.host import docker
-from harness.host.requirements import GIB, daemon_answers, docker_root
+from harness.host.requirements import daemon_answers, docker_root
 from harness.plan.plan import Plan
+from harness.services import catalogue
 
-FLOOR = GIB // 4
-"""Bytes under which a disk counts as full: what writes next, fails."""
-API_SECONDS = 5
-"""Seconds that the API server has for a single word."""
-TRIES = 2
-"""Times that it is asked: one slow answer is a busy machine."""
-PARTS = {
+FULL_DISK = GIB // 4
+"""Free bytes below which a disk counts as full."""
+API_TIMEOUT = 5
+"""Seconds that the API server has for one answer."""
+API_ATTEMPTS = 2
+"""Times that the API server is asked: one slow answer is no fault on a busy machine."""
+NODES = {
     "control-plane": ("node container", "nothing in the cluster answers"),
     "worker": ("node container", "none of its pods answers"),
-    "registry": ("private registry's container", "no image can be pulled"),
-    "moto": ("container of moto", "nobody plays AWS"),
-    "postgres": ("container of Postgres", "the hubs have no database"),
 }
-"""The containers of a run by the end of their names: what each is, and what follows when it does not run."""
+"""Nodes by the end of their containers' names: a description, and the consequence when one does not run."""
 
 
-class EnvironmentFault(HarnessError):  # noqa: N818 (a fault of the environment is what it is)
-    """What a run stands on gave way; nothing that failed since says anything about the deployment."""
+class EnvironmentFault(HarnessError):  # noqa: N818 (a fault of the environment is no error of the harness)
+    """A failure of the test environment; no later failure says anything about the deployment."""
 
 
 def parts(name: str) -> dict[str, tuple[str, str]]:
-    """The containers that a whole run has, by their full names: what each is, and what follows without it."""
-    return {f"{name}-{end}": about for end, about in PARTS.items()}
+    """Return the containers of a complete run: for each a description, and the consequence when it does not run."""
+    services = {each.NAME: (f"container of {each.TITLE}", each.WITHOUT_IT) for each in catalogue.SERVICES}
+    return {f"{name}-{end}": about for end, about in {**NODES, **services}.items()}
 
 
 def fault(plan: Plan, cluster: Cluster | None, *, whole: bool = True) -> str:
-    """What of the ground gave way, in one line; empty where it holds. Takes a second, and half a minute at most.
+    """Return the first fault of the environment in one line, or an empty text; takes a second, at most half a minute.
 
     Args:
         cluster: None while there is none.
-        whole: False while the run's containers are being started: what is not there yet is no fault then.
+        whole: False while the run's containers are being started, when an absent one is no fault.
     """
     checks: tuple[Callable[[], Iterator[str]], ...] = (
-        lambda: _disks(plan),
-        lambda: _containers(plan.name, whole=whole),
-        lambda: _api(cluster) if cluster else iter(()),
-        lambda: _nodes(cluster) if cluster else iter(()),
+        lambda: _full_disks(plan),
+        lambda: _stopped_containers(plan.name, whole=whole),
+        lambda: _silent_api(cluster) if cluster else iter(()),
+        lambda: _lost_nodes(cluster) if cluster else iter(()),
     )
     try:
         return next((found for check in checks for found in check()), "")
@@ -59,62 +59,62 @@ def fault(plan: Plan, cluster: Cluster | None, *, whole: bool = True) -> str:
 
 
 @contextmanager
-def watched(name: str, gave_way: Callable[[EnvironmentFault], None]) -> Iterator[None]:
-    """Hear of it at once when one of a run's containers, or Docker, gives way: a call to it may wait half a minute.
+def watched(name: str, on_fault: Callable[[EnvironmentFault], None]) -> Iterator[None]:
+    """Report at once when one of a run's containers, or Docker, stops: a call to it may wait half a minute.
 
     Args:
-        gave_way: called once, in a thread of its own.
+        on_fault: called once, in a thread of its own.
     """
     over = threading.Event()
 
     def listen(falls: Iterator[str]) -> None:
-        said = next(falls, "")
-        if over.is_set() or not (said or not daemon_answers()):
+        stopped = next(falls, "")
+        if over.is_set() or not (stopped or not daemon_answers()):
             return
-        gave_way(EnvironmentFault(f"The container {said}." if said else "The Docker daemon does not answer."))
+        on_fault(EnvironmentFault(f"The container {stopped}." if stopped else "The Docker daemon does not answer."))
 
     with docker.falls(parts(name)) as falls:
-        threading.Thread(target=listen, args=(falls,), name="ground", daemon=True).start()
+        threading.Thread(target=listen, args=(falls,), name="environment", daemon=True).start()
         try:
             yield
         finally:
             over.set()
 
 
-def _disks(plan: Plan) -> Iterator[str]:
+def _full_disks(plan: Plan) -> Iterator[str]:
     for place in (docker_root(), plan.state, plan.cache, plan.evidence):
         there = next(path for path in (place, *place.parents) if path.exists())
         free = shutil.disk_usage(there).free
-        if free < FLOOR:
+        if free < FULL_DISK:
             yield f"The disk is full: {free / GIB:.2f} GiB are free under {place}. Make room (docker system prune)."
 
 
-def _containers(name: str, *, whole: bool) -> Iterator[str]:
+def _stopped_containers(name: str, *, whole: bool) -> Iterator[str]:
     there = docker.containers(name)
-    for container, (what, follows) in parts(name).items():
+    for container, (description, consequence) in parts(name).items():
         status = there.get(container, "gone" if whole else "")
         if status == "gone":
-            yield f"The {what} {container} is gone: {follows}."
+            yield f"The {description} {container} is gone: {consequence}."
         elif "(Paused)" in status:
-            yield f"The {what} {container} is paused: {follows}."
+            yield f"The {description} {container} is paused: {consequence}."
         elif status and not status.startswith(("Up", "Created")):
-            yield f"The {what} {container} does not run ({status}): {follows}.{_last_word(container)}"
+            yield f"The {description} {container} does not run ({status}): {consequence}.{_last_line(container)}"
 
 
-def _last_word(container: str) -> str:
-    said = docker.last_words(container)
-    return f" It said last: {said}" if said else ""
+def _last_line(container: str) -> str:
+    line = docker.last_words(container)
+    return f" Its last line: {line}" if line else ""
 
 
-def _api(cluster: Cluster) -> Iterator[str]:
+def _silent_api(cluster: Cluster) -> Iterator[str]:
     why = ""
-    for _ in range(TRIES):
-        why = cluster.why_silent(API_SECONDS)
+    for _ in range(API_ATTEMPTS):
+        why = cluster.why_silent(API_TIMEOUT)
         if not why:
             return
-    yield f"The API server gives no answer within {API_SECONDS} s, asked {TRIES} times: {why}"
+    yield f"The API server gives no answer within {API_TIMEOUT} s, asked {API_ATTEMPTS} times: {why}"
 
 
-def _nodes(cluster: Cluster) -> Iterator[str]:
-    for node, why in cluster.lost(API_SECONDS).items():
+def _lost_nodes(cluster: Cluster) -> Iterator[str]:
+    for node, why in cluster.lost(API_TIMEOUT).items():
         yield f"The node {node} is lost: {why} None of its pods answers."

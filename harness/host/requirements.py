@@ -14,10 +14,10 @@ from pathlib import Path
 
 from harness.base.errors import HarnessError
 from harness.base.progress import Steps
+from harness.base.quantities import GIB
 from harness.base.shell import MARK, CommandError, run
 from harness.base.wait import NotYet, TooLateError, wait_until
 
-GIB = 2**30
 SYSTEMD = Path("/run/systemd/system")
 """There where systemd runs the machine (sd_booted(3))."""
 SYSTEM_PATH = "/usr/local/sbin:/usr/sbin:/sbin"

@@ -1,7 +1,8 @@
-"""What a run is going to do, decided before anything starts."""
+"""The plan: all that a run is going to do, decided before anything starts."""
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
 import re
@@ -45,8 +46,10 @@ class Plan:
     authoring_values: tuple[Path, ...]
     ol_infrastructure: OlInfrastructure | None
     """What a checkout of mitodl/ol-infrastructure says, in place of what the values files have of the same."""
+    course_sources: Mapping[str, str]
+    """Where the course repositories are that the run was given, by tag: as they were given, paths and git URLs."""
     courses: tuple[Repository, ...]
-    """Course repositories to take through the whole workflow: copies of ours, in `state`."""
+    """The same, to take through the whole workflow: copies of ours, in `state`. `check_out_courses` makes them."""
     cell_timeout: float
     """Seconds for each of their cells."""
     run_timeout: float
@@ -94,10 +97,10 @@ def make_plan(
     keep: bool = False,
     cluster_name: str | None = None,
 ) -> Plan:
-    """The plan that a person's options ask for.
+    """Return the plan that a person's options ask for. Nothing is written: `check_out_courses` gets its courses.
 
     Args:
-        options: values by option name, as harness.options.read gives them; relative paths count from `cwd`.
+        options: values by option name, as harness.plan.options.read gives them; relative paths count from `cwd`.
 
     Raises:
         HarnessError: an option is not what it should be, or a file it names is missing or broken.
@@ -140,7 +143,8 @@ def make_plan(
         values=files("values", "helm/values/production.yaml"),
         authoring_values=files("authoring-values", "helm/values/authoring.yaml"),
         ol_infrastructure=ol_infrastructure,
-        courses=_courses(options["course"], spawner, checkout / STATE / "courses", cwd),
+        course_sources=_course_sources(options["course"], spawner),
+        courses=(),
         cell_timeout=_seconds("--cell-timeout", one("cell-timeout")),
         run_timeout=_seconds("--run-timeout", one("run-timeout"), least=0),
         artifacts=_one_of("--artifacts", one("artifacts"), HOW),
@@ -153,20 +157,34 @@ def make_plan(
     )
 
 
+def check_out_courses(plan: Plan, cwd: Path) -> Plan:
+    """Copy the course repositories of a plan into its state directory, and return the plan with them.
+
+    Args:
+        cwd: where relative paths count from.
+
+    Raises:
+        HarnessError: one cannot be had, or is not a course repository.
+    """
+    into = plan.state / "courses"
+    courses = [read_repository(check_out(source, into / tag, cwd), tag) for tag, source in plan.course_sources.items()]
+    return dataclasses.replace(plan, courses=tuple(courses))
+
+
 def default_cache(environ: Mapping[str, str]) -> Path:
-    """Directory for what runs build and download, outside every checkout; HARNESS_CACHE names another."""
+    """Return the directory for what runs build and download, outside every checkout; HARNESS_CACHE names another."""
     home = Path(environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return Path(environ.get("HARNESS_CACHE") or home / "ol-jupyterhub-harness")
 
 
 def run_name(checkout: Path) -> str:
-    """Name of a run: the same for the same user and checkout, another for any other."""
+    """Return the name of a run: the same for the same user and checkout, another for any other."""
     whose = f"{os.getuid()}:{checkout.resolve()}"
     return f"jh-{hashlib.sha256(whose.encode()).hexdigest()[:8]}"
 
 
 def read_values(path: Path, option: str) -> dict[str, object]:
-    """A Helm values file.
+    """Return what is in a Helm values file.
 
     Raises:
         HarnessError: it is missing, not YAML (the line is named), or not a mapping.
@@ -187,7 +205,7 @@ def read_values(path: Path, option: str) -> dict[str, object]:
 
 
 def check_spawner(path: Path) -> None:
-    """See that a spawner file is Python.
+    """Check that a spawner file is Python.
 
     Raises:
         HarnessError: it is missing, or has a syntax error (the line is named).
@@ -222,8 +240,8 @@ def _seconds(option: str, value: str, least: int = 1) -> float:
     return float(value)
 
 
-def _courses(given: list[str], spawner: Path, into: Path, cwd: Path) -> tuple[Repository, ...]:
-    found: dict[str, Repository] = {}
+def _course_sources(given: list[str], spawner: Path) -> dict[str, str]:
+    found: dict[str, str] = {}
     known = KNOWN_COURSES | known_courses(spawner) if given else KNOWN_COURSES
     for each in given:
         tag, source = parse_course(each)
@@ -234,8 +252,8 @@ def _courses(given: list[str], spawner: Path, into: Path, cwd: Path) -> tuple[Re
                 f"--course {each}: there is a course {tag} already. A new one needs another tag, --course TAG={each}; "
                 f"if this is an update of that very course, say so: --course {tag}={each}"
             )
-        found[tag] = read_repository(check_out(source, into / tag, cwd), tag)
-    return tuple(found.values())
+        found[tag] = source
+    return found
 
 
 def _mirrors(given: list[str]) -> dict[str, str]:

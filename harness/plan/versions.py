@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
 import re
 import tomllib
@@ -18,20 +19,37 @@ IMAGES = Path(__file__).parents[2] / "images"
 
 
 @dataclass(frozen=True)
+class ServiceImage:
+    """Sources of the image of a service: the published one, and the parts of ours.
+
+    Attributes:
+        published: full name.
+        base: the artifact that ours is FROM; empty for none.
+        packages: table of its Python packages; empty for none.
+        programs: Go programs, separated by spaces, that are compiled from go/NAME; empty for none.
+    """
+
+    published: str
+    base: str = ""
+    packages: str = ""
+    programs: str = ""
+
+
+@dataclass(frozen=True)
 class Versions:
-    """What a versions file says, by table and name."""
+    """Content of a versions file, by table and name."""
 
     path: Path
     _content: Mapping[str, Any]
 
     def get(self, table: str, name: str) -> str:
-        """One version or location.
+        """Return one version or location.
 
         Args:
             table: dotted, as the file has it: `python.hub`.
 
         Raises:
-            HarnessError: the file does not have it, or as something else than a text.
+            HarnessError: the file lacks it, or has a value that is not a text.
         """
         found = self.table(table).get(name)
         if found is None:
@@ -39,10 +57,10 @@ class Versions:
         return found
 
     def table(self, table: str) -> dict[str, str]:
-        """All texts of one table, by name.
+        """Return all texts of one table, by name.
 
         Raises:
-            HarnessError: there is no such table, or it has something else than texts.
+            HarnessError: there is no such table, or it has a value that is not a text.
         """
         found: Any = self._content
         for key in table.split("."):
@@ -54,8 +72,23 @@ class Versions:
                 raise HarnessError(f"{self.path}: [{table}] {name}: expected a text, found {value!r}")
         return dict(found)
 
+    def services(self) -> dict[str, ServiceImage]:
+        """Return the sources of the image of each service, by name.
+
+        Raises:
+            HarnessError: a service lacks its published image, or has a key that no service has.
+        """
+        known = [field.name for field in dataclasses.fields(ServiceImage)]
+        found = {}
+        for name in self._content.get("services", {}):
+            given = self.table(f"services.{name}")
+            if unknown := sorted(given.keys() - known):
+                raise HarnessError(f"{self.path}: [services.{name}] has {unknown[0]}; expected {', '.join(known)}")
+            found[name] = ServiceImage(**{**given, "published": self.get(f"services.{name}", "published")})
+        return found
+
     def with_kubernetes(self, version: str) -> Versions:
-        """The same, but the published node image and kubectl are of another version of Kubernetes."""
+        """Return the same with the published node image and kubectl of another version of Kubernetes."""
         image = self.get("published.images", "node").rpartition(":")[0]
         content = copy.deepcopy(dict(self._content))
         content["published"]["images"]["node"] = f"{image}:v{version}"
@@ -63,15 +96,15 @@ class Versions:
         return Versions(self.path, content)
 
     def requirements(self, table: str) -> str:
-        """A table of Python packages as pip takes them on its command line."""
+        """Return a table of Python packages as arguments of pip."""
         return " ".join(f"{name}=={version}" for name, version in sorted(self.table(table).items()))
 
 
 def read_versions(path: Path = IMAGES / "versions.toml") -> Versions:
-    """The versions that a file pins.
+    """Read the versions that a file pins.
 
     Raises:
-        HarnessError: it cannot be read, or is not TOML (the line is named).
+        HarnessError: it cannot be read, or is not TOML; the message names the line.
     """
     try:
         return Versions(path, tomllib.loads(path.read_text()))
@@ -82,7 +115,7 @@ def read_versions(path: Path = IMAGES / "versions.toml") -> Versions:
 
 
 def commit(checkout: Path) -> str:
-    """The commit that a checkout is at, and whether anything is changed in it; empty where git cannot say."""
+    """Return the commit of a checkout, with "and changes" where it has any; empty if git does not know it."""
     try:
         at = run(["git", "-C", checkout, "rev-parse", "--short", "HEAD"], timeout=10).strip()
         changed = run(["git", "-C", checkout, "status", "--porcelain"], timeout=10).strip()
@@ -92,7 +125,7 @@ def commit(checkout: Path) -> str:
 
 
 def check_pins(versions: Versions, images: Path) -> None:
-    """See that go.mod and package.json pin what the versions file says.
+    """Check that go.mod and package.json pin the versions of the versions file.
 
     Raises:
         HarnessError: one of them has another version, or none.

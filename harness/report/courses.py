@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from harness.courses.notebook_check import GIB, NotebookCheck
+from harness.base.quantities import GIB
+from harness.courses.notebook_check import NotebookCheck
 from harness.report import render
 
 TEMPLATE = "courses.html.jinja"

@@ -1,17 +1,17 @@
-"""Earlier runs on this machine, and what is different now."""
+"""Earlier runs on this machine, and the differences to them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from harness.report.outcomes import Case, State
+from harness.report.outcomes import Case, Status
 from harness.report.run_record import PHASES, Record, RecordError, median, read_record
 
 KEPT = 20
-"""Records of runs that stay on a machine, of each checkout."""
+"""Records of runs that stay on a machine for each checkout."""
 RATIO, LEAST = 1.5, 0.2
-"""What is told as slower or faster: by this ratio at least, and by this many seconds."""
+"""The least ratio, and the least seconds, by which a phase counts as slower or faster."""
 
 
 @dataclass(frozen=True)
@@ -35,12 +35,12 @@ class Change:
 
 @dataclass(frozen=True)
 class Difference:
-    """What is different since an earlier run, as far as both ran the same tests.
+    """The differences between an earlier run and this one, in the tests that both ran.
 
     Attributes:
         before: the earlier run.
         both: how many tests ran in both.
-        whole: both ran all tests, so that new and gone ones can be told, and the time of the whole.
+        whole: both ran all tests, so that there are new and gone ones, and the time of the whole counts.
     """
 
     before: Record
@@ -60,17 +60,17 @@ class Difference:
 
 
 def difference(before: Record, now: Record) -> Difference:
-    """What is different between two runs."""
+    """Compare two runs."""
     was = {case.test: case for case in before.cases if case.test}
-    both = [(was[case.test].state, case) for case in now.cases if case.test in was]
+    both = [(was[case.test].status, case) for case in now.cases if case.test in was]
     whole = before.whole and now.whole
     return Difference(
         before,
         len(both),
         whole,
-        broken=[case for state, case in both if case.state is State.BROKEN is not state],
-        mended=[case for state, case in both if state is State.BROKEN and case.state in (State.KEPT, State.FIXED)],
-        unchecked=[case for state, case in both if case.state is State.UNCHECKED is not state],
+        broken=[case for old, case in both if case.status is Status.BROKEN is not old],
+        mended=[case for old, case in both if old is Status.BROKEN and case.status in (Status.KEPT, Status.FIXED)],
+        unchecked=[case for old, case in both if case.status is Status.UNCHECKED is not old],
         new=[case for case in now.cases if whole and case.test and case.test not in was],
         gone=[case for test, case in was.items() if whole and test not in now.tests],
         changes=_changes(before, now),
@@ -78,7 +78,7 @@ def difference(before: Record, now: Record) -> Difference:
 
 
 def _changes(before: Record, now: Record) -> list[Change]:
-    """Phases that are slower or faster, in what both runs did."""
+    """Return the phases that are slower or faster, in what both runs did."""
     found = []
     for phase in PHASES:
         was, is_ = before.phases.get(phase, []), now.phases.get(phase, [])
@@ -102,7 +102,7 @@ class History:
     directory: Path
 
     def before(self, now: Record) -> Record | None:
-        """The run to compare with: the newest that ran at least half of the same tests, else one that ran any.
+        """Return the run to compare with: the newest that ran at least half of the same tests, else one that ran any.
 
         Raises:
             RecordError: there are earlier runs, and none of them can be read.
@@ -124,7 +124,7 @@ class History:
         return any_
 
     def remember(self, run: Record, text: str) -> None:
-        """Keep a run's record for those to come; the oldest goes.
+        """Keep a run's record for later runs, and delete the oldest.
 
         Raises:
             OSError: it cannot be written.

@@ -15,10 +15,10 @@ from harness.base.intervals import Span, total, without
 from harness.people.student import UUID
 from harness.report import render
 from harness.report.history import Difference
-from harness.report.outcomes import Case, State, groups
+from harness.report.outcomes import Case, Status, groups
 from harness.report.picture import picture
 from harness.report.run_record import PHASES, Record, Screenshot, Timing, median, worst
-from harness.report.words import count, duration, file_of, moment, name_of, since, told, verdict
+from harness.report.words import conclude, count, describe_change, duration, file_of, moment, name_of, since
 
 T = TypeVar("T")
 TEMPLATE = "run.html.jinja"
@@ -51,17 +51,18 @@ def page(run: Record, evidence: Path, found: Difference | None = None, alone: st
         alone: why there is none.
     """
     names = {case.test: name_of(case) for case in run.cases if case.test}
-    filters = {"duration": duration, "count": count, "told": told, "name": name_of, "short": _short}
+    filters = {"duration": duration, "count": count, "describe": describe_change, "name": name_of, "short": _short}
     return render(
         TEMPLATE,
         filters,
         run=run,
-        verdict=verdict(run),
+        conclusion=conclude(run),
         when=moment(run.started),
-        groups={state.name.lower(): [group for group in groups(run.cases) if group.state is state] for state in State},
+        groups={status.name.lower(): groups(run.of(status)) for status in Status},
+        self_checks=groups(run.self_checks),
         broken_promises=broken(run),
-        unchecked_by_reason=_by(lambda group: group.why, groups(run.of(State.UNCHECKED))),
-        kept_by_file=_by(lambda group: file_of(group.cases[0].test), groups(run.of(State.KEPT))),
+        unchecked_by_reason=_by(lambda group: group.why, groups(run.of(Status.UNCHECKED))),
+        kept_by_file=_by(lambda group: file_of(group.cases[0].test), groups(run.of(Status.KEPT))),
         difference=found,
         since=since(found) if found else "",
         alone=alone,
@@ -95,7 +96,7 @@ def broken(run: Record) -> list[tuple[str, list[list[Case]]]]:
     """Broken promises, each with its cases: those together of which the same was found."""
     return [
         (promise, [its for _, its in _by(lambda case: f"{case.why}\n{case.cause}", cases)])
-        for promise, cases in _by(lambda case: case.promise, run.of(State.BROKEN))
+        for promise, cases in _by(lambda case: case.promise, run.of(Status.BROKEN))
     ]
 
 

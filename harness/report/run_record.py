@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import statistics
@@ -11,14 +12,17 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, TypeAdapter, ValidationError, with_config
 
 from harness.base.errors import HarnessError
 from harness.base.intervals import Span
+from harness.base.validation import first_error
 from harness.people.student import Journey
-from harness.report.outcomes import Case, State
+from harness.report.outcomes import Case, Status
 
-FORMAT = 1
+FORMAT = 2
 """Raised when an older record can no longer be read as a newer one."""
 PHASES = ("boot", "login", "pull", "spawn", "page", "kernel")
 """What is timed of a run, in the order in which a student meets it.
@@ -60,9 +64,15 @@ class Screenshot:
     test: str
 
 
+def _local_time(text: str) -> str:
+    """Return an ISO 8601 time, and refuse any other text, so that it is found now and not in the middle of a report."""
+    return datetime.fromisoformat(text).isoformat(timespec="milliseconds")
+
+
+@with_config(extra="forbid")
 @dataclass
 class Record:
-    """What a run went through; filled while it goes on.
+    """Everything that happened in a run; filled while it goes on.
 
     Attributes:
         started: ISO 8601, with the offset from UTC.
@@ -79,7 +89,9 @@ class Record:
         boots: when the deployment came up, or was to.
     """
 
-    started: str = field(default_factory=lambda: datetime.now().astimezone().isoformat(timespec="milliseconds"))
+    started: Annotated[str, AfterValidator(_local_time)] = field(
+        default_factory=lambda: datetime.now().astimezone().isoformat(timespec="milliseconds")
+    )
     seconds: float = 0.0
     about: dict[str, str] = field(default_factory=dict)
     planned: int = 0
@@ -105,9 +117,14 @@ class Record:
         """Node IDs of what ran, skipped tests included."""
         return {case.test for case in self.cases if case.test}
 
-    def of(self, state: State) -> list[Case]:
-        """The cases that ended so."""
-        return [case for case in self.cases if case.state is state]
+    def of(self, status: Status) -> list[Case]:
+        """Return the cases of promises that ended with a status."""
+        return [case for case in self.cases if case.status is status and not case.is_self_check]
+
+    @property
+    def self_checks(self) -> list[Case]:
+        """Tests of the harness's own parts."""
+        return [case for case in self.cases if case.is_self_check]
 
     @contextmanager
     def booting(self) -> Iterator[None]:
@@ -141,28 +158,20 @@ class Record:
 
 
 def parse_record(text: str) -> Record:
-    """The run that a text records.
+    """Return the run that a text records.
 
     Raises:
-        RecordError: it does not, or for another version of the harness.
+        RecordError: the text is no record, or one of another version of the harness.
     """
     try:
         found = json.loads(text)
-        if found.pop("format") != FORMAT:
-            raise RecordError(f"This record of a run is not in format {FORMAT}")
-        return Record(
-            **{
-                **found,
-                "cases": [_case(each) for each in found["cases"]],
-                "phases": {name: [Timing(**each) for each in its] for name, its in found["phases"].items()},
-                **{name: _spans(found[name]) for name in ("steps", "waits", "boots")},
-                "screenshots": [Screenshot(**each) for each in found["screenshots"]],
-                # What is written differently by another version is found now, not in the middle of a report.
-                "started": datetime.fromisoformat(found["started"]).isoformat(timespec="milliseconds"),
-            }
-        )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise RecordError(f"This is no record of a run: {type(error).__name__}: {error}") from error
+        if not isinstance(found, dict) or found.pop("format", None) != FORMAT:
+            raise RecordError(f"Expected the record of a run in format {FORMAT}, found another text")
+        return _schema().validate_python(found)
+    except ValidationError as error:
+        raise RecordError(f"Expected the record of a run: {first_error(error)}") from error
+    except ValueError as error:
+        raise RecordError(f"Expected the record of a run, found no JSON: {error}") from error
 
 
 def read_record(file: Path) -> Record:
@@ -193,12 +202,9 @@ def worst(timings: list[Timing]) -> Timing:
     return max(timings, key=lambda timing: timing.seconds)
 
 
-def _case(found: dict[str, Any]) -> Case:
-    return Case(**{**found, "state": State(found["state"]), "parts": tuple(_spans(found["parts"]))})
-
-
-def _spans(found: list[dict[str, Any]]) -> list[Span]:
-    return [Span(**each) for each in found]
+@functools.cache
+def _schema() -> TypeAdapter[Record]:
+    return TypeAdapter(Record)
 
 
 def _clean(value: Any, clean: Callable[[str], str]) -> Any:

@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterator
 
 from harness.report.history import Difference
-from harness.report.outcomes import Case, State, groups
+from harness.report.outcomes import Case, Status, groups
 from harness.report.run import broken, phases
 from harness.report.run_record import Record
-from harness.report.words import Tone, duration, promises, since, told, verdict
+from harness.report.words import Tone, conclude, describe_change, duration, promises, since
 
 SIGNS = {Tone.GOOD: "✅", Tone.BAD: "❌", Tone.DOUBTFUL: "⚠️"}
 MOST = 30
@@ -17,15 +17,15 @@ MOST = 30
 
 
 def summary(run: Record, found: Difference | None = None) -> str:
-    """The verdict, what is broken and why, what is not checked, how long the phases took, and what is different."""
+    """Return the conclusion, what is broken and why, what is not checked, the phases' times, and the differences."""
     return "\n".join([*_lines(run, found), ""])
 
 
 def _lines(run: Record, found: Difference | None) -> Iterator[str]:
-    said = verdict(run)
-    yield f"## {SIGNS[said.tone]} {_plain(said.sentence)}"
-    if said.rest:
-        yield f"\n{said.rest}."
+    conclusion = conclude(run)
+    yield f"## {SIGNS[conclusion.tone]} {_plain(conclusion.sentence)}"
+    if conclusion.rest:
+        yield f"\n{conclusion.rest}."
     if run.cause:
         yield f"\n*Likely cause:* {_plain(run.cause)}"
     if found_broken := broken(run):
@@ -36,11 +36,14 @@ def _lines(run: Record, found: Difference | None) -> Iterator[str]:
                 yield f"  - {_finding(cases)}"
         if len(found_broken) > MOST:
             yield f"- and {len(found_broken) - MOST} more promises"
+    if failed := [group for group in groups(run.self_checks) if group.status is Status.BROKEN]:
+        yield "\n### Self-checks of the harness that failed\n"
+        yield from (f"- **{_plain(group.promise)}**: {_finding(list(group.cases))}" for group in failed)
     if found and (found.broken or found.mended or found.changes):
         yield f"\n### Since {_plain(since(found))}\n"
         for title, cases in (("newly broken", found.broken), ("mended", found.mended)):
             yield from (f"- {title}: {_plain(promise)}" for promise in sorted(promises(cases)))
-        yield from (f"- {told(change)}" for change in found.changes)
+        yield from (f"- {describe_change(change)}" for change in found.changes)
     if run.phases:
         yield "\n### Time\n"
         yield "| phase | times | median | worst |\n| --- | ---: | ---: | ---: |"
@@ -48,7 +51,7 @@ def _lines(run: Record, found: Difference | None) -> Iterator[str]:
             slowest = duration(phase.worst.seconds)
             yield f"| {phase.name} | {len(phase.timings)} | {duration(phase.median)} | {slowest} |"
         yield f"\nThe whole run: {duration(run.seconds)}."
-    unchecked = groups(run.of(State.UNCHECKED))
+    unchecked = groups(run.of(Status.UNCHECKED))
     if unchecked:
         yield "\n<details><summary>Not checked</summary>\n"
         for group in unchecked:
@@ -58,7 +61,7 @@ def _lines(run: Record, found: Difference | None) -> Iterator[str]:
 
 
 def _finding(cases: list[Case]) -> str:
-    """What was found of one promise, for how many cases, and why."""
+    """Return what was found about one promise, for how many cases, and why."""
     first = cases[0]
     which = f"{len(cases)} cases: " if len(cases) > 1 else f"{first.parameters}: " if first.parameters else ""
     cause = f"<br>*Likely cause:* {_plain(first.cause)}" if first.cause else ""
@@ -66,5 +69,5 @@ def _finding(cases: list[Case]) -> str:
 
 
 def _plain(text: str) -> str:
-    """A text that Markdown takes for nothing else, on one line."""
+    """Return a text on one line, with each character escaped that Markdown would interpret."""
     return re.sub(r"([\\`*_\[\]<>|~#&])", r"\\\1", " ".join(text.split()))

@@ -1,4 +1,4 @@
-"""The verdict on a run, and other sentences that all of its reports share."""
+"""The conclusion of a run, and other sentences that all of its reports share."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from harness.report.history import Change, Difference
-from harness.report.outcomes import Case, State
+from harness.report.outcomes import Case, Status
 from harness.report.run_record import INTERRUPTED, Record
 
 
@@ -20,8 +20,8 @@ class Tone(StrEnum):
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What a run found.
+class Conclusion:
+    """The finding of a whole run, in words.
 
     Attributes:
         sentence: the finding, without a full stop.
@@ -36,39 +36,45 @@ class Verdict:
         return f"{self.sentence}; {self.rest}" if self.rest else self.sentence
 
 
-def verdict(run: Record) -> Verdict:
-    """What a run found. Promises are counted, each once, however many cases it has."""
-    broken, kept = (promises(run.of(state)) for state in (State.BROKEN, State.KEPT))
+def conclude(run: Record) -> Conclusion:
+    """Draw the conclusion of a run. Promises are counted, each once, however many cases it has."""
+    broken, kept = (promises(run.of(status)) for status in (Status.BROKEN, Status.KEPT))
+    failed = count(len(promises(case for case in run.self_checks if case.status is Status.BROKEN)), "self-check")
     kept -= broken
     unreached = run.planned - len(run.tests)
     others = [
         f"{len(kept)} kept" if kept and (broken or run.ended) else "",
-        count(len(promises(run.of(State.STILL_THERE))), "known defect"),
-        count(len(promises(run.of(State.FIXED))), "known defect", suffix=" fixed"),
-        f"{len(promises(run.of(State.UNCHECKED)))} not checked" if run.of(State.UNCHECKED) else "",
+        count(len(promises(run.of(Status.STILL_THERE))), "known defect"),
+        count(len(promises(run.of(Status.FIXED))), "known defect", suffix=" fixed"),
+        f"{len(promises(run.of(Status.UNCHECKED)))} not checked" if run.of(Status.UNCHECKED) else "",
         f"{count(unreached, 'test')} not reached" if unreached > 0 else "",
+        f"{failed} of the harness failed" if failed else "",
     ]
     rest = ", ".join(filter(None, others))
     if run.void:
         broke = count(len(broken), "promise", suffix=" broken before")
-        return Verdict(Tone.DOUBTFUL, f"No verdict: {first_line(run.ended)}", ", ".join(filter(None, [broke, rest])))
+        return Conclusion(Tone.DOUBTFUL, f"No verdict: {first_line(run.ended)}", ", ".join(filter(None, [broke, rest])))
     if not run.booted and not run.tests:
         if _interrupted(run):
-            return Verdict(Tone.DOUBTFUL, "Interrupted before the deployment was up; no promise was checked")
+            return Conclusion(Tone.DOUBTFUL, "Interrupted before the deployment was up; no promise was checked")
         # What is not part of the copy goes without saying where there is no copy.
-        said = f": {first_line(run.ended)}" if run.ended else ""
-        return Verdict(Tone.BAD, f"The deployment did not come up{said}")
+        why = f": {first_line(run.ended)}" if run.ended else ""
+        return Conclusion(Tone.BAD, f"The deployment did not come up{why}")
     if broken:
         of = f"{len(broken)} of {len(broken | kept)} promises {'is' if len(broken) == 1 else 'are'} broken"
-        return Verdict(Tone.BAD, of if len(broken | kept) > 1 else "The one promise checked is broken", rest)
+        return Conclusion(Tone.BAD, of if len(broken | kept) > 1 else "The one promise checked is broken", rest)
     if _interrupted(run):
-        return Verdict(Tone.DOUBTFUL, "The run was interrupted, and nothing was broken until then", rest)
+        return Conclusion(Tone.DOUBTFUL, "The run was interrupted, and nothing was broken until then", rest)
     if run.ended:
-        return Verdict(Tone.BAD, f"The run ended early: {first_line(run.ended)}", rest)
+        return Conclusion(Tone.BAD, f"The run ended early: {first_line(run.ended)}", rest)
+    passed = any(case.status is Status.KEPT for case in run.self_checks)
+    if not kept and passed and not failed and not any(case.test for case in run.of(Status.UNCHECKED)):
+        return Conclusion(Tone.GOOD, "All self-checks of the harness passed; no promise was checked", rest)
     if not kept:
-        return Verdict(Tone.DOUBTFUL, "No promise was kept, and none was broken", rest)
+        return Conclusion(Tone.BAD if failed else Tone.DOUBTFUL, "No promise was kept, and none was broken", rest)
     all_ = "The one promise checked is kept" if len(kept) == 1 else f"All {len(kept)} promises are kept"
-    return Verdict(Tone.DOUBTFUL if unreached > 0 else Tone.GOOD, all_, rest)
+    tone = Tone.BAD if failed else Tone.DOUBTFUL if unreached > 0 else Tone.GOOD
+    return Conclusion(tone, all_, rest)
 
 
 def _interrupted(run: Record) -> bool:
@@ -80,7 +86,7 @@ def promises(cases: Iterable[Case]) -> set[str]:
 
 
 def count(number: int, word: str, suffix: str = "") -> str:
-    """1 test, 2 tests; empty for none."""
+    """Return a number with its word, such as 1 test or 2 tests; empty for none."""
     return f"{number} {word}{'' if number == 1 else 's'}{suffix}" if number else ""
 
 
@@ -89,7 +95,7 @@ def first_line(text: str) -> str:
 
 
 def duration(seconds: float) -> str:
-    """A time in words: 0.42 s, 12.3 s, 3 min 05 s."""
+    """Return a time in words: 0.42 s, 12.3 s, 3 min 05 s."""
     if seconds < 0.005:
         return "0 s"
     if seconds < 1:
@@ -102,29 +108,29 @@ def duration(seconds: float) -> str:
 
 
 def moment(started: str) -> str:
-    """An ISO 8601 time as people write it, in its own zone."""
+    """Return an ISO 8601 time as people write it, in its own zone."""
     when = datetime.fromisoformat(started)
     return f"{when.day} {when:%B %Y, %H:%M}"
 
 
 def since(found: Difference) -> str:
-    """Which run a run is compared with, and how far."""
+    """Name the run that a run is compared with, and the tests that are compared."""
     commit = found.before.about.get("commit")
     text = f"the run of {moment(found.before.started)}" + (f" (commit {commit})" if commit else "")
     return text if found.whole else f"{text}, in the {count(found.both, 'test')} that ran in both"
 
 
-def told(change: Change) -> str:
-    """A phase that takes another time than it did."""
+def describe_change(change: Change) -> str:
+    """Return in words how the time of a phase has changed."""
     how = "slower" if change.slower else "faster"
     return f"{change.phase} is {change.ratio:.1f} times {how}: {duration(change.before)} → {duration(change.now)}"
 
 
 def name_of(case: Case) -> str:
-    """A case in a line."""
+    """Return a case in a line."""
     return f"{case.promise} [{case.parameters}]" if case.parameters else case.promise
 
 
 def file_of(test: str) -> str:
-    """The file of a test, as its row is called: tests/e2e/test_culler.py::… is culler."""
+    """Return the name of a test's file as a row has it: culler for tests/e2e/test_culler.py::…."""
     return test.partition("::")[0].rpartition("/")[2].removeprefix("test_").removesuffix(".py")

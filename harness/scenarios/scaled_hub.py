@@ -50,12 +50,13 @@ def scaled_hub(running: Deployment) -> Iterator[Hub]:
     student = running.helm.template(running.chart, running.releases[STUDENT])
     values = plan.state / "scaled-times.yaml"
     values.write_text(yaml.safe_dump(scaled_values(configured(student))))
-    bare = releases.release(plan, SCALED, secret)
+    releases.write_run_values(plan, SCALED, secret)
+    bare = releases.release(plan, SCALED)
     release = dataclasses.replace(bare, values=(*bare.values, Path(values)))
     objects = running.helm.template(running.chart, release)
     running.helm.uninstall(release)
-    running.database.create(SCALED.database)
-    cluster.apply(SCALED.namespace, *releases.surroundings(objects, SCALED, running.database))
+    running.database.create_database(SCALED.database)
+    cluster.apply(SCALED.namespace, *releases.prerequisites(objects, SCALED, running.database))
     try:
         running.helm.upgrade_install(running.chart, release)
         rollout.wait_until_ready(cluster, SCALED.namespace)

@@ -1,4 +1,4 @@
-"""AWS, played by moto: ECR and S3 as account 610119931565, with throwaway keys and nobody's real account in reach."""
+"""AWS, played by moto: ECR and S3 of production's account number, with throwaway keys and no real account in reach."""
 
 from __future__ import annotations
 
@@ -8,86 +8,60 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import httpx
-
-from harness.base import http
-from harness.base.wait import NotYet, seldom, wait_until
-from harness.host import docker
 from harness.plan.contract import ACCOUNT, REGION, REPOSITORY
+from harness.services.container import Content, HttpService
 
 if TYPE_CHECKING:
     import boto3
     from types_boto3_ecr.client import ECRClient
     from types_boto3_s3.client import S3Client
 
-PORT = 5000
-
 
 @dataclass(frozen=True)
-class Aws:
-    """A moto server in a container on the run's network."""
+class Aws(HttpService):
+    """A moto server, with the course repository in its ECR."""
 
-    name: str
-    network: str
+    NAME = "moto"
+    TITLE = "moto"
+    WITHOUT_IT = "AWS does not answer"
+    PORT = 5000
+    HEALTH_PATH = "/moto-api/data.json"
 
-    @classmethod
-    def named(cls, run_name: str) -> Aws:
-        return cls(name=f"{run_name}-moto", network=run_name)
+    def launch(self, image: str, content: Content) -> None:
+        self.run_container(image, env={"MOTO_ACCOUNT_ID": ACCOUNT}, command=["-H", "0.0.0.0", "-p", str(self.PORT)])
 
-    def start(self, image: str) -> None:
-        """Start moto and create the course repository; returns when it answers."""
-        env = {"MOTO_ACCOUNT_ID": ACCOUNT}
-        docker.start(
-            self.name,
-            image,
-            owner=self.network,
-            network=self.network,
-            port=PORT,
-            env=env,
-            command=["-H", "0.0.0.0", "-p", str(PORT)],
-        )
-
-        def answers() -> bool | NotYet:
-            try:
-                return http.get(f"{self.endpoint}/moto-api/data.json", timeout=5).is_success or NotYet("an error page")
-            except httpx.TransportError as error:
-                return NotYet(f"{str(error) or type(error).__name__}")
-
-        wait_until("moto", answers, timeout=60, fail_if=seldom(lambda: docker.stopped(self.network)))
+    def set_up(self) -> None:
         self.ecr.create_repository(repositoryName=REPOSITORY, imageTagMutability="MUTABLE")
 
     @functools.cached_property
-    def endpoint(self) -> str:
-        """Loopback URL of every AWS service."""
-        return f"http://{docker.published(self.name, PORT)}"
-
-    @functools.cached_property
     def ecr(self) -> ECRClient:
-        return self._session().client("ecr", endpoint_url=self.endpoint)
+        """Client of ECR."""
+        return self._session().client("ecr", endpoint_url=self.url)
 
     @functools.cached_property
     def s3(self) -> S3Client:
-        return self._session().client("s3", endpoint_url=self.endpoint)
+        """Client of S3."""
+        return self._session().client("s3", endpoint_url=self.url)
 
     def registry_login(self) -> tuple[str, str]:
-        """User and password that open the private registry: ECR's authorisation token, decoded."""
+        """Return user and password of the private registry: ECR's authorisation token, decoded."""
         token = self.ecr.get_authorization_token()["authorizationData"][0]["authorizationToken"]
         user, _, password = base64.b64decode(token).decode().partition(":")
         return user, password
 
     def image_digests(self) -> dict[str, str]:
-        """Digest of each tag of the course repository, as ECR's describe_images gives it."""
+        """Return the digest of each tag of the course repository, from ECR's describe_images."""
         pages = self.ecr.get_paginator("describe_images").paginate(repositoryName=REPOSITORY)
         images = [image for page in pages for image in page["imageDetails"]]
         return {tag: image["imageDigest"] for image in images for tag in image.get("imageTags", [])}
 
     def _session(self) -> boto3.Session:
-        # Loaded when it is asked for: a run on a kept cluster often needs nothing of AWS, and loading takes its time.
+        # Imported late, because it takes time, and a run on a kept cluster often needs nothing of AWS.
         import boto3
         import botocore.session
         from botocore.config import Config
 
-        session = botocore.session.Session(session_vars=_NOBODYS)
+        session = botocore.session.Session(session_vars=WITHOUT_THE_CALLERS_SETTINGS)
         session.set_default_client_config(Config(connect_timeout=5, read_timeout=30, retries={"total_max_attempts": 1}))
         return boto3.Session(
             aws_access_key_id="throwaway",
@@ -97,9 +71,9 @@ class Aws:
         )
 
 
-# Where botocore looks for a profile and for settings: not in the caller's environment, and not in the caller's files.
-_NOBODYS = {
+WITHOUT_THE_CALLERS_SETTINGS = {
     "profile": (None, None, None, None),
     "config_file": (None, None, os.devnull, None),
     "credentials_file": (None, None, os.devnull, None),
 }
+"""Variables of botocore that keep it from the caller's environment and from the caller's files."""

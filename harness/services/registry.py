@@ -1,4 +1,4 @@
-"""The private registry that stands in for ECR: it wants credentials, and ECR's authorisation token is what opens it.
+"""The private registry in ECR's place: it asks for credentials, and ECR's authorisation token is the one that it takes.
 
 Inside the nodes, production's image names resolve to it, so that chart, values and spawner run as they are.
 """
@@ -10,160 +10,140 @@ import functools
 import os
 import shutil
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
 import bcrypt
 import httpx
 
-from harness.artifacts.oci import MANIFEST, OciImage, link_file
+from harness.artifacts.oci import CHUNK, MANIFEST, OciImage, link_file
 from harness.base import http
 from harness.base.errors import HarnessError
-from harness.base.wait import NotYet, seldom, wait_until
-from harness.host import docker
 from harness.plan.contract import ECR, REPOSITORY
 from harness.services.aws import Aws
-
-PORT = 5000
+from harness.services.container import Content, HttpService, Services
 
 
 @dataclass(frozen=True)
-class Registry:
-    """A distribution registry in a container on the run's network."""
+class Registry(HttpService):
+    """A distribution registry; moto has to run before it starts."""
 
-    name: str
-    network: str
-    state: Path
+    NAME = "registry"
+    TITLE = "the private registry"
+    WITHOUT_IT = "no image can be pulled"
+    PORT = 5000
+    HEALTH_PATH = "/v2/"
+    HEALTHY_STATUS = 401
+    """It refuses a stranger."""
+
     aws: Aws
+    _pushed: set[tuple[str, str]] = field(default_factory=set, init=False, repr=False, compare=False)
+    """Repositories and blobs that it is known to have."""
 
     @classmethod
-    def named(cls, run_name: str, state: Path, aws: Aws) -> Registry:
-        return cls(name=f"{run_name}-registry", network=run_name, state=state, aws=aws)
+    def create(cls, run: str, state: Path, secrets: Mapping[str, str], earlier: Services) -> Self:
+        return cls(run, state, earlier[Aws])
 
-    def start(self, image: str, images: Mapping[str, OciImage]) -> None:
-        """Start the registry, opened by the token that ECR hands out; returns when it answers.
-
-        Needs moto running.
-
-        Args:
-            images: by name, what is going to be pushed. Their blobs lie in its storage from the start, where they cost
-                nothing, and a push finds them there.
-        """
+    def launch(self, image: str, content: Content) -> None:
+        """Start the container with the content's images in its storage, which is free and makes their push so."""
         storage = self.state / "registry"
-        # A run that was killed, or a cluster that is made anew, leaves what was there.
+        # A run that was killed, or a cluster that is made anew, leaves its storage behind.
         shutil.rmtree(storage, ignore_errors=True)
         storage.mkdir()
-        for name, layout in images.items():
-            _store_blobs(storage / "docker/registry/v2", split(name)[1], layout)
+        for name, oci_image in content.images.items():
+            _store_blobs(storage / "docker/registry/v2", split(name)[1], oci_image)
         user, password = self.aws.registry_login()
         hashed = bcrypt.hashpw(password.encode(), bcrypt.gensalt(rounds=4)).decode()
         htpasswd = self.state / "htpasswd"
         htpasswd.write_text(f"{user}:{hashed}\n")
-        docker.start(
-            self.name,
+        self.run_container(
             image,
-            owner=self.network,
-            network=self.network,
-            port=PORT,
             env={
-                "REGISTRY_HTTP_ADDR": f":{PORT}",
+                "REGISTRY_HTTP_ADDR": f":{self.PORT}",
                 "REGISTRY_AUTH": "htpasswd",
                 "REGISTRY_AUTH_HTPASSWD_REALM": "ECR",
                 "REGISTRY_AUTH_HTPASSWD_PATH": "/htpasswd",
                 "OTEL_TRACES_EXPORTER": "none",
             },
             volumes={htpasswd: "/htpasswd:ro", storage: "/var/lib/registry"},
-            # What it writes is the run's, to remove.
+            # The files that it writes belong to the user who removes them.
             user=f"{os.getuid()}:{os.getgid()}",
         )
-
-        def answers() -> bool | NotYet:
-            try:
-                status = http.get(f"http://{self.address}/v2/", timeout=5).status_code
-            except httpx.TransportError as error:
-                return NotYet(f"{str(error) or type(error).__name__}")
-            return status == 401 or NotYet(f"status {status} without credentials, expected 401")
-
-        wait_until("the private registry", answers, timeout=30, fail_if=seldom(lambda: docker.stopped(self.network)))
-
-    @functools.cached_property
-    def address(self) -> str:
-        """Loopback address of the registry, as host:port."""
-        return docker.published(self.name, PORT)
 
     def resolve_in_nodes(self, certs: Path, hosts: Iterable[str], mirrors: Mapping[str, str]) -> None:
         """Make image names resolve inside the nodes.
 
         Args:
             certs: the directory that the nodes see as /etc/containerd/certs.d.
-            hosts: registries whose names lead here, and nowhere else: a real account must never be asked.
-            mirrors: other registries by name, and the location that serves what they publish.
+            hosts: registries whose names lead here and nowhere else: no request may reach a real account.
+            mirrors: the mirror of each other registry, by the registry's name.
         """
         user, password = self.aws.registry_login()
         secret = base64.b64encode(f"{user}:{password}".encode()).decode()
-        here = f"http://{self.name}:{PORT}"
+        here = f"http://{self.location}"
         for host in hosts:
             header = f'[host."{here}".header]\n  Authorization = ["Basic {secret}"]\n'
             _write_hosts(certs, host, here, header)
         for host, location in mirrors.items():
             _write_hosts(certs, host, location if "://" in location else f"https://{location}", "")
 
-    def push(self, layout: OciImage, repository: str, *tags: str) -> str:
-        """Push an image under its tags and return its digest; what the registry has already is not sent again.
+    def push(self, image: OciImage, repository: str, *tags: str) -> str:
+        """Push an image under its tags and return its digest; blobs that the registry has are not sent again.
 
         A push to the course repository makes ECR know the image, as a push to the real one does.
         """
-        for digest, file in layout.blobs():
+        for digest, file in image.blobs():
             self._push_blob(repository, digest, file)
         for tag in tags:
-            headers = {"Content-Type": layout.descriptor["mediaType"]}
+            headers = {"Content-Type": image.descriptor["mediaType"]}
             place = f"{repository}/manifests/{tag}"
-            self._http.put(place, content=layout.manifest, headers=headers).raise_for_status()
+            self._http.put(place, content=image.manifest, headers=headers).raise_for_status()
         if repository == REPOSITORY:
             for tag in tags:
-                self._tell_ecr(layout, tag)
-        return layout.digest
+                self._announce_to_ecr(image, tag)
+        return image.digest
 
-    def _tell_ecr(self, layout: OciImage, tag: str) -> None:
+    def _announce_to_ecr(self, image: OciImage, tag: str) -> None:
         try:
             self.aws.ecr.put_image(
                 repositoryName=REPOSITORY,
-                imageManifest=layout.manifest,
-                imageManifestMediaType=layout.descriptor["mediaType"],
+                imageManifest=image.manifest,
+                imageManifestMediaType=image.descriptor["mediaType"],
                 imageTag=tag,
-                # moto computes one of its own otherwise; the registry's is what a node pulls.
-                imageDigest=layout.digest,
+                # Otherwise moto computes one of its own; a node pulls by the registry's.
+                imageDigest=image.digest,
             )
         except self.aws.ecr.exceptions.ImageAlreadyExistsException:
             return
 
     def _push_blob(self, repository: str, digest: str, file: Path) -> None:
-        """Upload a blob in one piece, unless it is there (OCI distribution specification, pushing blobs)."""
-        if (repository, digest) in self._there:
+        """Upload a blob in one piece, unless the registry has it (OCI distribution specification, pushing blobs)."""
+        if (repository, digest) in self._pushed:
             return
-        self._there.add((repository, digest))
-        if self._http.head(f"{repository}/blobs/{digest}").is_success:
-            return
-        session = self._http.post(f"{repository}/blobs/uploads/").raise_for_status()
-        place = httpx.URL(session.headers["Location"]).copy_merge_params({"digest": digest})
-        with file.open("rb") as content:
+        if self._http.head(f"{repository}/blobs/{digest}").is_error:
+            session = self._http.post(f"{repository}/blobs/uploads/").raise_for_status()
+            place = httpx.URL(session.headers["Location"]).copy_merge_params({"digest": digest})
             headers = {"Content-Length": str(file.stat().st_size), "Content-Type": "application/octet-stream"}
-            self._http.put(place, content=iter(lambda: content.read(1 << 20), b""), headers=headers).raise_for_status()
+            with file.open("rb") as content:
+                chunks = iter(lambda: content.read(CHUNK), b"")
+                self._http.put(place, content=chunks, headers=headers).raise_for_status()
+        self._pushed.add((repository, digest))
 
     def remove(self, tag: str) -> None:
-        """Take a course image's tag away, as `aws ecr batch-delete-image` does; its blobs stay."""
+        """Remove the tag of a course image, as `aws ecr batch-delete-image` does; its blobs stay."""
         # A registry deletes tags only if it is started for it, and then not by their names.
         tags = self.state / "registry/docker/registry/v2/repositories" / REPOSITORY / "_manifests/tags"
         shutil.rmtree(tags / tag, ignore_errors=True)
         self.aws.ecr.batch_delete_image(repositoryName=REPOSITORY, imageIds=[{"imageTag": tag}])
 
     def tags(self, repository: str = REPOSITORY) -> set[str]:
-        """Tags of a repository."""
+        """Return the tags of a repository."""
         answer = self._http.get(f"{repository}/tags/list").raise_for_status()
         return set(answer.json()["tags"] or ())
 
     def digest(self, tag: str, repository: str = REPOSITORY) -> str:
-        """Digest that a tag stands for now.
+        """Return the digest that a tag stands for now.
 
         Raises:
             HarnessError: the registry does not have the tag.
@@ -174,26 +154,21 @@ class Registry:
         return str(answer.headers["Docker-Content-Digest"])
 
     @functools.cached_property
-    def _there(self) -> set[tuple[str, str]]:
-        """Repositories and blobs that need not be asked for again."""
-        return set()
-
-    @functools.cached_property
     def _http(self) -> httpx.Client:
-        """Client of the registry's API, opened by ECR's token, within 120 s a call."""
-        return http.Client(base_url=f"http://{self.address}/v2/", auth=self.aws.registry_login(), timeout=120)
+        """Client of the registry's API with ECR's token as its credentials, and 120 s a call."""
+        return http.Client(base_url=f"{self.url}/v2/", auth=self.aws.registry_login(), timeout=120)
 
 
 def split(image: str) -> tuple[str, str, str]:
-    """Host, repository and tag of an image's full name."""
+    """Split the full name of an image into host, repository and tag."""
     host, _, rest = image.partition("/")
     repository, _, tag = rest.rpartition(":")
     return host, repository, tag
 
 
-def _store_blobs(root: Path, repository: str, layout: OciImage) -> None:
-    """Put an image's blobs where a registry keeps those of a repository (distribution, registry/storage/paths.go)."""
-    for digest, file in layout.blobs():
+def _store_blobs(root: Path, repository: str, image: OciImage) -> None:
+    """Put an image's blobs where a registry keeps a repository's (distribution, registry/storage/paths.go)."""
+    for digest, file in image.blobs():
         algorithm, _, sum_ = digest.partition(":")
         link_file(file, root / "blobs" / algorithm / sum_[:2] / sum_ / "data")
         link = root / "repositories" / repository / "_layers" / algorithm / sum_ / "link"

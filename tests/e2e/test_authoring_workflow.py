@@ -7,8 +7,6 @@ build job, 5 the link, 6 a run of every notebook. An update is a push and the sa
 from __future__ import annotations
 
 import dataclasses
-import io
-import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -27,7 +25,7 @@ from harness.deployment import changes
 from harness.deployment.model import Deployment
 from harness.people.link import Link, LinkError, NoNotebookError, WrongImageError
 from harness.people.student import SpawnError, Student
-from harness.plan.course_repository import Repository, describe, read_repository
+from harness.plan.course_repository import Repository, describe
 from harness.plan.hubs import STUDENT
 from harness.plan.plan import Plan
 from harness.plan.sources.ol_infrastructure import BuildJob
@@ -38,8 +36,6 @@ from harness.services.registry import Registry
 COURSE, OTHER, UNLISTED, UNPULLED, UNBUILT = "bicycles.1", "bicycles.2", "unlisted", "unpulled", "unbuilt"
 KNOWN = {COURSE: False, OTHER: False, UNPULLED: False, UNBUILT: False}
 PRE_PULLED = (COURSE, OTHER, UNLISTED, UNBUILT)
-BASE_ARCHIVE = ("jupyter-courses-ci", "ol-jupyter-courses/admin/base_authoring_image.tar.gz")
-"""Where production's job for the base image finds it."""
 
 pytestmark = pytest.mark.timeout(900)  # a build takes as long as the package index does
 
@@ -82,16 +78,6 @@ def cells(*sources: str) -> str:
     return str(nbformat.writes(notebook))
 
 
-@pytest.mark.parametrize("name", ["template", "data_science_example", "gpu_example"])
-def test_template_and_examples_are_repositories(plan: Plan, name: str) -> None:
-    """What authors begin with, and what they can look at, are repositories that a course can be built of."""
-    found = read_repository(plan.checkout / "courses" / name, name)
-    assert found.notebooks, f"courses/{name} has no notebooks"
-    assert found.needs_gpu == (name == "gpu_example"), (
-        f"courses/{name} {'needs' if found.needs_gpu else 'needs no'} GPU"
-    )
-
-
 @pytest.mark.usefixtures("listed")
 def test_new_course(
     author: Clone, build: Build, try_as_learner: Try, registry: Registry, aws: Aws, cluster: Cluster,
@@ -131,25 +117,6 @@ def test_new_course(
     with pytest.raises(HarnessError, match=rf"course {COURSE} cannot be built. It fails at: RUN pip install"):
         build(COURSE, author.origin)
     assert registry.digest(COURSE) == aws.image_digests()[COURSE] == live, "a build that failed changed what is live"
-
-
-def test_base_image_is_built_from_its_archive(
-    plan: Plan, deployment: Deployment, aws: Aws, registry: Registry, tmp_path: Path
-) -> None:
-    """The authors' base image is built from an archive in S3, and pushed under the one tag that its job has."""
-    bucket, key = BASE_ARCHIVE
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
-        archive.add(plan.checkout / "courses/template", arcname=".")
-    aws.s3.create_bucket(Bucket=bucket)
-    aws.s3.put_object(Bucket=bucket, Key=key, Body=packed.getvalue())
-    job = BuildJob("base_from_archive", s3_bucket=bucket, s3_object_path=key)
-    course = run_job(job, tmp_path, aws, deployment.builder, registry)
-    assert course.tags == ("base_from_archive",), f"an archive has no version, and is pushed under {course.tags}"
-    told, served = aws.image_digests().get("base_from_archive"), registry.digest("base_from_archive")
-    assert told == served, f"ECR knows base_from_archive as {told}, and the registry serves {served}"
-    with pytest.raises(HarnessError, match=rf"cannot get s3://{bucket}/nothing"):
-        run_job(dataclasses.replace(job, s3_object_path="nothing"), tmp_path, aws, deployment.builder, registry)
 
 
 @pytest.mark.usefixtures("listed")
@@ -208,11 +175,6 @@ class TestMistakes:
             Link(OTHER, "tandems.ipynb").follow(visit(), cluster, registry)
         jobs = [BuildJob(COURSE, repo_uri="git@host:one"), BuildJob(OTHER, repo_uri="git@host:one")]
         assert "have one repo_uri, git@host:one" in "".join(job_faults(jobs))
-
-    def test_blank_after_the_repository(self, author: Clone, build: Build) -> None:
-        """A blank at the end of a repository's address is named before anything is built."""
-        with pytest.raises(HarnessError, match=r"its repo_uri '.*origin\.git ' begins or ends with a blank"):
-            build(COURSE, Path(f"{author.origin} "))
 
     def test_link_that_is_not_encoded(self, visit: Callable[[], Student]) -> None:
         """A link with a bare & in a notebook's name does not open it, and the failure gives the link that does."""

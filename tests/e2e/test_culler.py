@@ -26,7 +26,7 @@ from harness.plan.contract import CULL_EVERY, CULL_MAX_AGE, CULL_TIMEOUT
 from harness.plan.hubs import HUBS, HubSpec
 from harness.scenarios.culling import SLACK, Lives
 from harness.scenarios.scaled_hub import FACTOR, ServerLifetime, Watch
-from harness.services.postgres import Database
+from harness.services.postgres import Postgres
 
 PRODUCTION = Times(CULL_EVERY, CULL_TIMEOUT, CULL_MAX_AGE)
 IDLE_END = 1800.0
@@ -90,7 +90,7 @@ def test_used_server_stays_until_its_maximum_age(lives: Lives, who: str) -> None
 
 
 @pytest.mark.timeout(900)
-def test_nothing_is_left_of_what_was_culled(lives: Lives, cluster: Cluster, database: Database) -> None:
+def test_nothing_is_left_of_what_was_culled(lives: Lives, cluster: Cluster, database: Postgres) -> None:
     """Of a culled server there is no pod left, no volume, no route in the proxy, and no user in hub and Postgres."""
     names = {life.user for life in (lives.idle, lives.busy, lives.page)}
     pods = cluster.pods(lives.hub.namespace)

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Callable, Mapping
 
 import pytest
 
 from harness.base import http
-from harness.base.shell import CommandError
-from harness.cluster.kind import Cluster
-from harness.host import docker
 from harness.hub.api import Hub
 from harness.people.link import EXAMPLE
 from harness.people.student import JourneyError, Student
@@ -69,15 +65,3 @@ def test_strangers_see_no_numbers(hub: Hub, authoring_hub: Hub, path: str) -> No
     for each in (hub, authoring_hub):
         answer = http.get(f"{each.url}{path}")
         assert answer.status_code in (401, 403), f"{each.release}: {path} answers a stranger {answer.status_code}"
-
-
-def test_the_address_of_a_pod_that_is_gone_is_nobodys(cluster: Cluster) -> None:
-    """What is meant for a server that is gone stays in the cluster, on either node: nobody outside answers for it."""
-    for node in cluster.core.list_node().items:
-        # Addresses are given out from the first on. Whether a sender is told is another matter: Linux limits that.
-        last = ipaddress.ip_network(node.spec.pod_cidr)[-2]
-        try:
-            leads = docker.docker("exec", node.metadata.name, "ip", "route", "get", str(last))
-        except CommandError as error:
-            leads = error.output
-        assert "No route to host" in leads, f"{last}, of no pod on {node.metadata.name}, is looked for at {leads}"

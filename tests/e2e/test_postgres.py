@@ -14,7 +14,7 @@ from harness.deployment.rollout import restart_hub
 from harness.hub.api import Hub
 from harness.people.link import EXAMPLE
 from harness.people.student import Student
-from harness.services.postgres import Database
+from harness.services.postgres import Postgres
 
 COURSE, NOTEBOOK = EXAMPLE.course, EXAMPLE.notebook
 
@@ -50,7 +50,7 @@ def test_each_hub_has_a_secret_of_its_own(student_values: Mapping[str, Any], aut
 
 
 def test_each_hub_has_a_database_of_its_own(
-    visit: Callable[[], Student], hub: Hub, authoring_hub: Hub, database: Database
+    visit: Callable[[], Student], hub: Hub, authoring_hub: Hub, database: Postgres
 ) -> None:
     """A student's user is in the students' database, and not in the authors'."""
     student = visit()

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from kubernetes.utils import parse_quantity
 
 from fixtures.deployment import AskSpawner
+from harness.base.quantities import GIB, spawner_bytes
 from harness.base.wait import NotYet, wait_until
 from harness.cluster.kind import Cluster
 from harness.cluster.pod_health import memory_limit
-from harness.faults.full_nodes import to_bytes
 from harness.hub.api import Hub
 from harness.hub.spawner_probe import Request
 from harness.people.browser import Browser
@@ -32,7 +33,7 @@ def limit_of(pod: Any) -> int:
     """Bytes of memory that a server may use."""
     limit = memory_limit(pod, pod.spec.containers[0].name)
     assert limit != "none", NO_LIMIT
-    return int(to_bytes(limit))
+    return int(parse_quantity(limit))
 
 
 def greedy(limit: int) -> str:
@@ -46,7 +47,7 @@ def test_server_may_use_what_production_gives(ask_spawner: AskSpawner) -> None:
         assert not found.error, f"the spawner makes no server: {found.error}"
         limits = found.pod["spec"]["containers"][0]["resources"].get("limits") or {}
         assert "memory" in limits, NO_LIMIT
-        memory = to_bytes(limits["memory"])
+        memory = float(parse_quantity(limits["memory"]))
         assert memory >= 4 * GB, f"a student's server may use {memory / GB:.1f} GB, expected 4 ({found})"
         assert "cpu" not in limits, f"a student's server is held at {limits['cpu']} CPU ({found})"
 
@@ -54,16 +55,17 @@ def test_server_may_use_what_production_gives(ask_spawner: AskSpawner) -> None:
 def test_server_is_guaranteed_what_production_gives(student_values: Mapping[str, Any]) -> None:
     """Production guarantees each server 2 GB of memory and a quarter of a CPU (kind itself has less to give)."""
     memory, cpu = student_values["singleuser"]["memory"], student_values["singleuser"]["cpu"]
-    assert to_bytes(memory["guarantee"]) >= 2 * GB, f"guaranteed memory is {memory['guarantee']}, expected 2G"
+    guaranteed = spawner_bytes(memory["guarantee"], "singleuser.memory.guarantee")
+    assert guaranteed >= 2 * GIB, f"guaranteed memory is {memory['guarantee']}, expected 2G"
     assert float(cpu["guarantee"]) >= 0.25, f"guaranteed CPU is {cpu['guarantee']}, expected 0.25"
 
 
 def test_author_may_use_what_a_student_may(student_values: Mapping[str, Any], author_values: Mapping[str, Any]) -> None:
     """What runs in a student's server runs in the author's who wrote it: there is as much memory and CPU."""
-    for what in ("memory", "cpu"):
+    for what, read in (("memory", lambda setting: spawner_bytes(setting, "singleuser.memory")), ("cpu", float)):
         for bound, unset in (("guarantee", 0.0), ("limit", math.inf)):
             given = [values["singleuser"][what][bound] for values in (student_values, author_values)]
-            student, author = (unset if each is None else to_bytes(each) for each in given)
+            student, author = (unset if each is None else read(each) for each in given)
             assert author >= student, f"an author's {what} {bound} is {given[1]}, and a student's is {given[0]}"
 
 

@@ -43,8 +43,8 @@ class Note(Recipe):
     def needs(self) -> tuple[str, ...]:
         return self.made_from
 
-    def make(self, bench: BuildCache) -> None:
-        with bench.new_directory(self.name) as directory:
+    def make(self, build_cache: BuildCache) -> None:
+        with build_cache.new_directory(self.name) as directory:
             (directory / "note").write_text(self.name)
 
 
@@ -64,7 +64,7 @@ def images(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def bench(images: Path, tmp_path: Path) -> Callable[..., BuildCache]:
-    """Makes a workbench as a new run does."""
+    """Makes a cache of builds as a new run does."""
 
     def new(*others: Recipe, cache: Path = tmp_path / "cache", of: Path = images) -> BuildCache:
         usual = [note("base"), note("hub", "base"), note("notebook", "base"), note("registry")]
@@ -171,8 +171,8 @@ class TestMissing:
 
         @dataclass(frozen=True)
         class Broken(Note):
-            def make(self, bench: BuildCache) -> None:
-                with bench.new_directory(self.name) as directory:
+            def make(self, build_cache: BuildCache) -> None:
+                with build_cache.new_directory(self.name) as directory:
                     (directory / "half").write_text("half")
                     raise HarnessError("the disk is full")
 
@@ -198,9 +198,9 @@ class TestMissing:
 
         @dataclass(frozen=True)
         class Meeting(Note):
-            def make(self, bench: BuildCache) -> None:
+            def make(self, build_cache: BuildCache) -> None:
                 meeting.wait()
-                super().make(bench)
+                super().make(build_cache)
 
         made = bench(Meeting("hub", "hub", Kept.AS_FILES), Meeting("registry", "registry", Kept.AS_FILES))
         make(made, ["hub", "registry"], steps)
@@ -245,8 +245,9 @@ class TestVersions:
         for recipe in recipes(versions):
             assert (IMAGES / recipe.folder).is_dir(), recipe
             assert set(recipe.needs) <= known, recipe
-        for name in pull.IMAGES:
-            assert versions.get("published.images", name).count(":") == 1
+        published = [image.published for image in versions.services().values()]
+        for image in (*versions.table("published.images").values(), *published):
+            assert image.count(":") == 1
         for name in pull.TOOLS:
             assert set(versions.table(f"published.tools.{name}")) == {"version", "url", "checksum"}
 
@@ -509,6 +510,8 @@ def server() -> Iterator[tuple[str, Answers]]:
             status, content = answers.get(self.path, (404, b""))
             self.send_response(status)
             self.send_header("Content-Length", str(len(content)))
+            if status == 302:
+                self.send_header("Location", content.decode())
             self.end_headers()
             self.wfile.write(content)
 
@@ -540,14 +543,14 @@ class TestChoose:
         nobody = "127.0.0.1:1"
         how, why = pull.choose("auto", {**mirrors, "quay.io": nobody, "tools": f"http://{location}/tools"})
         assert how == "build"
-        assert f"{nobody} (ConnectionError)" in why
+        assert f"{nobody} (ConnectError)" in why
         assert f"http://{location}/tools (status 403)" in why
         assert "docker.io" not in why
 
     def test_it_does_not_wait_for_long(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(pull, "LOOK", 0.2)
+        monkeypatch.setattr(pull, "PROBE_TIMEOUT", 0.2)
         silent = threading.Event()
-        monkeypatch.setattr(pull, "_ask", lambda url: str(silent.wait(10)))
+        monkeypatch.setattr(pull, "_probe", lambda url: str(silent.wait(10)))
         started = time.monotonic()
         how, why = pull.choose("auto", {})
         silent.set()
@@ -578,10 +581,13 @@ class TestPull:
     VERSIONS = """
 [published.images]
 node = "docker.io/kindest/node:v1"
-registry = "docker.io/library/registry:3"
-moto = "docker.io/motoserver/moto:5"
-postgres = "docker.io/library/postgres:15"
 notebook = "quay.io/jupyter/scipy-notebook:1"
+[services.registry]
+published = "docker.io/library/registry:3"
+[services.moto]
+published = "docker.io/motoserver/moto:5"
+[services.postgres]
+published = "docker.io/library/postgres:15"
 [published.tools.kind]
 version = "0.1"
 url = "https://kind.example/v{version}/kind"
@@ -630,8 +636,23 @@ checksum = ".sha256sum"
             "quay.io/jupyter/scipy-notebook:1",
         }
         assert (made.node_image, made.images) == ("mirror.example/hub/kindest/node:v1", {})
+        assert made.services["postgres"] == "mirror.example/hub/library/postgres:15"
         assert [tool.read_text() for tool in (made.kind, made.kubectl, made.helm)] == ["kind", "kubectl", "helm"]
         assert os.access(made.helm, os.X_OK)
+
+    def test_a_release_that_is_kept_elsewhere_is_followed(
+        self,
+        mirrors: dict[str, str],
+        server: tuple[str, Answers],
+        tmp_path: Path,
+        docker: Callable[[str], Path],
+        steps: Steps,
+    ) -> None:
+        docker("")
+        server[1]["/storage"] = server[1]["/kind.example/v0.1/kind"]
+        server[1]["/kind.example/v0.1/kind"] = (302, b"/storage")
+        made = pull.pull(read_versions(tmp_path / "versions.toml"), mirrors, tmp_path / "cache", steps, lambda: None)
+        assert made.kind.read_text() == "kind"
 
     def test_another_kubernetes_comes_with_its_own_kubectl(
         self,

@@ -52,7 +52,7 @@ def tried(world: SimpleNamespace) -> NotebookCheck:
     cluster: Any = SimpleNamespace(server_pod=lambda *_: pod, pods=lambda namespace: pods)
     student: Any = SimpleNamespace(hub=SimpleNamespace(namespace="jupyter"), name="1")
     registry: Any = None
-    trial = NotebookCheck("trees.1", "a b.ipynb", MemoryQuota.of("2G", "4G"))
+    trial = NotebookCheck("trees.1", "a b.ipynb", MemoryQuota.of({"guarantee": "2G", "limit": "4G"}))
     check_notebook(trial, Link("trees.1", "a b.ipynb"), student, cluster, registry, cell_timeout=5)
     return trial
 

@@ -48,7 +48,7 @@ from harness.hub.api import Hub
 from harness.plan.hubs import AUTHORING, SCALED, STUDENT
 from harness.plan.options import read
 from harness.plan.plan import Plan, make_plan
-from harness.services.postgres import Database
+from harness.services.postgres import Postgres
 from tests.unit.fakes import Program, ol_infrastructure
 
 ROOT = Path(__file__).parents[3]
@@ -448,7 +448,7 @@ def rendered(values: dict[str, Any]) -> list[dict[str, Any]]:
 
 NO_SUCH_NODE = ApiException(404, "Not Found")
 NO_SUCH_NODE.body = json.dumps({"kind": "Status", "message": 'nodes "jh-1-worker" not found'})
-DATABASE = Database("jh-1-postgres", "jh-1", "pass")
+DATABASE = Postgres("jh-1", Path("state"), "pass")
 REF = {"valueFrom": {"secretKeyRef": {"name": "creds", "key": "url"}}}
 SECRET = {
     "apiVersion": "v1",
@@ -592,9 +592,7 @@ class TestChanges:
 class TestClusterPrint:
     MADE: Any = SimpleNamespace(
         node_image="node",
-        registry="registry",
-        moto="moto",
-        postgres="postgres",
+        services={"moto": "moto:1", "registry": "registry:1"},
         images={"quay.io/jupyterhub/k8s-hub": SimpleNamespace(digest="sha256:1")},
     )
 
@@ -609,9 +607,9 @@ class TestClusterPrint:
         one = state.cluster_fingerprint(planned(), self.MADE)
         assert one != state.cluster_fingerprint(planned(**options), self.MADE)
 
-    @pytest.mark.parametrize("part", ["node_image", "registry", "moto", "postgres"])
-    def test_artifacts_count(self, planned: Planner, part: str) -> None:
-        other: Any = SimpleNamespace(**{**vars(self.MADE), part: "another"})
+    @pytest.mark.parametrize("change", [{"node_image": "another"}, {"services": {"moto": "moto:2"}}])
+    def test_artifacts_count(self, planned: Planner, change: dict[str, object]) -> None:
+        other: Any = SimpleNamespace(**{**vars(self.MADE), **change})
         plan = planned()
         assert state.cluster_fingerprint(plan, self.MADE) != state.cluster_fingerprint(plan, other)
 

@@ -29,12 +29,12 @@ from harness.drills.live_stage import LiveStage, comparable
 from harness.drills.model import DoesNotApplyError, Drill, RefusedError, Replacement, ValueChanges
 from harness.drills.promise_index import FIRST_TEST, Layer, Promise, promises
 from harness.drills.pytest_run import read_outcome, run_tests
-from harness.drills.results import Result, Results, Verdict, read_results, together
+from harness.drills.results import Result, Results, Verdict, merge_results, read_results
 from harness.drills.run import one, run_all
 from harness.plan.hubs import HUBS, STUDENT
 from harness.plan.options import OPTIONS
 from harness.plan.plan import Plan, make_plan
-from harness.report.outcomes import Case, State
+from harness.report.outcomes import Case, Status
 from harness.report.run_record import Record
 from tests.unit import fakes
 
@@ -281,7 +281,7 @@ def plan(tmp_path: Path) -> Plan:
     return dataclasses.replace(made, checkout=tmp_path)
 
 
-BROKEN = Case("it works", "", State.BROKEN, parts=(Span(1, 5, "setup"), Span(5, 7, "call"), Span(9, 10, "teardown")))
+BROKEN = Case("it works", "", Status.BROKEN, parts=(Span(1, 5, "setup"), Span(5, 7, "call"), Span(9, 10, "teardown")))
 REPORT = r'for it; do case "$it" in --junitxml=*) echo "<t><testcase/></t>" >"${it#*=}";; esac; done'
 
 
@@ -299,7 +299,7 @@ class TestRunning:
     @pytest.mark.parametrize(
         ("record", "at"),
         [
-            (Record(cases=[BROKEN, dataclasses.replace(BROKEN, state=State.KEPT)], booted=True), 7.0),
+            (Record(cases=[BROKEN, dataclasses.replace(BROKEN, status=Status.KEPT)], booted=True), 7.0),
             (Record(boots=[Span(1, 4), Span(5, 9)]), 9.0),
             (Record(booted=True), None),
         ],
@@ -562,7 +562,7 @@ class TestResults:
     def test_of_several_shards(self) -> None:
         first = Results("a chart", (result(Verdict.SURVIVED), result(Verdict.QUIET, drill="x")))
         again = Results("a chart", (result(Verdict.CAUGHT),))
-        found = together([first, again])
+        found = merge_results([first, again])
         assert [each.verdict for each in found.results] == [Verdict.CAUGHT, Verdict.QUIET]
         assert found.system == "a chart"
 

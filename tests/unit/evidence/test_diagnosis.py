@@ -173,7 +173,7 @@ def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Non
 
 
 def cause(cluster: Any, *users: str) -> str | None:
-    return likely_cause(cluster, since=BEGAN, users=users)
+    return likely_cause(cluster, since=BEGAN, users=users, services=WHOLE[2:])
 
 
 class TestContainers:

@@ -1,4 +1,4 @@
-"""The ground under a run: what gave way is named, and what holds is not."""
+"""The test environment: what of it failed is named, and what works is not."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ esac
 def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """The plan of a run whose containers are as the file `containers` says: well."""
     monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
-    monkeypatch.setattr(health, "FLOOR", 0)
+    monkeypatch.setattr(health, "FULL_DISK", 0)
     Program(tmp_path / "bin", "docker", DOCKER)
     write(tmp_path)
     return SimpleNamespace(name="jh-1", state=tmp_path / "state", cache=tmp_path, evidence=tmp_path)
@@ -56,7 +56,7 @@ class TestFault:
         assert health.fault(plan, cluster()) == said
 
     def test_the_disk_is_full(self, plan: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(health, "FLOOR", 2**60)
+        monkeypatch.setattr(health, "FULL_DISK", 2**60)
         said = health.fault(plan, cluster())
         assert said.startswith("The disk is full: ")
         assert said.endswith(" GiB are free under /. Make room (docker system prune).")
@@ -73,10 +73,10 @@ class TestFault:
                 "worker",
                 "Exited (137) 3 seconds ago",
                 "The node container jh-1-worker does not run (Exited (137) 3 seconds ago): none of its pods answers. "
-                "It said last: panic: no space exit status 2",
+                "Its last line: panic: no space exit status 2",
             ),
-            ("moto", None, "The container of moto jh-1-moto is gone: nobody plays AWS."),
-            ("registry", None, "The private registry's container jh-1-registry is gone: no image can be pulled."),
+            ("moto", None, "The container of moto jh-1-moto is gone: AWS does not answer."),
+            ("registry", None, "The container of the private registry jh-1-registry is gone: no image can be pulled."),
             ("postgres", None, "The container of Postgres jh-1-postgres is gone: the hubs have no database."),
         ],
     )
@@ -107,12 +107,12 @@ class TestFault:
 
 
 def listeners() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name == "ground"]
+    return [thread for thread in threading.enumerate() if thread.name == "environment"]
 
 
 class TestWatched:
     def told(self, tmp_path: Path, script: str) -> list[str]:
-        """What is heard of the ground of a run until `docker events`, which does as a script says, has ended."""
+        """What is reported of a run's environment until `docker events`, which does as a script says, has ended."""
         Program(tmp_path / "bin", "docker", script)
         told: list[str] = []
         with health.watched("jh-1", lambda error: told.append(str(error))):

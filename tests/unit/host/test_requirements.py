@@ -14,9 +14,9 @@ from rich.console import Console
 
 from harness.base.errors import HarnessError
 from harness.base.progress import Steps
+from harness.base.quantities import GIB
 from harness.base.wait import wait_until
 from harness.host import requirements as machine
-from harness.host.requirements import GIB
 from tests.unit.fakes import Program
 
 ANSWERS = 'case "$1" in version) echo 28.0 ;; info) echo /no-such-docker-root ;; esac'

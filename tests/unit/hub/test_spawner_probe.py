@@ -12,7 +12,6 @@ from kubernetes.client import V1ObjectMeta, V1PodCondition, V1PodStatus
 from harness.base.errors import HarnessError
 from harness.base.wait import NeverError
 from harness.cluster.pod_health import why_stuck
-from harness.faults.full_nodes import to_bytes
 from harness.hub.api import Hub
 from harness.hub.spawner_probe import Choice, Request, ask, beside, known_courses, node_for, read_choice
 
@@ -209,15 +208,3 @@ class TestNode:
         ):
             node_for(cluster, self.HUB, self.CHOICE)
         assert cluster.done[-1] == "delete"
-
-
-@pytest.mark.parametrize(
-    ("quantity", "number"), [("0", 0), ("64Mi", 2**26), ("4G", 4e9), ("1.5Gi", 1.5 * 2**30), ("100m", 0.1)]
-)
-def test_quantity(quantity: str, number: float) -> None:
-    assert to_bytes(quantity) == pytest.approx(number)
-
-
-def test_no_quantity() -> None:
-    with pytest.raises(ValueError, match="'4 GB' is no quantity"):
-        to_bytes("4 GB")

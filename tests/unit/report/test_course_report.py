@@ -11,7 +11,7 @@ from harness.people.memory import Memory
 from harness.people.notebook import CellFailure, NotebookRun
 from harness.report import courses
 
-ALLOWANCE = MemoryQuota.of("2G", "4G")
+ALLOWANCE = MemoryQuota.of({"guarantee": "2G", "limit": "4G"})
 RAN = NotebookRun(cells=4, run=4, seconds=2.5, failure=None, died=False)
 RAISED = CellFailure(2, "import [seaborn]", "ModuleNotFoundError: No module named 'seaborn'", "Traceback <here>")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from pathlib import Path
@@ -13,21 +14,23 @@ from harness.base.intervals import Span, common, merged, total, without
 from harness.people.student import Journey
 from harness.report import files
 from harness.report.history import KEPT, Difference, History, difference
-from harness.report.outcomes import Case, State
+from harness.report.outcomes import Case, Status
 from harness.report.picture import Kind, picture, spent
 from harness.report.run import page
 from harness.report.run_record import INTERRUPTED, Record, RecordError, Screenshot, Timing, parse_record, pulls
 from harness.report.summary import summary
-from harness.report.words import Tone, duration, verdict
+from harness.report.words import Tone, conclude, duration
 
 STARTED = "2026-02-03T21:14:05.000+01:00"
 EARLIER = "2026-02-02T21:14:05.000+01:00"
+SELF_CHECK = Case("The charts agree.", "", Status.KEPT, test="tests/selfcheck/test_charts_agree.py::test_it")
+FAILED = dataclasses.replace(SELF_CHECK, status=Status.BROKEN, why="a label differs")
 PNG = b"\x89PNG, as good as any"
 
 
 def case(
     test: str = "a",
-    state: State = State.KEPT,
+    status: Status = Status.KEPT,
     why: str = "",
     *,
     evidence: str = "",
@@ -35,7 +38,7 @@ def case(
     detail: str = "",
 ) -> Case:
     node = f"tests/e2e/test_{test}.py::test_it"
-    return Case(f"Promise {test}.", "", state, why, 0.0, node, evidence, cause, detail)
+    return Case(f"Promise {test}.", "", status, why, 0.0, node, evidence, cause, detail)
 
 
 def run(*cases: Case, started: str = STARTED, **about: object) -> Record:
@@ -69,7 +72,7 @@ class TestSpans:
 class TestRecord:
     def test_is_read_as_it_was_written(self) -> None:
         written = run(
-            case("a", State.BROKEN, "404", cause="OOMKilled", detail="E  404", evidence="tests-a"),
+            case("a", Status.BROKEN, "404", cause="OOMKilled", detail="E  404", evidence="tests-a"),
             about={"chart": "4.3.1"},
             phases={"spawn": [Timing(1.5, "a")]},
             steps=[Span(1.0, 2.0, "kind cluster")],
@@ -78,7 +81,7 @@ class TestRecord:
         assert parse_record(written.to_json()) == written
 
     def test_a_text_that_nobody_may_read_is_taken_out_of_every_place(self) -> None:
-        written = run(case("a", State.BROKEN, "token secret1", detail="secret1"), about={"chart": "secret1"})
+        written = run(case("a", Status.BROKEN, "token secret1", detail="secret1"), about={"chart": "secret1"})
         text = written.to_json(lambda each: each.replace("secret1", "***"))
         assert "secret1" not in text
         assert json.loads(text)["cases"][0]["why"] == "token ***"
@@ -130,40 +133,52 @@ class TestRecord:
         assert boot.seconds == pytest.approx(sum(part.seconds for part in record.boots))
 
 
-class TestVerdict:
+class TestConclusion:
     def test_all_is_kept(self) -> None:
-        found = run(case("a"), case("a"), case("b"), case("c", State.STILL_THERE), case("d", State.UNCHECKED))
+        found = run(case("a"), case("a"), case("b"), case("c", Status.STILL_THERE), case("d", Status.UNCHECKED))
         found.planned = len(found.tests)
-        assert str(verdict(found)) == "All 2 promises are kept; 1 known defect, 1 not checked"
-        assert verdict(found).tone is Tone.GOOD
+        assert str(conclude(found)) == "All 2 promises are kept; 1 known defect, 1 not checked"
+        assert conclude(found).tone is Tone.GOOD
 
     def test_a_promise_with_a_broken_case_is_broken(self) -> None:
-        found = run(case("a"), case("a", State.BROKEN), case("b"))
+        found = run(case("a"), case("a", Status.BROKEN), case("b"))
         found.planned = 2
-        assert str(verdict(found)) == "1 of 2 promises is broken; 1 kept"
-        assert verdict(found).tone is Tone.BAD
+        assert str(conclude(found)) == "1 of 2 promises is broken; 1 kept"
+        assert conclude(found).tone is Tone.BAD
 
     def test_boot_failed(self) -> None:
         found = Record(planned=9, ended="hub: ImagePullBackOff\nSee to it")
-        assert str(verdict(found)) == "The deployment did not come up: hub: ImagePullBackOff"
+        assert str(conclude(found)) == "The deployment did not come up: hub: ImagePullBackOff"
 
     @pytest.mark.parametrize(("booted", "cases"), [(False, []), (True, [case()])])
     def test_interrupted(self, booted: bool, cases: list[Case]) -> None:
         found = run(*cases, booted=booted, ended=INTERRUPTED, planned=3)
-        assert "nterrupted" in verdict(found).sentence
-        assert verdict(found).tone is Tone.DOUBTFUL
+        assert "nterrupted" in conclude(found).sentence
+        assert conclude(found).tone is Tone.DOUBTFUL
 
     def test_a_run_whose_ground_gave_way_is_no_verdict(self) -> None:
-        found = run(case(), case("b", State.BROKEN), void=True, ended="Docker is gone. The run ends.")
-        assert verdict(found).sentence == "No verdict: Docker is gone. The run ends."
-        assert verdict(found).rest.startswith("1 promise broken before")
-        assert verdict(found).tone is Tone.DOUBTFUL
+        found = run(case(), case("b", Status.BROKEN), void=True, ended="Docker is gone. The run ends.")
+        assert conclude(found).sentence == "No verdict: Docker is gone. The run ends."
+        assert conclude(found).rest.startswith("1 promise broken before")
+        assert conclude(found).tone is Tone.DOUBTFUL
 
     def test_what_was_not_reached_is_told(self) -> None:
-        assert str(verdict(run(case("a", State.BROKEN), planned=3))).endswith("; 2 tests not reached")
+        assert str(conclude(run(case("a", Status.BROKEN), planned=3))).endswith("; 2 tests not reached")
+
+    def test_a_self_check_is_no_promise(self) -> None:
+        assert str(conclude(run(case("a"), case("b"), SELF_CHECK))) == "All 2 promises are kept"
+        found = conclude(run(case("a"), case("b"), FAILED))
+        assert (str(found), found.tone) == ("All 2 promises are kept; 1 self-check of the harness failed", Tone.BAD)
+        broken = conclude(run(case("a", Status.BROKEN), FAILED))
+        assert str(broken) == "The one promise checked is broken; 1 self-check of the harness failed"
+
+    def test_self_checks_alone(self) -> None:
+        assert conclude(run(SELF_CHECK, Case("A gate.", "", Status.UNCHECKED))).tone is Tone.GOOD
+        assert conclude(run(FAILED)).tone is Tone.BAD
+        assert conclude(run(dataclasses.replace(SELF_CHECK, status=Status.UNCHECKED))).tone is Tone.DOUBTFUL
 
     def test_a_run_that_checked_nothing_is_not_good(self) -> None:
-        assert verdict(run(case("a", State.UNCHECKED))).tone is Tone.DOUBTFUL
+        assert conclude(run(case("a", Status.UNCHECKED))).tone is Tone.DOUBTFUL
 
     @pytest.mark.parametrize(
         ("seconds", "said"),
@@ -182,8 +197,8 @@ class TestVerdict:
 
 class TestDifference:
     def test_states(self) -> None:
-        before = run(case("a"), case("b", State.BROKEN), case("c"), case("gone"))
-        now = run(case("a", State.BROKEN), case("b"), case("c", State.UNCHECKED), case("new"))
+        before = run(case("a"), case("b", Status.BROKEN), case("c"), case("gone"))
+        now = run(case("a", Status.BROKEN), case("b"), case("c", Status.UNCHECKED), case("new"))
         found = difference(before, now)
         told = {name: [each.promise for each in getattr(found, name)] for name in ("broken", "mended", "unchecked")}
         assert told == {"broken": ["Promise a."], "mended": ["Promise b."], "unchecked": ["Promise c."]}
@@ -242,7 +257,7 @@ class TestPicture:
         found = run(case("culler"))
         at = found.began
         parts = (Span(at, at + 15, "setup"), Span(at + 15, at + 75, "call"), Span(at + 75, at + 80, "teardown"))
-        found.cases = [Case("It goes.", "", State.KEPT, test=found.cases[0].test, parts=parts)]
+        found.cases = [Case("It goes.", "", Status.KEPT, test=found.cases[0].test, parts=parts)]
         found.boots, found.steps = [Span(at + 1, at + 11)], [Span(at + 1, at + 9, "kind <cluster>")]
         found.steps.append(Span(at + 75, at + 80, "teardown"))
         found.waits = [Span(at + 5, at + 10, "nodes"), Span(at + 20, at + 40, "the culler"), Span(at + 30, at + 35)]
@@ -264,15 +279,23 @@ class TestPicture:
 
 class TestPage:
     def test_says_the_verdict_first_and_why(self, tmp_path: Path) -> None:
-        bad = case("a", State.BROKEN, "GET /<b> answered 404", cause="OOMKilled", detail="E  all", evidence="a-b[c]")
-        said = page(run(bad, case("b"), case("c", State.UNCHECKED, "no GPU")), tmp_path)
+        bad = case("a", Status.BROKEN, "GET /<b> answered 404", cause="OOMKilled", detail="E  all", evidence="a-b[c]")
+        said = page(run(bad, case("b"), case("c", Status.UNCHECKED, "no GPU")), tmp_path)
         assert said.index("1 of 2 promises is broken") < said.index("GET /&lt;b&gt; answered 404")
         for each in ("OOMKilled", "E  all", 'href="a-b%5Bc%5D/"', "no GPU"):
             assert each in said
         assert "<script" not in said
 
+    def test_self_checks_have_a_section_of_their_own(self, tmp_path: Path) -> None:
+        text = page(run(case("a"), SELF_CHECK, dataclasses.replace(FAILED, promise="It pulls.")), tmp_path)
+        section = text[text.index("Self-checks of the harness</h2>") : text.index("<h2>Kept</h2>")]
+        assert "a label differs" in section
+        assert "passed: The charts agree." in section
+        assert text.count("The charts agree.") == 1, "a self-check is among the promises"
+        assert "<h2>Broken</h2>" not in text
+
     def test_what_was_found_of_many_cases_is_told_once(self, tmp_path: Path) -> None:
-        cases = [Case("A.", str(each), State.BROKEN, "404", test=f"t.py::a[{each}]") for each in range(5)]
+        cases = [Case("A.", str(each), Status.BROKEN, "404", test=f"t.py::a[{each}]") for each in range(5)]
         assert page(run(*cases), tmp_path).count("<p>404</p>") == 1
 
     def test_needs_nothing_but_itself(self, tmp_path: Path) -> None:
@@ -284,7 +307,7 @@ class TestPage:
 
     @pytest.mark.parametrize("record", [Record(ended="no docker"), Record(ended=INTERRUPTED), run(case())])
     def test_of_a_run_that_says_little(self, tmp_path: Path, record: Record) -> None:
-        assert verdict(record).sentence in page(record, tmp_path)
+        assert conclude(record).sentence in page(record, tmp_path)
 
     def test_of_a_boot_that_failed(self, tmp_path: Path) -> None:
         (tmp_path / "boot").mkdir()
@@ -293,7 +316,7 @@ class TestPage:
             assert each in said
 
     def test_difference(self, tmp_path: Path) -> None:
-        found = Difference(run(started=EARLIER), 1, whole=False, broken=[case("x", State.BROKEN)])
+        found = Difference(run(started=EARLIER), 1, whole=False, broken=[case("x", Status.BROKEN)])
         said = page(run(case()), tmp_path, found)
         assert "the run of 2 February 2026, 21:14, in the 1 test that ran in both" in said
         assert "Promise x." in said
@@ -301,13 +324,19 @@ class TestPage:
 
 class TestSummary:
     def test_says_what_is_broken_and_what_is_not_checked(self) -> None:
-        bad = case("a", State.BROKEN, "a|b <c>\nmore", cause="OOM_Killed")
-        said = summary(run(bad, case("b", State.UNCHECKED, "no GPU"), phases={"spawn": [Timing(2), Timing(4)]}))
+        bad = case("a", Status.BROKEN, "a|b <c>\nmore", cause="OOM_Killed")
+        said = summary(run(bad, case("b", Status.UNCHECKED, "no GPU"), phases={"spawn": [Timing(2), Timing(4)]}))
         assert said.startswith("## ❌ The one promise checked is broken\n\n1 not checked.\n")
         assert r"a\|b \<c\> more" in said
         assert r"OOM\_Killed" in said
         assert "| spawn | 2 | 3.0 s | 4.0 s |" in said
         assert "- Promise b.: no GPU" in said
+
+    def test_says_which_self_checks_failed(self) -> None:
+        text = summary(run(case("a"), FAILED))
+        assert "### Self-checks of the harness that failed\n\n- **The charts agree.**: a label differs" in text
+        assert "### Broken" not in text
+        assert "Self-checks" not in summary(run(case("a"), SELF_CHECK))
 
 
 class TestFiles:
@@ -315,7 +344,7 @@ class TestFiles:
         ci, history = tmp_path / "summary.md", History(tmp_path / "runs")
         ci.write_text("before\n")
         written = files.write(
-            run(case("a", State.BROKEN, "token hush")),
+            run(case("a", Status.BROKEN, "token hush")),
             tmp_path / "evidence",
             history,
             lambda text: text.replace("hush", "***"),

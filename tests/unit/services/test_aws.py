@@ -13,8 +13,8 @@ ENDPOINT = "http://127.0.0.1:9"
 
 @pytest.fixture
 def aws() -> Aws:
-    aws = Aws.named("jh-1")
-    vars(aws)["endpoint"] = ENDPOINT
+    aws = Aws("jh-1", Path())
+    vars(aws)["address"] = ENDPOINT.removeprefix("http://")
     return aws
 
 

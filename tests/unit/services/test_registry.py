@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from harness.artifacts.oci import OciImage, link_file
+from harness.services.container import Content
 from harness.services.registry import Registry, _store_blobs, split
 
 
@@ -48,9 +49,9 @@ def test_storage_of_a_killed_run_is_replaced(layout: OciImage, tmp_path: Path, m
     (tmp_path / "registry").mkdir()
     (tmp_path / "registry/old").touch()
     monkeypatch.setattr("harness.host.docker.start", lambda *_, **__: None)
-    monkeypatch.setattr("harness.services.registry.wait_until", lambda *_, **__: True)
+    monkeypatch.setattr(Registry, "is_healthy", lambda _: True)
     aws: Any = SimpleNamespace(registry_login=lambda: ("AWS", "token"))
-    Registry("jh-1-registry", "jh-1", tmp_path, aws).start("registry:3", {"quay.io/hub:1": layout})
+    Registry("jh-1", tmp_path, aws).start("registry:3", Content(images={"quay.io/hub:1": layout}))
     assert [path.name for path in (tmp_path / "registry").iterdir()] == ["docker"]
 
 
@@ -69,7 +70,7 @@ class TestPush:
             return httpx.Response(201 if there else 404, headers={"Location": "http://registry/upload?state=1"})
 
         aws: Any = SimpleNamespace()
-        registry = Registry("jh-1-registry", "jh-1", tmp_path, aws)
+        registry = Registry("jh-1", tmp_path, aws)
         client = httpx.Client(base_url="http://registry/v2/", transport=httpx.MockTransport(answer))
         vars(registry)["_http"] = client
         return registry

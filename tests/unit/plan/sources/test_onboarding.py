@@ -12,7 +12,7 @@ import pytest
 from harness.base.errors import HarnessError
 from harness.plan.contract import KNOWN_COURSES
 from harness.plan.options import read
-from harness.plan.plan import Plan, make_plan
+from harness.plan.plan import Plan, check_out_courses, make_plan
 from harness.plan.sources.onboarding import known_courses, pre_puller_with, spawner_with
 
 ROOT = Path(__file__).parents[4]
@@ -74,7 +74,8 @@ class TestCoursesOfARun:
 
         def planned(*courses: str) -> Plan:
             options = read(lambda option: list(courses) if option.name == "course" else [], {}, lambda _: [])
-            return make_plan(options, checkout=checkout, cwd=ROOT / "courses", environ={})
+            plan = make_plan(options, checkout=checkout, cwd=ROOT / "courses", environ={})
+            return check_out_courses(plan, ROOT / "courses")
 
         return planned
 

@@ -10,7 +10,7 @@ from harness.cluster.kind import Cluster
 from harness.host import docker
 from harness.plan.contract import COURSE_REPOSITORY, REPOSITORY
 from harness.services.aws import Aws
-from harness.services.registry import PORT, Registry
+from harness.services.registry import Registry
 
 
 def test_pull_without_credentials_is_refused(cluster: Cluster, registry: Registry) -> None:
@@ -18,7 +18,7 @@ def test_pull_without_credentials_is_refused(cluster: Cluster, registry: Registr
     tag = min(registry.tags())
     answer = http.get(f"http://{registry.address}/v2/{REPOSITORY}/manifests/{tag}", timeout=5)
     assert answer.status_code == 401, f"expected 401 for a stranger, found {answer.status_code}"
-    anonymous = f"{registry.name}:{PORT}/{REPOSITORY}:{tag}"
+    anonymous = f"{registry.location}/{REPOSITORY}:{tag}"
     with pytest.raises(CommandError) as refused:
         docker.docker("exec", cluster.control_plane, "ctr", "images", "pull", "--plain-http", anonymous)
     said = refused.value.output

@@ -1,7 +1,7 @@
 """The built-in chart makes of the same values what the upstream chart makes of them.
 
-Everything that both render is compared, so that a difference nobody thought of is seen too. What may differ is in one
-table, with its reasons.
+Everything that both render from our own values files is compared, whatever values the run is given, so that an
+unforeseen difference is seen too. What may differ is in one table, with its reasons.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from typing import Any, TypeAlias
 import pytest
 import yaml
 
-from harness.charts.chart import Chart, Release
+from harness.charts.chart import SPAWNER_KEY, Chart, Release
 from harness.charts.helm import Helm
 from harness.charts.manifests import Manifest, containers, hub_values
+from harness.plan.plan import Plan
 
 MAY_DIFFER = {
     r".* metadata\.labels\.(chart|helm\.sh/chart)": "names the chart itself",
@@ -34,13 +35,21 @@ MAY_DIFFER = {
 # The built-in chart has no other versions of these than its own.
 MAY_DIFFER_IN_VALUES = r"Chart\..*|.*\.image\.tag"
 
+VALUES = {"jupyterhub": "production.yaml", "jupyterhub-authoring": "authoring.yaml"}
+"""Our own values of each release."""
+
 Flat: TypeAlias = dict[str, Any]
 Objects: TypeAlias = dict[str, Manifest]
 
 
-@pytest.fixture(scope="module", params=["jupyterhub", "jupyterhub-authoring"])
-def release(request: pytest.FixtureRequest, releases: Mapping[str, Release]) -> Release:
-    return releases[request.param]
+@pytest.fixture(scope="module", params=VALUES)
+def release(request: pytest.FixtureRequest, plan: Plan, releases: Mapping[str, Release]) -> Release:
+    """A release of our own values and spawner, with what every run decides."""
+    ours, running = plan.checkout / "helm", releases[request.param]
+    values = tuple(ours / "values" / name for name in (VALUES[request.param], "kind.yaml"))
+    decided = running.values[-1]
+    spawner = {SPAWNER_KEY: ours / "spawner/dynamicImageConfig.py"}
+    return Release(running.name, running.namespace, (*values, decided), spawner)
 
 
 @pytest.fixture(scope="module")

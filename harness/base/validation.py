@@ -1,0 +1,21 @@
+"""What pydantic finds wrong, in a line for people."""
+
+from __future__ import annotations
+
+from pydantic import ValidationError
+
+
+def first_error(error: ValidationError) -> str:
+    """Return where the first error is, what was expected there and what was found."""
+    found = error.errors(include_url=False)[0]
+    place = ": ".join(map(str, found["loc"]))
+    match found["type"]:
+        case "missing" | "missing_argument":
+            text = "expected, and missing"
+        case "extra_forbidden" | "unexpected_keyword_argument":
+            text = "unknown"
+        case "value_error":
+            text = str(found["ctx"]["error"])
+        case _:
+            text = f"{found['msg'].replace('Input should be', 'expected')}, found {found['input']!r}"
+    return f"{place}: {text}" if place else text

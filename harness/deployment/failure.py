@@ -1,0 +1,136 @@
+"""What happens when a boot fails: its evidence is kept, its error made one for people, and its work undone."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import httpx
+import urllib3
+from botocore.exceptions import BotoCoreError, ClientError
+from kubernetes.client import ApiException
+
+from harness.base.errors import HarnessError
+from harness.base.progress import Steps
+from harness.base.shell import kill_children
+from harness.base.signals import uninterrupted
+from harness.base.timeline import BOOT, render
+from harness.cluster.kind import Cluster
+from harness.deployment.context import BootContext
+from harness.deployment.teardown import undo_boot
+from harness.evidence import bundle, environment
+from harness.evidence import store as evidence
+from harness.evidence.diagnosis import says
+from harness.evidence.environment import EnvironmentFault
+from harness.plan.plan import Plan
+
+CALLS = (httpx.HTTPError, urllib3.exceptions.HTTPError, BotoCoreError, ClientError)
+"""What is raised beside ApiException by the libraries with which a boot talks to hubs, registry, cluster and moto."""
+
+
+@contextmanager
+def undone_on_failure(plan: Plan, steps: Steps, undo: Callable[[], None] | None = None) -> Iterator[None]:
+    """Remove everything again when the block fails or is interrupted, unless the plan says to keep it.
+
+    Args:
+        undo: called in place of the removal.
+    """
+    try:
+        yield
+    except BaseException:
+        with uninterrupted(plan.name, steps.say):
+            (undo or (lambda: undo_boot(plan, steps)))()
+        raise
+
+
+@contextmanager
+def with_evidence(
+    context: BootContext,
+    find_fault: Callable[[Plan, Cluster | None], str] = lambda plan, cluster: environment.fault(
+        plan, cluster, whole=False
+    ),
+    write: Callable[..., str | None] = bundle.write_boot,
+) -> Iterator[None]:
+    """Keep the evidence of a failure before anything is removed, and tell a fault of the environment from others.
+
+    Args:
+        find_fault: returns what failed of the environment, in a line; nothing where it is sound.
+        write: writes the evidence, and returns the likely cause.
+
+    Raises:
+        EnvironmentFault: in place of an error that Docker, the disk or a container was the cause of.
+        HarnessError: in place of the error of a call to the cluster, the registry, a hub or moto.
+    """
+    plan = context.plan
+    try:
+        with failed_calls_named():
+            yield
+    except HarnessError as error:
+        with uninterrupted(plan.name, context.steps.say):
+            fault = find_fault(plan, context.cluster if context.cluster_ready else None)
+            if context.nodes_exist and not fault:
+                _keep_evidence(context, error, write)
+        if fault:
+            raise EnvironmentFault(f"{fault} The run ends, and is no verdict about the deployment.") from error
+        raise
+
+
+def _keep_evidence(context: BootContext, error: HarnessError, write: Callable[..., str | None]) -> None:
+    into = evidence.directory(context.plan.evidence, BOOT)
+    scene = bundle.Scene(context.plan, context.cluster, context.running)
+    happened = context.timeline.slice(context.began, time.time(), set()) if context.timeline else []
+    extra = {"timeline.txt": render(happened, context.began)} if happened else {}
+    cause = write(scene, into, str(error), since=context.began, extra=extra)
+    if cause and not says(str(error), cause):
+        context.steps.say(f"Likely cause: {cause}")
+        error.add_note(cause)
+    context.steps.say(f"Logs, pods and events: {into}")
+
+
+@contextmanager
+def failed_calls_named() -> Iterator[None]:
+    """Make the error of a library's call one for people.
+
+    Raises:
+        HarnessError: in place of the error of a call to the cluster, the registry, a hub or moto.
+    """
+    try:
+        yield
+    except HarnessError:
+        # One of the cluster's is an error of urllib3 too, and names its call already.
+        raise
+    except ApiException as error:
+        raise HarnessError(f"The cluster's API server refused a call: {error.status} {_reason(error)}") from error
+    except CALLS as error:
+        reason = " ".join(str(error).split()) or "it gives no reason"
+        raise HarnessError(f"A call of the boot failed, {type(error).__name__}: {reason}") from error
+
+
+def _reason(refusal: ApiException) -> str:
+    """Return the API server's own words (metav1.Status, its message), or else HTTP's."""
+    try:
+        return str(json.loads(refusal.body or "")["message"])
+    except (ValueError, LookupError, TypeError):
+        return str(refusal.reason)
+
+
+@contextmanager
+def side_by_side(name: str, steps: Steps, kill: Callable[[], None] = kill_children) -> Iterator[ThreadPoolExecutor]:
+    """Open a pool of two threads; when the block fails, they begin nothing more, and are over when this returns.
+
+    Args:
+        name: the run's.
+        kill: ends the programs that the threads wait for.
+    """
+    with ThreadPoolExecutor(2) as pool:
+        try:
+            yield pool
+        except BaseException:
+            with uninterrupted(name, steps.say):
+                steps.stop()
+                kill()
+                pool.shutdown(cancel_futures=True)
+            raise

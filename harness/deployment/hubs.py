@@ -1,0 +1,77 @@
+"""The steps that bring up the hubs: their releases, their first answer, and no users but their own."""
+
+from __future__ import annotations
+
+import functools
+import json
+
+from harness.base.digest import fingerprint
+from harness.base.signals import threads
+from harness.deployment.context import BootContext
+from harness.deployment.model import Deployment
+from harness.deployment.releases import prerequisites
+from harness.deployment.rollout import restart_hub, wait_for_answer, wait_until_ready
+from harness.deployment.state import describe_changes, release_fingerprint
+from harness.evidence.diagnosis import why_unrecoverable
+from harness.hub.api import Hub
+from harness.plan.hubs import HubSpec
+
+AT_ONCE = 4
+"""Users that are removed at a time; each is mostly a wait for the end of a pod."""
+
+
+def install_release(context: BootContext, running: Deployment, hub_spec: HubSpec) -> None:
+    """Install a release or upgrade it, and wait until its pods are ready; nothing to do where nothing changed."""
+    release = running.releases[hub_spec]
+    wanted = release_fingerprint(running.chart, release)
+    before = context.state.get(hub_spec.release)
+    if before == wanted:
+        return
+    if before:
+        context.steps.say(f"{'kept:':<11}release {hub_spec.release} is upgraded, {describe_changes(before, wanted)}")
+    # What fails half-way is neither what it was nor what it was to be: the next run must not take it for either.
+    context.state.forget(hub_spec.release)
+    with context.steps.step(f"release {hub_spec.release}") as step:
+        apply_prerequisites(context, running, hub_spec)
+        running.helm.upgrade_install(running.chart, release)
+        wait_until_ready(running.cluster, hub_spec.namespace)
+        step.done("hub, proxy and scheduler ready")
+    context.state.set(hub_spec.release, wanted)
+
+
+def apply_prerequisites(context: BootContext, running: Deployment, hub_spec: HubSpec) -> None:
+    """Bring a release's prerequisites into the cluster; nothing to do where they are what they were."""
+    objects = prerequisites(running.objects[hub_spec], hub_spec, running.database)
+    wanted = fingerprint([json.dumps(objects)])
+    if context.state.get(hub_spec.namespace) != wanted:
+        running.cluster.apply(hub_spec.namespace, *objects)
+        context.state.set(hub_spec.namespace, wanted)
+
+
+def wait_for_hub(context: BootContext, hub: Hub) -> str:
+    """Wait until a hub answers through its proxy; returns the version of its JupyterHub."""
+    version = wait_for_answer(hub, functools.partial(why_unrecoverable, context.cluster, hub.namespace))
+    context.steps.say(f"{hub.release + ':':<22}{hub.url}  (JupyterHub {version})")
+    return version
+
+
+def remove_users(context: BootContext, hub: Hub) -> None:
+    """Remove the users that an earlier run left on a hub, in whatever state their servers are.
+
+    An admin without a server stays: a hub makes those of its configuration itself, whenever it starts.
+    """
+    users = hub.users()
+    left = [name for name, user in users.items() if user["servers"] or not user["admin"]]
+    if not left:
+        return
+    with context.steps.step(f"users on {hub.release}") as step:
+        # A hub deletes no user whose server is on its way, and waits ten minutes for one that never comes.
+        starting = [name for name in left if "spawn" in {it["pending"] for it in users[name]["servers"].values()}]
+        for name in starting:
+            context.cluster.remove_server(hub.namespace, name)
+        if starting:
+            restart_hub(context.cluster, hub)
+        why_not = functools.partial(why_unrecoverable, context.cluster, hub.namespace)
+        with threads(AT_ONCE) as pool:
+            list(pool.map(functools.partial(hub.delete_user, fail_if=why_not), left))
+        step.done(f"{len(left)} left by an earlier run removed, {len(starting)} with a server that was still starting")

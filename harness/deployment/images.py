@@ -1,0 +1,107 @@
+"""The images that the run's registry holds: those of courses, and where nothing is published the chart's own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from harness.artifacts.model import Artifacts
+from harness.artifacts.oci import OciImage
+from harness.base.errors import HarnessError
+from harness.charts import manifests
+from harness.courses.images import course_builder, course_repositories
+from harness.deployment.context import BootContext
+from harness.deployment.state import describe_changes, fingerprints
+from harness.plan.contract import COURSE_REPOSITORY, ECR
+from harness.plan.plan import REGISTRIES
+from harness.services.registry import Registry, split
+
+
+@dataclass(frozen=True)
+class RegistryImages:
+    """What the registry has to serve.
+
+    Attributes:
+        charts: images that the chart runs, by their full names; none where nodes pull the published ones.
+        courses: images of courses, by tag.
+        versions: the same again, by the additional tag that the build job gives a course's version.
+    """
+
+    charts: Mapping[str, OciImage] = field(default_factory=dict)
+    courses: Mapping[str, OciImage] = field(default_factory=dict)
+    versions: Mapping[str, OciImage] = field(default_factory=dict)
+
+    @property
+    def by_name(self) -> dict[str, OciImage]:
+        """All of them, by their full names."""
+        tagged = {**self.courses, **self.versions}
+        return {**self.charts, **{f"{COURSE_REPOSITORY}:{tag}": image for tag, image in tagged.items()}}
+
+    @property
+    def hosts(self) -> set[str]:
+        """Registries whose names lead to the run's own: a real account is never asked."""
+        return {ECR, *(split(name)[0] for name in self.charts)}
+
+
+def make_images(context: BootContext, artifacts: Artifacts, rendered: Iterable[list[dict[str, Any]]]) -> RegistryImages:
+    """Make the images that rendered releases name and that the registry has to serve.
+
+    Raises:
+        HarnessError: a course's repository does not build, or the chart runs an image that is not among the artifacts.
+    """
+    wanted = set().union(*map(manifests.images, rendered))
+    published = {name for name in wanted if not name.startswith(f"{ECR}/")}
+    charts = {name: built_image(artifacts, name) for name in published} if artifacts.images else {}
+    tags = sorted(name.removeprefix(f"{COURSE_REPOSITORY}:") for name in wanted - published)
+    courses = build_courses(context, artifacts, tags)
+    versions = {version: courses[course.tag] for course in context.plan.courses for version in course.tags}
+    return RegistryImages(charts, courses, versions)
+
+
+def build_courses(context: BootContext, artifacts: Artifacts, tags: list[str]) -> dict[str, OciImage]:
+    """Build the image of each course, by tag.
+
+    Raises:
+        HarnessError: a course's repository does not build.
+    """
+    with context.steps.step("course images") as step:
+        repositories = course_repositories(context.plan)
+        images = course_builder(context.plan, artifacts).images(tags, repositories)
+        own = [tag for tag in tags if tag in repositories]
+        step.done(f"{len(tags)}, of which {' '.join(own) or 'none'} from a repository of its own")
+    return images
+
+
+def built_image(artifacts: Artifacts, image: str) -> OciImage:
+    """Return what was built in the place of an image that the chart runs.
+
+    Raises:
+        HarnessError: nothing was.
+    """
+    repository = image.rpartition(":")[0]
+    if repository not in artifacts.images:
+        known = ", ".join(artifacts.images)
+        raise HarnessError(f"The chart runs {image}, which --artifacts build does not make (it makes {known})")
+    return artifacts.images[repository]
+
+
+def push_images(context: BootContext, registry: Registry, images: RegistryImages) -> None:
+    """Push the images, and lead their names to the registry inside the nodes; nothing to push where none changed."""
+    mirrors = {host: place for host, place in context.plan.mirrors.items() if host in REGISTRIES}
+    registry.resolve_in_nodes(context.cluster.certs, images.hosts, mirrors)
+    wanted = fingerprints({f"image {name}": image.digest for name, image in images.by_name.items()})
+    before = context.state.get("images")
+    if before == wanted:
+        return
+    if before:
+        context.steps.say(f"{'kept:':<11}images are pushed again, {describe_changes(before, wanted)}")
+    # What fails half-way is neither what was there nor what was to be there.
+    context.state.forget("images")
+    with context.steps.step("images into the registry") as step:
+        for name, image in images.by_name.items():
+            context.steps.go_on()
+            _, repository, tag = split(name)
+            registry.push(image, repository, tag)
+        step.done(f"{len(images.courses)} courses, and {len(images.charts)} of the chart's own")
+    context.state.set("images", wanted)

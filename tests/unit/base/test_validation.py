@@ -1,0 +1,33 @@
+"""What pydantic finds wrong, in a line."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import pytest
+from pydantic import TypeAdapter, ValidationError, with_config
+
+from harness.base.validation import first_error
+
+
+@with_config(extra="forbid")
+@dataclass
+class Thing:
+    name: str
+    colours: tuple[Literal["red", "blue"], ...] = ()
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({}, "name: expected, and missing"),
+        ({"name": "a", "size": 1}, "size: unknown"),
+        ({"name": 1}, "name: expected a valid string, found 1"),
+        ({"name": "a", "colours": ["red", "green"]}, "colours: 1: expected 'red' or 'blue', found 'green'"),
+    ],
+)
+def test_place_expected_and_found(given: dict[str, object], said: str) -> None:
+    with pytest.raises(ValidationError) as error:
+        TypeAdapter(Thing).validate_python(given)
+    assert first_error(error.value) == said
