@@ -56,7 +56,7 @@ class Evaluator:
             ProgramError: it cannot be evaluated; the owners' file and line are named.
             HarnessError: there is no such application or stack.
         """
-        directory = self.checkout / APPLICATIONS[application]
+        directory = self.checkout.resolve() / APPLICATIONS[application]
         stack = canonical(stack)
         what = f"{application} for {stack}"
         request = {
@@ -69,15 +69,15 @@ class Evaluator:
         references = tuple((stack_name, output) for stack_name, output in answer["references"])
         return Program(stack, application, answer["project"], resources, references)
 
-    def programs(self, wanted: Sequence[tuple[str, str]]) -> list[Program | ProgramError]:
+    def programs(self, wanted: Sequence[tuple[str, str]]) -> list[Program | HarnessError]:
         """Evaluate several, each an application and a stack, and return what came of each in their order."""
         with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
             return list(pool.map(lambda each: self._program_or_error(*each), wanted))
 
-    def _program_or_error(self, application: str, stack: str) -> Program | ProgramError:
+    def _program_or_error(self, application: str, stack: str) -> Program | HarnessError:
         try:
             return self.program(application, stack)
-        except ProgramError as error:
+        except HarnessError as error:
             return error
 
     def answer(self, request: Mapping[str, Any], what: str) -> dict[str, Any]:

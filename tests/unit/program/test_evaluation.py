@@ -263,7 +263,7 @@ class TestBroken:
         )
 
     def test_key_that_is_missing_in_the_stack_file(self, copy: Copy) -> None:
-        copy.edit(CONFIGURATION, "    domain: shop.qa.example.org\n", "")
+        copy.edit(CONFIGURATION, "      domain: shop.qa.example.org\n", "")
         assert ": KeyError: 'domain'\n" in copy.refusal()
 
     def test_secret_that_is_missing_in_its_file(self, copy: Copy) -> None:
@@ -284,7 +284,7 @@ class TestBroken:
             evaluate_pipelines(copy.evaluator)
 
     def test_the_others_are_still_evaluated(self, copy: Copy) -> None:
-        copy.edit(CONFIGURATION, "    domain: shop.qa.example.org\n", "")
+        copy.edit(CONFIGURATION, "      domain: shop.qa.example.org\n", "")
         broken, whole = copy.evaluator.programs([("jupyterhub", "QA"), ("jupyterhub", "CI")])
         assert isinstance(broken, ProgramError)
         assert isinstance(whole, Program)
@@ -310,6 +310,7 @@ class TestShutIn:
             ('os.system("id")', "use another process: os.system"),
             ('os.execv("/bin/true", ["true"])', "use another process: os.exec /bin/true"),
             ("os.fork()", "use another process: os.fork"),
+            ("import multiprocessing as m; m.get_context('spawn').Process().start()", "use another process: "),
             ('Path(__file__).with_name("x").write_text("x")', "write a file outside its scratch directory: "),
             ("Path(__file__).unlink()", "write a file outside its scratch directory: os.remove"),
             ('Path(__file__).with_name("x").mkdir()', "write a file outside its scratch directory: os.mkdir"),
@@ -360,15 +361,23 @@ class TestShutIn:
         assert "AWS_DEFAULT_REGION" in names
         assert not [name for name in names if "KEY" in name or name.startswith(("PIP_", "TOX_", "VIRTUAL_ENV"))]
 
-    @pytest.mark.parametrize("where", ["environ", "file", "link"])
+    @pytest.mark.parametrize("where", ["environ", "file", "link", "git"])
     def test_files_of_the_caller_are_not_read(self, copy: Copy, tmp_path: Path, where: str) -> None:
         key = tmp_path / ".aws/credentials"
         key.parent.mkdir()
         key.write_text("a key")
         link = copy.checkout / "link.txt"
         link.symlink_to(key)
-        path = {"environ": '"/proc", str(os.getppid()), "environ"', "file": f'"{key}"', "link": f'"{link}"'}[where]
-        copy.in_script(f"import os; Path({path}).read_bytes()")
+        git = copy.checkout / ".git/config"
+        git.parent.mkdir()
+        git.write_text("an address with a password")
+        paths = {
+            "git": f'"{git}"',
+            "environ": '"/proc", str(os.getppid()), "environ"',
+            "file": f'"{key}"',
+            "link": f'"{link}"',
+        }
+        copy.in_script(f"import os; Path({paths[where]}).read_bytes()")
         line = f"{COURSES_PIPELINE}, line {SCRIPT_LINE}"
         assert copy.refusal_of_script().startswith(f"{line}: tries to read a file that is not part of the program: ")
 
