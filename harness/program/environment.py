@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,8 @@ DIRECTORY = "program-environments"
 KEPT = 4
 """Environments that stay, the ones that were used last."""
 INSTALL_TIMEOUT = 600.0
+ABANDONED = 24 * 3600.0
+"""Seconds after which a scratch directory is what a killed build left behind."""
 FOR_PIP = ("HOME", "LANG", "NETRC", "PATH", "REQUESTS_CA_BUNDLE", "SSL_CERT_DIR", "SSL_CERT_FILE", "TMPDIR")
 """Variables that pip gets beside PIP_*, XDG_* and those of proxies; the source of a package that it builds runs
 setup.py, and has no use for other people's keys."""
@@ -135,7 +138,10 @@ def _reason(error: CommandError) -> str:
 
 
 def _prune(in_use: Path) -> None:
-    """Remove all but the environments that were used last; those of killed builds as well."""
+    """Remove all but the environments that were used last, and what a killed build left behind."""
+    for scratch in in_use.parent.glob("tmp-*"):
+        if time.time() - scratch.stat().st_mtime > ABANDONED:
+            shutil.rmtree(scratch, ignore_errors=True)
     found = [path for path in in_use.parent.iterdir() if path.is_dir() and not path.name.startswith("tmp-")]
     for path in sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)[KEPT:]:
         lock = FileLock(path.with_suffix(".lock"))

@@ -10,6 +10,7 @@ import json
 import os
 import re
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -55,7 +56,7 @@ class Evaluator:
             ProgramError: it cannot be evaluated; the owners' file and line are named.
             HarnessError: there is no such application or stack.
         """
-        directory = self.checkout / APPLICATIONS[application]
+        directory = self.checkout.resolve() / APPLICATIONS[application]
         stack = canonical(stack)
         what = f"{application} for {stack}"
         request = {
@@ -68,15 +69,15 @@ class Evaluator:
         references = tuple((stack_name, output) for stack_name, output in answer["references"])
         return Program(stack, application, answer["project"], resources, references)
 
-    def programs(self, wanted: Sequence[tuple[str, str]]) -> list[Program | ProgramError]:
+    def programs(self, wanted: Sequence[tuple[str, str]]) -> list[Program | HarnessError]:
         """Evaluate several, each an application and a stack, and return what came of each in their order."""
         with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
             return list(pool.map(lambda each: self._program_or_error(*each), wanted))
 
-    def _program_or_error(self, application: str, stack: str) -> Program | ProgramError:
+    def _program_or_error(self, application: str, stack: str) -> Program | HarnessError:
         try:
             return self.program(application, stack)
-        except ProgramError as error:
+        except HarnessError as error:
             return error
 
     def answer(self, request: Mapping[str, Any], what: str) -> dict[str, Any]:
@@ -96,9 +97,10 @@ class Evaluator:
             file.write_text(json.dumps({**request, **self._boundaries(scratch, answer)}), encoding="utf-8")
             command = [*without_network(), *self._clean_environment(scratch)]
             command += [str(self.environment.python), "-P", "-s", "-m", "inside", str(file)]
+            started = time.monotonic()
             output = _run(command, self.timeout + GRACE, scratch)
             if not answer.is_file():
-                raise self._without_answer(scratch, output, what)
+                raise self._without_answer(scratch, output, time.monotonic() - started, what)
             content: dict[str, Any] = json.loads(answer.read_text(encoding="utf-8"))
         if trouble := content.get("trouble"):
             raise ProgramError(_message(trouble, what))
@@ -132,19 +134,16 @@ class Evaluator:
         }
         return ["env", "-i", *(f"{name}={value}" for name, value in variables.items())]
 
-    def _without_answer(self, scratch: Path, output: str, what: str) -> HarnessError:
+    def _without_answer(self, scratch: Path, output: str, seconds: float, what: str) -> HarnessError:
         stack = (scratch / "stack").read_text(encoding="utf-8") if (scratch / "stack").exists() else ""
-        if place := _place_in(stack, self.checkout.resolve()):
-            return ProgramError(
-                f"{place}: still there when the time for {what} was over, {self.timeout:g} s\n"
-                "The program does not end, or waits for something that an evaluation does not have."
-            )
-        if stack:
-            return ProgramError(
-                f"{what}: still running after {self.timeout:g} s, in no line of the checkout\n"
-                "The program does not end, or waits for something that an evaluation does not have."
-            )
-        return ProgramError(f"{what}: the evaluation ended without an answer.{tail(output, 3)}")
+        if not stack and seconds < self.timeout + GRACE:
+            return ProgramError(f"{what}: the evaluation ended without an answer{tail(output, 1) or ', and no output'}")
+        place = _place_in(stack, self.checkout.resolve())
+        where = f"{place}: still there" if place else f"{what}: still running, in no line that can be told,"
+        return ProgramError(
+            f"{where} when the time for {what} was over, {self.timeout:g} s\n"
+            "The program does not end, or waits for something that an evaluation does not have."
+        )
 
 
 def canonical(stack: str) -> str:

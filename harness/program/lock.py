@@ -63,6 +63,14 @@ class Pin:
         return " ".join([f"{self.name}=={self.version}", *(f"--hash={each}" for each in self.hashes)])
 
 
+RELEASED = {
+    ("parliament", "1.7.0"): Pin(
+        "ol-parliament", "1.7.0", ("sha256:9ecc61c90df02d96444c5d8ff825db5bab0f37cefaddbcb33db90aabceca1b4a",)
+    ),
+}
+"""What locks until May 2026 take from a Git repository, without a hash, and the package that was made from it."""
+
+
 @dataclass(frozen=True)
 class Lock:
     """A lock file.
@@ -179,7 +187,9 @@ class _Selection:
             for dependency in needed or []:
                 if self._applies(dependency.get("marker"), extra):
                     self._take(dependency["name"], dependency, place)
-        if name not in self._pins and "registry" in package["source"]:
+        if pin := RELEASED.get((name, package.get("version", ""))):
+            self._pins[name] = pin
+        elif name not in self._pins and "registry" in package["source"]:
             self._pins[name] = _pin(package, place)
         elif "registry" not in package["source"] and not _is_in_place(package):
             kind = ", ".join(package["source"])

@@ -301,7 +301,7 @@ class Program:
     def buckets(self) -> tuple[str, ...]:
         """Return the names of the buckets that are made."""
         types = [each.type for each in self.resources if each.type.startswith("aws:s3/bucket")]
-        made = [each for each in self.of_type(*types) if each.type.rpartition(":")[2].rstrip("V2") == "Bucket"]
+        made = [each for each in self.of_type(*types) if each.type.rpartition(":")[2] in ("Bucket", "BucketV2")]
         return tuple(sorted({str(each.inputs.get("bucket") or each.name) for each in made}))
 
     @property

@@ -29,7 +29,7 @@ def main(request_file: str) -> None:
     stack = (scratch / "stack").open("w")
     faulthandler.dump_traceback_later(request["timeout"], exit=True, file=stack)
     readable = [checkout, *map(Path, request["readable"])]
-    report.guard = guard(owners, readable, [scratch, Path(request["bytecode"])])
+    report.guard = guard(owners, readable, [checkout / ".git"], [scratch, Path(request["bytecode"])])
     report.guard.enable()
     from .answers import Answers
 

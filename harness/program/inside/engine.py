@@ -71,7 +71,7 @@ class Engine:
         self._wrap_references()
         pulumi.runtime.set_all_config(self.configuration.values, list(self.configuration.secret))
         pulumi.runtime.set_mocks(
-            _Unasked(),
+            _Mocks(),
             project=self.configuration.project,
             stack=self.configuration.stack,
             preview=True,
@@ -165,11 +165,11 @@ class Engine:
         reference.get_output_details = get_output_details
 
 
-class _Unasked:
-    """Mocks that nothing asks: the monitor answers itself."""
+class _Mocks:
+    """What the monitor does not answer itself: questions that are put to providers."""
 
     def call(self, arguments: Any) -> Any:
-        raise LookupError(f"a provider was asked for {arguments.token}, to which an evaluation has no answer")
+        return invoked(arguments.token, arguments.args) or {}
 
     def new_resource(self, arguments: Any) -> Any:
         raise LookupError(f"{arguments.typ} was read, which an evaluation does not know")
@@ -192,12 +192,7 @@ def _monitor(engine: Engine) -> Any:
             urn = self.make_urn(request.parent, request.type, request.name)
             return resource_pb2.ReadResourceResponse(urn=urn, properties=properties)
 
-        def Invoke(self, request: Any) -> Any:  # noqa: N802
-            answer = struct_pb2.Struct()
-            answer.update(invoked(request.tok, json_format.MessageToDict(request.args)) or {})
-            return resource_pb2.ResourceInvokeResponse(**{"return": answer})
-
-    return Monitor(_Unasked())
+    return Monitor(_Mocks())
 
 
 def _with_texts(answer: Any, path: Any) -> Any:
@@ -215,11 +210,14 @@ def _with_texts(answer: Any, path: Any) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """Return a value without the marks of Pulumi; integers come as floats, and unknown ones as one text."""
+    """Return a value as a provider takes it: without the marks of Pulumi, and without keys that have none.
+
+    Integers come as floats, and what is unknown as one text.
+    """
     if isinstance(value, dict):
         if SIGNATURE in value and "value" in value:
             return _plain(value["value"])
-        return {key: _plain(value[key]) for key in sorted(value)}
+        return {key: _plain(value[key]) for key in sorted(value) if value[key] is not None}
     if isinstance(value, list):
         return [_plain(each) for each in value]
     if isinstance(value, float) and value.is_integer():

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import _posixsubprocess
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from .places import Line, Owners
 
@@ -68,8 +69,42 @@ CHANGES = {
 }
 """Audit events that change files, and how many of their arguments name them."""
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
-SYSTEM = ("/usr", "/lib", "/lib64", "/bin", "/etc", "/dev", "/sys", "/opt/local")
-PROCESS_FILES = ("/proc/cpuinfo", "/proc/meminfo", "/proc/stat", "/proc/sys", "/proc/version", "/proc/filesystems")
+SYSTEM = (
+    "/bin",
+    "/dev/random",
+    "/dev/urandom",
+    "/dev/zero",
+    "/etc/gai.conf",
+    "/etc/group",
+    "/etc/host.conf",
+    "/etc/hosts",
+    "/etc/ld.so.cache",
+    "/etc/localtime",
+    "/etc/mime.types",
+    "/etc/nsswitch.conf",
+    "/etc/os-release",
+    "/etc/passwd",
+    "/etc/protocols",
+    "/etc/services",
+    "/etc/ssl",
+    "/etc/timezone",
+    "/lib",
+    "/lib64",
+    "/proc/cpuinfo",
+    "/proc/filesystems",
+    "/proc/meminfo",
+    "/proc/stat",
+    "/proc/sys",
+    "/proc/version",
+    "/sys/devices/system/cpu",
+    "/sys/fs/cgroup",
+    "/usr",
+)
+"""Files and directories of the system that Python and packages may read."""
+
+
+OWN = f"/proc/{os.getpid()}"
+"""Files about this process; those of another have its environment."""
 
 
 class RefusedError(PermissionError):
@@ -91,18 +126,22 @@ class Guard:
 
     Attributes:
         readable: directories with the program, its packages and the standard library.
+        hidden: directories in those that are not for reading.
         writable: directories for scratch files and bytecode.
         refusals: those that the owners' code asked for itself, whether or not it went on afterwards.
     """
 
     owners: Owners
     readable: tuple[str, ...]
+    hidden: tuple[str, ...]
     writable: tuple[str, ...]
     refusals: list[Refusal] = field(default_factory=list)
     enabled: bool = False
 
     def enable(self) -> None:
         self.enabled = True
+        # It starts processes for multiprocessing, and no audit event tells.
+        _posixsubprocess.fork_exec = lambda *_arguments: self._refuse(PROCESS, "fork_exec")
         sys.addaudithook(self._hook)
 
     def _hook(self, event: str, arguments: tuple[Any, ...]) -> None:
@@ -125,7 +164,7 @@ class Guard:
             return
         if (flags & WRITING) or (mode and set(mode) & set("wax+")):
             self._refuse(WRITE, text)
-        elif not (self._is_under(text, (*self.readable, *SYSTEM)) or self._is_own(text)):
+        elif self._is_under(text, self.hidden) or not self._is_under(text, (*self.readable, *SYSTEM, OWN)):
             self._refuse(READ, text)
 
     def _is_under(self, path: Any, directories: Iterable[str]) -> bool:
@@ -134,13 +173,7 @@ class Guard:
         real = os.path.realpath(os.fsdecode(path))
         return any(real == directory or real.startswith(f"{directory}/") for directory in directories)
 
-    @staticmethod
-    def _is_own(path: str) -> bool:
-        """Tell what the system says of this process, or of itself; that of another has its environment."""
-        real = os.path.realpath(path)
-        return real.startswith((f"/proc/{os.getpid()}/", *PROCESS_FILES)) and "/root/" not in real
-
-    def _refuse(self, what: str, detail: str) -> None:
+    def _refuse(self, what: str, detail: str) -> NoReturn:
         if line := self.owners.asking_itself():
             self.refusals.append(Refusal(what, detail, line))
         raise RefusedError(f"refused, since an evaluation may not {what}: {detail}")
@@ -151,7 +184,10 @@ def _first(arguments: tuple[Any, ...]) -> str:
     return named[0][:100] if named else ""
 
 
-def guard(owners: Owners, readable: Iterable[Path], writable: Iterable[Path]) -> Guard:
+def guard(owners: Owners, readable: Iterable[Path], hidden: Iterable[Path], writable: Iterable[Path]) -> Guard:
     """Return a guard whose directories have no links in their names."""
-    real: Callable[[Path], str] = lambda path: os.path.realpath(path)  # noqa: E731
-    return Guard(owners, tuple(map(real, readable)), tuple(map(real, writable)))
+
+    def real(paths: Iterable[Path]) -> tuple[str, ...]:
+        return tuple(os.path.realpath(path) for path in paths)
+
+    return Guard(owners, real(readable), real(hidden), real(writable))
