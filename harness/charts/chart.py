@@ -14,6 +14,7 @@ import yaml
 from harness.base.errors import HarnessError
 
 CHART_NAME = "jupyterhub"
+SPAWNER_NAME = "dynamicImageConfig.py"
 SPAWNER_KEY = r"hub.extraConfig.dynamicImageConfig\.py"
 """Where the custom spawner goes among the values, in the syntax of Helm's --set-file."""
 

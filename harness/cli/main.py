@@ -23,7 +23,7 @@ from harness.evidence.environment import EnvironmentFault
 from harness.host import runs
 from harness.plan.hubs import AUTHORING, STUDENT
 from harness.plan.options import OPTIONS, Option, read
-from harness.plan.plan import Plan, check_out_courses, make_plan
+from harness.plan.plan import Plan, check_out_courses, evaluate_ol_infrastructure, make_plan
 from harness.plan.versions import read_versions
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -123,7 +123,10 @@ def plan_from(given: argparse.Namespace) -> Plan:
 
     options = read(lambda option: getattr(given, option.dest), os.environ, from_ini)
     keep = given.command == "up"
-    plan = make_plan(options, checkout=CHECKOUT, cwd=Path.cwd(), environ=os.environ, keep=keep)
+    owners = evaluate_ol_infrastructure(options, cwd=Path.cwd(), environ=os.environ)
+    plan = make_plan(
+        options, checkout=CHECKOUT, cwd=Path.cwd(), environ=os.environ, ol_infrastructure=owners, keep=keep
+    )
     # What goes away needs no courses, nor does it hang on their being where they were.
     return plan if given.command == "down" else check_out_courses(plan, Path.cwd())
 

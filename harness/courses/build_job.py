@@ -14,7 +14,7 @@ from harness.courses.consistency import job_faults
 from harness.courses.images import CourseBuilder
 from harness.plan.contract import REPOSITORY
 from harness.plan.course_repository import Repository, check_out, read_repository
-from harness.plan.sources.ol_infrastructure import BuildJob
+from harness.program.pipelines import BuildJob
 from harness.services.aws import Aws
 from harness.services.registry import Registry
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Collection, Iterable
 
 from harness.plan.contract import DEFAULT_COURSE
-from harness.plan.sources.ol_infrastructure import BuildJob
+from harness.program.pipelines import BuildJob
 
 TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 """A valid image tag, from the distribution project's reference grammar."""
@@ -42,7 +42,7 @@ def job_faults(jobs: Iterable[BuildJob]) -> list[str]:
     jobs = list(jobs)
     said = []
     for job in jobs:
-        about = f"the build job of {job.image_name!r} (line {job.line})"
+        about = f"the build job of {job.image_name!r} ({job.place})"
         if not TAG.fullmatch(job.image_name):
             said.append(f"{about}: its image_name is no image tag (letters, digits, _ . - and at most 128 of them)")
         if job.repo_uri and job.repo_uri != job.repo_uri.strip():
@@ -50,10 +50,8 @@ def job_faults(jobs: Iterable[BuildJob]) -> list[str]:
         if not (job.repo_uri or "").strip() and not (job.s3_bucket and job.s3_object_path):
             said.append(f"{about}: it has neither a repo_uri nor an s3_bucket with an s3_object_path to build from")
     for name, same in _shared(jobs, lambda job: job.image_name):
-        lines = " and ".join(str(job.line) for job in same)
-        said.append(
-            f"the build jobs of lines {lines} have one image_name, {name}: only the pipeline that is set last stays"
-        )
+        lines = " and ".join(str(job.place) for job in same)
+        said.append(f"the build jobs of {lines} have one image_name, {name}: only the pipeline that is set last stays")
     for repository, same in _shared(jobs, lambda job: (job.repo_uri or "").strip().removesuffix(".git")):
         names = " and ".join(job.image_name for job in same)
         said.append(f"the build jobs of {names} have one repo_uri, {repository}: their images are the same")

@@ -118,6 +118,4 @@ class Deployment:
                 for course in self.plan.courses
                 for image in courses.replaced_bases(course.path)
             ]
-        if self.plan.ol_infrastructure:
-            reasons.append("the values in the checkout's Pulumi code: but for its lists and files, our values are used")
         return reasons

@@ -21,8 +21,7 @@ from harness.charts.manifests import Manifest
 from harness.evidence.environment import EnvironmentFault
 from harness.plan.hubs import AUTHORING, HUBS, SCALED, HubSpec
 from harness.plan.plan import Plan
-from harness.plan.sources import ol_infrastructure
-from harness.plan.sources.onboarding import pre_puller_with, spawner_with
+from harness.plan.sources.new_courses import pre_puller_with, spawner_with
 from harness.services import catalogue
 from harness.services.postgres import Postgres
 
@@ -54,7 +53,8 @@ def find_chart(plan: Plan, helm: Helm) -> Chart:
     Raises:
         HarnessError: it is not there; only 'auto' falls back, and only if the repository cannot be reached.
     """
-    repository = plan.mirrors.get("charts", artifacts.chart_repository(plan.checkout))
+    theirs = plan.ol_infrastructure.chart_repository if plan.ol_infrastructure else ""
+    repository = plan.mirrors.get("charts", theirs or artifacts.chart_repository(plan.checkout))
     builtin = plan.checkout / "helm/jupyterhub"
     into = plan.cache / "charts"
     if plan.chart in ("builtin", str(builtin.resolve())):
@@ -80,13 +80,7 @@ def pinned_chart(plan: Plan) -> str:
 
 def replaced_values(plan: Plan, hub_spec: HubSpec) -> dict[str, Any]:
     """Return the values of a release that the run's options put in place of those in files, by dotted key."""
-    found: dict[str, Any] = {}
-    if plan.ol_infrastructure:
-        theirs = ol_infrastructure.authoring_values if hub_spec is AUTHORING else ol_infrastructure.values
-        found |= theirs(plan.ol_infrastructure)
-    if hub_spec is not AUTHORING:
-        found |= pre_puller_with(course.tag for course in plan.courses)
-    return found
+    return {} if hub_spec is AUTHORING else pre_puller_with(course.tag for course in plan.courses)
 
 
 def spawner_file(plan: Plan) -> Path:
@@ -98,7 +92,7 @@ def write_spawner(plan: Plan) -> None:
     """Write the spawner that also knows the courses that the run was given; without such courses nothing is written.
 
     Raises:
-        HarnessError: the plan's spawner has no list of courses that can be worked out.
+        HarnessError: the plan's spawner cannot be read.
     """
     if plan.courses:
         gpus = {course.tag: course.needs_gpu for course in plan.courses}
@@ -131,9 +125,14 @@ def production(plan: Plan, hub_spec: HubSpec) -> Release:
         name=hub_spec.release,
         namespace=hub_spec.namespace,
         values=plan.authoring_values if hub_spec is AUTHORING else plan.values,
-        set_files={chart.SPAWNER_KEY: spawner_file(plan)},
+        set_files={} if _spawner_is_in_values(plan) else {chart.SPAWNER_KEY: spawner_file(plan)},
         replaced=replaced_values(plan, hub_spec),
     )
+
+
+def _spawner_is_in_values(plan: Plan) -> bool:
+    theirs = plan.ol_infrastructure
+    return theirs is not None and spawner_file(plan) == theirs.spawner
 
 
 def productions(plan: Plan) -> dict[HubSpec, Release]:

@@ -76,7 +76,7 @@ class LiveStage:
     def system(self) -> str:
         chart, theirs = self.running.chart, self.plan.ol_infrastructure
         parts = [f"chart {chart.version}, {chart.origin}", f"spawner {self.plan.spawner.name} from {self._whose()}"]
-        return "; ".join([*parts, *([f"lists and files of {theirs.checkout.name}"] if theirs else [])])
+        return "; ".join([*parts, *([f"{theirs.stack} of {theirs.checkout.name}"] if theirs else [])])
 
     @property
     def ours(self) -> bool:

@@ -103,7 +103,8 @@ def arguments(plan: Plan) -> list[str]:
     given += ["--spawner", str(plan.spawner)]
     given += [f"--values={path}" for path in plan.values]
     given += [f"--authoring-values={path}" for path in plan.authoring_values]
-    given += [f"--ol-infrastructure={plan.ol_infrastructure.checkout}"] if plan.ol_infrastructure else []
+    if theirs := plan.ol_infrastructure:
+        given += [f"--ol-infrastructure={theirs.checkout}", f"--stack={theirs.stack}"]
     given += [f"--mirror={name}={place}" for name, place in plan.mirrors.items()]
     return [*given, f"--hub-port={plan.hub_port}", f"--authoring-port={plan.authoring_port}"]
 

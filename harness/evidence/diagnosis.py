@@ -15,7 +15,7 @@ from kubernetes import client
 from kubernetes.client.exceptions import ApiException
 from urllib3.exceptions import HTTPError
 
-from harness.charts.chart import SPAWNER_KEY
+from harness.charts.chart import SPAWNER_NAME
 from harness.cluster.kind import Cluster
 from harness.cluster.pod_health import HOPELESS, is_ready, memory_limit, why_stuck
 from harness.cluster.pods import server_of
@@ -28,9 +28,8 @@ NEEDED = (HUB, PROXY)
 """The parts without which nothing of a release answers."""
 PARTS = (*NEEDED, "user-scheduler")
 """The release's own pods by their label `component`, the likeliest cause first."""
-SPAWNER = SPAWNER_KEY.removeprefix("hub.extraConfig.").replace("\\", "")
 """What the spawner's file is called."""
-SPAWNER_IN_TRACEBACK = (SPAWNER, "<string>")
+SPAWNER_IN_TRACEBACK = (SPAWNER_NAME, "<string>")
 """What a traceback calls it: by its name, or as text, which is how the upstream chart has it run."""
 OF_A_POD_THAT_WENT = ("Failed", "FailedCreatePodSandBox", "Evicted")
 """Reasons of warnings that still tell something when their pod is gone; others are of its ordinary end."""
@@ -105,7 +104,7 @@ def last_error(log: str, users: Collection[str] = ()) -> str | None:
         own = [frame for frame in _FRAME.findall(found["frames"]) if PurePath(frame[0]).name in SPAWNER_IN_TRACEBACK]
         before = log[: found.start()].rstrip().rpartition("\n")[2]
         named = any(user in f"{before} {found['error']}" for user in users)
-        where = f" ({SPAWNER}, line {own[-1][1]}, in {own[-1][2]})" if own else ""
+        where = f" ({SPAWNER_NAME}, line {own[-1][1]}, in {own[-1][2]})" if own else ""
         told.append(((bool(own), named, found.start()), f"{found['error'].strip()}{where}"))
     return max(told)[1] if told else None
 

@@ -60,9 +60,15 @@ OPTIONS = (
     Option("authoring-values", "the same for the authoring hub, in place of helm/values/authoring.yaml", repeat=True),
     Option(
         "ol-infrastructure",
-        "a checkout of mitodl/ol-infrastructure: its spawner (unless --spawner is given), the chart version that it "
-        "pins (while --chart is 'auto' or 'pinned'), and its pre-pulled courses, settings files and logo, in place of "
-        "those in --values and --authoring-values; what else its Python code makes of the values is not read",
+        "a checkout of mitodl/ol-infrastructure, whose Pulumi program is evaluated, shut in: its values, its spawner "
+        "and its chart version take the place of ours; --values, --authoring-values, --spawner and --chart win over it",
+    ),
+    Option("stack", "the stack of it that a copy is made of: CI, QA or Production", "Production", metavar="STACK"),
+    Option(
+        "base",
+        "the revision of it that is compared with, to show what a change changes; without it, the one at which its "
+        "branch left the main branch",
+        metavar="REF",
     ),
     Option(
         "artifacts",

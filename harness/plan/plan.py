@@ -18,9 +18,10 @@ from harness.charts.chart import chart_directory
 from harness.host.runs import STATE
 from harness.plan.contract import KNOWN_COURSES
 from harness.plan.course_repository import Repository, check_out, parse_course, read_repository
+from harness.plan.hubs import AUTHORING, STUDENT, HubSpec
+from harness.plan.sources import ol_infrastructure as owners
+from harness.plan.sources.new_courses import named_in
 from harness.plan.sources.ol_infrastructure import OlInfrastructure
-from harness.plan.sources.ol_infrastructure import read as read_ol_infrastructure
-from harness.plan.sources.onboarding import known_courses
 from harness.plan.versions import read_versions
 
 HOW = ("auto", "pull", "build")
@@ -45,7 +46,7 @@ class Plan:
     values: tuple[Path, ...]
     authoring_values: tuple[Path, ...]
     ol_infrastructure: OlInfrastructure | None
-    """What a checkout of mitodl/ol-infrastructure says, in place of what the values files have of the same."""
+    """A checkout of mitodl/ol-infrastructure, evaluated; its values and its spawner stand in place of our own."""
     course_sources: Mapping[str, str]
     """Where the course repositories are that the run was given, by tag: as they were given, paths and git URLs."""
     courses: tuple[Repository, ...]
@@ -94,6 +95,7 @@ def make_plan(
     checkout: Path,
     cwd: Path,
     environ: Mapping[str, str],
+    ol_infrastructure: OlInfrastructure | None = None,
     keep: bool = False,
     cluster_name: str | None = None,
 ) -> Plan:
@@ -101,6 +103,7 @@ def make_plan(
 
     Args:
         options: values by option name, as harness.plan.options.read gives them; relative paths count from `cwd`.
+        ol_infrastructure: as `evaluate_ol_infrastructure` returns it.
 
     Raises:
         HarnessError: an option is not what it should be, or a file it names is missing or broken.
@@ -110,17 +113,17 @@ def make_plan(
         given = options[name]
         return given[-1] if given else ""
 
-    def files(name: str, default: str) -> tuple[Path, ...]:
-        chosen = tuple(cwd / Path(value).expanduser() for value in options[name]) or (checkout / default,)
-        for path in chosen:
+    def files(name: str, hub_spec: HubSpec, default: str) -> tuple[Path, ...]:
+        given = tuple(cwd / Path(value).expanduser() for value in options[name])
+        for path in given:
             read_values(path, f"--{name}")
-        return chosen
+        if ol_infrastructure:
+            return (ol_infrastructure.values[hub_spec], *given)
+        return given or (checkout / default,)
 
     def path(name: str) -> Path | None:
         return cwd / Path(one(name)).expanduser() if one(name) else None
 
-    theirs = path("ol-infrastructure")
-    ol_infrastructure = read_ol_infrastructure(theirs) if theirs else None
     spawner = path("spawner") or (
         ol_infrastructure.spawner if ol_infrastructure else checkout / "helm/spawner/dynamicImageConfig.py"
     )
@@ -140,10 +143,10 @@ def make_plan(
         evidence=cwd / Path(one("evidence")).expanduser(),
         chart=chart,
         spawner=spawner,
-        values=files("values", "helm/values/production.yaml"),
-        authoring_values=files("authoring-values", "helm/values/authoring.yaml"),
+        values=files("values", STUDENT, "helm/values/production.yaml"),
+        authoring_values=files("authoring-values", AUTHORING, "helm/values/authoring.yaml"),
         ol_infrastructure=ol_infrastructure,
-        course_sources=_course_sources(options["course"], spawner),
+        course_sources=_course_sources(options["course"], spawner, ol_infrastructure),
         courses=(),
         cell_timeout=_seconds("--cell-timeout", one("cell-timeout")),
         run_timeout=_seconds("--run-timeout", one("run-timeout"), least=0),
@@ -169,6 +172,22 @@ def check_out_courses(plan: Plan, cwd: Path) -> Plan:
     into = plan.state / "courses"
     courses = [read_repository(check_out(source, into / tag, cwd), tag) for tag, source in plan.course_sources.items()]
     return dataclasses.replace(plan, courses=tuple(courses))
+
+
+def evaluate_ol_infrastructure(
+    options: Mapping[str, list[str]], *, cwd: Path, environ: Mapping[str, str]
+) -> OlInfrastructure | None:
+    """Evaluate the checkout that --ol-infrastructure names, which takes seconds; None without the option.
+
+    Raises:
+        HarnessError: it is no checkout, it cannot be evaluated here, or --stack or --base is not there.
+        ProgramError: its program does not evaluate; the owners' file and line are named.
+    """
+    given = {name: options[name][-1] if options[name] else "" for name in ("ol-infrastructure", "stack", "base")}
+    if not given["ol-infrastructure"]:
+        return None
+    checkout = cwd / Path(given["ol-infrastructure"]).expanduser()
+    return owners.read(checkout, cwd / default_cache(environ), given["stack"], given["base"])
 
 
 def default_cache(environ: Mapping[str, str]) -> Path:
@@ -240,9 +259,12 @@ def _seconds(option: str, value: str, least: int = 1) -> float:
     return float(value)
 
 
-def _course_sources(given: list[str], spawner: Path) -> dict[str, str]:
+def _course_sources(given: list[str], spawner: Path, theirs: OlInfrastructure | None) -> dict[str, str]:
     found: dict[str, str] = {}
-    known = KNOWN_COURSES | known_courses(spawner) if given else KNOWN_COURSES
+    known = KNOWN_COURSES
+    if given:
+        # A spawner may work its list out; what it does not name, the pre-puller or a build job does.
+        known |= named_in(spawner) | (theirs.pre_pulled | theirs.built if theirs else frozenset())
     for each in given:
         tag, source = parse_course(each)
         if tag in found:

@@ -69,12 +69,12 @@ class BuildJob:
     """
 
     image_name: str
-    definition: str
-    place: Place
     course_name: str | None = None
     repo_uri: str | None = None
     s3_bucket: str | None = None
     s3_object_path: str | None = None
+    definition: str = ""
+    place: Place = Place(str(COURSES_PIPELINE), 1)
 
 
 @dataclass(frozen=True)

@@ -28,8 +28,8 @@ from harness.people.student import SpawnError, Student
 from harness.plan.course_repository import Repository, describe
 from harness.plan.hubs import STUDENT
 from harness.plan.plan import Plan
-from harness.plan.sources.ol_infrastructure import BuildJob
-from harness.plan.sources.onboarding import pre_puller_with, spawner_with
+from harness.plan.sources.new_courses import pre_puller_with, spawner_with
+from harness.program.pipelines import BuildJob
 from harness.services.aws import Aws
 from harness.services.registry import Registry
 
@@ -54,7 +54,7 @@ def listed(deployment: Deployment, tmp_path_factory: pytest.TempPathFactory) -> 
     """Step 3: the students' hub, its spawner and pre-puller told of courses, of some by mistake not both."""
     own = deployment.releases[STUDENT]
     spawner = tmp_path_factory.mktemp("listed") / "dynamicImageConfig.py"
-    spawner.write_text(spawner_with(own.set_files[SPAWNER_KEY], KNOWN))
+    spawner.write_text(spawner_with(deployment.plan.spawner, KNOWN))
     replaced = {**own.replaced, **pre_puller_with(PRE_PULLED)}
     told = dataclasses.replace(own, set_files={**own.set_files, SPAWNER_KEY: spawner}, replaced=replaced)
     with changes.changed(deployment, STUDENT, told):

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection
 
 import pytest
 
+from fixtures.infrastructure import NO_PROGRAM
 from harness.courses.consistency import differences, job_faults
 from harness.plan.contract import COURSE_REPOSITORY
 from harness.plan.plan import Plan
@@ -18,7 +19,7 @@ from harness.plan.sources.ol_infrastructure import OlInfrastructure
 @pytest.fixture(scope="session")
 def checkout(plan: Plan) -> OlInfrastructure:
     if not plan.ol_infrastructure:
-        pytest.skip("no list of build jobs at hand: give --ol-infrastructure")
+        pytest.skip(NO_PROGRAM)
     return plan.ol_infrastructure
 
 
@@ -31,7 +32,7 @@ def pulled(pre_pulled: set[str]) -> set[str]:
 @pytest.fixture(scope="session")
 def known(checkout: OlInfrastructure, pulled: set[str], known_among: Callable[[Collection[str]], set[str]]) -> set[str]:
     """Courses of any list that get their own image of the deployed spawner."""
-    return known_among(sorted(checkout.known | checkout.built | pulled))
+    return known_among(sorted(checkout.built | pulled))
 
 
 def test_every_course_is_in_all_three(checkout: OlInfrastructure, known: set[str], pulled: set[str]) -> None:
@@ -40,15 +41,11 @@ def test_every_course_is_in_all_three(checkout: OlInfrastructure, known: set[str
     assert not found, "\n".join(found)
 
 
-def test_what_the_checkout_lists_is_deployed(
-    checkout: OlInfrastructure, plan: Plan, known: set[str], pulled: set[str]
-) -> None:
-    """Every course in the checkout's own lists opens its image and is pre-pulled."""
-    # With a --spawner of its own, a run has another list of known courses.
-    listed = checkout.known if plan.spawner == checkout.spawner else frozenset()
-    assert not listed - known, f"in the spawner's list, and their links open another image: {sorted(listed - known)}"
-    missing = checkout.pre_pulled - pulled
-    assert not missing, f"in the pre-puller's list, and not pre-pulled: {sorted(missing)}"
+def test_what_the_checkout_lists_is_deployed(checkout: OlInfrastructure, known: set[str], pulled: set[str]) -> None:
+    """Every course that the program pre-pulls opens its own image and is pre-pulled."""
+    listed = checkout.pre_pulled
+    assert not listed - known, f"pre-pulled by the program, and their links open another image: {listed - known}"
+    assert not listed - pulled, f"in the program's list, and not pre-pulled: {sorted(listed - pulled)}"
 
 
 def test_build_jobs_are_sound(checkout: OlInfrastructure) -> None:

@@ -15,7 +15,7 @@ from harness.courses.build_job import run_job
 from harness.deployment.model import Deployment
 from harness.plan.course_repository import read_repository
 from harness.plan.plan import Plan
-from harness.plan.sources.ol_infrastructure import BuildJob
+from harness.program.pipelines import BuildJob
 from harness.services.aws import Aws
 from harness.services.registry import Registry
 

@@ -1,193 +1,156 @@
-"""A checkout of mitodl/ol-infrastructure, read for what it says of the deployment. Nothing of its code is run."""
+"""A checkout of mitodl/ol-infrastructure: the owners' program evaluated, and what a run takes from it."""
 
 from __future__ import annotations
 
-import ast
-import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
+from harness.base.digest import fingerprint
 from harness.base.errors import HarnessError
-from harness.base.files import parse_python, read_text
-from harness.plan.contract import COURSE_REPOSITORY, DEFAULT_COURSE
-from harness.plan.sources.constants import Constants
-from harness.plan.sources.onboarding import container
+from harness.charts.chart import SPAWNER_NAME
+from harness.plan.hubs import HUBS, STUDENT, HubSpec
+from harness.program import revision
+from harness.program.evaluate import canonical
+from harness.program.evaluation import Evaluation, evaluate
+from harness.program.model import Program, Release
+from harness.program.pipelines import BuildJob
 
-OPTION = "--ol-infrastructure"
-
-# Where things are in mitodl/ol-infrastructure, at 2bf5bca37.
-APPLICATION = Path("src/ol_infrastructure/applications/jupyterhub")
-SPAWNER = APPLICATION / "dynamicImageConfig.py"
-PRE_PULLER = APPLICATION / "__main__.py"
-PIPELINES = Path("src/ol_concourse/pipelines/container_images/jupyter_courses.py")
-VERSIONS = Path("src/bridge/lib/versions.py")
-
-BUILD_JOB = "CourseImageInfo"
+DIRECTORY = "program-values"
 
 
 @dataclass(frozen=True)
-class BuildJob:
-    """A job that builds a course's image and pushes it, from a Git repository or from an archive in S3.
+class Base:
+    """The revision that a checkout is compared with.
 
     Attributes:
-        image_name: tag of the image, which is the course's name in a link.
-        course_name: what the pipelines call it; nothing depends on it.
-        line: where the job is in PIPELINES.
+        evaluation: None where it does not evaluate; `trouble` says why then.
     """
 
-    image_name: str
-    course_name: str | None = None
-    repo_uri: str | None = None
-    s3_bucket: str | None = None
-    s3_object_path: str | None = None
-    line: int = 0
-
-
-@dataclass(frozen=True)
-class Settings:
-    """The notebook's settings files of one hub: the text of each, which is JSON."""
-
-    menu_override: str
-    disabled_extensions: str
+    name: str
+    evaluation: Evaluation | None
+    trouble: str = ""
 
 
 @dataclass(frozen=True)
 class OlInfrastructure:
-    """What a checkout says.
+    """A checkout, evaluated.
 
     Attributes:
-        spawner: path of the custom spawner.
-        known: courses that the spawner knows.
-        pre_pulled: courses that the students' pre-puller is given.
-        build_jobs: in the order of the file.
-        chart_version: version of the JupyterHub chart that is deployed.
-        logo: text of the hubs' logo, which is SVG.
+        stack: the one that a copy is made of.
+        revision: its commit in words; empty where it is no repository.
+        base: None where there is nothing to compare with.
+        values: the values of each release in a file.
+        spawner: the custom spawner in a file, as the students' values have it.
     """
 
     checkout: Path
+    stack: str
+    revision: str
+    evaluation: Evaluation
+    base: Base | None
+    values: Mapping[HubSpec, Path]
     spawner: Path
-    known: frozenset[str]
-    pre_pulled: frozenset[str]
-    build_jobs: tuple[BuildJob, ...]
-    chart_version: str
-    students: Settings
-    authors: Settings
-    logo: str
+
+    @property
+    def program(self) -> Program:
+        """The program of the two hubs, for the stack."""
+        return self.evaluation.program(self.stack)
+
+    @property
+    def student_release(self) -> Release:
+        return self.program.release(STUDENT.release)
+
+    @property
+    def chart_version(self) -> str:
+        """Version of the JupyterHub chart that is deployed."""
+        return self.student_release.version
+
+    @property
+    def chart_repository(self) -> str:
+        """Address of the repository that it is deployed from; empty for a chart of another origin."""
+        return self.student_release.repository
+
+    @property
+    def build_jobs(self) -> tuple[BuildJob, ...]:
+        """Jobs that build courses' images; none where the pipelines do not evaluate."""
+        return self.evaluation.pipelines.build_jobs if self.evaluation.pipelines else ()
 
     @property
     def built(self) -> frozenset[str]:
         """Courses that have a build job."""
         return frozenset(job.image_name for job in self.build_jobs)
 
+    @property
+    def pre_pulled(self) -> frozenset[str]:
+        """Tags of the images that the students' pre-puller is given."""
+        pre_puller = self.student_release.values.get("prePuller", {})
+        return frozenset(str(each.get("tag")) for each in pre_puller.get("extraImages", {}).values())
+
     def __str__(self) -> str:
-        counts = f"{len(self.known)} courses known, {len(self.pre_pulled)} pre-pulled, {len(self.built)} built"
-        return f"{self.checkout}: {counts}, chart {self.chart_version}"
+        counts = f"{len(self.pre_pulled)} courses pre-pulled, {len(self.built)} built"
+        at = f" at {self.revision}" if self.revision else ""
+        compared = f", compared with {self.base.name}" if self.base else ""
+        return f"{self.checkout}{at}, {self.stack}: chart {self.chart_version}, {counts}{compared}"
 
 
-def read(checkout: Path) -> OlInfrastructure:
-    """What a checkout says.
+def read(checkout: Path, cache: Path, stack: str = "Production", base: str = "") -> OlInfrastructure:
+    """Evaluate a checkout for all stacks, and the revision that it is compared with.
+
+    Args:
+        cache: the harness's cache directory, in which environments, answers and values are kept.
+        stack: the one that a copy is made of, in any case.
+        base: the revision to compare with; without it, the commit at which the branch left the main branch.
 
     Raises:
-        HarnessError: it is none, or a file is not what it should be (file and line are named).
+        HarnessError: it is no such checkout, its packages cannot be had, or `base` is not there.
+        ProgramError: the program does not evaluate for the stack; the owners' file and line are named.
     """
+    stack = canonical(stack)
+    commit = revision.base_of(checkout, base)
+    evaluation = evaluate(checkout, cache)
+    program = evaluation.program(stack)
+    texts = {spec: yaml.safe_dump(dict(program.release(spec.release).values), allow_unicode=True) for spec in HUBS}
+    spawner = _spawner(program.release(STUDENT.release))
+    into = cache / DIRECTORY / fingerprint([spawner, *texts.values()])
+    into.mkdir(parents=True, exist_ok=True)
+    files = {spec: into / f"{spec.release}.{stack}.yaml" for spec in HUBS}
+    for spec, file in files.items():
+        file.write_text(texts[spec], encoding="utf-8")
+    (into / SPAWNER_NAME).write_text(spawner, encoding="utf-8")
     return OlInfrastructure(
         checkout=checkout,
-        spawner=checkout / SPAWNER,
-        known=_constants(checkout, SPAWNER).texts_with(DEFAULT_COURSE, "KNOWN_COURSES"),
-        pre_pulled=_constants(checkout, PRE_PULLER).texts_with(DEFAULT_COURSE, "COURSE_NAMES"),
-        build_jobs=_build_jobs(_python(checkout, PIPELINES), f"{OPTION} {checkout / PIPELINES}"),
-        chart_version=_constants(checkout, VERSIONS).text("JUPYTERHUB_CHART_VERSION"),
-        students=Settings(_json(checkout, "menu_override.json"), _json(checkout, "disabled_extensions.json")),
-        authors=Settings(
-            _json(checkout, "author_menu_override.json"), _json(checkout, "author_disabled_extensions.json")
-        ),
-        logo=_logo(checkout),
+        stack=stack,
+        revision=revision.describe(checkout),
+        evaluation=evaluation,
+        base=_base(checkout, commit, cache),
+        values=files,
+        spawner=into / SPAWNER_NAME,
     )
 
 
-def values(read: OlInfrastructure) -> dict[str, Any]:
-    """Values of the students' hub, by dotted key. Each stands in place of all that values files have under its key.
-
-    Helm merges what values files say, and to take an entry away again, both charts' schemas refuse null. So these are
-    for --set-json, which replaces.
-    """
-    pre_pulled = {container(course): {"name": COURSE_REPOSITORY, "tag": course} for course in sorted(read.pre_pulled)}
-    return {**_files(read.students, read.logo), "prePuller.extraImages": pre_pulled}
-
-
-def authoring_values(read: OlInfrastructure) -> dict[str, Any]:
-    """The same for the authors' hub, which pre-pulls nothing."""
-    return _files(read.authors, read.logo)
-
-
-def _files(settings: Settings, logo: str) -> dict[str, Any]:
-    mounted = {
-        "hub.extraFiles.mit_learn_svg": ("/opt/mit_learn.svg", logo),
-        "singleuser.extraFiles.menu_override": (
-            "/opt/conda/share/jupyter/lab/settings/overrides.json",
-            settings.menu_override,
-        ),
-        "singleuser.extraFiles.disabled_extensions": (
-            "/home/jovyan/.jupyter/labconfig/page_config.json",
-            settings.disabled_extensions,
-        ),
-    }
-    return {key: {"mountPath": path, "stringData": text} for key, (path, text) in mounted.items()}
-
-
-def _build_jobs(tree: ast.Module, where: str) -> tuple[BuildJob, ...]:
-    constants = Constants(tree, where)
-    fields = {"image_name", "course_name", "repo_uri", "s3_bucket", "s3_object_path"}
-    found = []
-    for call in ast.walk(tree):
-        if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == BUILD_JOB):
-            continue
-        given = {keyword.arg: keyword.value for keyword in call.keywords if keyword.arg in fields}
-        if call.args or any(keyword.arg is None for keyword in call.keywords) or "image_name" not in given:
-            raise HarnessError(
-                f"{where}, line {call.lineno}: expected {BUILD_JOB}(course_name=…, image_name=…, …), its arguments "
-                f"by name; found {ast.unparse(call)[:80]}"
-            )
-        texts = {name: constants.text_or_none(value) for name, value in given.items() if name}
-        image_name = texts.pop("image_name")
-        found.append(BuildJob(image_name or "", line=call.lineno, **texts))
-    if not found:
-        raise HarnessError(f"{where}: expected build jobs, {BUILD_JOB}(image_name=…, …); found none")
-    return tuple(sorted(found, key=lambda job: job.line))
-
-
-def _constants(checkout: Path, name: Path) -> Constants:
-    return Constants(_python(checkout, name), f"{OPTION} {checkout / name}")
-
-
-def _python(checkout: Path, name: Path) -> ast.Module:
-    return parse_python(_present(checkout, name), OPTION)
-
-
-def _json(checkout: Path, name: str) -> str:
-    path = _present(checkout, APPLICATION / name)
-    text = read_text(path, OPTION)
+def _base(checkout: Path, commit: str, cache: Path) -> Base | None:
+    """Evaluate the revision to compare with; one that does not evaluate is told, and takes no verdict away."""
+    if not commit:
+        return None
+    name = revision.describe(checkout, commit)
     try:
-        content = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise HarnessError(f"{OPTION} {path}, line {error.lineno}: not JSON: {error.msg}") from error
-    if not isinstance(content, dict):
-        raise HarnessError(f"{OPTION} {path}: expected a JSON object, found a {type(content).__name__}")
-    return text
+        found = evaluate(revision.export(checkout, commit, cache), cache)
+    except HarnessError as error:
+        return Base(name, None, str(error))
+    failed = [f"{what}: {error}" for what, error in found.errors.items()]
+    return Base(name, found, "\n".join(failed))
 
 
-def _logo(checkout: Path) -> str:
-    path = _present(checkout, APPLICATION / "mit_learn.svg")
-    text = read_text(path, OPTION)
-    if "<svg" not in text:
-        raise HarnessError(f"{OPTION} {path}: expected an image in SVG, found no <svg")
-    return text
-
-
-def _present(checkout: Path, name: Path) -> Path:
-    if not (checkout / name).is_file():
-        raise HarnessError(
-            f"{OPTION} {checkout}: expected a file {name}, found none; is this a checkout of mitodl/ol-infrastructure?"
-        )
-    return checkout / name
+def _spawner(release: Release) -> str:
+    extra: Mapping[str, Any] = release.values.get("hub", {}).get("extraConfig", {})
+    if SPAWNER_NAME in extra:
+        return str(extra[SPAWNER_NAME])
+    found = ", ".join(extra) or "none"
+    raise HarnessError(
+        f"{release.place}: expected hub.extraConfig of the release {release.name} to have {SPAWNER_NAME}, the custom "
+        f"spawner; found {found}\nThe harness takes the spawner from there, unless --spawner names a file."
+    )

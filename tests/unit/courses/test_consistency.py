@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from harness.courses.consistency import differences, job_faults
-from harness.plan.sources.ol_infrastructure import BuildJob
+from harness.program.pipelines import BuildJob
 
 REPOSITORY = "git@git.example:poetry.git"
 
