@@ -186,9 +186,7 @@ def prepared(helm: FakeHelm, kind: Path = Path("kind")) -> Prepared:
         kind=kind,
         kubectl=Path("kubectl"),
         node_image="node",
-        registry="registry",
-        moto="moto",
-        postgres="postgres",
+        services={"registry": "registry", "moto": "moto", "postgres": "postgres"},
         notebook="notebook",
         images={},
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,6 +15,7 @@ from harness.deployment.images import RegistryImages
 from harness.deployment.infrastructure import create_cluster, reuse_or_reset, start_services
 from harness.deployment.state import State, fingerprints
 from harness.plan.plan import Plan
+from harness.services.container import Content
 from tests.unit.deployment.doubles import PARTS, FakeCluster, context_of
 from tests.unit.fakes import FakeDocker
 
@@ -112,12 +113,15 @@ class TestCreateCluster:
 def test_services_are_started_once(planned: Planner, steps: Steps) -> None:
     plan, started = planned(), []
 
-    def service(name: str) -> Any:
-        return SimpleNamespace(start=lambda image, *_: started.append(f"{name} of {image}"))
+    class FakeServices:
+        def __iter__(self) -> Iterator[Any]:
+            return iter([SimpleNamespace(TITLE="moto")])
 
-    artifacts: Any = SimpleNamespace(moto="image 1", registry="image 2", postgres="image 3")
-    registry, aws, database = map(service, ("registry", "moto", "postgres"))
+        def start(self, images: dict[str, str], content: Content) -> None:
+            started.append((images, content.databases))
+
+    artifacts: Any = SimpleNamespace(services={"moto": "image 1"})
+    services: Any = FakeServices()
     for _ in range(2):
-        start_services(context_of(plan, steps), artifacts, registry, aws, database, RegistryImages())
-    # The registry is opened by a token of moto's.
-    assert started == ["moto of image 1", "registry of image 2", "postgres of image 3"]
+        start_services(context_of(plan, steps), artifacts, services, RegistryImages())
+    assert started == [({"moto": "image 1"}, ("jupyterhub", "jupyterhub_authoring"))]

@@ -20,7 +20,7 @@ Planner = Callable[..., Plan]
 
 
 def deployment(plan: Plan, kubectl: Callable[..., str] = lambda *_: "{}", **artifacts: Any) -> Deployment:
-    parts: Any = dict.fromkeys(("helm", "releases", "objects", "registry", "aws", "database"))
+    parts: Any = dict.fromkeys(("helm", "releases", "objects", "services"))
     made: Any = SimpleNamespace(**{"images": {}, **artifacts})
     hubs: Any = {"student": "the students' hub", "authoring": "the authors' hub"}
     cluster: Any = SimpleNamespace(kubectl=kubectl)

@@ -20,7 +20,7 @@ from harness.deployment.releases import find_chart, prerequisites
 from harness.evidence.environment import EnvironmentFault
 from harness.plan.hubs import AUTHORING, SCALED, STUDENT
 from harness.plan.plan import Plan, check_out_courses
-from harness.services.postgres import Database
+from harness.services.postgres import Postgres
 from tests.unit.fakes import Program, ol_infrastructure
 
 Planner = Callable[..., Plan]
@@ -309,7 +309,7 @@ def rendered(values: dict[str, Any]) -> list[dict[str, Any]]:
     return [{"kind": "Service"}, {"kind": "Secret", "metadata": {"name": "hub"}, "data": data}]
 
 
-DATABASE = Database("jh-1-postgres", "jh-1", "pass")
+DATABASE = Postgres("jh-1", Path(), "pass")
 REF = {"valueFrom": {"secretKeyRef": {"name": "creds", "key": "url"}}}
 SECRET = {
     "apiVersion": "v1",

@@ -90,9 +90,7 @@ class TestDescribeChanges:
 class TestClusterFingerprint:
     MADE: Any = SimpleNamespace(
         node_image="node",
-        registry="registry",
-        moto="moto",
-        postgres="postgres",
+        services={"registry": "registry", "moto": "moto", "postgres": "postgres"},
         images={"quay.io/jupyterhub/k8s-hub": SimpleNamespace(digest="sha256:1")},
     )
 
@@ -107,9 +105,11 @@ class TestClusterFingerprint:
         one = state.cluster_fingerprint(planned(), self.MADE)
         assert one != state.cluster_fingerprint(planned(**options), self.MADE)
 
-    @pytest.mark.parametrize("part", ["node_image", "registry", "moto", "postgres"])
-    def test_artifacts_count(self, planned: Planner, part: str) -> None:
-        other: Any = SimpleNamespace(**{**vars(self.MADE), part: "another"})
+    @pytest.mark.parametrize(
+        "changed", [{"node_image": "another"}, {"services": {"registry": "registry", "moto": "another"}}]
+    )
+    def test_artifacts_count(self, planned: Planner, changed: dict[str, Any]) -> None:
+        other: Any = SimpleNamespace(**{**vars(self.MADE), **changed})
         plan = planned()
         assert state.cluster_fingerprint(plan, self.MADE) != state.cluster_fingerprint(plan, other)
 
