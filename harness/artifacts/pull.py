@@ -96,7 +96,8 @@ def pull(
         HarnessError: an image or a tool cannot be pulled, or a download does not have its published checksum.
     """
     services = {name: mirrored(image.published, mirrors) for name, image in versions.services().items()}
-    node, notebook = (mirrored(versions.get("published.images", name), mirrors) for name in ("node", "notebook"))
+    node = mirrored(versions.node_image(), mirrors)
+    notebook = mirrored(versions.get("published.images", "notebook"), mirrors)
     tools = {name: _tool(name, versions, cache) for name in TOOLS}
     missing_images = _missing_images([node, *services.values(), notebook])
     missing_tools = [name for name in TOOLS if not tools[name].exists()]
@@ -128,13 +129,15 @@ def mirrored(image: str, mirrors: Mapping[str, str]) -> str:
 
 
 def _missing_images(images: Iterable[str]) -> list[str]:
-    here = set(docker("images", "--format", "{{.Repository}}:{{.Tag}}").split())
+    both = "{{.Repository}}:{{.Tag}} {{.Repository}}@{{.Digest}}"
+    here = set(docker("images", "--digests", "--format", both).split())
     return [image for image in images if _familiar(image) not in here]
 
 
 def _familiar(image: str) -> str:
-    """Return the name of an image as Docker lists it."""
-    return image.removeprefix("docker.io/").removeprefix("library/")
+    """Return the name of an image as Docker lists it: of one with a digest, without its tag."""
+    name, pinned, digest = image.removeprefix("docker.io/").removeprefix("library/").partition("@")
+    return f"{name.rpartition(':')[0]}@{digest}" if pinned else name
 
 
 def _pull_image(image: str, steps: Steps) -> None:

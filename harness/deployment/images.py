@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from harness.artifacts.model import Artifacts
 from harness.artifacts.oci import OciImage
 from harness.base.errors import HarnessError
 from harness.charts import manifests
+from harness.charts.manifests import Manifest
 from harness.courses.images import course_builder, course_repositories
 from harness.deployment.context import BootContext
 from harness.deployment.state import describe_changes, fingerprints
@@ -44,21 +44,6 @@ class RegistryImages:
         return {ECR, *(split(name)[0] for name in self.charts)}
 
 
-def make_images(context: BootContext, artifacts: Artifacts, rendered: Iterable[list[dict[str, Any]]]) -> RegistryImages:
-    """Make the images that rendered releases name and that the registry has to serve.
-
-    Raises:
-        HarnessError: a course's repository does not build, or the chart runs an image that is not among the artifacts.
-    """
-    wanted = set().union(*map(manifests.images, rendered))
-    published = {name for name in wanted if not name.startswith(f"{ECR}/")}
-    charts = {name: built_image(artifacts, name) for name in published} if artifacts.images else {}
-    tags = sorted(name.removeprefix(f"{COURSE_REPOSITORY}:") for name in wanted - published)
-    courses = build_courses(context, artifacts, tags)
-    versions = {version: courses[course.tag] for course in context.plan.courses for version in course.tags}
-    return RegistryImages(charts, courses, versions)
-
-
 def build_courses(context: BootContext, artifacts: Artifacts, tags: list[str]) -> dict[str, OciImage]:
     """Build the image of each course, by tag.
 
@@ -71,6 +56,29 @@ def build_courses(context: BootContext, artifacts: Artifacts, tags: list[str]) -
         own = [tag for tag in tags if tag in repositories]
         step.done(f"{len(tags)}, of which {' '.join(own) or 'none'} from a repository of its own")
     return images
+
+
+def make_images(
+    context: BootContext,
+    artifacts: Artifacts,
+    rendered: Iterable[list[Manifest]],
+    build: Callable[[BootContext, Artifacts, list[str]], Mapping[str, OciImage]] = build_courses,
+) -> RegistryImages:
+    """Make the images that rendered releases name and that the registry has to serve.
+
+    Args:
+        build: returns the images of courses, by tag.
+
+    Raises:
+        HarnessError: a course's repository does not build, or the chart runs an image that is not among the artifacts.
+    """
+    wanted = set().union(*map(manifests.images, rendered))
+    published = {name for name in wanted if not name.startswith(f"{ECR}/")}
+    charts = {name: built_image(artifacts, name) for name in published} if artifacts.images else {}
+    tags = sorted(name.removeprefix(f"{COURSE_REPOSITORY}:") for name in wanted - published)
+    courses = build(context, artifacts, tags)
+    versions = {version: courses[course.tag] for course in context.plan.courses for version in course.tags}
+    return RegistryImages(charts, courses, versions)
 
 
 def built_image(artifacts: Artifacts, image: str) -> OciImage:

@@ -25,7 +25,7 @@ POD_GRACE = timedelta(seconds=15)
 """How long a Deployment may be refused its pods before there will be none."""
 
 
-def wait_until_ready(cluster: Cluster, namespace: str) -> None:
+def wait_until_ready(cluster: Cluster, namespace: str, timeout: float = READY_TIMEOUT) -> None:
     """Wait until every Deployment of a release has rolled out.
 
     Raises:
@@ -64,7 +64,7 @@ def wait_until_ready(cluster: Cluster, namespace: str) -> None:
             pods.change(seconds)
 
     try:
-        wait_until(f"the pods of {namespace}", ready, timeout=READY_TIMEOUT, fail_if=stuck, change=change)
+        wait_until(f"the pods of {namespace}", ready, timeout=timeout, fail_if=stuck, change=change)
     except TooLateError as error:
         raise TooLateError("; ".join([str(error), *pods.last_warning()])) from error
 
@@ -80,7 +80,7 @@ def restart_hub(cluster: Cluster, hub: Hub) -> None:
     wait_for_answer(hub, lambda: why_unrecoverable(cluster, hub.namespace))
 
 
-def wait_for_answer(hub: Hub, fail_if: Callable[[], str | None] = lambda: None) -> str:
+def wait_for_answer(hub: Hub, fail_if: Callable[[], str | None] = lambda: None, timeout: float = ANSWER_TIMEOUT) -> str:
     """Wait until a hub answers through its proxy, which may learn of a new hub a moment later; returns its version.
 
     Args:
@@ -98,7 +98,7 @@ def wait_for_answer(hub: Hub, fail_if: Callable[[], str | None] = lambda: None) 
             return NotYet(str(error) or type(error).__name__)
 
     what = f"an answer of {hub.release} through its proxy"
-    return wait_until(what, version, timeout=ANSWER_TIMEOUT, fail_if=seldom(fail_if))
+    return wait_until(what, version, timeout=timeout, fail_if=seldom(fail_if))
 
 
 def _newest_templates(cluster: Cluster, namespace: str, deployments: Iterable[Any]) -> set[str]:

@@ -5,13 +5,14 @@ Facts from the public repository mitodl/ol-infrastructure. A deployment that off
 
 from __future__ import annotations
 
-ACCOUNT = "610119931565"
-REGION = "us-east-1"
+ACCOUNT, REGION = "610119931565", "us-east-1"
+"""Production's AWS account, and the region that it uses."""
 ECR = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com"
 """Host of production's private registry."""
 REPOSITORY = "ol-course-notebooks"
+"""Name of the course repository in ECR: one repository, one mutable tag a course."""
 COURSE_REPOSITORY = f"{ECR}/{REPOSITORY}"
-"""Production's repository of course images: one repository, one mutable tag a course."""
+"""Its full name, as images have it."""
 
 DEFAULT_COURSE = "base_authoring_image"
 """The course image of whoever asks for none, or for one that nobody knows."""

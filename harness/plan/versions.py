@@ -87,6 +87,12 @@ class Versions:
             found[name] = ServiceImage(**{**given, "published": self.get(f"services.{name}", "published")})
         return found
 
+    def node_image(self) -> str:
+        """Return the published node image, by digest where upstream states that of its version."""
+        image = self.get("published.images", "node")
+        digest = self.table("published.node_digests").get(image.rpartition(":v")[2])
+        return f"{image}@{digest}" if digest else image
+
     def with_kubernetes(self, version: str) -> Versions:
         """Return the same with the published node image and kubectl of another version of Kubernetes."""
         image = self.get("published.images", "node").rpartition(":")[0]

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
+
+import httpx
+
+from harness.hub.api import Hub
 
 
 class Program:
@@ -23,6 +28,37 @@ class Program:
     @property
     def calls(self) -> list[str]:
         return self._calls.read_text().splitlines() if self._calls.exists() else []
+
+
+class FakeDocker(Program):
+    """A docker whose daemon answers, with the containers and networks that it is given."""
+
+    def __init__(self, directory: Path) -> None:
+        script = """case "$1 $2" in
+          "ps "*|"network ls") [ ! -f "$here/$1" ] || cat "$here/$1" ;;
+          "rm "*) : > "$here/ps" ;;
+          "info "*) echo / ;;
+          version*) echo 28 ;;
+        esac"""
+        super().__init__(directory, "docker", script)
+
+    def has(self, *parts: str) -> None:
+        """Let the run jh-1 have containers of these kinds, and its network."""
+        self.path.with_name("ps").write_text("".join(f"jh-1-{part}\n" for part in parts))
+        self.path.with_name("network").write_text("bridge\njh-1\n")
+
+    @property
+    def changes(self) -> list[str]:
+        """The calls that change something."""
+        looks = ("ps ", "network ls", "version", "info ", "logs ")
+        return [call for call in self.calls if not call.startswith(looks)]
+
+
+def hub_that_answers(answer: Callable[[httpx.Request], httpx.Response]) -> Hub:
+    """A hub whose API is a function."""
+    hub = Hub("http://hub", "jupyter", "jupyterhub", "jupyterhub", "token")
+    vars(hub)["api"] = httpx.Client(base_url="http://hub/hub/api", transport=httpx.MockTransport(answer))
+    return hub
 
 
 OL_INFRASTRUCTURE = {

@@ -284,6 +284,12 @@ class TestVersions:
         node = versions.get("published.images", "node")
         assert node.endswith(f":v{versions.get('published.tools.kubectl', 'version')}")
 
+    def test_what_kubernetes_words_stand_for_is_pinned_by_digest(self) -> None:
+        versions = read_versions()
+        for version in versions.table("published.kubernetes").values():
+            assert versions.with_kubernetes(version).node_image().rpartition("@")[2].startswith("sha256:"), version
+        assert "@sha256:" in versions.node_image()
+
     def test_another_kubernetes(self) -> None:
         versions = read_versions()
         other = versions.with_kubernetes("1.99.1")
@@ -582,6 +588,8 @@ class TestPull:
 [published.images]
 node = "docker.io/kindest/node:v1"
 notebook = "quay.io/jupyter/scipy-notebook:1"
+[published.node_digests]
+"2" = "sha256:2222"
 [services.registry]
 published = "docker.io/library/registry:3"
 [services.moto]
@@ -669,6 +677,20 @@ checksum = ".sha256sum"
         made = pull.pull(versions, mirrors, tmp_path / "cache", steps, lambda: None)
         assert made.node_image == "mirror.example/hub/kindest/node:v1.99.1"
         assert made.kubectl.read_text() == "newer"
+
+    def test_a_node_image_is_pinned_by_its_digest(
+        self, mirrors: dict[str, str], tmp_path: Path, docker: Callable[[str], Path], steps: Steps
+    ) -> None:
+        (tmp_path / "versions.toml").write_text(self.VERSIONS.replace("node:v1", "node:v2"))
+        versions = read_versions(tmp_path / "versions.toml")
+        pinned = "mirror.example/hub/kindest/node:v2@sha256:2222"
+        calls = docker("")
+        assert pull.pull(versions, mirrors, tmp_path / "cache", steps, lambda: None).node_image == pinned
+        assert f"pull --quiet {pinned}" in calls.read_text().splitlines()
+        calls.unlink()
+        docker("[ $1 != images ] || echo 'x:<none> mirror.example/hub/kindest/node@sha256:2222'")
+        pull.pull(versions, mirrors, tmp_path / "cache", steps, lambda: None)
+        assert "node" not in "".join(call for call in calls.read_text().splitlines() if call.startswith("pull"))
 
     def test_what_is_here_is_not_fetched_again(
         self, mirrors: dict[str, str], tmp_path: Path, docker: Callable[[str], Path], steps: Steps

@@ -21,7 +21,7 @@ from harness.artifacts.recipes import recipes
 from harness.base.errors import HarnessError
 from harness.base.progress import Steps
 from harness.base.wait import NeverError
-from harness.deployment.releases import read_secrets
+from harness.deployment.releases import create_secrets, read_secrets
 from harness.evidence import environment
 from harness.evidence.bundle import Scene
 from harness.evidence.diagnosis import likely_cause
@@ -205,6 +205,7 @@ class TestStart:
         assert docker.calls == []
 
     def test_its_password_is_made(self, tmp_path: Path) -> None:
+        create_secrets(tmp_path / "secrets.json")
         assert len(read_secrets(tmp_path / "secrets.json")["pages_password"]) == 64
 
 

@@ -85,6 +85,26 @@ class TestPush:
             "PUT /v2/hub/manifests/1",
         ]
 
+    def test_what_did_not_arrive_is_sent_again(self, tmp_path: Path, layout: OciImage) -> None:
+        asked: list[str] = []
+        full = iter([httpx.Response(500)])
+
+        def answer(request: httpx.Request) -> httpx.Response:
+            asked.append(request.method)
+            if request.url.path == "/upload" and (refusal := next(full, None)):
+                return refusal
+            return httpx.Response(
+                404 if request.method == "HEAD" else 201, headers={"Location": "http://registry/upload"}
+            )
+
+        aws: Any = SimpleNamespace()
+        registry = Registry("jh-1", tmp_path, aws)
+        vars(registry)["_http"] = httpx.Client(base_url="http://registry/v2/", transport=httpx.MockTransport(answer))
+        with pytest.raises(httpx.HTTPStatusError):
+            registry.push(layout, "hub", "1")
+        registry.push(layout, "hub", "1")
+        assert asked.count("POST") == 3, "a blob that the registry refused was taken for one that it has"
+
     def test_what_was_seen_is_not_asked_for_again(self, registry: Registry, layout: OciImage, asked: list[str]) -> None:
         registry.push(layout, "hub", "1")
         asked.clear()

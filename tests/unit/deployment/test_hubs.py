@@ -1,0 +1,137 @@
+"""The steps that bring up the hubs: installed where something changed, and without users of an earlier run."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from harness.base.errors import HarnessError
+from harness.base.progress import Steps
+from harness.deployment.hubs import install_release, remove_users, wait_for_hub
+from harness.hub.api import Hub
+from harness.plan.hubs import STUDENT
+from harness.plan.plan import Plan
+from tests.unit.deployment.doubles import FakeCluster, context_of, rolled, running_copy
+from tests.unit.fakes import hub_that_answers
+
+Planner = Callable[..., Plan]
+
+
+class FakeHelm:
+    """Helm that counts upgrades, and fails where it is told to."""
+
+    def __init__(self, error: str = "") -> None:
+        self.upgrades = 0
+        self.error = error
+
+    def upgrade_install(self, *_: object) -> None:
+        self.upgrades += 1
+        if self.error:
+            raise HarnessError(self.error)
+
+
+class TestInstallRelease:
+    def test_an_upgrade_that_failed_is_not_taken_for_what_was_there_before(
+        self, planned: Planner, steps: Steps, out: io.StringIO
+    ) -> None:
+        """A good spawner, a broken one, and the good one again: the third run has something to do."""
+        plan = planned()
+        context = context_of(plan, steps)
+        context.state.set(STUDENT.release, "the good one")
+        with pytest.raises(HarnessError, match="crashes"):
+            install_release(context, running_copy(plan, helm=FakeHelm("the hub crashes")), STUDENT)
+        assert context_of(plan, steps).state.get(STUDENT.release) is None
+        assert "release jupyterhub is upgraded, what it is made of has changed\n" in out.getvalue()
+
+    def test_a_release_that_is_what_it_was_is_left_alone(self, planned: Planner, steps: Steps) -> None:
+        plan, helm = planned(), FakeHelm()
+        cluster = FakeCluster(rolled(ready=0), rolled())
+        running = running_copy(plan, cluster, helm=helm)
+        for _ in range(2):
+            install_release(context_of(plan, steps), running, STUDENT)
+        assert helm.upgrades == 1
+        assert cluster.changes == 1, "its pods were waited for"
+
+    def test_prerequisites_are_applied_once_and_before_the_release(self, planned: Planner, steps: Steps) -> None:
+        plan, cluster = planned(), FakeCluster()
+        failing, working = (running_copy(plan, cluster, helm=FakeHelm(error)) for error in ("no", ""))
+        with pytest.raises(HarnessError, match="no"):
+            install_release(context_of(plan, steps), failing, STUDENT)
+        assert cluster.done == ["apply in jupyter"]
+        install_release(context_of(plan, steps), working, STUDENT)
+        assert cluster.done == ["apply in jupyter"]
+
+
+def test_the_hub_that_answers_is_named_with_its_address(planned: Planner, steps: Steps, out: io.StringIO) -> None:
+    hub = hub_that_answers(lambda _: httpx.Response(200, json={"version": "5.5.0"}))
+    assert wait_for_hub(context_of(planned(), steps, FakeCluster()), hub) == "5.5.0"
+    assert out.getvalue() == "jupyterhub:           http://hub  (JupyterHub 5.5.0)\n"
+
+
+class TestRemoveUsers:
+    """A kept hub starts without the users of an earlier run."""
+
+    @pytest.fixture
+    def asked(self) -> list[str]:
+        """The calls of the hub's API."""
+        return []
+
+    @pytest.fixture
+    def hub(self, asked: list[str]) -> Callable[..., Hub]:
+        """A hub with users; it deletes none whose server is on its way, until it was restarted."""
+
+        def hub(cluster: FakeCluster, **users: Any) -> Hub:
+            models = [{"name": name, "admin": name == "admin", "servers": servers} for name, servers in users.items()]
+
+            def answer(request: httpx.Request) -> httpx.Response:
+                asked.append(f"{request.method} {request.url.path.removeprefix('/hub/api')}")
+                if request.method == "GET":
+                    listed = request.url.path.endswith("/users")
+                    return httpx.Response(200, json=models if listed else {"version": "5.5.0"})
+                name = request.url.path.rpartition("/")[2]
+                starting = users[name].get("", {}).get("pending") == "spawn"
+                return httpx.Response(400 if starting and "restart jupyter hub" not in cluster.done else 204)
+
+            return hub_that_answers(answer)
+
+        return hub
+
+    @pytest.mark.parametrize("users", [{}, {"admin": {}}], ids=["none", "the admin that the hub makes itself"])
+    def test_a_hub_without_users_costs_one_call(
+        self,
+        planned: Planner,
+        steps: Steps,
+        out: io.StringIO,
+        asked: list[str],
+        hub: Callable[..., Hub],
+        users: dict[str, Any],
+    ) -> None:
+        cluster = FakeCluster()
+        remove_users(context_of(planned(), steps, cluster), hub(cluster, **users))
+        assert asked == ["GET /users"]
+        assert (cluster.done, out.getvalue()) == ([], "")
+
+    def test_users_go_with_their_servers_and_without(
+        self, planned: Planner, steps: Steps, out: io.StringIO, asked: list[str], hub: Callable[..., Hub]
+    ) -> None:
+        cluster = FakeCluster()
+        there = hub(cluster, admin={"": {"pending": None}}, idle={}, leaving={"": {"pending": "stop"}})
+        remove_users(context_of(planned(), steps, cluster), there)
+        assert asked[0] == "GET /users"
+        assert sorted(asked[1:]) == ["DELETE /users/admin", "DELETE /users/idle", "DELETE /users/leaving"]
+        assert cluster.done == [], "no hub is restarted that lets them go"
+        assert re.search(r"users on jupyterhub: 3 left by an earlier run removed, 0 with", out.getvalue())
+
+    def test_a_user_whose_server_is_still_starting_goes_too(
+        self, planned: Planner, steps: Steps, asked: list[str], hub: Callable[..., Hub]
+    ) -> None:
+        cluster = FakeCluster()
+        there = hub(cluster, admin={"": {"pending": "spawn"}}, other={"": {"pending": None}})
+        remove_users(context_of(planned(), steps, cluster), there)
+        assert cluster.done == ["remove the server of admin in jupyter", "restart jupyter hub"]
+        assert sorted(asked) == ["DELETE /users/admin", "DELETE /users/other", "GET /", "GET /users"]

@@ -1,0 +1,127 @@
+"""The steps that bring up all but the hubs: each has nothing to do where a kept copy has it already."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from harness.base.errors import HarnessError
+from harness.base.progress import Steps
+from harness.deployment.images import RegistryImages
+from harness.deployment.infrastructure import create_cluster, reuse_or_reset, start_services
+from harness.deployment.state import State, fingerprints
+from harness.plan.plan import Plan
+from harness.services.container import Content
+from tests.unit.deployment.doubles import PARTS, FakeCluster, context_of
+from tests.unit.fakes import FakeDocker
+
+Planner = Callable[..., Plan]
+REMADE = [
+    "rm --force --volumes {names}",
+    "network rm jh-1",
+    "network create --label=ol-jupyterhub-harness=jh-1 --label=ol-jupyterhub-harness.checkout={checkout} "
+    "--label=ol-jupyterhub-harness.kept=no jh-1",
+]
+WANTED, OTHER = (fingerprints({"kind-config.yaml": text, "--mirror": "[]"}) for text in ("wanted", "other"))
+ANEW = "kept:      cluster jh-1 is made anew, "
+
+
+class TestReuseOrReset:
+    """Whether a kept cluster is used again."""
+
+    def done(self, plan: Plan, steps: Steps, *, kept: str | None, answers: bool = True) -> State:
+        known = State(plan.state / "state.json")
+        if kept:
+            known.set("cluster", kept)
+            known.set("images", "as they were")
+        plan.secrets.touch()
+        reuse_or_reset(context_of(plan, steps, SimpleNamespace(answers=lambda: answers)), WANTED)
+        return known
+
+    def test_again(self, planned: Planner, steps: Steps, docker: FakeDocker, out: io.StringIO) -> None:
+        docker.has(*PARTS)
+        plan = planned()
+        known = self.done(plan, steps, kept=WANTED)
+        assert (plan.state / "secrets.json").exists()
+        assert (known.get("cluster"), known.get("images")) == (WANTED, "as they were")
+        assert docker.changes == []
+        assert out.getvalue() == "kept:      cluster jh-1 is used again, nothing it was made of has changed\n"
+
+    @pytest.mark.parametrize(
+        ("kept", "parts", "answers", "said"),
+        [
+            (OTHER, PARTS, True, f"{ANEW}kind-config.yaml has changed\n"),
+            ("a fingerprint as it once was", PARTS, True, f"{ANEW}what it is made of has changed\n"),
+            (WANTED, PARTS[:-1], True, f"{ANEW}it is no longer whole: jh-1-postgres not running\n"),
+            (WANTED, PARTS, False, f"{ANEW}it is no longer whole: its API server does not answer\n"),
+            # Nothing was kept on purpose: a killed run left it.
+            (None, PARTS[:2], True, ""),
+        ],
+        ids=["changed", "older", "part-missing", "no-answer", "killed"],
+    )
+    def test_anew(
+        self,
+        planned: Planner,
+        steps: Steps,
+        docker: FakeDocker,
+        out: io.StringIO,
+        kept: str | None,
+        parts: tuple[str, ...],
+        answers: bool,
+        said: str,
+    ) -> None:
+        docker.has(*parts)
+        plan = planned()
+        known = self.done(plan, steps, kept=kept, answers=answers)
+        assert not (plan.state / "secrets.json").exists(), "another cluster gets other passwords"
+        assert (known.get("cluster"), known.get("images")) == (None, None)
+        names = " ".join(sorted(f"jh-1-{part}" for part in parts))
+        assert docker.changes == [call.format(names=names, checkout=plan.checkout) for call in REMADE]
+        assert out.getvalue() == said
+
+    def test_a_first_run(self, planned: Planner, steps: Steps, docker: FakeDocker) -> None:
+        plan = planned()
+        self.done(plan, steps, kept=None)
+        assert docker.changes == [REMADE[-1].format(checkout=plan.checkout)]
+
+
+class TestCreateCluster:
+    def test_created_once(self, planned: Planner, steps: Steps) -> None:
+        cluster, plan = FakeCluster(), planned(hub_port="8000")
+        for _ in range(2):
+            context = context_of(plan, steps, cluster)
+            create_cluster(context, WANTED)
+            assert (context.nodes_exist, context.cluster_ready) == (True, True)
+        assert cluster.done == ["create {'hub_port': 8000, 'authoring_port': 0}"]
+        assert context.state.get("cluster") == WANTED
+
+    def test_one_that_failed_is_not_taken_for_made(self, planned: Planner, steps: Steps) -> None:
+        def refuse(*_: object, **__: object) -> None:
+            raise HarnessError("no room")
+
+        context = context_of(planned(), steps, SimpleNamespace(create=refuse))
+        with pytest.raises(HarnessError, match="no room"):
+            create_cluster(context, WANTED)
+        assert context.state.get("cluster") is None
+        assert (context.nodes_exist, context.cluster_ready) == (True, False), "it may have nodes, and no API server"
+
+
+def test_services_are_started_once(planned: Planner, steps: Steps) -> None:
+    plan, started = planned(), []
+
+    class FakeServices:
+        def __iter__(self) -> Iterator[Any]:
+            return iter([SimpleNamespace(TITLE="moto")])
+
+        def start(self, images: dict[str, str], content: Content) -> None:
+            started.append((images, content.databases))
+
+    artifacts: Any = SimpleNamespace(services={"moto": "image 1"})
+    services: Any = FakeServices()
+    for _ in range(2):
+        start_services(context_of(plan, steps), artifacts, services, RegistryImages())
+    assert started == [({"moto": "image 1"}, ("jupyterhub", "jupyterhub_authoring"))]
