@@ -68,7 +68,7 @@ RELEASED = {
         "ol-parliament", "1.7.0", ("sha256:9ecc61c90df02d96444c5d8ff825db5bab0f37cefaddbcb33db90aabceca1b4a",)
     ),
 }
-"""What locks until May 2026 take from a Git repository, without a hash, and the package that was made from it."""
+"""Packages that locks until May 2026 take from a Git repository, without a hash, as they were published later."""
 
 
 @dataclass(frozen=True)

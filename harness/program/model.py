@@ -1,4 +1,4 @@
-"""What a program asks for: its resources, and what they come to for the hubs."""
+"""The resources that a program asks for, and the releases, routes, secrets and policies among them."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from .guard import Guard, guard
 from .places import Line, Owners, chain
 
 RESOURCE = re.compile(r"While processing resource: '([^']+)', type '([^']+)'")
-"""How Pulumi names a resource in whose inputs something failed, long after the line that asks for it."""
+"""Pulumi's name for a resource in whose inputs something failed, long after the line that asks for it."""
 
 
 def main(request_file: str) -> None:
@@ -31,6 +31,7 @@ def main(request_file: str) -> None:
     readable = [checkout, *map(Path, request["readable"])]
     report.guard = guard(owners, readable, [checkout / ".git"], [scratch, Path(request["bytecode"])])
     report.guard.enable()
+    # Imported here, so that what their packages do as they are imported is guarded too.
     from .answers import Answers
 
     report.answers = Answers(checkout, owners)

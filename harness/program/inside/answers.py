@@ -1,4 +1,4 @@
-"""What the owners' code is told when it asks for secrets, for AWS, or for something on the web."""
+"""Answers to the owners' code when it asks for secrets, for AWS, or for something on the web."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ import yaml
 
 @dataclass(frozen=True)
 class Configuration:
-    """What a program is configured with.
+    """The configuration of a program for a stack.
 
     Attributes:
         stack: the name that the program sees; in older commits it has the project's prefix.

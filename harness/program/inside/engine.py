@@ -166,7 +166,7 @@ class Engine:
 
 
 class _Mocks:
-    """What the monitor does not answer itself: questions that are put to providers."""
+    """Answers to questions that are put to providers; resources are the monitor's own business."""
 
     def call(self, arguments: Any) -> Any:
         return invoked(arguments.token, arguments.args) or {}

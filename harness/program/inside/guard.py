@@ -1,4 +1,4 @@
-"""What an evaluation may not do: use the network, start processes, write, or read what is not the program's."""
+"""Keep an evaluation from the network, from processes, and from files that are not the program's."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ class RefusedError(PermissionError):
 
 @dataclass
 class Refusal:
-    """What was refused, and the owners' line that asked for it."""
+    """An attempt that was refused, and the owners' line that made it."""
 
     what: str
     detail: str

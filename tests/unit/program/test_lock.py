@@ -1,4 +1,4 @@
-"""What is taken from a lock file, for the packages that are imported, and nothing else."""
+"""Names, versions and hashes are taken from a lock file, for the packages that are imported, and nothing else."""
 
 from __future__ import annotations
 
