@@ -42,7 +42,7 @@ def job_faults(jobs: Iterable[BuildJob]) -> list[str]:
     jobs = list(jobs)
     said = []
     for job in jobs:
-        about = f"the build job of {job.image_name!r} ({job.place})"
+        about = f"the build job of {job.image_name!r}" + (f" ({job.place})" if job.place else "")
         if not TAG.fullmatch(job.image_name):
             said.append(f"{about}: its image_name is no image tag (letters, digits, _ . - and at most 128 of them)")
         if job.repo_uri and job.repo_uri != job.repo_uri.strip():

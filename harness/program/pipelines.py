@@ -65,7 +65,8 @@ class BuildJob:
         image_name: tag of the image, which is the course's name in a link.
         course_name: as the pipelines call it; nothing depends on it.
         definition: name of the pipeline's definition.
-        place: the line that names the image, or the first of the file if it is put together from parts.
+        place: the line that names the image, or the first of the file if it is put together from parts; None for a
+            job that is in no file.
     """
 
     image_name: str
@@ -74,7 +75,7 @@ class BuildJob:
     s3_bucket: str | None = None
     s3_object_path: str | None = None
     definition: str = ""
-    place: Place = Place(str(COURSES_PIPELINE), 1)
+    place: Place | None = None
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,14 @@
-"""Stand-ins for other programs, and for other people's repositories."""
+"""Stand-ins for other programs, and for the hub that loads a spawner."""
 
 from __future__ import annotations
 
-import textwrap
+import os
+import sys
+import types
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 import httpx
 
@@ -61,41 +65,11 @@ def hub_that_answers(answer: Callable[[httpx.Request], httpx.Response]) -> Hub:
     return hub
 
 
-OL_INFRASTRUCTURE = {
-    "src/ol_infrastructure/applications/jupyterhub/dynamicImageConfig.py": """
-        import nowhere
-        KNOWN_COURSES = ["base_authoring_image", "poetry"]
-        KNOWN_COURSES.extend([f"prose_1.{part}" for part in ["intro", 2]])
-        c.JupyterHub.spawner_class = nowhere.Spawner
-    """,
-    "src/ol_infrastructure/applications/jupyterhub/__main__.py": """
-        stack = nowhere.stack()
-        COURSE_NAMES = ["base_authoring_image", "poetry", "prose_1.intro", "prose_1.2"]
-    """,
-    "src/ol_concourse/pipelines/container_images/jupyter_courses.py": """
-        jobs = [
-            CourseImageInfo(image_name="base_authoring_image", s3_bucket="b", s3_object_path="a.tar"),
-            CourseImageInfo(course_name="poetry", image_name="poetry", repo_uri="git@git.example:poetry.git"),
-            CourseImageInfo(course_name="intro", image_name="prose_1.intro", repo_uri="git@git.example:intro"),
-            CourseImageInfo(course_name="prose", image_name="prose_1.2", repo_uri="git@git.example:prose.git"),
-        ]
-    """,
-    "src/bridge/lib/versions.py": """
-        JUPYTERHUB_CHART_VERSION = "1.2.3"
-    """,
-    "src/ol_infrastructure/applications/jupyterhub/menu_override.json": '{"menus": "few, and\\nfewer"}',
-    "src/ol_infrastructure/applications/jupyterhub/disabled_extensions.json": '{"disabledExtensions": {"a": true}}',
-    "src/ol_infrastructure/applications/jupyterhub/author_menu_override.json": '{"menus": "all"}',
-    "src/ol_infrastructure/applications/jupyterhub/author_disabled_extensions.json": "{}",
-    "src/ol_infrastructure/applications/jupyterhub/mit_learn.svg": "<svg><title>Theirs</title></svg>",
-}
-"""Files of a checkout of mitodl/ol-infrastructure, as far as the harness reads them."""
-
-
-def ol_infrastructure(directory: Path) -> Path:
-    """A directory that looks like such a checkout."""
-    for name, text in OL_INFRASTRUCTURE.items():
-        path = directory / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(textwrap.dedent(text))
-    return directory
+def load_spawner(text: str) -> dict[str, Any]:
+    """Run a spawner file as the hub's chart does, with a KubeSpawner of no abilities, and return its names."""
+    kubespawner = types.ModuleType("kubespawner")
+    vars(kubespawner)["KubeSpawner"] = type("KubeSpawner", (), {})
+    names: dict[str, Any] = {"c": mock.MagicMock(), "__name__": "jupyterhub_config"}
+    with mock.patch.dict(sys.modules, kubespawner=kubespawner), mock.patch.dict(os.environ, DATABASE_URL="none"):
+        exec(compile(text, "dynamicImageConfig.py", "exec"), names)
+    return names

@@ -47,7 +47,7 @@ def _collections(namespace: dict[str, Any]) -> Iterator[tuple[Any, str, Any]]:
     """Yield the collections of texts among the names of a module and in the classes it defines."""
     seen = set()
     for name, value in list(namespace.items()):
-        found = [(namespace, name, value)]
+        found: list[tuple[Any, str, Any]] = [(namespace, name, value)]
         if isinstance(value, type) and value.__module__ == namespace.get("__name__"):
             found = [(value, key, each) for key, each in vars(value).items()]
         for owner, key, each in found:

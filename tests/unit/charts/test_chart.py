@@ -5,10 +5,7 @@ What needs a real Helm takes the one that lint and e2e runs build.
 
 from __future__ import annotations
 
-import base64
-import dataclasses
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +17,7 @@ from harness.charts.chart import SPAWNER_KEY, Chart, Release, load_chart
 from harness.charts.helm import ChartRepositoryError, ChartVersionError, Helm
 from harness.charts.manifests import containers, hub_values, images
 from harness.plan.plan import default_cache
-from harness.plan.sources.ol_infrastructure import OlInfrastructure, authoring_values, read, values
 from harness.plan.versions import read_versions
-from tests.unit.fakes import ol_infrastructure
 
 ROOT = Path(__file__).parents[3]
 BUILTIN = ROOT / "helm/jupyterhub"
@@ -249,31 +244,6 @@ class TestBuiltinChart:
         assert pod(first, "hub") == pod(again, "hub") != pod(other, "hub")
         for name in ("proxy", "user-scheduler"):
             assert pod(first, name) == pod(other, name)
-
-    @pytest.mark.parametrize(
-        ("wanted", "replaced"), [(STUDENT, values), (AUTHORING, authoring_values)], ids=["student", "authoring"]
-    )
-    def test_a_checkout_replaces_what_files_would_be_merged_with(
-        self,
-        helm: Helm,
-        builtin: Chart,
-        tmp_path: Path,
-        wanted: Release,
-        replaced: Callable[[OlInfrastructure], dict[str, Any]],
-    ) -> None:
-        theirs = read(ol_infrastructure(tmp_path / "theirs"))
-        release = dataclasses.replace(wanted, replaced=replaced(theirs))
-        helm.lint(builtin, release)
-        found = helm.template(builtin, release)
-        settings = theirs.students if wanted is STUDENT else theirs.authors
-        files = one(found, "Secret", "singleuser")["data"]
-        assert base64.b64decode(files["menu_override"]).decode().strip() == settings.menu_override
-        assert base64.b64decode(files["disabled_extensions"]).decode().strip() == settings.disabled_extensions
-        assert hub_values(found)["hub"]["extraFiles"]["mit_learn_svg"]["mountPath"] == "/opt/mit_learn.svg"
-        pulled = {image.rpartition(":")[2] for image in images(found) if image.startswith(COURSE_IMAGES)}
-        # What the hub runs by default is not theirs to say.
-        by_default = {"clustering_and_descriptive_ai"}
-        assert pulled == (theirs.pre_pulled | by_default if wanted is STUDENT else by_default)
 
     def test_an_admin_service(self, helm: Helm, builtin: Chart, tmp_path: Path) -> None:
         (tmp_path / "values.yaml").write_text(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from harness.courses.consistency import differences, job_faults
+from harness.program.closure import Place
 from harness.program.pipelines import BuildJob
 
 REPOSITORY = "git@git.example:poetry.git"
@@ -71,20 +72,20 @@ class TestJobFaults:
         ("job", "said"),
         [
             (
-                BuildJob("poetry", repo_uri=f" {REPOSITORY}", line=7),
-                f"the build job of 'poetry' (line 7): its repo_uri ' {REPOSITORY}' begins or ends with a blank, as no "
-                "repository's does",
+                BuildJob("poetry", repo_uri=f" {REPOSITORY}", place=Place("j.py", 7)),
+                f"the build job of 'poetry' (j.py, line 7): its repo_uri ' {REPOSITORY}' begins or ends with a "
+                "blank, as no repository's does",
             ),
             (
-                BuildJob("poetry", repo_uri=f"{REPOSITORY}\n", line=7),
-                f"the build job of 'poetry' (line 7): its repo_uri '{REPOSITORY}\\n' begins or ends with a blank, as "
-                "no repository's does",
+                BuildJob("poetry", repo_uri=f"{REPOSITORY}\n", place=Place("j.py", 7)),
+                f"the build job of 'poetry' (j.py, line 7): its repo_uri '{REPOSITORY}\\n' begins or ends with a "
+                "blank, as no repository's does",
             ),
             *(
                 (
-                    BuildJob(name, repo_uri=REPOSITORY, line=7),
-                    f"the build job of {name!r} (line 7): its image_name is no image tag (letters, digits, _ . - and "
-                    "at most 128 of them)",
+                    BuildJob(name, repo_uri=REPOSITORY, place=Place("j.py", 7)),
+                    f"the build job of {name!r} (j.py, line 7): its image_name is no image tag (letters, digits, _ . - "
+                    "and at most 128 of them)",
                 )
                 for name in (
                     "",
@@ -100,8 +101,8 @@ class TestJobFaults:
             ),
             *(
                 (
-                    BuildJob("poetry", repo_uri=repository, s3_bucket=bucket, line=7),
-                    "the build job of 'poetry' (line 7): it has neither a repo_uri nor an s3_bucket with an "
+                    BuildJob("poetry", repo_uri=repository, s3_bucket=bucket, place=Place("j.py", 7)),
+                    "the build job of 'poetry' (j.py, line 7): it has neither a repo_uri nor an s3_bucket with an "
                     "s3_object_path to build from",
                 )
                 for repository, bucket in ((None, None), ("", None), (None, "bucket"))
@@ -113,12 +114,13 @@ class TestJobFaults:
 
     def test_one_name_for_two(self) -> None:
         jobs = [
-            BuildJob("a", repo_uri="one", line=7),
+            BuildJob("a", repo_uri="one", place=Place("j.py", 7)),
             BuildJob("b", repo_uri="two"),
-            BuildJob("a", repo_uri="three", line=9),
+            BuildJob("a", repo_uri="three", place=Place("j.py", 9)),
         ]
         assert job_faults(jobs) == [
-            "the build jobs of lines 7 and 9 have one image_name, a: only the pipeline that is set last stays"
+            "the build jobs of j.py, line 7 and j.py, line 9 have one image_name, a: only the pipeline that is set "
+            "last stays"
         ]
 
     @pytest.mark.parametrize("same", [REPOSITORY, REPOSITORY.removesuffix(".git")])

@@ -36,11 +36,12 @@ from harness.drills.reader import read_drills, read_file
 from harness.plan.hubs import AUTHORING, STUDENT
 from harness.plan.options import OPTIONS
 from harness.plan.plan import Plan, make_plan
-from harness.plan.sources.constants import Constants
+from harness.plan.sources.new_courses import spawner_with
 from tests.unit import fakes
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 OURS = read_drills(CHECKOUT / DRILLS)
+COLLECTIONS = (list, tuple, set, frozenset, dict)
 BUILTIN = Chart(CHECKOUT / "helm/jupyterhub", "0", "built-in")
 PLAN = make_plan(
     {option.name: [option.default] if option.default else [] for option in OPTIONS},
@@ -338,13 +339,13 @@ class TestOurs:
         assert AUTHORING not in ours.values or merged(found.authoring_values) != merged(plan.authoring_values)
 
     @pytest.mark.parametrize("ours", [each for each in OURS if each.spawner and each.valid], ids=lambda ours: ours.name)
-    def test_lists_of_a_valid_spawner_can_be_worked_out(self, plan: Plan, tmp_path: Path, ours: Drill) -> None:
-        """Whatever a valid change makes of the lists, the harness reads them without running the file."""
+    def test_lists_of_a_valid_spawner_can_be_extended(self, plan: Plan, tmp_path: Path, ours: Drill) -> None:
+        """Whatever a valid change makes of the lists, a course is added to them when the file is loaded."""
         found = planted(ours, plan, BUILTIN, tmp_path / "scratch")
-        known = Constants(ast.parse(found.spawner.read_text()), "it").texts_with(
-            "base_authoring_image", "KNOWN_COURSES"
-        )
-        assert "uai_source-uai.st1" in known
+        names = fakes.load_spawner(spawner_with(found.spawner, {"new.cpu": False, "new.gpu": True}))
+        lists = [value for value in names.values() if isinstance(value, COLLECTIONS) and "new.gpu" in value]
+        assert any("base_authoring_image" in value for value in lists)
+        assert any("base_authoring_image" not in value and "new.cpu" not in value for value in lists)
 
 
 def _tree(spawner: Path) -> str:
