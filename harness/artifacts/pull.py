@@ -122,6 +122,19 @@ def pull(
     )
 
 
+def pull_helm(versions: Versions, mirrors: Mapping[str, str], cache: Path, steps: Steps) -> Path:
+    """Download Helm alone, unless the cache has it; needs no Docker.
+
+    Raises:
+        HarnessError: it cannot be downloaded, or does not have its published checksum.
+    """
+    helm = _tool("helm", versions, cache)
+    if not helm.exists():
+        with steps.step("download helm") as step:
+            step.done(_download("helm", versions, mirrors, helm))
+    return helm
+
+
 def mirrored(image: str, mirrors: Mapping[str, str]) -> str:
     """Return the name of an image at the mirror of its registry, or its own name."""
     host, _, rest = image.partition("/")

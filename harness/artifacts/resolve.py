@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from harness.artifacts.build import build
+from harness.artifacts.build import build, build_helm
 from harness.artifacts.model import Artifacts
 from harness.artifacts.oci import OciImage, OciStore
-from harness.artifacts.pull import choose, pull
+from harness.artifacts.pull import choose, pull, pull_helm
 from harness.base.errors import HarnessError
 from harness.base.progress import Steps
 from harness.plan.versions import read_versions
@@ -20,6 +20,7 @@ __all__ = [
     "chart_repository",
     "choose",
     "get",
+    "get_helm",
     "kubernetes",
     "pinned_chart",
 ]
@@ -65,6 +66,19 @@ def get(
     if how == "build":
         return build(versions, cache, steps, cold)
     return pull(versions.with_kubernetes(kubernetes), mirrors, cache, steps, cold)
+
+
+def get_helm(how: str, cache: Path, mirrors: Mapping[str, str], steps: Steps) -> Path:
+    """Build or pull Helm alone, which needs no Docker.
+
+    Args:
+        how: 'build' or 'pull'.
+
+    Raises:
+        HarnessError: it cannot be built or downloaded.
+    """
+    versions = read_versions()
+    return build_helm(versions, cache, steps) if how == "build" else pull_helm(versions, mirrors, cache, steps)
 
 
 def pinned_chart(checkout: Path) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -52,11 +52,15 @@ def differences(before: Evaluation, after: Evaluation) -> list[Difference]:
         if old:
             for each in compare(_of_program(old), _of_program(program)):
                 found.setdefault(each, []).append(stack)
-    shared = {stack for _, stack in after.programs.keys() & before.programs.keys()}
-    programs = [_with_stacks(each, () if set(stacks) == shared else stacks) for each, stacks in found.items()]
+    programs = merge_stacks(found, {stack for _, stack in after.programs.keys() & before.programs.keys()})
     if before.pipelines and after.pipelines:
         programs += compare(*({"pipelines": _of_pipelines(each)} for each in (before, after)))
     return sorted(programs, key=lambda each: (SECTIONS.index(each.section), each.where))
+
+
+def merge_stacks(found: Mapping[Difference, Collection[str]], compared: Collection[str]) -> list[Difference]:
+    """Return differences with the stacks that they were found for, where these are not all that were compared."""
+    return [_with_stacks(each, () if set(stacks) == set(compared) else stacks) for each, stacks in found.items()]
 
 
 def compare(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Difference]:
