@@ -139,6 +139,9 @@ class TestProgram:
         assert instance.inputs["monitoringRoleArn"] == UNKNOWN
         assert ("organization/clusters/applications.QA", "node_role") in qa.references
 
+    def test_calls_of_aws_are_told(self, qa: Program) -> None:
+        assert qa.asked == ("ec2.describe_regions",)
+
     def test_route_has_its_own_plugins_and_the_shared_ones(self, qa: Program) -> None:
         (route,) = qa.routes
         assert (route.hosts, route.paths) == (("shop.qa.example.org",), ("/*",))
