@@ -67,7 +67,7 @@ class Evaluator:
         answer = self.answer(request, what)
         resources = tuple(_resource(each) for each in answer["resources"])
         references = tuple((stack_name, output) for stack_name, output in answer["references"])
-        return Program(stack, application, answer["project"], resources, references)
+        return Program(stack, application, answer["project"], resources, references, tuple(answer["asked"]))
 
     def programs(self, wanted: Sequence[tuple[str, str]]) -> list[Program | HarnessError]:
         """Evaluate several, each an application and a stack, and return what came of each in their order."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from harness.program.closure import Place
@@ -205,13 +205,15 @@ class Program:
         application: such as jupyterhub.
         resources: sorted by type and name.
         references: outputs that it asks of other stacks, as stack and output.
+        asked: calls of AWS that it makes while it runs, as service and call.
     """
 
     stack: str
     application: str
     project: str
     resources: tuple[Resource, ...]
-    references: tuple[tuple[str, str], ...] = field(default=())
+    references: tuple[tuple[str, str], ...] = ()
+    asked: tuple[str, ...] = ()
 
     def of_type(self, *types: str) -> tuple[Resource, ...]:
         return tuple(resource for resource in self.resources if resource.type in types)

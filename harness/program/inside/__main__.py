@@ -61,6 +61,7 @@ def _program(request: dict[str, Any], report: _Report) -> dict[str, Any]:
         "stack": configuration.stack,
         "resources": resources,
         "references": sorted(engine.references),
+        "asked": sorted(report.answers.asked),
     }
 
 

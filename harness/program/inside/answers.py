@@ -34,12 +34,14 @@ class Answers:
     """The answers, in place of the modules that would go and ask.
 
     Attributes:
+        asked: calls of AWS that were answered, as service and call.
         unanswered: questions without an answer, and where they were asked, whether or not the code went on afterwards.
     """
 
     def __init__(self, checkout: Path, owners: Owners) -> None:
         self._checkout = checkout
         self._owners = owners
+        self.asked: set[str] = set()
         self.unanswered: list[tuple[str, Line]] = []
 
     def install(self) -> None:
@@ -106,6 +108,7 @@ class _Client:
             answer = known.get((self._service, call))
             if answer is None:
                 self._answers.refuse(f"AWS for {self._service}.{call}")
+            self._answers.asked.add(f"{self._service}.{call}")
             return answer(*args, **options)
 
         return asked

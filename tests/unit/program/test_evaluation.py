@@ -139,6 +139,9 @@ class TestProgram:
         assert instance.inputs["monitoringRoleArn"] == UNKNOWN
         assert ("organization/clusters/applications.QA", "node_role") in qa.references
 
+    def test_calls_of_aws_are_told(self, qa: Program) -> None:
+        assert qa.asked == ("ec2.describe_regions",)
+
     def test_route_has_its_own_plugins_and_the_shared_ones(self, qa: Program) -> None:
         (route,) = qa.routes
         assert (route.hosts, route.paths) == (("shop.qa.example.org",), ("/*",))
@@ -384,8 +387,8 @@ class TestShutIn:
     @pytest.mark.parametrize("code", ["while True: pass", "import time; time.sleep(600)"])
     def test_end_of_the_time(self, copy: Copy, code: str) -> None:
         copy.in_script(code)
-        assert copy.refusal_of_script(timeout=2).startswith(
-            f"{COURSES_PIPELINE}, line {SCRIPT_LINE}: still there when the time for the pipelines was over, 2 s\n"
+        assert copy.refusal_of_script(timeout=4).startswith(
+            f"{COURSES_PIPELINE}, line {SCRIPT_LINE}: still there when the time for the pipelines was over, 4 s\n"
         )
 
     def test_end_of_the_time_for_one_that_keeps_it_from_being_told(
@@ -393,8 +396,8 @@ class TestShutIn:
     ) -> None:
         monkeypatch.setattr("harness.program.evaluate.GRACE", 1.0)
         copy.in_script("import faulthandler; faulthandler.cancel_dump_traceback_later(); [0 for _ in iter(int, 1)]")
-        assert copy.refusal_of_script(timeout=2).startswith(
-            "the pipelines: still running, in no line that can be told, when the time for the pipelines was over, 2 s\n"
+        assert copy.refusal_of_script(timeout=4).startswith(
+            "the pipelines: still running, in no line that can be told, when the time for the pipelines was over, 4 s\n"
         )
 
 
