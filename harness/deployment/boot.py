@@ -90,7 +90,7 @@ def boot_infrastructure(
     an earlier run kept.
 
     Args:
-        prepared: what it is made of, where that was prepared already.
+        prepared: the parts that it is made of, where they are prepared already.
         undo: called in place of the removal, by a caller that removes it later.
 
     Raises:
@@ -147,7 +147,7 @@ def install_hubs(
     On a failure nothing is removed.
 
     Args:
-        timeline: what is recorded meanwhile, for the evidence of a failure.
+        timeline: the record of what happens meanwhile, for the evidence of a failure.
         clear: remove the users whom an earlier run left on these hubs.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What happens when a boot fails: its evidence is kept, its error made one for people, and its work undone."""
+"""The end of a boot that fails: its evidence is kept, its error made one for people, and its work undone."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from harness.evidence.environment import EnvironmentFault
 from harness.plan.plan import Plan
 
 CALLS = (httpx.HTTPError, urllib3.exceptions.HTTPError, BotoCoreError, ClientError)
-"""What is raised beside ApiException by the libraries with which a boot talks to hubs, registry, cluster and moto."""
+"""Errors, beside ApiException, of the libraries with which a boot talks to hubs, registry, cluster and moto."""
 
 
 @contextmanager

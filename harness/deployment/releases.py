@@ -26,7 +26,7 @@ from harness.plan.sources.onboarding import pre_puller_with, spawner_with
 from harness.services.postgres import Database
 
 BUILTIN = "the built-in chart"
-"""How the origin of the chart in helm/jupyterhub begins."""
+"""The beginning of the origin of the chart in helm/jupyterhub."""
 HARNESS_SCOPES = ["admin:users", "admin:servers", "tokens", "proxy", "read:hub", "read:metrics", "list:services"]
 
 

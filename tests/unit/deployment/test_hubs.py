@@ -83,7 +83,7 @@ class TestRemoveUsers:
 
     @pytest.fixture
     def hub(self, asked: list[str]) -> Callable[..., Hub]:
-        """A hub with users; it deletes none whose server is on its way, until it was restarted."""
+        """A hub with users; it would delete none whose server is on its way, until it is restarted."""
 
         def hub(cluster: FakeCluster, **users: Any) -> Hub:
             models = [{"name": name, "admin": name == "admin", "servers": servers} for name, servers in users.items()]
@@ -95,7 +95,9 @@ class TestRemoveUsers:
                     return httpx.Response(200, json=models if listed else {"version": "5.5.0"})
                 name = request.url.path.rpartition("/")[2]
                 starting = users[name].get("", {}).get("pending") == "spawn"
-                return httpx.Response(400 if starting and "restart jupyter hub" not in cluster.done else 204)
+                gone = not starting or "restart jupyter hub" in cluster.done
+                assert gone, f"{name} is to be deleted while the hub waits for the server of {name}"
+                return httpx.Response(204)
 
             return hub_that_answers(answer)
 
