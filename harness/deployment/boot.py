@@ -155,16 +155,8 @@ def install_hubs(
         HarnessError: the cluster refuses a release, or a hub does not come up.
     """
     plan = running.plan
-    context = BootContext(
-        plan,
-        steps,
-        running.cluster,
-        State(plan.state / STATE),
-        running=running,
-        timeline=timeline,
-        nodes_exist=True,
-        cluster_ready=True,
-    )
+    context = BootContext(plan, steps, running.cluster, State(plan.state / STATE), running, timeline)
+    context.nodes_exist = context.cluster_ready = True
     with with_evidence(context):
         with side_by_side(plan.name, steps) as pool:
             for installing in [pool.submit(install_release, context, running, spec) for spec in hub_specs]:
