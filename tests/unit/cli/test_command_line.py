@@ -152,7 +152,11 @@ class TestMain:
         assert len(err.splitlines()) <= 2
 
     @pytest.mark.parametrize("name", ["up", "bench", "lint", "drills"])
-    def test_no_such_course(self, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
+    def test_no_such_course(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, name: str
+    ) -> None:
+        for started in ("up", "bench", "lint", "drills"):
+            monkeypatch.setattr(command, started, lambda *_: pytest.fail("it has started"))
         assert command.main([name, "--course", "nowhere"]) == 1
         assert capsys.readouterr().err == (
             f"error: --course nowhere: {tmp_path}/nowhere does not exist. Expected a directory or a git URL\n"
