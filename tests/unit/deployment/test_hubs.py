@@ -94,7 +94,7 @@ class TestRemoveUsers:
                     listed = request.url.path.endswith("/users")
                     return httpx.Response(200, json=models if listed else {"version": "5.5.0"})
                 name = request.url.path.rpartition("/")[2]
-                starting = users[name].get("", {}).get("pending") == "spawn"
+                starting = users[name].get("", {}).get("pending") in ("spawn", "check")
                 gone = not starting or "restart jupyter hub" in cluster.done
                 assert gone, f"{name} is to be deleted while the hub waits for the server of {name}"
                 return httpx.Response(204)
@@ -129,11 +129,12 @@ class TestRemoveUsers:
         assert cluster.done == [], "no hub is restarted that lets them go"
         assert re.search(r"users on jupyterhub: 3 left by an earlier run removed, 0 with", out.getvalue())
 
+    @pytest.mark.parametrize("pending", ["spawn", "check"])
     def test_a_user_whose_server_is_still_starting_goes_too(
-        self, planned: Planner, steps: Steps, asked: list[str], hub: Callable[..., Hub]
+        self, planned: Planner, steps: Steps, asked: list[str], hub: Callable[..., Hub], pending: str
     ) -> None:
         cluster = FakeCluster()
-        there = hub(cluster, admin={"": {"pending": "spawn"}}, other={"": {"pending": None}})
+        there = hub(cluster, admin={"": {"pending": pending}}, other={"": {"pending": None}})
         remove_users(context_of(planned(), steps, cluster), there)
         assert cluster.done == ["remove the server of admin in jupyter", "restart jupyter hub"]
         assert sorted(asked) == ["DELETE /users/admin", "DELETE /users/other", "GET /", "GET /users"]
