@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import re
+import threading
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -12,6 +14,8 @@ import pytest
 
 from harness.base.errors import HarnessError
 from harness.base.progress import Steps
+from harness.base.wait import NeverError, NotYet, wait_until
+from harness.deployment import hubs
 from harness.deployment.hubs import install_release, remove_users, wait_for_hub
 from harness.hub.api import Hub
 from harness.plan.hubs import STUDENT
@@ -138,3 +142,33 @@ class TestRemoveUsers:
         remove_users(context_of(planned(), steps, cluster), there)
         assert cluster.done == ["remove the server of admin in jupyter", "restart jupyter hub"]
         assert sorted(asked) == ["DELETE /users/admin", "DELETE /users/other", "GET /", "GET /users"]
+
+    def test_a_deletion_that_fails_ends_the_others(
+        self, planned: Planner, steps: Steps, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """And so does Ctrl-C: nobody waits four minutes for each of them."""
+        monkeypatch.setattr(hubs, "why_unrecoverable", lambda *_: None)
+        waiting, ended = threading.Event(), threading.Event()
+        told: list[str] = []
+
+        def delete_user(name: str, *, fail_if: Callable[[], str | None]) -> None:
+            if name == "refused":
+                assert waiting.wait(10)
+                raise HarnessError("no")
+            waiting.set()
+            wait_until(name, lambda: NotYet("it is there"), timeout=10, fail_if=fail_if)
+
+        def held(name: str, *, fail_if: Callable[[], str | None]) -> None:
+            try:
+                delete_user(name, fail_if=fail_if)
+            except NeverError as error:
+                told.append(str(error))
+                ended.set()
+                raise
+
+        users = {name: {"servers": {}, "admin": False} for name in ("refused", "held")}
+        hub: Any = SimpleNamespace(release="r", namespace="n", users=lambda: users, delete_user=held)
+        with pytest.raises(HarnessError, match=r"\Ano\Z"):
+            remove_users(context_of(planned(), steps, FakeCluster()), hub)
+        assert ended.wait(10)
+        assert "the run is ending" in told[0]
