@@ -110,6 +110,8 @@ def boot_infrastructure(
         reuse_or_reset(context, made_of)
         create_secrets(plan.secrets)
         secrets = read_secrets(plan.secrets)
+        # Between two boots on one preparation, a drill's run may have written another.
+        write_spawner(plan)
         for spec in HUBS:
             write_run_values(plan, spec, secrets)
         database = Database.named(plan.name, secrets["database"])
