@@ -43,7 +43,7 @@ class UnknownValuesError(HarnessError):
     """The chart's schema does not know some keys of the values, and has nothing else against them.
 
     Attributes:
-        keys: dotted, in the order in which Helm names them.
+        keys: dotted, sorted.
     """
 
     def __init__(self, message: str, keys: list[str]) -> None:
@@ -207,17 +207,14 @@ def _complaints(output: str) -> list[str]:
 
 def _unknown_keys(output: str) -> list[str]:
     """Return the keys that a schema does not know, dotted; none where it has anything else against the values."""
-    found = [
-        re.fullmatch(r"at '(.*?)': additional propert(?:y|ies) (.*) not allowed", it) for it in _complaints(output)
-    ]
-    if not all(found):
-        return []
-    return [
-        ".".join([*each[1].split("/")[1:], name])
-        for each in found
-        if each
-        for name in re.findall(r"'([^']+)'", each[2])
-    ]
+    unknown = []
+    for complaint in _complaints(output):
+        found = re.fullmatch(r"at '(.*?)': additional propert(?:y|ies) (.*) not allowed", complaint)
+        if not found:
+            return []
+        place = found[1].split("/")[1:]
+        unknown += [".".join([*place, key]) for key in re.findall(r"'([^']+)'", found[2])]
+    return sorted(unknown)
 
 
 def _cause(output: str) -> str:

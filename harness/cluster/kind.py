@@ -257,8 +257,9 @@ class Cluster:
         return pods[0]
 
     def remove_server(self, namespace: str, user: str) -> None:
-        """Begin to remove the pod of a user's server, past the hub."""
-        self.kubectl("delete", "pod", "--namespace", namespace, "--selector", server_of(user), "--wait=false")
+        """Remove the pod of a user's server, past the hub: it is gone at once, even from a node that is lost."""
+        at_once = ("--grace-period=0", "--force")
+        self.kubectl("delete", "pod", "--namespace", namespace, "--selector", server_of(user), *at_once)
 
     def logs(
         self,

@@ -90,7 +90,7 @@ def boot_infrastructure(
     an earlier run kept.
 
     Args:
-        prepared: what it is made of, where that was prepared already.
+        prepared: the parts that it is made of, where they are prepared already.
         undo: called in place of the removal, by a caller that removes it later.
 
     Raises:
@@ -108,6 +108,8 @@ def boot_infrastructure(
         reuse_or_reset(context, made_of)
         create_secrets(plan.secrets)
         secrets = read_secrets(plan.secrets)
+        # Between two boots on one preparation, a drill's run may have written another.
+        write_spawner(plan)
         for spec in HUBS:
             write_run_values(plan, spec, secrets)
         services = Services(catalogue.SERVICES, plan.name, plan.state, secrets)
@@ -143,7 +145,7 @@ def install_hubs(
     On a failure nothing is removed.
 
     Args:
-        timeline: what is recorded meanwhile, for the evidence of a failure.
+        timeline: the record of what happens meanwhile, for the evidence of a failure.
         clear: remove the users whom an earlier run left on these hubs.
 
     Raises:
@@ -151,16 +153,8 @@ def install_hubs(
         HarnessError: the cluster refuses a release, or a hub does not come up.
     """
     plan = running.plan
-    context = BootContext(
-        plan,
-        steps,
-        running.cluster,
-        State(plan.state / STATE),
-        running=running,
-        timeline=timeline,
-        nodes_exist=True,
-        cluster_ready=True,
-    )
+    context = BootContext(plan, steps, running.cluster, State(plan.state / STATE), running, timeline)
+    context.nodes_exist = context.cluster_ready = True
     with with_evidence(context):
         with side_by_side(plan.name, steps) as pool:
             for installing in [pool.submit(install_release, context, running, spec) for spec in hub_specs]:

@@ -27,7 +27,7 @@ from harness.services import catalogue
 from harness.services.postgres import Postgres
 
 BUILTIN = "the built-in chart"
-"""How the origin of the chart in helm/jupyterhub begins."""
+"""The beginning of the origin of the chart in helm/jupyterhub."""
 HARNESS_SCOPES = ["admin:users", "admin:servers", "tokens", "proxy", "read:hub", "read:metrics", "list:services"]
 
 

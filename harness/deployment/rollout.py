@@ -22,7 +22,7 @@ ANSWER_TIMEOUT = 60.0
 TEMPLATE = "pod-template-hash"
 """Label of a Deployment's pods, which tells those of one version of it from those of another."""
 POD_GRACE = timedelta(seconds=15)
-"""How long a Deployment may be refused its pods before there will be none."""
+"""Time for which a Deployment may be refused its pods before there will be none."""
 
 
 def wait_until_ready(cluster: Cluster, namespace: str, timeout: float = READY_TIMEOUT) -> None:

@@ -45,7 +45,7 @@ class Plan:
     values: tuple[Path, ...]
     authoring_values: tuple[Path, ...]
     ol_infrastructure: OlInfrastructure | None
-    """What a checkout of mitodl/ol-infrastructure says, in place of what the values files have of the same."""
+    """Lists and files of a checkout of mitodl/ol-infrastructure, in place of those that the values files have."""
     course_sources: Mapping[str, str]
     """Where the course repositories are that the run was given, by tag: as they were given, paths and git URLs."""
     courses: tuple[Repository, ...]

@@ -224,6 +224,22 @@ class TestInfrastructure:
         assert str(error.value.__cause__) == "no"
         assert docker.changes[-2:] == ["rm --force --volumes jh-1-moto", "network rm jh-1"]
 
+    @pytest.mark.usefixtures("docker")
+    def test_a_spawner_of_another_run_is_not_taken_for_this_ones(
+        self, planned: Planner, steps: Steps, checkout: Path
+    ) -> None:
+        plan = check_out_courses(planned(course="new.1=courses/gpu_example"), checkout)
+        spawner_file(plan).write_text("of a drill")
+        rendered: list[str] = []
+
+        def render() -> None:
+            rendered.append(spawner_file(plan).read_text())
+            raise HarnessError("far enough")
+
+        with pytest.raises(HarnessError, match="far enough"):
+            boot.boot(plan, steps, prepared(FakeHelm(render)))
+        assert "'new.1'" in rendered[0]
+
     def test_a_caller_that_looks_first_removes_it_later(
         self, planned: Planner, steps: Steps, docker: FakeDocker
     ) -> None:

@@ -106,7 +106,7 @@ class TestEvidence:
     @staticmethod
     def fail(context: BootContext, error: BaseException, write: Callable[..., Any]) -> None:
         """Fail in a boot whose environment is sound."""
-        with with_evidence(context, lambda *_: "", write):
+        with with_evidence(context, lambda *_, **__: "", write):
             raise error
 
     def test_it_is_kept_with_the_likely_cause(self, context: BootContext, out: io.StringIO) -> None:
@@ -151,7 +151,8 @@ class TestEvidence:
         context.cluster_ready = ready
         looked: list[Any] = []
 
-        def find_fault(plan: Plan, cluster: Any) -> str:
+        def find_fault(plan: Plan, cluster: Any, *, whole: bool) -> str:
+            assert not whole, "containers are still being started"
             looked.append(cluster)
             return "The disk is full."
 

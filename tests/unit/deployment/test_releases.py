@@ -284,7 +284,7 @@ class TestTemplates:
         self, refused: Callable[..., str], origin: str
     ) -> None:
         assert refused(origin, EnvironmentFault) == (
-            "The built-in chart does not know hub.authenticatePrometheus and hub.x and certmanager, which the values "
+            "The built-in chart does not know certmanager and hub.authenticatePrometheus and hub.x, which the values "
             "set: that is its limit, and no verdict about the deployment. "
             "Run on the real chart: --chart pinned, or --chart VERSION or PATH."
         )

@@ -12,23 +12,19 @@ import pytest
 from harness.base.digest import fingerprint
 from harness.base.errors import HarnessError
 from harness.plan.options import read
-from harness.plan.plan import Plan, check_spawner, default_cache, make_plan, read_values, run_name
+from harness.plan.plan import (
+    Plan,
+    check_out_courses,
+    check_spawner,
+    default_cache,
+    make_plan,
+    read_values,
+    run_name,
+)
 from tests.unit.fakes import ol_infrastructure
 
 ROOT = Path(__file__).parents[3]
 Planner = Callable[..., Plan]
-
-
-@pytest.fixture
-def planned(tmp_path: Path) -> Planner:
-    """The plan for options by name, asked for in an empty directory."""
-
-    def planned(environ: dict[str, str] | None = None, **options: str | list[str]) -> Plan:
-        given = {name.replace("_", "-"): [it] if isinstance(it, str) else it for name, it in options.items()}
-        values = read(lambda option: given.get(option.name, []), {}, lambda _: [])
-        return make_plan(values, checkout=ROOT, cwd=tmp_path, environ=environ or {})
-
-    return planned
 
 
 def refusal(work: Callable[[], object]) -> str:
@@ -43,18 +39,18 @@ def refusal(work: Callable[[], object]) -> str:
 class TestDefaults:
     def test_files_are_ours(self, planned: Planner) -> None:
         plan = planned()
-        assert plan.spawner == ROOT / "helm/spawner/dynamicImageConfig.py"
-        assert plan.values == (ROOT / "helm/values/production.yaml",)
-        assert plan.authoring_values == (ROOT / "helm/values/authoring.yaml",)
+        assert plan.spawner == plan.checkout / "helm/spawner/dynamicImageConfig.py"
+        assert plan.values == (plan.checkout / "helm/values/production.yaml",)
+        assert plan.authoring_values == (plan.checkout / "helm/values/authoring.yaml",)
 
     def test_what_a_run_keeps_is_in_the_checkout_and_its_cache_is_not(self, planned: Planner, tmp_path: Path) -> None:
-        plan = planned({"XDG_CACHE_HOME": str(tmp_path / "caches")})
-        assert plan.state == ROOT / ".harness"
+        plan = planned(environ={"XDG_CACHE_HOME": str(tmp_path / "caches")})
+        assert plan.state == plan.checkout / ".harness"
         assert plan.cache == tmp_path / "caches/ol-jupyterhub-harness"
         assert plan.evidence == tmp_path / ".evidence"
 
     def test_cache_elsewhere(self, planned: Planner, tmp_path: Path) -> None:
-        assert planned({"HARNESS_CACHE": "mine"}).cache == tmp_path / "mine"
+        assert planned(environ={"HARNESS_CACHE": "mine"}).cache == tmp_path / "mine"
 
     @pytest.mark.parametrize(
         ("environ", "cache"),
@@ -94,11 +90,11 @@ class TestGiven:
         assert planned(chart=chart).chart == chart
 
     @pytest.mark.parametrize(
-        ("given", "found"), [("./checkout", "checkout"), ("checkout/jupyterhub", "checkout/jupyterhub")]
+        ("given", "found"), [("./upstream", "upstream"), ("upstream/jupyterhub", "upstream/jupyterhub")]
     )
     def test_chart_by_path(self, planned: Planner, tmp_path: Path, given: str, found: str) -> None:
-        (tmp_path / "checkout/jupyterhub").mkdir(parents=True)
-        (tmp_path / "checkout/jupyterhub/Chart.yaml").write_text("")
+        (tmp_path / "upstream/jupyterhub").mkdir(parents=True)
+        (tmp_path / "upstream/jupyterhub/Chart.yaml").write_text("")
         assert planned(chart=given).chart == str((tmp_path / found).resolve())
 
     @pytest.mark.parametrize("chosen", ["pinned", "1.36.4"])
@@ -176,6 +172,49 @@ class TestOlInfrastructure:
     def test_no_checkout(self, planned: Planner, tmp_path: Path) -> None:
         message = refusal(lambda: planned(ol_infrastructure="nowhere"))
         assert message.startswith(f"--ol-infrastructure {tmp_path}/nowhere: expected a ")
+
+
+class TestCourses:
+    """Courses of a run: named by the plan, and checked out by an act of its own."""
+
+    GPU = "new.1=checkout/courses/gpu_example"
+
+    def test_a_plan_names_them_and_gets_none(self, planned: Planner) -> None:
+        plan = planned(course=[self.GPU, "checkout/courses/data_science_example"])
+        assert plan.course_sources == {
+            "new.1": "checkout/courses/gpu_example",
+            "data_science_example": "checkout/courses/data_science_example",
+        }
+        assert plan.courses == ()
+        assert list(plan.state.iterdir()) == []
+
+    def test_they_are_copied_into_the_runs_directory(self, planned: Planner, tmp_path: Path) -> None:
+        plan = planned(course=self.GPU)
+        [course] = check_out_courses(plan, tmp_path).courses
+        assert (course.tag, course.needs_gpu) == ("new.1", True)
+        assert course.path == plan.state / "courses/new.1"
+        assert (course.path / "Dockerfile").is_file()
+
+    def test_without_courses_nothing_is_checked_out(self, planned: Planner, tmp_path: Path) -> None:
+        plan = planned()
+        assert check_out_courses(plan, tmp_path) == plan
+        assert list(plan.state.iterdir()) == []
+
+    def test_one_that_is_not_there_is_refused(self, planned: Planner, tmp_path: Path) -> None:
+        message = refusal(lambda: check_out_courses(planned(course="nowhere"), tmp_path))
+        assert message == f"--course nowhere: {tmp_path}/nowhere does not exist. Expected a directory or a git URL"
+
+    @pytest.mark.parametrize(
+        ("courses", "message"),
+        [
+            (["a=one", "a=two"], "--course a=two: another --course has the tag a. Give one of them another: TAG=…"),
+            (["poetry "], "--course 'poetry ': there is a blank around 'poetry '. Take it out."),
+        ],
+    )
+    def test_tags_are_refused_before_anything_is_checked_out(
+        self, planned: Planner, courses: list[str], message: str
+    ) -> None:
+        assert refusal(lambda: planned(course=courses)) == message
 
 
 class TestRefused:
