@@ -36,7 +36,7 @@ from harness.deployment.teardown import _undo
 from harness.evidence import bundle
 from harness.evidence import environment as health
 from harness.evidence import store as evidence
-from harness.evidence.diagnosis import says, why_unrecoverable
+from harness.evidence.diagnosis import mentions_cause, why_unrecoverable
 from harness.evidence.environment import EnvironmentFault
 from harness.host import docker, runs
 from harness.host import requirements as machine
@@ -197,7 +197,7 @@ class _Boot:
                     happened = self.timeline.slice(self.began, time.time(), set()) if self.timeline else []
                     extra = {"timeline.txt": render(happened, self.began)} if happened else {}
                     cause = bundle.write_boot(scene, into, str(error), since=self.began, extra=extra)
-                    if cause and not says(str(error), cause):
+                    if cause and not mentions_cause(str(error), cause):
                         steps.say(f"Likely cause: {cause}")
                         error.add_note(cause)
                     steps.say(f"Logs, pods and events: {into}")

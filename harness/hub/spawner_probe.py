@@ -158,7 +158,7 @@ def node_for(cluster: Cluster, hub: Hub, choice: Choice) -> str:
             f"a node for a server with {choice}",
             node,
             timeout=60,
-            fail_if=lambda: pods.why_stuck(pods.look(f"harness={name}")),
+            fail_if=lambda: pods.stuck_reason(pods.look(f"harness={name}")),
             change=pods.change,
         )
     finally:
@@ -218,7 +218,7 @@ def _wait_for_pod(cluster: Cluster, name: str) -> None:
         "the pod that asks the spawner",
         running,
         timeout=60,
-        fail_if=lambda: pods.why_stuck(pods.look(f"harness={name}")),
+        fail_if=lambda: pods.stuck_reason(pods.look(f"harness={name}")),
         change=pods.change,
     )
 

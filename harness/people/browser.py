@@ -107,7 +107,7 @@ class Browser:
     """One person's browser window.
 
     Args:
-        hopeless: says why what a page at this URL waits for will never come, as Kubernetes sees it.
+        why_unrecoverable: returns why the page at a URL waits in vain, as Kubernetes sees it; None while it may come.
         timeline: where to write down which pages there were, and what they said on the console.
         patience: seconds for a page to load, and for it to show what it should.
     """
@@ -120,7 +120,7 @@ class Browser:
         patience: float = PAGE_TIMEOUT,
     ) -> None:
         self.driver = driver
-        self._hopeless = why_unrecoverable
+        self._why_unrecoverable = why_unrecoverable
         self._patience = patience
         self.began = time.time()
         """When the window was opened."""
@@ -177,7 +177,7 @@ class Browser:
 
     def _trouble(self, instead: Callable[[], str | None] = lambda: None) -> str | None:
         with suppress(TimeoutException):  # Of a page that is busy nobody can say.
-            return instead() or self._hub_gave_up() or self._hopeless(self.driver.current_url)
+            return instead() or self._hub_gave_up() or self._why_unrecoverable(self.driver.current_url)
         return None
 
     def wait_for_notebook(self, what: str = "the notebook") -> str:
@@ -202,7 +202,9 @@ class Browser:
         return None
 
     def _hub_gave_up(self) -> str | None:
-        """What the hub's page says of a server that it could not start; None on any other page."""
+        """Return the reason on the hub's page for which no server comes; None on any other page."""
+        if urlsplit(self.driver.current_url).path == "/hub/home":
+            return "the hub's home page opened, and no server was started (see redirect_to_server and default_url)"
         heading = self._shown("h1")
         return f"the hub says {heading}" if re.match("500 : |Spawn failed", str(heading)) else None
 
@@ -346,7 +348,7 @@ def browser(
     """A fresh Chromium with a profile of its own; gone at the end, profile and all. The arguments are Browser's.
 
     Args:
-        haste: what the times are divided by that its pages let pass, between two questions to their server, say.
+        timer_speedup: divides the waits of its pages' timers, such as the pause between two questions to their server.
     """
     chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
     if not chromium or not driver:

@@ -15,7 +15,7 @@ from typing import Any
 
 from harness.base.errors import HarnessError
 from harness.base.intervals import Span
-from harness.people.student import Journey
+from harness.people.journey import Journey
 from harness.report.outcomes import Case, State
 
 FORMAT = 1

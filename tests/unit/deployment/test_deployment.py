@@ -32,7 +32,7 @@ from harness.charts import chart
 from harness.charts.helm import Helm
 from harness.cluster.client import NoAnswerError
 from harness.cluster.kind import Cluster
-from harness.cluster.pod_health import why_stuck
+from harness.cluster.pod_health import PodFacts, stuck_reason
 from harness.deployment import boot, changes, releases, rollout, state, teardown
 from harness.deployment.boot import only_run
 from harness.deployment.releases import find_chart, surroundings
@@ -200,11 +200,9 @@ class TestAnswer:
     """The first answer of a hub through its proxy."""
 
     def hub(self, status: int, text: str) -> Hub:
-        hub = Hub("http://hub", "jupyter", "jupyterhub", "jupyterhub", "token")
         answer = httpx.Response(status, text=text, headers={"server": "gateway"})
         transport = httpx.MockTransport(lambda _: answer)
-        vars(hub)["api"] = httpx.Client(base_url="http://hub/hub/api", transport=transport)
-        return hub
+        return Hub("http://hub", "jupyter", "jupyterhub", "jupyterhub", "token", transport)
 
     def test_version(self) -> None:
         assert rollout.wait_for_answer(self.hub(200, '{"version": "5.5.0"}')) == "5.5.0"
@@ -1000,7 +998,9 @@ def crashing(component: str, template: str | None = None) -> Any:
     return SimpleNamespace(
         metadata=SimpleNamespace(name=f"{component}-{template}", labels=labels, deletion_timestamp=None),
         spec=SimpleNamespace(init_containers=None, containers=[]),
-        status=SimpleNamespace(conditions=None, init_container_statuses=None, container_statuses=[container]),
+        status=SimpleNamespace(
+            phase="Running", conditions=None, init_container_statuses=None, container_statuses=[container]
+        ),
     )
 
 
@@ -1026,7 +1026,7 @@ class FakeCluster:
             look=lambda: self.found,
             change=change,
             last_warning=lambda: ["hub-1: Readiness probe failed"],
-            why_stuck=lambda pods: why_stuck(pods, self.log),
+            stuck_reason=lambda pods: stuck_reason(pods, PodFacts(self.log)),
         )
 
     @staticmethod
