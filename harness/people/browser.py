@@ -340,7 +340,7 @@ def _page(event: dict[str, Any]) -> str:
 
 @contextmanager
 def browser(
-    why_unrecoverable: Callable[[str], str | None] = lambda url: None,
+    why_unrecoverable: Callable[[str], str | None],
     timeline: Timeline | None = None,
     patience: float = PAGE_TIMEOUT,
     timer_speedup: float = 1,
