@@ -177,7 +177,7 @@ class _Symptoms:
         return None
 
     def _went_away(self) -> str | None:
-        """Return a needed part of a release that was told to end before another pod of it is there."""
+        """Return a needed part of a release that is ending before another pod of it is there."""
         for (_, part), pods in self._parts().items():
             if all(pod.metadata.deletion_timestamp for pod in pods):
                 return f"the {part} is going away: pod {pods[0].metadata.name} was told to end"

@@ -91,7 +91,7 @@ class Page:
 
     @property
     def path(self) -> str:
-        """The path, decoded."""
+        """Return the path, decoded."""
         return unquote(urlsplit(self.url).path)
 
 

@@ -29,7 +29,7 @@ class CellFailure:
 
 @dataclass(frozen=True)
 class NotebookRun:
-    """How far a notebook ran."""
+    """The extent to which a notebook ran."""
 
     cells: int
     """Its code cells; empty ones are not counted."""
@@ -95,7 +95,7 @@ def _read(student: Student, path: str) -> NotebookNode:
 
 
 def _kernel_name(student: Student, path: str, notebook: NotebookNode) -> str:
-    """The kernel that the notebook's page starts: the one it names, or else the only one of its language.
+    """Return the kernel that the notebook's page starts: the one it names, or else the only one of its language.
 
     The order is JupyterLab's (getDefaultKernel in its sessioncontext.tsx); a page that finds none asks the student.
     """

@@ -262,7 +262,7 @@ class TestRun:
         server.has("1", "input()")
         failure = run_notebook(student, PATH).failure
         assert failure
-        assert (failure.number, failure.error) == (2, "asks for input(), and nobody answers in this run")
+        assert (failure.number, failure.error) == (2, "asks for input(), and this run has no one to answer")
 
     def test_cell_without_end(self, server: FakeServer, student: Student) -> None:
         server.has("hang")
