@@ -29,7 +29,7 @@ from harness.base.errors import HarnessError
 from harness.base.progress import Steps
 from harness.base.shell import CommandError, run
 from harness.base.signals import threads
-from harness.base.wait import NotYet, wait_until
+from harness.base.wait import NotYet, seldom, wait_until
 from harness.charts.chart import Release
 from harness.cluster.kind import Cluster
 from harness.deployment import boot, releases, rollout, teardown
@@ -69,11 +69,11 @@ def bench(plan: Plan, steps: Steps) -> None:
         suite += _timed(lambda: teardown.remove(plan, steps))
         warm = _timed(lambda: _tests(kept, first))
         running = boot.boot(kept, steps)
-        spawn = _spawn_seconds(running.student)
+        spawn = _spawn_seconds(running.student, running.cluster)
         again = _timed(lambda: _tests(kept, first))
         server_cpu = _server_cpu_seconds(running)
         edits, upgrades = zip(*(_edits(kept, first, running) for _ in range(EDITS)), strict=True)
-        edit_spawn = _spawn_seconds(running.student)
+        edit_spawn = _spawn_seconds(running.student, running.cluster)
         bare, unpulled = _floor(running)
     finally:
         teardown.remove(plan, steps)
@@ -147,7 +147,7 @@ def _edited_spawner(plan: Plan) -> Path:
     return edited
 
 
-def _spawn_seconds(hub: Hub) -> float:
+def _spawn_seconds(hub: Hub, cluster: Cluster) -> float:
     """Measure the seconds from asking the hub's API for a server to its being ready."""
     user = f"bench-{uuid.uuid4().hex[:8]}"
     hub.api.post(f"/users/{user}").raise_for_status()
@@ -158,7 +158,8 @@ def _spawn_seconds(hub: Hub) -> float:
 
     def spawn() -> None:
         hub.api.post(f"/users/{user}/server", json={}).raise_for_status()
-        wait_until("a server asked from the API", ready, timeout=180)
+        stuck = seldom(cluster.pods(hub.namespace).server_probe(user))
+        wait_until("a server asked from the API", ready, timeout=180, fail_if=stuck)
 
     try:
         return _timed(spawn)
@@ -183,7 +184,7 @@ def _server_cpu_seconds(running: Deployment) -> float:
     )
     began, started = _cpu_seconds(running.cluster), time.monotonic()
     idle = (began - idle_from) / (started - idle_began)
-    _spawn_seconds(running.student)
+    _spawn_seconds(running.student, running.cluster)
     return _cpu_seconds(running.cluster) - began - idle * (time.monotonic() - started)
 
 
@@ -213,7 +214,8 @@ def _floor(running: Deployment) -> tuple[dict[str, float], float]:
             hubs = _timed(lambda: _hubs_ready(bare))
             install = installing.result()
         hub = dataclasses.replace(running.student, url=bare.hub_url(HUBS[0].node_port))
-        parts = {"kind create cluster": create, "helm install --wait": install, "one spawn": _spawn_seconds(hub)}
+        spawn = _spawn_seconds(hub, bare)
+        parts = {"kind create cluster": create, "helm install --wait": install, "one spawn": spawn}
         return parts, install - hubs
     finally:
         docker.docker("unpause", *running.cluster.nodes)

@@ -22,7 +22,7 @@ from harness.deployment.context import BootContext
 from harness.deployment.teardown import undo_boot
 from harness.evidence import bundle, environment
 from harness.evidence import store as evidence
-from harness.evidence.diagnosis import says
+from harness.evidence.diagnosis import mentions_cause
 from harness.evidence.environment import EnvironmentFault
 from harness.plan.plan import Plan
 
@@ -81,7 +81,7 @@ def _keep_evidence(context: BootContext, error: HarnessError, write: Callable[..
     happened = context.timeline.slice(context.began, time.time(), set()) if context.timeline else []
     extra = {"timeline.txt": render(happened, context.began)} if happened else {}
     cause = write(scene, into, str(error), since=context.began, extra=extra)
-    if cause and not says(str(error), cause):
+    if cause and not mentions_cause(str(error), cause):
         context.steps.say(f"Likely cause: {cause}")
         error.add_note(cause)
     context.steps.say(f"Logs, pods and events: {into}")

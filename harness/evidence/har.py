@@ -14,7 +14,8 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from harness.evidence.redaction import HIDDEN, redact
-from harness.people.student import Hop, Student
+from harness.people.journey import Hop
+from harness.people.student import Student
 
 SECRET_HEADERS = ("authorization", "proxy-authorization", "x-xsrftoken")
 SECRET_PARAMETERS = ("token", "code", "state", "_xsrf")

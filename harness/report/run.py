@@ -12,7 +12,7 @@ from typing import TypeVar
 from markupsafe import Markup
 
 from harness.base.intervals import Span, total, without
-from harness.people.student import UUID
+from harness.base.timeline import UUID
 from harness.report import render
 from harness.report.history import Difference
 from harness.report.outcomes import Case, Status, groups

@@ -19,7 +19,7 @@ from pydantic import AfterValidator, TypeAdapter, ValidationError, with_config
 from harness.base.errors import HarnessError
 from harness.base.intervals import Span
 from harness.base.validation import first_error
-from harness.people.student import Journey
+from harness.people.journey import Journey
 from harness.report.outcomes import Case, Status
 
 FORMAT = 2

@@ -45,7 +45,7 @@ def test_every_course_is_on_every_node(cluster: Cluster, hub: Hub, pre_pulled: s
         if seen == puller.metadata.generation and nodes < len(cluster.nodes):
             return f"it is for {nodes} of {len(cluster.nodes)} nodes: it does not tolerate the others' taints"
         pullers = pods.look("component=continuous-image-puller")
-        return pods.why_stuck(pullers) or next(begun_again(pullers), None)
+        return pods.stuck_reason(pullers) or next(begun_again(pullers), None)
 
     wait_until(
         "the pre-puller's end",
@@ -115,6 +115,6 @@ def test_repushed_course_is_what_the_next_student_gets(
         f"the student runs {running}, and pushed was {pushed.digest}: the node's old image was taken "
         "(singleuser.image.pullPolicy: Always brings the new one)"
     )
-    with student.kernel() as kernel:
+    with student.server.kernel() as kernel:
         marker = kernel.run(f"print(open({MARKER!r}).read().strip())").stdout.strip()
     assert marker == OTHER, f"the student works in the image of {marker}"

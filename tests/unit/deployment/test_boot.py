@@ -28,7 +28,7 @@ from harness.host import requirements as machine
 from harness.host import runs
 from harness.plan.hubs import AUTHORING, STUDENT
 from harness.plan.plan import Plan, check_out_courses
-from tests.unit.deployment.doubles import PARTS, FakeCluster, running_copy
+from tests.unit.deployment.doubles import PARTS, FakeCluster, running_copy, users_page
 from tests.unit.fakes import FakeDocker, Program, hub_that_answers
 
 Planner = Callable[..., Plan]
@@ -297,7 +297,9 @@ class TestHubs:
         def answer(request: httpx.Request) -> httpx.Response:
             self.asked.append(f"{request.method} {request.url.path}")
             users = [{"name": "1", "admin": False, "servers": {}}]
-            return httpx.Response(200, json=users if request.url.path.endswith("/users") else {"version": "5.5.0"})
+            return httpx.Response(
+                200, json=users_page(users) if request.url.path.endswith("/users") else {"version": "5.5.0"}
+            )
 
         self.asked: list[str] = []
         hub = hub_that_answers(answer)

@@ -20,7 +20,7 @@ from harness.deployment.hubs import install_release, remove_users, wait_for_hub
 from harness.hub.api import Hub
 from harness.plan.hubs import STUDENT
 from harness.plan.plan import Plan
-from tests.unit.deployment.doubles import FakeCluster, context_of, rolled, running_copy
+from tests.unit.deployment.doubles import FakeCluster, context_of, rolled, running_copy, users_page
 from tests.unit.fakes import hub_that_answers
 
 Planner = Callable[..., Plan]
@@ -96,7 +96,7 @@ class TestRemoveUsers:
                 asked.append(f"{request.method} {request.url.path.removeprefix('/hub/api')}")
                 if request.method == "GET":
                     listed = request.url.path.endswith("/users")
-                    return httpx.Response(200, json=models if listed else {"version": "5.5.0"})
+                    return httpx.Response(200, json=users_page(models) if listed else {"version": "5.5.0"})
                 name = request.url.path.rpartition("/")[2]
                 starting = users[name].get("", {}).get("pending") in ("spawn", "check")
                 gone = not starting or "restart jupyter hub" in cluster.done

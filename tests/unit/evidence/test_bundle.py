@@ -22,7 +22,7 @@ from harness.charts.chart import Release
 from harness.evidence import bundle, har
 from harness.evidence.bundle import Scene
 from harness.hub.api import Hub
-from harness.people.student import Hop, Journey
+from harness.people.journey import Hop, Journey
 from harness.plan.hubs import AUTHORING, SCALED, STUDENT
 from tests.unit.fakes import Program
 
@@ -114,15 +114,12 @@ class Driver:
 
 
 def hub(role: Any) -> Hub:
-    made = Hub("http://hub", role.namespace, role.release, role.database, PASSWORD)
-
     def answer(request: httpx.Request) -> httpx.Response:
         if role is AUTHORING:
             return httpx.Response(503, text=f"no hub, token={PASSWORD}")
         return httpx.Response(200, json=USERS if request.url.path.endswith("/users") else ROUTES)
 
-    vars(made)["api"] = httpx.Client(base_url="http://hub/hub/api", transport=httpx.MockTransport(answer))
-    return made
+    return Hub("http://hub", role.namespace, role.release, role.database, PASSWORD, httpx.MockTransport(answer))
 
 
 def rendered(chart: object, release: Release) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from harness.evidence import har
 from harness.evidence.redaction import redact
-from harness.people.student import Hop, Journey
+from harness.people.journey import Hop, Journey
 
 SECRET = "s3cr3t-value"
 HOPS = [

@@ -111,25 +111,6 @@ class TestPush:
         registry.push(layout, "hub", "2")
         assert asked == ["PUT /v2/hub/manifests/2"]
 
-    def test_what_could_not_be_sent_is_sent_again(self, layout: OciImage, tmp_path: Path) -> None:
-        failing = True
-
-        def answer(request: httpx.Request) -> httpx.Response:
-            if request.method == "HEAD":
-                return httpx.Response(404)
-            return httpx.Response(500 if failing else 201, headers={"Location": "http://registry/upload?state=1"})
-
-        aws: Any = SimpleNamespace()
-        registry = Registry("jh-1-registry", "jh-1", tmp_path, aws)
-        client = httpx.Client(base_url="http://registry/v2/", transport=httpx.MockTransport(answer))
-        vars(registry)["_http"] = client
-        with pytest.raises(httpx.HTTPStatusError):
-            registry.push(layout, "hub", "1")
-        assert registry.pushed == set()
-        failing = False
-        registry.push(layout, "hub", "1")
-        assert registry.pushed == {("hub", "sha256:c0"), ("hub", "sha256:1a")}
-
 
 class TestLinkFile:
     def test_it_may_be_there_already(self, tmp_path: Path) -> None:
