@@ -4,6 +4,14 @@ from __future__ import annotations
 
 from pydantic import ValidationError
 
+PLAINER = {
+    "Input should be": "expected",
+    "a valid string": "a text",
+    "a valid dictionary": "a mapping",
+    "a valid tuple": "a list",
+}
+"""Words of pydantic, each with plainer ones."""
+
 
 def first_error(error: ValidationError) -> str:
     """Return where the first error is, what was expected there and what was found."""
@@ -17,5 +25,7 @@ def first_error(error: ValidationError) -> str:
         case "value_error":
             text = str(found["ctx"]["error"])
         case _:
-            text = f"{found['msg'].replace('Input should be', 'expected')}, found {found['input']!r}"
+            text = f"{found['msg']}, found {found['input']!r}"
+            for words, plainer in PLAINER.items():
+                text = text.replace(words, plainer)
     return f"{place}: {text}" if place else text

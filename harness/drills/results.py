@@ -13,6 +13,7 @@ from pydantic import TypeAdapter, ValidationError, with_config
 from harness.base.errors import HarnessError
 from harness.base.files import read_text
 from harness.base.validation import first_error
+from harness.drills.model import Person
 
 
 class Verdict(StrEnum):
@@ -52,7 +53,7 @@ class Result:
 
     drill: str
     subject: str
-    hurts: str
+    hurts: Person
     expected: tuple[str, ...]
     verdict: Verdict
     wanted: str = ""

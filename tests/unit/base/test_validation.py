@@ -23,7 +23,7 @@ class Thing:
     [
         ({}, "name: expected, and missing"),
         ({"name": "a", "size": 1}, "size: unknown"),
-        ({"name": 1}, "name: expected a valid string, found 1"),
+        ({"name": 1}, "name: expected a text, found 1"),
         ({"name": "a", "colours": ["red", "green"]}, "colours: 1: expected 'red' or 'blue', found 'green'"),
     ],
 )
