@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import ast
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from harness.drills.model import (
+    DRILLS,
     Drill,
     check_tests,
     merged,
 )
 from harness.drills.planting import plant
-from harness.drills.promise_index import Promise
+from harness.drills.promise_index import Promise, function_of
 from harness.plan.hubs import AUTHORING, STUDENT
 from harness.plan.plan import Plan
 from harness.plan.sources.constants import Constants
 from tests.unit.drills.examples import (
     BUILTIN,
+    CHECKOUT,
     OURS,
 )
 
@@ -30,6 +33,16 @@ class TestOurs:
         valid = sum(bool(each.valid) for each in OURS)
         assert valid >= 20
         assert len(OURS) - valid >= 60
+
+    def test_every_promise_is_named_by_one(self, suite: dict[str, Promise]) -> None:
+        """A promise that no drill names could be broken without anybody seeing it, unless there is a reason."""
+        named = {function_of(test) for each in OURS for test in each.caught_by}
+        reasons = tomllib.loads((CHECKOUT / DRILLS / "not_drilled.toml").read_text())
+        missing = sorted(suite.keys() - named - reasons.keys())
+        assert not missing, f"no drill names {missing}: write one, or say why not in {DRILLS}/not_drilled.toml"
+        assert all(reasons.values())
+        needless = sorted(reasons.keys() & named | reasons.keys() - suite.keys())
+        assert not needless, f"in {DRILLS}/not_drilled.toml, and either named by a drill or no promise: {needless}"
 
     @pytest.mark.parametrize("ours", OURS, ids=lambda ours: f"{ours.subject}: {ours.name}")
     def test_applies_and_changes_something(
