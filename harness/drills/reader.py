@@ -66,7 +66,7 @@ class WrittenRegistry(Written):
 
 
 class WrittenDrill(Written):
-    """A drill as it is written; what each key means is in docs/maintainers.md."""
+    """A drill as it is written; `model.Drill` has the meaning of each key."""
 
     name: str = Field(min_length=1)
     hurts: Person = ""

@@ -17,7 +17,7 @@ from harness.drills.model import Person
 
 
 class Verdict(StrEnum):
-    """How a drill ended; the good verdicts first."""
+    """The verdict on a drill; the good ones first."""
 
     CAUGHT = "caught"
     QUIET = "no alarm"

@@ -28,7 +28,7 @@ from harness.plan.plan import Plan
 
 @dataclass(frozen=True)
 class Asked:
-    """What a person asks of a run.
+    """A request for a run of drills.
 
     Attributes:
         words, shard: as `model.select_drills` takes them.
