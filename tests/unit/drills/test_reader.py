@@ -72,6 +72,9 @@ class TestReading:
         file.write_text("- name: a\n  hurts: student\n  hurts: author\n")
         with pytest.raises(HarnessError, match="line 1, 'a': 'hurts' is there twice"):
             read_file(file)
+        file.write_text("- name: a\n  values: {hub.a: 1, hub.b: 2, hub.a: 3}\n")
+        with pytest.raises(HarnessError, match=r"line 1, 'a': 'hub\.a' is there twice"):
+            read_file(file)
 
     def test_no_list_and_no_yaml(self, tmp_path: Path) -> None:
         file = tmp_path / "cookies.yaml"

@@ -19,11 +19,13 @@ class TestResults:
         FOUND.write(tmp_path / "deep" / "drills.json")
         assert read_results(tmp_path / "deep" / "drills.json") == FOUND
 
-    @pytest.mark.parametrize("text", ["", "{}", '{"system": "a", "results": [{"drill": "a"}]}'])
+    @pytest.mark.parametrize(
+        "text", ["", "{}", '{"system": "a", "results": [{"drill": "a"}]}', '{"system": "a", "results": [], "more": 1}']
+    )
     def test_that_are_none(self, tmp_path: Path, text: str) -> None:
         file = tmp_path / "drills.json"
         file.write_text(text)
-        with pytest.raises(HarnessError, match="expected the results of drills"):
+        with pytest.raises(HarnessError, match=r"drills\.json: expected the results of drills: "):
             read_results(file)
 
     def test_of_several_shards(self) -> None:
