@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import reprlib
+
 from pydantic import ValidationError
 
 PLAINER = {
@@ -25,7 +27,7 @@ def first_error(error: ValidationError) -> str:
         case "value_error":
             text = str(found["ctx"]["error"])
         case _:
-            text = f"{found['msg']}, found {found['input']!r}"
+            text = f"{found['msg']}, found {reprlib.repr(found['input'])}"
             for words, plainer in PLAINER.items():
                 text = text.replace(words, plainer)
     return f"{place}: {text}" if place else text

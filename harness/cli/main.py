@@ -18,7 +18,7 @@ from harness.charts.chart import SPAWNER_KEY, Release, load_chart
 from harness.charts.helm import Helm
 from harness.cli.bench import bench
 from harness.deployment import boot, releases, teardown
-from harness.drills.run import Asked, drills, report_again
+from harness.drills.run import DrillsRequest, drills, report_again
 from harness.host import runs
 from harness.plan.hubs import AUTHORING, STUDENT
 from harness.plan.options import OPTIONS, Option, read
@@ -67,8 +67,8 @@ def main(arguments: list[str] | None = None) -> int:
             if given.report:
                 report_again(given.report, plan, steps)
             else:
-                asked = Asked(given.k, given.drills, given.resume, given.thorough, given.keep_cluster)
-                drills(plan, steps, asked)
+                request = DrillsRequest(given.k, given.drills, given.resume, given.thorough, given.keep_cluster)
+                drills(plan, steps, request)
             return 0
         with boot.only_run(plan):
             if given.command == "up":

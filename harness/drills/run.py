@@ -27,7 +27,7 @@ from harness.plan.plan import Plan
 
 
 @dataclass(frozen=True)
-class Asked:
+class DrillsRequest:
     """A request for a run of drills.
 
     Attributes:
@@ -71,7 +71,7 @@ class Stage(Protocol):
         """Take the drill's change back."""
 
 
-def drills(plan: Plan, steps: Steps, asked: Asked) -> None:
+def drills(plan: Plan, steps: Steps, request: DrillsRequest) -> None:
     """Plant the drills one by one, and write drills.json, drills.html and drills.txt into the evidence directory.
 
     Raises:
@@ -83,13 +83,13 @@ def drills(plan: Plan, steps: Steps, asked: Asked) -> None:
     everything = read_drills(plan.checkout / DRILLS)
     for drill in everything:
         check_tests(drill, suite)
-    chosen = select_drills(everything, words=asked.words, shard=asked.shard)
+    chosen = select_drills(everything, words=request.words, shard=request.shard)
     if not chosen:
-        raise HarnessError(f"No drill has {asked.words!r} in its name or subject")
+        raise HarnessError(f"No drill has {request.words!r} in its name or subject")
     file = plan.evidence / "drills.json"
-    before = read_results(file) if asked.resume and file.exists() else None
-    with open_stage(plan, steps, keep=asked.keep) as stage:
-        found = run_all(chosen, stage, suite, steps, file, before, thorough=asked.thorough)
+    before = read_results(file) if request.resume and file.exists() else None
+    with open_stage(plan, steps, keep=request.keep) as stage:
+        found = run_all(chosen, stage, suite, steps, file, before, thorough=request.thorough)
     _report(found, suite, plan, steps)
 
 

@@ -19,7 +19,7 @@ from harness.drills.model import (
     RefusedError,
 )
 from harness.drills.results import Result, Results, Verdict, read_results
-from harness.drills.run import Asked, drills, report_again, run_all, run_one
+from harness.drills.run import DrillsRequest, drills, report_again, run_all, run_one
 from harness.plan.plan import Plan
 from tests.unit.drills.examples import (
     FOUND,
@@ -111,4 +111,4 @@ def test_a_report_of_earlier_runs(plan: Plan, tmp_path: Path, steps: Steps) -> N
 def test_a_course_leaves_no_test_for_a_drill(plan: Plan, steps: Steps) -> None:
     course: Any = SimpleNamespace(tag="trees.1")
     with pytest.raises(HarnessError, match=r"--course: .* leaves out every other test.* Run the drills without it"):
-        drills(dataclasses.replace(plan, courses=(course,)), steps, Asked())
+        drills(dataclasses.replace(plan, courses=(course,)), steps, DrillsRequest())
