@@ -34,12 +34,14 @@ from harness.charts.chart import Release
 from harness.cluster.kind import Cluster
 from harness.deployment import boot, releases, rollout, teardown
 from harness.deployment.model import Deployment
-from harness.drills.promise_index import FIRST_TEST, SUITE, arguments
+from harness.drills.promise_index import FIRST_TEST, SUITE
+from harness.drills.pytest_run import pytest_options
 from harness.host import docker
 from harness.hub.api import Hub
 from harness.plan.contract import CULL_EVERY, CULL_MAX_AGE, CULL_TIMEOUT
 from harness.plan.hubs import HUBS, SCALED
 from harness.plan.plan import Plan
+from harness.report.outcomes import SELF_CHECKS
 from harness.scenarios.scaled_hub import FACTOR
 
 CULLER_WAITS = (CULL_MAX_AGE + CULL_TIMEOUT + 2 * CULL_EVERY) / FACTOR
@@ -64,7 +66,7 @@ def bench(plan: Plan, steps: Steps) -> None:
     kept, first = dataclasses.replace(plan, keep=True), f"{SUITE}/{FIRST_TEST}"
     teardown.remove(plan, steps)
     try:
-        suite = _timed(lambda: _tests(kept, SUITE))
+        suite = _timed(lambda: _tests(kept, SUITE, SELF_CHECKS))
         servers = _servers_started(boot.boot(kept, steps))
         suite += _timed(lambda: teardown.remove(plan, steps))
         warm = _timed(lambda: _tests(kept, first))
@@ -127,7 +129,7 @@ def _report(figures: dict[str, dict[str, object]], file: Path, steps: Steps) -> 
 
 def _tests(plan: Plan, which: str, *more: str) -> None:
     """Run tests as a person would, in a process of its own that keeps the cluster."""
-    command = [sys.executable, "-m", "pytest", which, *arguments(plan), *more]
+    command = [sys.executable, "-m", "pytest", which, *pytest_options(plan), *more]
     try:
         run(command, cwd=plan.checkout, timeout=SUITE_SECONDS, what=which)
     except CommandError as error:

@@ -18,7 +18,7 @@ from harness.charts.chart import SPAWNER_KEY, Release, load_chart
 from harness.charts.helm import Helm
 from harness.cli.bench import bench
 from harness.deployment import boot, releases, teardown
-from harness.drills.run import Asked, drills, report_again
+from harness.drills.run import DrillsRequest, drills, report_again
 from harness.evidence.environment import EnvironmentFault
 from harness.host import runs
 from harness.plan.hubs import AUTHORING, STUDENT
@@ -85,7 +85,8 @@ def run_command(given: argparse.Namespace, steps: Steps) -> None:
     elif given.command == "drills" and given.report:
         report_again(given.report, plan, steps)
     elif given.command == "drills":
-        drills(plan, steps, Asked(given.k, given.drills, given.resume, given.thorough, given.keep_cluster))
+        request = DrillsRequest(given.k, given.drills, given.resume, given.thorough, given.keep_cluster)
+        drills(plan, steps, request)
     else:
         with boot.only_run(plan):
             if given.command == "up":
