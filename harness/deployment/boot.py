@@ -19,7 +19,7 @@ from harness.artifacts import resolve as artifacts
 from harness.artifacts.model import Artifacts
 from harness.artifacts.oci import OciImage
 from harness.base.digest import fingerprint
-from harness.base.errors import HarnessError
+from harness.base.errors import EnvironmentFault, HarnessError
 from harness.base.progress import Steps
 from harness.base.shell import kill_children
 from harness.base.signals import uninterrupted
@@ -37,7 +37,6 @@ from harness.evidence import bundle
 from harness.evidence import environment as health
 from harness.evidence import store as evidence
 from harness.evidence.diagnosis import says, why_unrecoverable
-from harness.evidence.environment import EnvironmentFault
 from harness.host import docker, runs
 from harness.host import requirements as machine
 from harness.hub.api import Hub

@@ -20,7 +20,7 @@ FIRST_TEST = "test_hub_health.py::test_both_hubs_are_healthy"
 """The lightest test there is: whether the hubs answer."""
 PEOPLE = {"visit", "visit_together", "student_class", "author", "browser", "scaled"}
 """Fixtures by which servers start."""
-RUNNING = {"ground", "deployment", "cluster", "hub", "authoring_hub", "registry", "aws", "database"}
+RUNNING = {"target", "private_copy", "deployment", "cluster", "hub", "authoring_hub", "registry", "aws", "database"}
 """Fixtures by which something is asked that runs."""
 SLOW = "scaled"
 """The fixture in which servers live under the culler to their end."""

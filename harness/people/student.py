@@ -119,7 +119,7 @@ class Student:
         self.began = time.time()
         """When the student came into the world."""
         self._alias = str(uuid4())
-        self.called = {self._alias}
+        self.aliases = {self._alias}
         """Names in the timeline: those that the hub gave, and one from the time before there was any."""
         self._timeline = Timeline() if timeline is None else timeline
         self._why_stuck = why_stuck
@@ -180,7 +180,7 @@ class Student:
     def _is(self, name: str) -> None:
         """The hub has said who the student is."""
         self.name = name
-        self.called.add(name)
+        self.aliases.add(name)
 
     def open(self, link: str) -> Page:
         """Follow a link to its end, waiting for the server on the way.

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from fixtures.timeline import takes_part
+from fixtures.session import attribute_to_test
 from harness.base.timeline import Timeline
 from harness.base.wait import NotYet, seldom, wait_until
 from harness.charts.manifests import variables
@@ -130,7 +130,7 @@ def test_culler_survives_a_restart_of_its_hub(
 ) -> None:
     """After a restart of the hub the culler runs again, and servers from before it are culled."""
     student, watch = Student(scaled, timeline=timeline), Watch(scaled)
-    takes_part(request, student)
+    attribute_to_test(request, student)
     student.open(str(EXAMPLE))
     watch.add(student.name)
     try:

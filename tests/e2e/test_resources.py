@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from fixtures.deployment import AskSpawner
+from fixtures.target import AskSpawner
 from harness.base.wait import NotYet, wait_until
 from harness.cluster.kind import Cluster
 from harness.cluster.pod_health import memory_limit

@@ -24,7 +24,7 @@ from rich.console import Console
 
 from harness.artifacts import resolve as artifacts
 from harness.artifacts.resolve import pinned_chart
-from harness.base.errors import HarnessError
+from harness.base.errors import EnvironmentFault, HarnessError
 from harness.base.progress import Steps, StoppedError
 from harness.base.signals import cleaning_up
 from harness.base.wait import NeverError, TooLateError
@@ -40,7 +40,6 @@ from harness.deployment.rollout import wait_until_ready
 from harness.deployment.state import State
 from harness.evidence import bundle
 from harness.evidence import environment as health
-from harness.evidence.environment import EnvironmentFault
 from harness.host import docker as containers
 from harness.host import requirements as machine
 from harness.host import runs

@@ -234,8 +234,8 @@ class TestTimeline:
         timeline = Timeline()
         student = Student(fake.hub, timeline=timeline)
         student.open(LINK)
-        assert NAME in student.called
-        told = timeline.slice(student.began, time.time(), student.called)
+        assert NAME in student.aliases
+        told = timeline.slice(student.began, time.time(), student.aliases)
         assert [re.sub(r" \(?[\d.]+ s\)?$", "", f"{moment.source}: {moment.text}") for moment in told] == [
             f"http: GET 302 {LINK} -> /hub{LINK}",
             f"http: GET 302 /hub{LINK} -> spawn?course=clustering",
@@ -258,7 +258,7 @@ class TestTimeline:
         student.name, student._token = NAME, "abc"
         fake.answers[f"/user/{NAME}/api/kernelspecs"] = [Answer(lines=['{"kernelspecs": {}}'])]
         student.kernelspecs()
-        [moment] = timeline.slice(0, time.time(), student.called)
+        [moment] = timeline.slice(0, time.time(), student.aliases)
         assert moment.text.startswith(f"GET 200 /user/{NAME}/api/kernelspecs (")
         assert "abc" not in moment.text
         assert student.journey.hops == []
@@ -270,7 +270,7 @@ class TestTimeline:
         fake.answers["/tmplogin"] = [Answer(drops=True)]
         with pytest.raises(httpx.HTTPError):
             student.get(LINK)
-        [moment] = timeline.slice(0, time.time(), student.called)
+        [moment] = timeline.slice(0, time.time(), student.aliases)
         assert moment.text == f"GET {LINK}: Server disconnected without sending a response."
         student.close()
 
