@@ -5,7 +5,7 @@ Production's numbers are read from the running culler. What they mean is seen at
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -90,7 +90,9 @@ def test_used_server_stays_until_its_maximum_age(lives: Lives, who: str) -> None
 
 
 @pytest.mark.timeout(900)
-def test_nothing_is_left_of_what_was_culled(lives: Lives, cluster: Cluster, database: Database) -> None:
+def test_nothing_is_left_of_what_was_culled(
+    lives: Lives, cluster: Cluster, volume_claims: Callable[[Hub], list[str]], database: Database
+) -> None:
     """Of a culled server there is no pod left, no volume, no route in the proxy, and no user in hub and Postgres."""
     names = {life.user for life in (lives.idle, lives.busy, lives.page)}
     pods = cluster.pods(lives.hub.namespace)
@@ -100,8 +102,8 @@ def test_nothing_is_left_of_what_was_culled(lives: Lives, cluster: Cluster, data
         return NotYet(f"there are {', '.join(left)}") if left else True
 
     wait_until("the end of the culled pods", no_pod, timeout=60, change=pods.change)
-    volumes = cluster.core.list_namespaced_persistent_volume_claim(lives.hub.namespace).items
-    assert not volumes, f"volumes are left: {[volume.metadata.name for volume in volumes]}"
+    volumes = volume_claims(lives.hub)
+    assert not volumes, f"volumes are left: {volumes}"
     routes = lives.hub.api.get("/proxy").raise_for_status().json()
     left = [route for route in routes if any(name in route for name in names)]
     assert not left, f"the proxy still has routes to culled servers: {left}"
