@@ -1,4 +1,4 @@
-"""How a run ends before its time: Ctrl-C, `kill -TERM`, a terminal that closes, the death of tox, or its own limit.
+"""The early end of a run: Ctrl-C, `kill -TERM`, a terminal that closes, the death of tox, or its own limit.
 
 Python's own handler raises KeyboardInterrupt wherever the main thread happens to be. That is right in a test and wrong
 in the removal of a cluster: there a signal is only answered, and the removal goes on.
@@ -27,7 +27,7 @@ SHELLS = {"ash", "bash", "busybox", "csh", "dash", "fish", "ksh", "mksh", "sh", 
 ECHO = 1.0
 """Seconds in which a signal counts as one with the last: tox sends its own beside the terminal's."""
 GAVE_UP = 130
-"""Exit code of a run that was told to end before it had cleaned up: a shell's own for Ctrl-C."""
+"""Exit code of a run that was made to end before it had cleaned up: a shell's own for Ctrl-C."""
 _PR_SET_PDEATHSIG = 1
 """From linux/prctl.h."""
 
@@ -40,7 +40,7 @@ class _Handler:
         self.last = float("-inf")
         """When the last signal came, as time.monotonic()."""
         self.came = False
-        """Whether one came that was not an echo."""
+        """True once a signal came that was not an echo."""
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         if number == signal.SIGHUP:
