@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.console import Console
 
 from harness.artifacts.build import build_helm
-from harness.base.errors import HarnessError
+from harness.base.errors import EnvironmentFault, HarnessError
 from harness.base.progress import Steps
 from harness.base.signals import listen
 from harness.charts.chart import SPAWNER_KEY, Release, load_chart
@@ -19,7 +19,6 @@ from harness.charts.helm import Helm
 from harness.cli.bench import bench
 from harness.deployment import boot, releases, teardown
 from harness.drills.run import DrillsRequest, drills, report_again
-from harness.evidence.environment import EnvironmentFault
 from harness.host import runs
 from harness.plan.hubs import AUTHORING, STUDENT
 from harness.plan.options import OPTIONS, Option, read

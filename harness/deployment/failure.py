@@ -13,7 +13,7 @@ import urllib3
 from botocore.exceptions import BotoCoreError, ClientError
 from kubernetes.client import ApiException
 
-from harness.base.errors import HarnessError
+from harness.base.errors import EnvironmentFault, HarnessError
 from harness.base.progress import Steps
 from harness.base.shell import kill_children
 from harness.base.signals import uninterrupted
@@ -23,7 +23,6 @@ from harness.deployment.teardown import undo_boot
 from harness.evidence import bundle, environment
 from harness.evidence import store as evidence
 from harness.evidence.diagnosis import mentions_cause
-from harness.evidence.environment import EnvironmentFault
 from harness.plan.plan import Plan
 
 CALLS = (httpx.HTTPError, urllib3.exceptions.HTTPError, BotoCoreError, ClientError)

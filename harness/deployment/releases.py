@@ -14,11 +14,11 @@ from typing import Any
 import yaml
 
 from harness.artifacts import resolve as artifacts
+from harness.base.errors import EnvironmentFault
 from harness.charts import chart, manifests
 from harness.charts.chart import Chart, Release
 from harness.charts.helm import ChartRepositoryError, Helm, UnknownValuesError
 from harness.charts.manifests import Manifest
-from harness.evidence.environment import EnvironmentFault
 from harness.plan.hubs import AUTHORING, HUBS, SCALED, HubSpec
 from harness.plan.plan import Plan
 from harness.plan.sources import ol_infrastructure

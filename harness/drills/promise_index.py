@@ -20,7 +20,7 @@ FIRST_TEST = "test_hub_health.py::test_both_hubs_are_healthy"
 PLUGIN = "fixtures.promise_index"
 PEOPLE = {"visit", "visit_together", "student_class", "author", "browser", "scaled"}
 """Fixtures by which servers start."""
-RUNNING = {"private_copy"}
+RUNNING = {"target"}
 """Fixture by which something is asked that runs: cluster, hubs and services all ask for it."""
 SLOW = "scaled"
 """The fixture in which servers live under the culler to their end."""

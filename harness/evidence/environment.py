@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from harness.base.errors import HarnessError
+from harness.base.errors import EnvironmentFault
 from harness.base.quantities import GIB
 from harness.base.shell import CommandError
 from harness.cluster.kind import Cluster
@@ -27,10 +27,6 @@ NODES = {
     "worker": ("node container", "none of its pods answers"),
 }
 """Nodes by the end of their containers' names: a description, and the consequence when one does not run."""
-
-
-class EnvironmentFault(HarnessError):  # noqa: N818 (a fault of the environment is no error of the harness)
-    """A failure of the test environment; no later failure says anything about the deployment."""
 
 
 def parts(name: str) -> dict[str, tuple[str, str]]:

@@ -125,7 +125,7 @@ class Browser:
         self.began = time.time()
         """When the window was opened."""
         self._alias = str(uuid4())
-        self.called = {self._alias}
+        self.aliases = {self._alias}
         """Names in the timeline: the window's own, and those of the users to whom its pages belonged."""
         self._timeline = Timeline() if timeline is None else timeline
 
@@ -298,7 +298,7 @@ class Browser:
         try:
             for entry in self.driver.get_log("performance"):
                 if page := _page(json.loads(entry["message"])["message"]):
-                    self.called.update(re.findall(UUID, page))
+                    self.aliases.update(re.findall(UUID, page))
                     self._tell(page, entry["timestamp"])
             for entry in self.driver.get_log("browser"):
                 self._tell(f"{entry['level']}: {entry['message']}", entry["timestamp"])

@@ -126,7 +126,7 @@ class Visitor:
         self.began = time.time()
         """When the visitor was made."""
         self._alias = str(uuid4())
-        self.called = {self._alias}
+        self.aliases = {self._alias}
         """Names in the timeline: those that the hub gave, and one from the time before there was any."""
         self._timeline = Timeline() if timeline is None else timeline
         self._server_probe = server_probe
@@ -188,7 +188,7 @@ class Visitor:
 
     def _take_name(self, name: str) -> None:
         self.name = name
-        self.called.add(name)
+        self.aliases.add(name)
 
     def open(self, link: str) -> Page:
         """Follow a link to its end, waiting for the server on the way.

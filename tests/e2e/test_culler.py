@@ -5,12 +5,12 @@ Production's numbers are read from the running culler. What they mean is seen at
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
 
-from fixtures.timeline import takes_part
+from fixtures.session import attribute_to_test
 from harness.base.timeline import Timeline
 from harness.base.wait import NotYet, seldom, wait_until
 from harness.charts.manifests import variables
@@ -95,7 +95,7 @@ def test_used_server_stays_until_its_maximum_age(culled_servers: CulledServers, 
 
 @pytest.mark.timeout(900)
 def test_nothing_is_left_of_what_was_culled(
-    culled_servers: CulledServers, cluster: Cluster, database: Postgres
+    culled_servers: CulledServers, cluster: Cluster, volume_claims: Callable[[Hub], list[str]], database: Postgres
 ) -> None:
     """Of a culled server there is no pod left, no volume, no route in the proxy, and no user in hub and Postgres."""
     names = {life.user for life in (culled_servers.idle, culled_servers.busy, culled_servers.page)}
@@ -106,8 +106,8 @@ def test_nothing_is_left_of_what_was_culled(
         return NotYet(f"there are {', '.join(left)}") if left else True
 
     wait_until("the end of the culled pods", no_pod, timeout=60, change=pods.change)
-    volumes = cluster.core.list_namespaced_persistent_volume_claim(culled_servers.hub.namespace).items
-    assert not volumes, f"volumes are left: {[volume.metadata.name for volume in volumes]}"
+    volumes = volume_claims(culled_servers.hub)
+    assert not volumes, f"volumes are left: {volumes}"
     routes = culled_servers.hub.api.get("/proxy").raise_for_status().json()
     left = [route for route in routes if any(name in route for name in names)]
     assert not left, f"the proxy still has routes to culled servers: {left}"
@@ -137,7 +137,7 @@ def test_culler_survives_a_restart_of_its_hub(
     """After a restart of the hub the culler runs again, and servers from before it are culled."""
     student = Student(scaled, cluster.pods(scaled.namespace).server_probe, timeline)
     watch = LifetimeWatch(scaled)
-    takes_part(request, student)
+    attribute_to_test(request, student)
     student.open(str(EXAMPLE))
     watch.add(student.name)
     try:

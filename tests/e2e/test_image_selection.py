@@ -14,7 +14,7 @@ from urllib.parse import unquote
 
 import pytest
 
-from fixtures.deployment import AskSpawner
+from fixtures.target import AskSpawner
 from harness.base.files import parse_python
 from harness.cluster.kind import Cluster
 from harness.deployment.model import Deployment

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from kubernetes.utils import parse_quantity
 
-from fixtures.deployment import AskSpawner
+from fixtures.target import AskSpawner
 from harness.base.quantities import GIB, spawner_bytes
 from harness.base.timeline import UUID
 from harness.base.wait import NotYet, wait_until

@@ -11,10 +11,9 @@ from typing import Any
 
 import pytest
 
-from harness.base.errors import HarnessError
+from harness.base.errors import EnvironmentFault, HarnessError
 from harness.cli import main as command
 from harness.deployment import boot, teardown
-from harness.evidence.environment import EnvironmentFault
 from harness.plan.options import OPTIONS
 from tests.unit.fakes import Program
 

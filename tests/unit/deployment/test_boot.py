@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from harness.artifacts import resolve as artifacts
-from harness.base.errors import HarnessError
+from harness.base.errors import EnvironmentFault, HarnessError
 from harness.base.progress import Steps
 from harness.base.shell import run
 from harness.base.signals import cleaning_up
@@ -23,7 +23,6 @@ from harness.deployment.boot import only_run
 from harness.deployment.model import Prepared
 from harness.deployment.releases import create_secrets, read_secrets, spawner_file
 from harness.deployment.state import State, release_fingerprint
-from harness.evidence.environment import EnvironmentFault
 from harness.host import requirements as machine
 from harness.host import runs
 from harness.plan.hubs import AUTHORING, STUDENT

@@ -14,14 +14,13 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 from kubernetes.client import ApiException
 
-from harness.base.errors import HarnessError
+from harness.base.errors import EnvironmentFault, HarnessError
 from harness.base.progress import Steps, StoppedError
 from harness.base.signals import cleaning_up
 from harness.base.timeline import Timeline
 from harness.cluster.client import NoAnswerError
 from harness.deployment.context import BootContext
 from harness.deployment.failure import failed_calls_named, side_by_side, undone_on_failure, with_evidence
-from harness.evidence.environment import EnvironmentFault
 from harness.plan.plan import Plan
 from tests.unit.deployment.doubles import FakeCluster, context_of
 from tests.unit.fakes import FakeDocker

@@ -12,12 +12,11 @@ import pytest
 import yaml
 
 from harness.artifacts.resolve import pinned_chart
-from harness.base.errors import HarnessError
+from harness.base.errors import EnvironmentFault, HarnessError
 from harness.charts import chart
 from harness.charts.helm import Helm
 from harness.deployment import releases
 from harness.deployment.releases import find_chart, prerequisites
-from harness.evidence.environment import EnvironmentFault
 from harness.plan.hubs import AUTHORING, SCALED, STUDENT
 from harness.plan.plan import Plan, check_out_courses
 from harness.services.postgres import Postgres

@@ -139,8 +139,8 @@ class TestTimeline:
         timeline = Timeline()
         student = Student(fake.hub, never_stuck, timeline)
         student.open(LINK)
-        assert NAME in student.called
-        told = timeline.slice(student.began, time.time(), student.called)
+        assert NAME in student.aliases
+        told = timeline.slice(student.began, time.time(), student.aliases)
         assert [re.sub(r" \(?[\d.]+ s\)?$", "", f"{moment.source}: {moment.text}") for moment in told] == [
             f"http: GET 302 {LINK} -> /hub{LINK}",
             f"http: GET 302 /hub{LINK} -> spawn?course=clustering",
@@ -163,7 +163,7 @@ class TestTimeline:
         fake.answers["/tmplogin"] = [Answer(drops=True)]
         with pytest.raises(httpx.HTTPError):
             student.get(LINK)
-        [moment] = timeline.slice(0, time.time(), student.called)
+        [moment] = timeline.slice(0, time.time(), student.aliases)
         assert moment.text == f"GET {LINK}: Server disconnected without sending a response."
         student.close()
 

@@ -49,7 +49,7 @@ class TestServer:
         student.name, student._token = NAME, "abc"
         fake.answers[f"/user/{NAME}/api/kernelspecs"] = [Answer(lines=['{"kernelspecs": {}}'])]
         student.server.kernelspecs()
-        [moment] = timeline.slice(0, time.time(), student.called)
+        [moment] = timeline.slice(0, time.time(), student.aliases)
         assert moment.text.startswith(f"GET 200 /user/{NAME}/api/kernelspecs (")
         assert "abc" not in moment.text
         assert student.journey.hops == []
