@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.console import Console
 
 from harness.artifacts.build import build_helm
-from harness.base.errors import HarnessError
+from harness.base.errors import NO_VERDICT, EnvironmentFault, HarnessError
 from harness.base.progress import Steps
 from harness.base.signals import listen
 from harness.charts.chart import SPAWNER_KEY, Release, load_chart
@@ -77,7 +77,7 @@ def main(arguments: list[str] | None = None) -> int:
                 teardown.remove(plan, steps)
     except HarnessError as error:
         print(f"error: {error}", file=sys.stderr)
-        return 1
+        return NO_VERDICT if isinstance(error, EnvironmentFault) else 1
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130

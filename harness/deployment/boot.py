@@ -19,7 +19,7 @@ from harness.artifacts import resolve as artifacts
 from harness.artifacts.model import Artifacts
 from harness.artifacts.oci import OciImage
 from harness.base.digest import fingerprint
-from harness.base.errors import HarnessError
+from harness.base.errors import EnvironmentFault, HarnessError
 from harness.base.progress import Steps
 from harness.base.shell import kill_children
 from harness.base.signals import uninterrupted
@@ -37,9 +37,10 @@ from harness.evidence import bundle
 from harness.evidence import environment as health
 from harness.evidence import store as evidence
 from harness.evidence.diagnosis import says, why_unrecoverable
-from harness.evidence.environment import EnvironmentFault
 from harness.host import docker, runs
 from harness.host import requirements as machine
+from harness.host.identity import keep_identity
+from harness.host.isolation import isolated
 from harness.hub.api import Hub
 from harness.plan.contract import COURSE_REPOSITORY, ECR
 from harness.plan.hubs import HUBS, HubSpec
@@ -63,7 +64,9 @@ def prepare(plan: Plan, steps: Steps) -> Prepared:
     how, why = artifacts.choose(plan.artifacts, plan.mirrors)
     kubernetes = artifacts.kubernetes(how, plan.kubernetes)
     steps.say(f"{'using:':<11}{how}, Kubernetes {kubernetes}: {why}")
-    machine.prepare(steps, building=how == "build", may_install=plan.may_install, cache=plan.cache)
+    machine.prepare(
+        steps, building=how == "build", may_install=plan.may_install, cache=plan.cache, checkout=plan.checkout
+    )
     for line in runs.beside(plan.name):
         steps.say(f"{'beside:':<11}{line}")
     if not docker.running(plan.name):
@@ -153,7 +156,8 @@ def only_run(plan: Plan) -> Iterator[None]:
         HarnessError: another run of this checkout is under way.
     """
     plan.state.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with runs.held(plan.state, plan.name):
+    with runs.held(plan.state, plan.name), isolated(health.parts(plan.name)):
+        keep_identity(plan.checkout)
         yield
 
 

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from harness.base.errors import HarnessError
+from harness.base.errors import EnvironmentFault
 from harness.base.shell import CommandError
 from harness.cluster.kind import Cluster
 from harness.host import docker
@@ -28,10 +28,6 @@ PARTS = {
     "postgres": ("container of Postgres", "the hubs have no database"),
 }
 """The containers of a run by the end of their names: what each is, and what follows when it does not run."""
-
-
-class EnvironmentFault(HarnessError):  # noqa: N818 (a fault of the environment is what it is)
-    """What a run stands on gave way; nothing that failed since says anything about the deployment."""
 
 
 def parts(name: str) -> dict[str, tuple[str, str]]:

@@ -6,21 +6,31 @@ Everything a run makes carries its label, and that label is how it is found agai
 
 from __future__ import annotations
 
+import csv
+import io
 import json
+import socket
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from harness.base.errors import EnvironmentFault
 from harness.base.shell import CommandError, lines_of, run
 from harness.base.wait import NotYet, wait_until
+from harness.host.identity import identity
 
 LABEL = "ol-jupyterhub-harness"
 KIND_LABEL = "io.x-k8s.kind.cluster"
 """The label kind puts on its node containers, from kind's source (pkg/cluster/internal/providers/docker)."""
 CHECKOUT_LABEL = f"{LABEL}.checkout"
 KEPT_LABEL = f"{LABEL}.kept"
-"""Labels of a run's network: the checkout that the run is of, and whether it was to stay. The rest goes with it."""
+IDENTITY_LABEL = f"{LABEL}.identity"
+HOST_LABEL = f"{LABEL}.host"
+"""Labels of a run's network: its checkout's path, whether it was to stay, the checkout's identity, and the host's name
+where the run began (in a container, the container's)."""
+NO_ADDRESSES = ("non-overlapping IPv4 address pool", "address pools have been fully subnetted")
+"""Parts of Docker's messages for used-up address pools, those of version 28 and before, and of 29."""
 
 FALLS = {"die": "died", "pause": "was paused"}
 """What ends a container's work, by Docker's word for the event."""
@@ -64,10 +74,27 @@ def start(
     for key in env:
         args += ["--env", key]
     for host_path, path in (volumes or {}).items():
-        args += ["--volume", f"{host_path}:{path}"]
+        args += ["--mount", _bind(host_path, path)]
     if user:
         args += ["--user", user]
-    run(["docker", *args, image, *command], timeout=120, env=env, what=f"starting {name}")
+    try:
+        run(["docker", *args, image, *command], timeout=120, env=env, what=f"starting {name}")
+    except CommandError as error:
+        if "bind source path does not exist" in error.output:
+            raise EnvironmentFault(
+                f"The Docker daemon does not see this machine's files ({error.output.strip().splitlines()[0]}).\n"
+                "A run in a container needs its checkout at the same path on the daemon's host, and the host's network."
+            ) from error
+        raise
+
+
+def _bind(host_path: Path, path: str) -> str:
+    """A bind mount as --mount takes it: a row of comma-separated values, so that a path may have any character."""
+    target, _, mode = path.partition(":")
+    row = ["type=bind", f"source={host_path}", f"target={target}", *(["readonly"] if mode == "ro" else [])]
+    written = io.StringIO()
+    csv.writer(written, lineterminator="").writerow(row)
+    return written.getvalue()
 
 
 def published(name: str, port: int) -> str:
@@ -82,19 +109,37 @@ def address(name: str, network: str) -> str:
 
 
 def create_network(owner: str, checkout: Path, *, kept: bool) -> None:
-    """Make the run's network, named like it; its labels say on this machine whose it is."""
-    labels = {LABEL: owner, CHECKOUT_LABEL: checkout, KEPT_LABEL: "yes" if kept else "no"}
+    """Create the run's network, named like it; its labels tell which checkout it belongs to.
+
+    Raises:
+        EnvironmentFault: Docker has no addresses left for it.
+    """
+    labels = {
+        LABEL: owner,
+        CHECKOUT_LABEL: checkout,
+        KEPT_LABEL: "yes" if kept else "no",
+        IDENTITY_LABEL: identity(checkout),
+        HOST_LABEL: socket.gethostname(),
+    }
     given = [f"--label={name}={value}" for name, value in labels.items()]
-    docker("network", "create", *given, owner)
+    try:
+        docker("network", "create", *given, owner)
+    except CommandError as error:
+        if any(cause in error.output for cause in NO_ADDRESSES):
+            raise EnvironmentFault(
+                "Docker has no range of addresses left for another network. Remove unused ones (docker network prune), "
+                "or give it more: default-address-pools in /etc/docker/daemon.json."
+            ) from error
+        raise
 
 
 def networks(owner: str = "") -> list[dict[str, str]]:
-    """The networks of all runs on this machine, or of one run: name, labels, and when each was made (`created`)."""
+    """Return the networks of all runs, or of one: name, labels, and when each was created (`created`)."""
     label = f"{LABEL}={owner}" if owner else LABEL
-    fields = ["{{.Name}}", *(f'{{{{.Label "{name}"}}}}' for name in (CHECKOUT_LABEL, KEPT_LABEL)), "{{.CreatedAt}}"]
+    labels = {"checkout": CHECKOUT_LABEL, "kept": KEPT_LABEL, "identity": IDENTITY_LABEL, "host": HOST_LABEL}
+    fields = ["{{.Name}}", *(f'{{{{.Label "{each}"}}}}' for each in labels.values()), "{{.CreatedAt}}"]
     lines = docker("network", "ls", "--filter", f"label={label}", "--format", "\t".join(fields)).splitlines()
-    names = ("name", "checkout", "kept", "created")
-    return [dict(zip(names, line.split("\t"), strict=True)) for line in lines]
+    return [dict(zip(("name", *labels, "created"), line.split("\t"), strict=True)) for line in lines]
 
 
 def running(owner: str) -> set[str]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from harness.base.shell import MARK, CommandError
 from harness.base.wait import NotYet, TooLateError, wait_until
 from harness.host import docker
+from harness.host.identity import IDENTITY
 
 GRACE = 5.0
 """Seconds for processes that were just ended to be gone."""
@@ -98,5 +99,5 @@ def _scratch() -> Iterator[str]:
 
 def _files(state: Path, lock: str) -> Iterator[str]:
     for path in state.glob("*"):
-        if path.name != lock:
+        if path.name not in (lock, IDENTITY):
             yield f"file {path}"

@@ -24,7 +24,7 @@ from rich.console import Console
 
 from harness.artifacts import resolve as artifacts
 from harness.artifacts.resolve import pinned_chart
-from harness.base.errors import HarnessError
+from harness.base.errors import EnvironmentFault, HarnessError
 from harness.base.progress import Steps, StoppedError
 from harness.base.signals import cleaning_up
 from harness.base.wait import NeverError, TooLateError
@@ -40,10 +40,10 @@ from harness.deployment.rollout import wait_until_ready
 from harness.deployment.state import State
 from harness.evidence import bundle
 from harness.evidence import environment as health
-from harness.evidence.environment import EnvironmentFault
 from harness.host import docker as containers
 from harness.host import requirements as machine
 from harness.host import runs
+from harness.host.identity import identity
 from harness.hub.api import Hub
 from harness.plan.hubs import AUTHORING, SCALED, STUDENT
 from harness.plan.options import read
@@ -485,8 +485,13 @@ REMADE = [
     "rm --force --volumes {names}",
     "network rm jh-1",
     "network create --label=ol-jupyterhub-harness=jh-1 --label=ol-jupyterhub-harness.checkout={checkout} "
-    "--label=ol-jupyterhub-harness.kept=no jh-1",
+    "--label=ol-jupyterhub-harness.kept=no "
+    "--label=ol-jupyterhub-harness.identity={identity} --label=ol-jupyterhub-harness.host={host} jh-1",
 ]
+
+
+def labelled(plan: Plan) -> dict[str, object]:
+    return {"checkout": plan.checkout, "identity": identity(plan.checkout), "host": socket.gethostname()}
 
 
 WANTED, OTHER = (state.fingerprints({"kind-config.yaml": text, "--mirror": "[]"}) for text in ("wanted", "other"))
@@ -544,13 +549,13 @@ class TestSettle:
         assert not (plan.state / "secrets.json").exists(), "another cluster gets other passwords"
         assert (known.get("cluster"), known.get("images")) == (None, None)
         names = " ".join(sorted(f"jh-1-{part}" for part in parts))
-        assert changing(docker) == [call.format(names=names, checkout=plan.checkout) for call in REMADE]
+        assert changing(docker) == [call.format(names=names, **labelled(plan)) for call in REMADE]
         assert out.getvalue() == said
 
     def test_a_first_run(self, planned: Planner, steps: Steps, docker: Program) -> None:
         plan = planned()
         self.settled(plan, steps, kept=None)
-        assert changing(docker) == [REMADE[-1].format(checkout=plan.checkout)]
+        assert changing(docker) == [REMADE[-1].format(**labelled(plan))]
 
 
 class TestChanges:
@@ -925,7 +930,7 @@ class TestRemove:
             (plan.state / "secrets.json").touch()
             there(docker, *PARTS)
             teardown.remove(plan, steps)
-            assert [path.name for path in plan.state.iterdir()] == ["lock"]
+            assert sorted(path.name for path in plan.state.iterdir()) == ["identity", "lock"]
         assert changing(docker)[-1] == "network rm jh-1"
 
     def test_a_dead_daemon_leaves_what_is_there_and_says_so(

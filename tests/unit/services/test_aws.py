@@ -27,6 +27,7 @@ def aws() -> Aws:
         {"AWS_DEFAULT_REGION": "eu-west-1", "AWS_REGION": "eu-west-1"},
         {"AWS_CONFIG_FILE": "{tmp}/config", "AWS_PROFILE": "production"},
         {"AWS_SHARED_CREDENTIALS_FILE": "{tmp}/config", "AWS_PROFILE": "production"},
+        {"HTTP_PROXY": "http://proxy.example:3128", "http_proxy": "http://proxy.example:3128"},
         {"AWS_CONFIG_FILE": "{tmp}/broken"},
         {"AWS_SHARED_CREDENTIALS_FILE": "{tmp}/broken"},
     ],
