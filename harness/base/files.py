@@ -1,4 +1,4 @@
-"""Files that a person names, read as what they should be."""
+"""Read files that options name."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from harness.base.errors import HarnessError
 
 
 def read_text(path: Path, option: str) -> str:
-    """The text of a file that an option names.
+    """Return the text of a file that an option names.
 
     Raises:
-        HarnessError: it is missing, or no text.
+        HarnessError: it is missing, or not a text file.
     """
     try:
         return path.read_text(encoding="utf-8")
@@ -23,7 +23,7 @@ def read_text(path: Path, option: str) -> str:
 
 
 def parse_python(path: Path, option: str) -> ast.Module:
-    """The syntax tree of a Python file that an option names. Nothing of it is run.
+    """Return the syntax tree of a Python file that an option names, without running it.
 
     Raises:
         HarnessError: it is missing, or has a syntax error (the line is named).

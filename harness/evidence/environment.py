@@ -63,14 +63,14 @@ def watched(name: str, gave_way: Callable[[EnvironmentFault], None]) -> Iterator
     """
     over = threading.Event()
 
-    def listen(falls: Iterator[str]) -> None:
-        said = next(falls, "")
+    def listen(failures: Iterator[str]) -> None:
+        said = next(failures, "")
         if over.is_set() or not (said or not daemon_answers()):
             return
         gave_way(EnvironmentFault(f"The container {said}." if said else "The Docker daemon does not answer."))
 
-    with docker.falls(parts(name)) as falls:
-        threading.Thread(target=listen, args=(falls,), name="ground", daemon=True).start()
+    with docker.failures(parts(name)) as failures:
+        threading.Thread(target=listen, args=(failures,), name="ground", daemon=True).start()
         try:
             yield
         finally:

@@ -186,10 +186,10 @@ class TestRemove:
         assert docker.remove("jh-1", "jh-1") == ["jh-1"]
 
 
-def test_falls(path: Path) -> None:
+def test_failures(path: Path) -> None:
     fake = Program(path, "docker", "echo jh-1-moto die; echo something else; echo; echo jh-1-worker pause")
-    with docker.falls(["jh-1-moto", "jh-1-worker"]) as falls:
-        assert list(falls) == ["jh-1-moto died", "jh-1-worker was paused"]
+    with docker.failures(["jh-1-moto", "jh-1-worker"]) as failures:
+        assert list(failures) == ["jh-1-moto died", "jh-1-worker was paused"]
     [call] = fake.calls
     asked = "--filter=container=jh-1-moto --filter=container=jh-1-worker --filter=event=die --filter=event=pause"
     assert call == "events --format={{.Actor.Attributes.name}} {{.Action}} " + asked

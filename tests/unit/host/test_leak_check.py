@@ -101,7 +101,7 @@ class TestLeft:
 
     def test_docker_is_dead(self, look: Looking, tmp_path: Path) -> None:
         Program(tmp_path / "bin", "docker", "echo Cannot connect >&2; exit 1")
-        assert look() == ["perhaps containers of jh-1: Docker cannot be asked (docker ps: exit code 1.)"]
+        assert look() == ["perhaps containers of jh-1: Docker does not answer (docker ps: exit code 1.)"]
 
     @pytest.mark.parametrize("kept", [False, True])
     def test_a_process_with_the_mark(
