@@ -29,7 +29,7 @@ HOST_LABEL = f"{LABEL}.host"
 """Labels of a run's network: its checkout's path, whether it was to stay, the checkout's identity, and the host's name
 where the run began (in a container, the container's)."""
 NO_ADDRESSES = ("non-overlapping IPv4 address pool", "address pools have been fully subnetted")
-"""Parts of Docker's messages for used-up address pools, those of version 28 and before, and of 29."""
+"""Parts of Docker's messages for used-up address pools, of older and of newer versions."""
 
 FAILURES = {"die": "died", "pause": "was paused"}
 """Docker's events after which a container does not work any more, and how a message calls them."""
