@@ -49,8 +49,6 @@ def isolated(containers: Collection[str]) -> Iterator[None]:
 def _raise_open_files() -> None:
     """Raise the soft limit as far as it goes; `requirements` refuses what is too low after that."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < OPEN_FILES and soft != resource.RLIM_INFINITY:
+    if soft != resource.RLIM_INFINITY and soft < OPEN_FILES:
         limit = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
-        if os.geteuid() == 0:
-            limit, hard = OPEN_FILES, max(hard, OPEN_FILES)
         resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
