@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.base.files import make_readable
 from harness.base.shell import CommandError
 from harness.base.wait import NotYet, seldom, wait_until
 from harness.host import docker
@@ -29,6 +30,7 @@ class Database:
         """Start Postgres with an empty database for each name; returns when they answer."""
         script = state / "databases.sql"
         script.write_text("".join(f"CREATE DATABASE {name} OWNER {USER};\n" for name in databases))
+        make_readable(script)
         docker.start(
             self.name,
             image,

@@ -1,0 +1,27 @@
+"""Postgres: it can read what it is started with."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from harness.services.postgres import Database
+from tests.unit.fakes import Program
+
+
+@pytest.fixture
+def strict_umask() -> Iterator[None]:
+    before = os.umask(0o077)
+    yield
+    os.umask(before)
+
+
+@pytest.mark.usefixtures("strict_umask")
+def test_its_script_is_readable_to_the_servers_own_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
+    Program(tmp_path / "bin", "docker")
+    Database.named("jh-1", "secret").start("postgres:17", tmp_path, ("jupyterhub",))
+    assert (tmp_path / "databases.sql").stat().st_mode & 0o777 == 0o644
