@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.console import Console
 
 from harness.artifacts.build import build_helm
-from harness.base.errors import EnvironmentFault, HarnessError
+from harness.base.errors import NO_VERDICT, EnvironmentFault, HarnessError
 from harness.base.progress import Steps
 from harness.base.signals import listen
 from harness.charts.chart import SPAWNER_KEY, Release, load_chart
@@ -26,9 +26,8 @@ from harness.plan.plan import Plan, check_out_courses, make_plan
 from harness.plan.versions import read_versions
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-ENVIRONMENT_FAULT = 10
 INTERRUPTED = 130
-"""Exit codes: the failure says nothing about the deployment, and a shell's own for Ctrl-C."""
+"""Exit code of a shell for Ctrl-C."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -59,7 +58,7 @@ def main(arguments: list[str] | None = None) -> int:
         run_command(given, steps)
     except HarnessError as error:
         print(f"error: {error}", file=sys.stderr)
-        return ENVIRONMENT_FAULT if isinstance(error, EnvironmentFault) else 1
+        return NO_VERDICT if isinstance(error, EnvironmentFault) else 1
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED

@@ -27,9 +27,12 @@ from harness.deployment.releases import (
     write_spawner,
 )
 from harness.deployment.state import STATE, State, cluster_fingerprint
+from harness.evidence import environment
 from harness.evidence import store as evidence
 from harness.host import docker, runs
 from harness.host import requirements as machine
+from harness.host.identity import keep_identity
+from harness.host.isolation import isolated
 from harness.hub.api import Hub
 from harness.plan.hubs import HUBS, HubSpec
 from harness.plan.plan import Plan
@@ -49,7 +52,9 @@ def prepare(plan: Plan, steps: Steps) -> Prepared:
     how, why = artifacts.choose(plan.artifacts, plan.mirrors)
     kubernetes = artifacts.kubernetes(how, plan.kubernetes)
     steps.say(f"{'using:':<11}{how}, Kubernetes {kubernetes}: {why}")
-    machine.prepare(steps, building=how == "build", may_install=plan.may_install, cache=plan.cache)
+    machine.prepare(
+        steps, building=how == "build", may_install=plan.may_install, cache=plan.cache, checkout=plan.checkout
+    )
     for line in runs.beside(plan.name):
         steps.say(f"{'beside:':<11}{line}")
     if not docker.running(plan.name):
@@ -175,5 +180,6 @@ def only_run(plan: Plan) -> Iterator[None]:
         HarnessError: another run of this checkout is under way.
     """
     plan.state.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with runs.held(plan.state, plan.name):
+    with runs.held(plan.state, plan.name), isolated(environment.parts(plan.name)):
+        keep_identity(plan.checkout)
         yield

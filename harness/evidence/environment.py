@@ -69,7 +69,7 @@ def watched(name: str, on_fault: Callable[[EnvironmentFault], None]) -> Iterator
             return
         on_fault(EnvironmentFault(f"The container {stopped}." if stopped else "The Docker daemon does not answer."))
 
-    with docker.falls(parts(name)) as falls:
+    with docker.failures(parts(name)) as falls:
         threading.Thread(target=listen, args=(falls,), name="environment", daemon=True).start()
         try:
             yield

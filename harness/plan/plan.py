@@ -15,7 +15,7 @@ import yaml
 from harness.base.errors import HarnessError
 from harness.base.files import parse_python, read_text
 from harness.charts.chart import chart_directory
-from harness.host.runs import STATE
+from harness.host.identity import STATE, identity
 from harness.plan.contract import KNOWN_COURSES
 from harness.plan.course_repository import Repository, check_out, parse_course, read_repository
 from harness.plan.sources.ol_infrastructure import OlInfrastructure
@@ -179,7 +179,7 @@ def default_cache(environ: Mapping[str, str]) -> Path:
 
 def run_name(checkout: Path) -> str:
     """Return the name of a run: the same for the same user and checkout, another for any other."""
-    whose = f"{os.getuid()}:{checkout.resolve()}"
+    whose = f"{os.getuid()}:{checkout.resolve()}:{identity(checkout)}"
     return f"jh-{hashlib.sha256(whose.encode()).hexdigest()[:8]}"
 
 

@@ -336,8 +336,9 @@ class TestLimited:
     def test_does_not_disturb_a_run_that_is_cleaning_up(self) -> None:
         told: list[str] = []
         with uninterrupted("jh-1", told.append), limited(0.01, lambda: told.append("reached")):
-            [timer] = running_timers()
-            timer.join(10)
+            # On a busy machine it may have gone off by now.
+            for timer in running_timers():
+                timer.join(10)
         assert told == []
 
 

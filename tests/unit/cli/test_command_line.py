@@ -182,7 +182,7 @@ class TestMain:
     ) -> None:
         monkeypatch.setenv("PATH", str(tmp_path / "empty"))
         monkeypatch.setattr("harness.host.requirements.SYSTEM_PATH", "")
-        assert command.main(["up", "--install", "never", "--artifacts", "build"]) == 1
+        assert command.main(["up", "--install", "never", "--artifacts", "build"]) == 10
         lacks, do = capsys.readouterr().err.splitlines()
         assert lacks.startswith("error: This machine lacks docker (")
         assert "(--install never). Get it: this system's packages like Debian's chromium " in do

@@ -11,6 +11,7 @@ import pytest
 
 from harness.base.digest import fingerprint
 from harness.base.errors import HarnessError
+from harness.host.identity import STATE, keep_identity
 from harness.plan.options import read
 from harness.plan.plan import (
     Plan,
@@ -311,7 +312,22 @@ class TestName:
         assert re.fullmatch(r"jh-[0-9a-f]{8}", run_name(tmp_path))
 
     def test_another_for_another_checkout(self, tmp_path: Path) -> None:
+        for name in ("a", "b"):
+            (tmp_path / name).mkdir()
         assert run_name(tmp_path / "a") != run_name(tmp_path / "b")
+
+    def test_another_in_another_container(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Two of them that share a Docker daemon may have the checkout at the same path."""
+        mine = run_name(tmp_path)
+        monkeypatch.setattr("socket.gethostname", lambda: "another")
+        assert run_name(tmp_path) != mine
+
+    def test_same_after_a_run_on_a_host_that_was_renamed(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        (tmp_path / STATE).mkdir()
+        mine = run_name(tmp_path)
+        keep_identity(tmp_path)
+        monkeypatch.setattr("socket.gethostname", lambda: "another")
+        assert run_name(tmp_path) == mine
 
     def test_another_for_another_user(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         mine = run_name(tmp_path)
