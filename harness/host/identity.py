@@ -26,4 +26,5 @@ def keep_identity(checkout: Path) -> None:
     """Write the identity down, so that it stays after a reboot and under another host name."""
     file = checkout / STATE / IDENTITY
     if not file.exists():
+        file.parent.mkdir(mode=0o700, exist_ok=True)
         file.write_text(f"{identity(checkout)}\n")

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[3]
+NO_VERSIONS = ("url", "checksum", "repository", "suite", "base", "packages", "programs")
 
 
 def found_by_renovate(text: str, manager: dict[str, Any]) -> Iterator[str]:
@@ -28,8 +29,9 @@ def pinned(table: dict[str, Any]) -> Iterator[str]:
     """Yield the versions of a table and of those in it; of an image's name, its tag."""
     for key, value in table.items():
         if isinstance(value, dict):
-            yield from pinned(value)
-        elif key not in ("url", "checksum", "repository", "suite"):
+            # Digests follow their versions.
+            yield from pinned(value if key != "node_digests" else {})
+        elif key not in NO_VERSIONS:
             yield value.rpartition(":")[2]
 
 

@@ -209,7 +209,7 @@ class TestCourses:
         ("courses", "message"),
         [
             (["a=one", "a=two"], "--course a=two: another --course has the tag a. Give one of them another: TAG=…"),
-            (["poetry "], "--course 'poetry ': there is a blank around 'poetry '. Take it out."),
+            (["poetry "], "--course 'poetry ': there is a blank around 'poetry '. Remove it."),
         ],
     )
     def test_tags_are_refused_before_anything_is_checked_out(

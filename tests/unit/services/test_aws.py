@@ -62,7 +62,7 @@ def test_no_proxy_is_asked_for_moto(aws: Aws, monkeypatch: pytest.MonkeyPatch) -
         monkeypatch.delenv(name, raising=False)
     with HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as moto:
         threading.Thread(target=moto.handle_request, daemon=True).start()
-        vars(aws)["endpoint"] = f"http://127.0.0.1:{moto.server_port}"
+        vars(aws)["address"] = f"127.0.0.1:{moto.server_port}"
         # The server's own refusal of a method that it does not know.
         with pytest.raises(ClientError, match="501"):
             aws.s3.list_buckets()
