@@ -1,17 +1,18 @@
-"""Loads the fixtures; nothing else. fixtures/options.py, which declares the options, is loaded before."""
+"""Loads the fixtures, in any order; fixtures/options.py, which declares the options, is loaded before."""
+
+import pytest
 
 pytest_plugins = [
-    "fixtures.run",
-    "fixtures.ending",
-    "fixtures.timeline",
-    "fixtures.deployment",
-    "fixtures.people",
-    # Before the evidence: of a ground that gave way there is none to collect.
-    "fixtures.health",
-    "fixtures.evidence",
-    "fixtures.report",
     "fixtures.courses",
+    "fixtures.culling",
+    "fixtures.failure",
     "fixtures.infrastructure",
-    "fixtures.culler",
     "fixtures.known_defects",
+    "fixtures.lifecycle",
+    "fixtures.people",
+    "fixtures.report",
+    "fixtures.session",
+    "fixtures.target",
 ]
+# Before one of them imports another.
+pytest.register_assert_rewrite(*pytest_plugins)

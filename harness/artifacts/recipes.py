@@ -13,6 +13,7 @@ from harness.artifacts.build_cache import BuildCache, Kept, Recipe
 from harness.artifacts.dockerfile import build_image
 from harness.artifacts.host_settings import apt_sources, certificates, pip_configuration
 from harness.artifacts.oci import merge
+from harness.base.files import make_readable
 from harness.base.shell import run
 from harness.plan.versions import ServiceImage, Versions
 
@@ -103,6 +104,7 @@ class Image(Recipe):
             context = scratch / "context"
             shutil.copytree(build_cache.images / self.folder, context)
             self.fill(context, build_cache)
+            make_readable(context)
             build_image(context, tag=build_cache.tag(self.name), build_args=arguments, what=f"images/{self.folder}")
         if self.kept is Kept.AS_LAYOUT:
             build_cache.layouts.save(build_cache.tag(self.name), build_cache.layout_name(self.name))

@@ -1,4 +1,4 @@
-"""Digests that tell whether something has changed."""
+"""Digests by which changes are found."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def fingerprint(parts: Iterable[str | bytes | Path]) -> str:
-    """A short digest of texts and of the content of files and directories; where they lie does not count."""
+    """Return a short digest of texts and of the content of files and directories, wherever these are."""
     digest = hashlib.sha256()
     for part in parts:
         if isinstance(part, Path):

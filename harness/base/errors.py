@@ -1,6 +1,9 @@
-"""The one way the harness says no."""
+"""Errors that are meant for people."""
 
 from __future__ import annotations
+
+NO_VERDICT = 10
+"""Exit code of a run that found out nothing about the deployment, because its environment failed."""
 
 
 class HarnessError(Exception):
@@ -8,3 +11,7 @@ class HarnessError(Exception):
 
     The message is one or two lines and is shown as it is, without a traceback.
     """
+
+
+class EnvironmentFault(HarnessError):  # noqa: N818 (a fault of the environment is what it is)
+    """The test environment failed, or the machine cannot run it: that tells nothing about the deployment."""

@@ -1,4 +1,4 @@
-"""Files that a person names, read as what they should be."""
+"""Files: those that options name, and those that containers read as another user."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from harness.base.errors import HarnessError
 
 
 def read_text(path: Path, option: str) -> str:
-    """The text of a file that an option names.
+    """Return the text of a file that an option names.
 
     Raises:
-        HarnessError: it is missing, or no text.
+        HarnessError: it is missing, or not a text file.
     """
     try:
         return path.read_text(encoding="utf-8")
@@ -23,7 +23,7 @@ def read_text(path: Path, option: str) -> str:
 
 
 def parse_python(path: Path, option: str) -> ast.Module:
-    """The syntax tree of a Python file that an option names. Nothing of it is run.
+    """Return the syntax tree of a Python file that an option names, without running it.
 
     Raises:
         HarnessError: it is missing, or has a syntax error (the line is named).
@@ -36,3 +36,11 @@ def parse_python(path: Path, option: str) -> ast.Module:
         raise HarnessError(f"{option} {path}{where}: not Python: {error.msg}{code}") from error
     except ValueError as error:  # a null byte, to Python before 3.11.4
         raise HarnessError(f"{option} {path}: not Python: {error}") from error
+
+
+def make_readable(root: Path) -> None:
+    """Let every user read a file, or all of a directory, as under a umask of 022; the run's own umask may be 077."""
+    for path in (root, *root.rglob("*")):
+        if not path.is_symlink():
+            mode = path.stat().st_mode
+            path.chmod(mode | (0o555 if mode & 0o100 else 0o444))

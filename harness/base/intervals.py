@@ -1,4 +1,4 @@
-"""Stretches of time: what went on in a run, from when to when."""
+"""Intervals of time in a run, and what goes on in them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, order=True)
 class Span:
-    """A stretch of time; begin and end as time.time()."""
+    """An interval; start and end as time.time()."""
 
     start: float
     end: float
@@ -17,7 +17,7 @@ class Span:
 
     @classmethod
     def ending_now(cls, name: str, seconds: float) -> Span:
-        """The last `seconds`; measured by a clock that nobody sets, placed by the one that all logs share."""
+        """Return the last `seconds`, which come from a monotonic clock, on the clock that all logs share."""
         now = time.time()
         return cls(now - seconds, now, name)
 
@@ -27,10 +27,10 @@ class Span:
 
 
 def merged(spans: Iterable[Span], gap: float = 0.0) -> list[Span]:
-    """The same time without overlaps, in its order, and without names.
+    """Return the same time without overlaps, in order, and without names.
 
     Args:
-        gap: seconds between two spans that do not keep them apart.
+        gap: two spans with at most so many seconds between them become one.
     """
     found: list[Span] = []
     for span in sorted(spans):
@@ -42,7 +42,7 @@ def merged(spans: Iterable[Span], gap: float = 0.0) -> list[Span]:
 
 
 def common(spans: Iterable[Span], others: Iterable[Span]) -> list[Span]:
-    """The time that is in both."""
+    """Return the time that is in both."""
     these, those, found = merged(spans), merged(others), list[Span]()
     while these and those:
         start, end = max(these[0].start, those[0].start), min(these[0].end, those[0].end)
@@ -53,7 +53,7 @@ def common(spans: Iterable[Span], others: Iterable[Span]) -> list[Span]:
 
 
 def without(spans: Iterable[Span], others: Iterable[Span]) -> list[Span]:
-    """The time of `spans` that is not in `others`."""
+    """Return the time of `spans` that is not in `others`."""
     found, those = list[Span](), merged(others)
     for span in merged(spans):
         start = span.start
@@ -71,5 +71,5 @@ def without(spans: Iterable[Span], others: Iterable[Span]) -> list[Span]:
 
 
 def total(spans: Iterable[Span]) -> float:
-    """Seconds that pass in them; what overlaps counts once."""
+    """Return the seconds that pass in the spans; what overlaps counts once."""
     return sum(span.seconds for span in merged(spans))

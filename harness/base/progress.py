@@ -1,4 +1,4 @@
-"""What a run says while it gets ready: one line a step, with its elapsed time.
+"""The progress of a run while it gets ready: one line a step, with its elapsed time.
 
 On a terminal the steps under way are shown live, each with a clock; elsewhere a step is one plain line when it ends.
 """
@@ -28,7 +28,7 @@ class Step:
     outcome: str = ""
 
     def done(self, outcome: str) -> None:
-        """Say what the step did, or why it had nothing to do; shown when it ends."""
+        """Set what the step did, or why it had nothing to do, for the line at its end."""
         self.outcome = outcome
 
     @property
@@ -47,7 +47,7 @@ class Steps:
     def __init__(self, console: Console) -> None:
         self.console = console
         self.spans: list[Span] = []
-        """From when to when each finished step went on, by its title, in order of finishing."""
+        """The finished steps, named by their titles, in order of finishing."""
         self._stopping = threading.Event()
         self._running: list[Step] = []
         self._lock = threading.Lock()
@@ -55,10 +55,10 @@ class Steps:
 
     @contextmanager
     def step(self, title: str, *, always: bool = False) -> Iterator[Step]:
-        """Time a piece of work and print its line when it ends, whichever way.
+        """Time a piece of work, and print its line when it ends or fails.
 
         Args:
-            always: it begins even while the run is ending, as teardown does.
+            always: begin even while the run is ending, as teardown does.
 
         Raises:
             StoppedError: the run is ending; the work does not begin.
@@ -77,11 +77,11 @@ class Steps:
             self._end(step, mark)
 
     def stop(self) -> None:
-        """Let no further step begin: threads that are at work end at the next one."""
+        """Let no further step begin: threads at work end at their next one."""
         self._stopping.set()
 
     def go_on(self) -> None:
-        """Nothing, or within a long step the place where it ends if the run is ending.
+        """Do nothing, or end a long step at this place if the run is ending.
 
         Raises:
             StoppedError: the run is ending.

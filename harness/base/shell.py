@@ -1,4 +1,4 @@
-"""Run other programs: always bounded, always named when they fail."""
+"""Run other programs, each with a time limit, and each named in the message when it fails."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from pathlib import Path
 from harness.base.errors import HarnessError
 
 MARK = "OL_JUPYTERHUB_HARNESS_RUN"
-"""Variable in a run's environment: every process that comes from it has it, whoever its parent is by now."""
+"""Variable in a run's environment: every process that comes from the run has it, whatever its parent is by now."""
 BAR = "  | "
-"""What stands before each line that a message has of a program's output."""
+"""Prefix of each line of a program's output in a message."""
 TAIL = 12
-"""Lines of a failed program's output that its message carries."""
+"""Lines of a failed program's output that its message has."""
 
 
 class CommandError(HarnessError):
@@ -78,7 +78,7 @@ def run(
 
 @contextmanager
 def lines_of(args: Sequence[str | Path]) -> Iterator[Iterator[str]]:
-    """The lines that a program prints while the block runs; it is ended with the block.
+    """Stream the lines that a program prints while the context is open; the program ends with it.
 
     Raises:
         CommandError: it could not be started.
@@ -100,7 +100,7 @@ def _start(
 ) -> subprocess.Popen[str]:
     """Start a program whose output is read, in a group of its own.
 
-    So a time-out ends the children too, and Ctrl-C leaves the order of ending to us.
+    So a time-out ends its children too, and Ctrl-C ends none of them before the run does.
     """
     try:
         return subprocess.Popen(
@@ -119,14 +119,14 @@ def _start(
 
 
 def _end(process: subprocess.Popen[str]) -> None:
-    """Kill a program and wait for its end; not for ever, since one that waits for a broken disk cannot be killed."""
+    """Kill a program and wait up to 10 s for its end: one that waits for a broken disk cannot be killed."""
     _kill(process)
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(timeout=10)
 
 
 def _rest(process: subprocess.Popen[str]) -> tuple[str, str]:
-    """What a killed program printed; not waited for where a child in a session of its own still holds its output."""
+    """Return what a killed program printed; a child in a session of its own may still hold its output."""
     try:
         return process.communicate(timeout=2)
     except subprocess.TimeoutExpired as error:
@@ -136,7 +136,7 @@ def _rest(process: subprocess.Popen[str]) -> tuple[str, str]:
 
 
 def kill_children() -> None:
-    """End every program that `run` has under way in any thread, and with it its own children."""
+    """Kill every program that `run` has started in any thread, and its children."""
     for status in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
             pid, parent = int(status.parent.name), int(status.read_text().rpartition(")")[2].split()[1])
@@ -150,6 +150,6 @@ def _kill(process: subprocess.Popen[str]) -> None:
 
 
 def tail(output: str, lines: int = TAIL) -> str:
-    """The last lines of a program's output, each on a line of its own behind a bar; nothing for no output."""
+    """Return the last lines of a program's output, each behind a bar; an empty text for no output."""
     kept = [line for line in output.splitlines() if line.strip()][-lines:]
     return "".join(f"\n{BAR}{line}" for line in kept)

@@ -1,14 +1,14 @@
-"""How a run ends before its time: by Ctrl-C, `kill -TERM`, a terminal that closes or its own limit.
+"""The early end of a run: Ctrl-C, `kill -TERM`, a terminal that closes, the death of tox, or its own limit.
 
-None of them cuts its cleaning up short.
-
-Python's own handler raises KeyboardInterrupt wherever the main thread happens to be. That is right for a test and wrong
-for the removal of a cluster: there it is only told, and the removal goes on.
+Python's own handler raises KeyboardInterrupt wherever the main thread happens to be. That is right in a test and wrong
+in the removal of a cluster: there a signal is only answered, and the removal goes on.
 """
 
 from __future__ import annotations
 
+import ctypes
 import os
+import select
 import signal
 import threading
 import time
@@ -22,25 +22,29 @@ from harness.base.shell import kill_children
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 ALARM = signal.SIGUSR1
+PARENT_DIED = signal.SIGUSR2
+SHELLS = {"ash", "bash", "busybox", "csh", "dash", "fish", "ksh", "mksh", "sh", "tcsh", "zsh"}
 ECHO = 1.0
 """Seconds in which a signal counts as one with the last: tox sends its own beside the terminal's."""
 GAVE_UP = 130
-"""Exit code of a run that was told to end before it had cleaned up: a shell's own for Ctrl-C."""
+"""Exit code of a run that was made to end before it had cleaned up: a shell's own for Ctrl-C."""
+_PR_SET_PDEATHSIG = 1
+"""From linux/prctl.h."""
 
 
 class _Handler:
-    """What happens at a signal: `first`, and `further` at every later one, those of one moment being one."""
+    """Calls `first` at a signal and `further` at every later one; signals of one moment count as one."""
 
     def __init__(self, first: Callable[[], None], further: Callable[[], None]) -> None:
         self._next = (first, further)
         self.last = float("-inf")
         """When the last signal came, as time.monotonic()."""
         self.came = False
-        """Whether one came that was not an echo."""
+        """True once a signal came that was not an echo."""
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         if number == signal.SIGHUP:
-            _let_go_of_terminals()
+            _drop_closed_streams()
         now = time.monotonic()
         echo, self.last = now - self.last < ECHO, now
         if not echo:
@@ -48,13 +52,22 @@ class _Handler:
             do, self._next = self._next[0], (self._next[1], self._next[1])
             do()
 
+    def parent_died(self, frame: FrameType | None) -> None:
+        """Count the parent's death as `kill -TERM`, unless the run is ending already."""
+        if not self.came:
+            self(signal.SIGTERM, frame)
+
 
 class _Patient(_Handler):
     """The handler while something is cleaned up."""
 
+    def parent_died(self, frame: FrameType | None) -> None:
+        # A person who presses twice gives up waiting; a parent that died does not.
+        self.came = True
+
 
 def listen() -> None:
-    """Have Ctrl-C, `kill -TERM`, which is how CI ends a run, and a terminal that closes raise KeyboardInterrupt.
+    """Have Ctrl-C, `kill -TERM`, a terminal that closes and the death of tox raise KeyboardInterrupt.
 
     What is ignored stays ignored: Ctrl-C in what a shell runs in the background, the terminal under nohup.
     """
@@ -62,31 +75,70 @@ def listen() -> None:
     for number in SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, handler)
+    _listen_to_parent()
 
 
 def _interrupt() -> None:
     raise KeyboardInterrupt
 
 
-def _let_go_of_terminals() -> None:
-    """Have what goes to terminals go nowhere: a closed one takes nothing more, and cleaning up would fail at it."""
+def _listen_to_parent() -> None:
+    """Have the death of the program that started this one, such as tox, count as `kill -TERM`.
+
+    Such a program waits for the run, and when it is killed the run has nothing left to wait for it or to end it. A
+    shell is no such program: what it starts in the background, or under nohup or setsid, may outlive it.
+    """
+    parent = os.getppid()
+    if _is_shell(parent):
+        return
+
+    def look(number: int, frame: FrameType | None) -> None:
+        # The signal comes too when only the parent's thread that started this process ends, see prctl(2).
+        if os.getppid() != parent:
+            _drop_closed_streams()
+            handler = signal.getsignal(signal.SIGTERM)
+            if isinstance(handler, _Handler):
+                handler.parent_died(frame)
+
+    signal.signal(PARENT_DIED, look)
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, PARENT_DIED)
+    # It may have died before the kernel was asked to tell.
+    look(PARENT_DIED, None)
+
+
+def _is_shell(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/exe").readlink().name in SHELLS
+    except OSError:  # another user's, such as sudo
+        return False
+
+
+def _drop_closed_streams() -> None:
+    """Point what leads to a closed terminal or to a dead reader at nothing: cleaning up would fail as it prints."""
     nowhere = os.open(os.devnull, os.O_RDWR)
     for link in Path("/proc/self/fd").iterdir():
         with suppress(FileNotFoundError):  # that of the list itself
-            if str(link.readlink()).startswith(("/dev/pts/", "/dev/tty")):
+            if _is_closed(int(link.name), str(link.readlink())):
                 os.dup2(nowhere, int(link.name))
     os.close(nowhere)
 
 
+def _is_closed(descriptor: int, leads_to: str) -> bool:
+    closed = {"/dev/": select.POLLHUP | select.POLLERR, "pipe:": select.POLLERR}.get(leads_to[:5], 0)
+    look = select.poll()
+    look.register(descriptor, 0)
+    return any(found & closed for _, found in look.poll(0))
+
+
 @contextmanager
 def uninterrupted(name: str, tell: Callable[[str], None]) -> Iterator[Callable[[], bool]]:
-    """Let the block, which cleans up, come to its end: a signal is answered with what is going on, the second gives up.
+    """Let a block that cleans up come to its end: the first signal is answered with what goes on, the second gives up.
 
-    The block is given what says whether one came: for who would otherwise go on with something else after it. In a
-    block that is inside another one, or outside the main thread, which alone gets signals, nothing changes.
+    Yield a function that tells whether a signal came, for a caller that would go on with something else afterwards.
+    Inside another such block, and outside the main thread, which alone gets signals, nothing changes.
 
     Args:
-        name: the run's, of whose cluster and containers something may be left when the person gives up.
+        name: the run whose cluster and containers may be left when the person gives up.
         tell: shows a line to the person at once.
     """
     if threading.current_thread() is not threading.main_thread() or cleaning_up():
@@ -108,14 +160,14 @@ def uninterrupted(name: str, tell: Callable[[str], None]) -> Iterator[Callable[[
 
 
 def cleaning_up() -> bool:
-    """Whether an `uninterrupted` block is under way."""
+    """Return whether an `uninterrupted` block is under way."""
     return isinstance(signal.getsignal(signal.SIGTERM), _Patient)
 
 
 def _give_up(name: str, tell: Callable[[str], None]) -> None:
     tell(f"Given up. What is left of {name} stays on this machine: 'tox -e down' removes it.")
     kill_children()
-    # Not by an exception: whoever catches it goes on with what the person does not want to wait for.
+    # Not by an exception: code that catches it would go on with what the person does not want to wait for.
     os._exit(GAVE_UP)
 
 
@@ -145,9 +197,9 @@ def limited(seconds: float, reached: Callable[[], None]) -> Iterator[None]:
 
 
 class Alarm:
-    """Raises an error in the main thread on behalf of another one, whatever call the main thread waits in.
+    """Raises an error in the main thread for another thread, even while the main thread waits in a call.
 
-    It is raised where the main thread is ready for it, which is within `heard`; elsewhere at the next such place.
+    The error comes inside a `heard` block; one that rings elsewhere comes at the beginning of the next block.
     """
 
     def __init__(self) -> None:
@@ -155,17 +207,17 @@ class Alarm:
         self._heard = False
 
     def listen(self) -> None:
-        """Take the signal that this needs; called in the main thread, before anything else."""
+        """Take the signal that this needs; to be called in the main thread, before anything else."""
         signal.signal(ALARM, lambda number, frame: self._raise())
 
     def ring(self, error: Exception) -> None:
-        """Have the error raised; from any thread."""
+        """Have the error raised; may be called from any thread."""
         self._error = error
         signal.pthread_kill(threading.main_thread().ident or 0, ALARM)
 
     @contextmanager
     def heard(self) -> Iterator[None]:
-        """Let the block be ended by the error."""
+        """Let the error end the block."""
         self._heard = True
         try:
             self._raise()
@@ -181,9 +233,9 @@ class Alarm:
 
 @contextmanager
 def threads(count: int) -> Iterator[ThreadPoolExecutor]:
-    """A pool of threads; what they do is waited for, but not where the block fails or the run ends.
+    """Yield a pool of threads, and wait for their work unless the block fails or the run ends.
 
-    Then nothing more begins, and what is under way ends by the limits of its own calls.
+    Then no further work begins, and what is under way ends by the limits of its own calls.
     """
     pool = ThreadPoolExecutor(count)
     try:

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
+import reprlib
+
 from pydantic import ValidationError
+
+PLAINER = {
+    "Input should be": "expected",
+    "a valid string": "a text",
+    "a valid dictionary": "a mapping",
+    "a valid tuple": "a list",
+}
+"""Words of pydantic, each with plainer ones."""
 
 
 def first_error(error: ValidationError) -> str:
@@ -17,5 +27,7 @@ def first_error(error: ValidationError) -> str:
         case "value_error":
             text = str(found["ctx"]["error"])
         case _:
-            text = f"{found['msg'].replace('Input should be', 'expected')}, found {found['input']!r}"
+            text = f"{found['msg']}, found {reprlib.repr(found['input'])}"
+            for words, plainer in PLAINER.items():
+                text = text.replace(words, plainer)
     return f"{place}: {text}" if place else text

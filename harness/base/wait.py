@@ -18,13 +18,13 @@ _RECORD: ContextVar[list[Span] | None] = ContextVar("record", default=None)
 
 @dataclass(frozen=True)
 class NotYet:
-    """What a check saw when the thing waited for was not there."""
+    """The answer of a check while the thing waited for is not there, with what it saw."""
 
     seen: str
 
 
 class NeverError(HarnessError):
-    """What was waited for can no longer come true; the message names the cause."""
+    """The thing waited for can no longer come; the message names the cause."""
 
 
 class TooLateError(HarnessError):
@@ -32,8 +32,8 @@ class TooLateError(HarnessError):
 
 
 @contextmanager
-def recorded() -> Iterator[list[Span]]:
-    """Within it, this thread's waits are written down: what each was for, and how long it took."""
+def collect_waits() -> Iterator[list[Span]]:
+    """Collect this thread's waits while the block runs: what each was for, and how long it took."""
     waits: list[Span] = []
     token = _RECORD.set(waits)
     try:
@@ -44,7 +44,7 @@ def recorded() -> Iterator[list[Span]]:
 
 @contextmanager
 def waiting(what: str) -> Iterator[None]:
-    """Within it, the run waits: for those who want to know where its time goes."""
+    """Count the time of the block as a wait, for the picture of where a run's time goes."""
     started = time.monotonic()
     try:
         yield
@@ -55,12 +55,12 @@ def waiting(what: str) -> Iterator[None]:
 
 
 def pause(seconds: float) -> None:
-    """Let a moment pass; for what offers nothing to watch."""
+    """Let a moment pass, where there is nothing to watch."""
     time.sleep(min(seconds, 0.2))
 
 
 def seldom(look: Callable[[], str | None], every: float = 3.0) -> Callable[[], str | None]:
-    """A `fail_if` for a look that costs something: it looks once in so many seconds, and sees nothing in between."""
+    """Return a `fail_if` for an expensive look, which is taken once in so many seconds and finds nothing in between."""
     due = time.monotonic() + every
 
     def looked() -> str | None:
@@ -82,13 +82,13 @@ def wait_until(
     fail_if: Callable[[], str | None] = lambda: None,
     change: Callable[[float], None] = pause,
 ) -> T:
-    """Wait until a check no longer says NotYet, and return what it found.
+    """Wait until a check no longer returns NotYet, and return what it found.
 
     Args:
-        what: what is waited for, in the words of the person who waits: "a student's server".
+        what: the thing waited for, in the words of the person who waits: "a student's server".
         check: looks once.
         timeout: seconds before giving up.
-        fail_if: looks for what makes further waiting pointless, and says what it is.
+        fail_if: returns the cause that makes further waiting pointless, if there is one.
         change: returns when something may have changed, or after the seconds it is given; a Kubernetes watch where
             there is one.
 

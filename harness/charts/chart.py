@@ -1,4 +1,4 @@
-"""The chart, whoever wrote it, and a release of it."""
+"""A JupyterHub chart, and a release of it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from harness.base.errors import HarnessError
 CHART_NAME = "jupyterhub"
 SPAWNER_NAME = "dynamicImageConfig.py"
 SPAWNER_KEY = r"hub.extraConfig.dynamicImageConfig\.py"
-"""Where the custom spawner goes among the values, in the syntax of Helm's --set-file."""
+"""Key of the custom spawner among the values, in the syntax of Helm's --set-file."""
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,8 @@ class Chart:
 
     Attributes:
         path: its directory, the one with Chart.yaml.
-        version: as its Chart.yaml has it.
-        origin: where it came from, for people: "built-in", "a checkout", "chart repository".
+        version: the one in its Chart.yaml.
+        origin: its source, for messages: "the built-in chart", "a checkout", "chart repository".
     """
 
     path: Path
@@ -36,12 +36,12 @@ class Chart:
 
 @dataclass(frozen=True)
 class Release:
-    """What is to be installed of a chart, and as what.
+    """A release to install: its name, namespace and values.
 
     Attributes:
-        values: files, later wins.
-        set_files: files whose text becomes a value, by that value's key in the syntax of Helm's --set-file.
-        replaced: values by dotted key, each in place of all that the files have there, where a file would be merged.
+        values: files; later ones win.
+        set_files: files whose text becomes a value, by the value's key in the syntax of Helm's --set-file.
+        replaced: values by dotted key; each replaces the files' value, where a further file would be merged with it.
     """
 
     name: str
@@ -51,7 +51,7 @@ class Release:
     replaced: Mapping[str, Any] = field(default_factory=dict)
 
     def arguments(self) -> list[str]:
-        """The release's values as arguments for Helm."""
+        """Return the release's values as arguments for Helm."""
         given = [f"--values={path}" for path in self.values]
         # To Helm a bare comma starts the next key.
         for key, path in self.set_files.items():
@@ -61,10 +61,10 @@ class Release:
 
 
 def chart_directory(path: Path) -> Path:
-    """Where the chart is in a directory that is one, or in a checkout of the upstream project.
+    """Return the chart's directory: the given one, or the one in a checkout of the upstream project.
 
     Raises:
-        HarnessError: there is none.
+        HarnessError: there is no chart.
     """
     for place in (path, path / CHART_NAME):
         if (place / "Chart.yaml").is_file():
@@ -73,15 +73,14 @@ def chart_directory(path: Path) -> Path:
 
 
 def load_chart(path: Path, *, scratch: Path, origin: str = "a checkout") -> Chart:
-    """The chart in a directory, or in the directory `jupyterhub` of a checkout of the upstream project.
+    """Load the chart in a directory, or in the directory `jupyterhub` of a checkout of the upstream project.
 
-    A checkout lacks what upstream's release tool adds. The schema is one such thing: it is generated from
-    values.schema.yaml, into a copy under `scratch`, and the checkout stays as it is. Image tags are the other: there
-    they read `set-by-chartpress`. Nothing is done about those, because the harness puts images into the cluster under
-    whatever names the chart renders (see `images`).
+    A checkout lacks two things that upstream's release tool adds. The schema is generated here from values.schema.yaml,
+    in a copy under `scratch`: the checkout stays as it is. Image tags are `set-by-chartpress` and may stay so, because
+    the harness puts images into the cluster under the names that the chart renders (see `images`).
 
     Raises:
-        HarnessError: there is no chart, or its Chart.yaml or its schema cannot be read.
+        HarnessError: there is no chart, or its Chart.yaml or its schema is broken.
     """
     directory = chart_directory(path)
     about = _read_yaml(directory / "Chart.yaml")

@@ -20,7 +20,7 @@ from harness.charts.manifests import Loader, Manifest
 RENDER_SECONDS = 60.0
 CLUSTER_SECONDS = 180.0
 PULL_SECONDS = 120.0
-# What a caller's environment could say to send Helm to another cluster or to another store of releases.
+# Variables that would send Helm to another cluster or to another store of releases.
 ELSEWHERE = (
     "HELM_DRIVER",
     "HELM_KUBEAPISERVER",
@@ -32,18 +32,17 @@ ELSEWHERE = (
     "HELM_KUBETLS_SERVER_NAME",
     "HELM_KUBETOKEN",
 )
-# The loader in C reads a rendered chart ten times as fast; it comes with most wheels of PyYAML, not with all.
 
 
 class ChartVersionError(HarnessError):
-    """The repository answered, and has no such version of the chart."""
+    """The repository answers, and does not have that version of the chart."""
 
 
 class UnknownValuesError(HarnessError):
     """The chart's schema does not know some keys of the values, and has nothing else against them.
 
     Attributes:
-        keys: dotted, in the order in which Helm names them.
+        keys: dotted, sorted.
     """
 
     def __init__(self, message: str, keys: list[str]) -> None:
@@ -52,7 +51,7 @@ class UnknownValuesError(HarnessError):
 
 
 class ChartRepositoryError(HarnessError):
-    """The repository did not answer, or not as a chart repository does."""
+    """The repository does not answer, or is no chart repository."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +59,8 @@ class Helm:
     """Helm, kept to one cluster.
 
     Attributes:
-        kubeconfig: of that cluster; None for work that needs none.
-        kubernetes: the version of Kubernetes that a chart is rendered for while no cluster is asked.
+        kubeconfig: the cluster's; None for work that needs no cluster.
+        kubernetes: the version of Kubernetes that a chart is rendered for without a cluster.
     """
 
     binary: Path
@@ -69,7 +68,7 @@ class Helm:
     kubernetes: str = "1.34.0"
 
     def template(self, chart: Chart, release: Release) -> list[Manifest]:
-        """The objects that a release would be, rendered without a cluster.
+        """Render a release without a cluster, and return its objects.
 
         Raises:
             UnknownValuesError: they have keys that the chart's schema does not know.
@@ -85,20 +84,20 @@ class Helm:
         return [manifest for manifest in yaml.load_all(rendered, Loader) if manifest]
 
     def lint(self, chart: Chart, release: Release) -> None:
-        """See that Helm finds nothing wrong with the chart and a release's values.
+        """Lint the chart with a release's values.
 
-        What the chart itself fails on passes: Helm turns that off while it lints. `template` does not.
+        The chart's own checks (`fail`) are off while Helm lints; `template` has them on.
 
         Raises:
-            HarnessError: it does.
+            HarnessError: Helm finds something wrong.
         """
         args = ["lint", str(chart.path), f"--namespace={release.namespace}", "--strict", *release.arguments()]
         self._run(args, RENDER_SECONDS, f"linting {release.name}", self._kube_version)
 
     def upgrade_install(self, chart: Chart, release: Release) -> None:
-        """Bring a release into the cluster, or up to date there; its pods are still coming when this returns.
+        """Install a release, or upgrade it, without waiting for its pods.
 
-        A release that a killed Helm left half done is removed first: Helm itself would refuse it for ever.
+        A release that a killed Helm left half done is removed first: Helm would refuse every further upgrade of it.
 
         Raises:
             HarnessError: the values are not what the chart accepts, or the cluster refuses an object.
@@ -115,16 +114,16 @@ class Helm:
             self._run(args, CLUSTER_SECONDS, what, self._cluster)
 
     def uninstall(self, release: Release) -> None:
-        """Remove a release and wait until its objects are gone; nothing happens where there is none.
+        """Remove a release, if there is one, and wait until its objects are gone.
 
         Raises:
-            HarnessError: the cluster does not answer, or something does not go away.
+            HarnessError: the cluster does not answer, or an object stays.
         """
         args = ["uninstall", release.name, f"--namespace={release.namespace}", "--ignore-not-found", "--wait"]
         self._run(args, CLUSTER_SECONDS, f"removing {release.name}", self._cluster)
 
     def installed(self, release: Release) -> list[Manifest]:
-        """The objects of a release as they were installed.
+        """Return the objects of a release as they were installed.
 
         Raises:
             HarnessError: the cluster has no such release.
@@ -134,7 +133,7 @@ class Helm:
         return [manifest for manifest in yaml.load_all(stored, Loader) if manifest]
 
     def pull(self, repo_url: str, version: str, into: Path) -> Chart:
-        """The chart from a Helm repository; `into` keeps it, so that a version is fetched once.
+        """Return the chart of a Helm repository; `into` keeps it, so that each version is fetched once.
 
         Raises:
             ChartVersionError: the repository has no such version.
@@ -143,7 +142,7 @@ class Helm:
         kept = into / f"{CHART_NAME}-{version}"
         if not (kept / "Chart.yaml").is_file():
             into.mkdir(parents=True, exist_ok=True)
-            # Unpacked beside its place and then moved there, so that a run that is killed leaves no half of a chart.
+            # Unpacked elsewhere and then moved, so that a run that is killed leaves no half of a chart.
             with tempfile.TemporaryDirectory(dir=into) as scratch:
                 args = ["pull", CHART_NAME, f"--repo={repo_url}", f"--version={version}", "--untar"]
                 args += [f"--untardir={scratch}", f"--repository-cache={scratch}/cache"]
@@ -158,12 +157,12 @@ class Helm:
         return load_chart(kept, scratch=into, origin="chart repository")
 
     def newest(self, repo_url: str) -> str:
-        """The newest version of the chart in a Helm repository, pre-releases left out.
+        """Return the newest version of the chart in a Helm repository, without pre-releases.
 
         Raises:
             ChartRepositoryError: it cannot be reached, or does not answer as a repository does.
         """
-        # A cache of its own: what Helm remembers of the repository may be of yesterday.
+        # A cache of its own: Helm's index of the repository may be old.
         with tempfile.TemporaryDirectory() as scratch:
             args = ["show", "chart", CHART_NAME, f"--repo={repo_url}", f"--repository-cache={scratch}"]
             try:
@@ -179,7 +178,7 @@ class Helm:
     @property
     def _cluster(self) -> tuple[str, ...]:
         if self.kubeconfig is None:
-            raise HarnessError("Helm was given no cluster of its own, and does not touch any other.")
+            raise HarnessError("Helm was given no cluster of its own, and uses no other.")
         return (f"--kubeconfig={self.kubeconfig}",)
 
     def _run(self, args: list[str], timeout: float, what: str, more: Iterable[str] = ()) -> str:
@@ -191,7 +190,7 @@ class Helm:
 
 
 class _HelmError(HarnessError):
-    """Helm failed; `cause` is the essential line of what it said, `output` all of it."""
+    """Helm failed; `cause` is the essential line of its output, `output` all of it."""
 
     def __init__(self, what: str, error: CommandError) -> None:
         self.output = error.output
@@ -207,17 +206,14 @@ def _complaints(output: str) -> list[str]:
 
 def _unknown_keys(output: str) -> list[str]:
     """Return the keys that a schema does not know, dotted; none where it has anything else against the values."""
-    found = [
-        re.fullmatch(r"at '(.*?)': additional propert(?:y|ies) (.*) not allowed", it) for it in _complaints(output)
-    ]
-    if not all(found):
-        return []
-    return [
-        ".".join([*each[1].split("/")[1:], name])
-        for each in found
-        if each
-        for name in re.findall(r"'([^']+)'", each[2])
-    ]
+    unknown = []
+    for complaint in _complaints(output):
+        found = re.fullmatch(r"at '(.*?)': additional propert(?:y|ies) (.*) not allowed", complaint)
+        if not found:
+            return []
+        place = found[1].split("/")[1:]
+        unknown += [".".join([*place, key]) for key in re.findall(r"'([^']+)'", found[2])]
+    return sorted(unknown)
 
 
 def _cause(output: str) -> str:
@@ -225,5 +221,5 @@ def _cause(output: str) -> str:
     if leaves := _complaints(output):
         return "values rejected: " + "; ".join(leaves[:3])
     errors = re.findall(r"^(?:Error|\[ERROR\])[ :]+(.*)$", output, re.MULTILINE)
-    # A linter counts its findings in its last line and says in the first what they are.
+    # `helm lint` has its findings first, and their number in the last line.
     return errors[0] if errors else ""

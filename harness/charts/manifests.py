@@ -1,4 +1,4 @@
-"""What is in the objects that a chart renders."""
+"""Read the objects that a chart renders."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def images(manifests: Iterable[Manifest]) -> set[str]:
-    """Every image that the objects of a release run, and the one that the hub runs for its users by default.
+    """Return every image that the objects of a release run, and the default one of users' servers.
 
-    A spawner may run others: which, only the spawner knows.
+    A custom spawner may run others.
     """
     manifests = list(manifests)
     found = {container["image"] for manifest in manifests for container in containers(manifest)}
@@ -27,7 +27,7 @@ def images(manifests: Iterable[Manifest]) -> set[str]:
 
 
 def containers(manifest: Manifest) -> Iterator[dict[str, Any]]:
-    """The containers of a pod, or of what makes pods, those that run first being first."""
+    """Yield the containers of a pod, or of an object that creates pods, in the order in which they start."""
     spec = manifest.get("spec") or {}
     pod = spec.get("template", {}).get("spec") or spec
     for kind in ("initContainers", "containers"):
@@ -35,9 +35,9 @@ def containers(manifest: Manifest) -> Iterator[dict[str, Any]]:
 
 
 def variables(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The environment that `extraEnv` of `hub` or `singleuser` sets: by name a text, or where the value is from.
+    """Return the environment that `extraEnv` of `hub` or `singleuser` sets: by name a text, or the value's source.
 
-    The chart takes a mapping by name, and a list as a pod has it.
+    The chart takes a mapping by name, or a list as in a pod.
     """
     given = values.get("extraEnv") or {}
     if isinstance(given, list):
@@ -46,7 +46,7 @@ def variables(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def hub_values(manifests: Iterable[Manifest]) -> dict[str, Any]:
-    """The values as a release's hub gets them, the chart's defaults among them; none where there is no hub."""
+    """Return the values that a release's hub gets, with the chart's defaults; none where there is no hub."""
     for manifest in manifests:
         if manifest["kind"] == "Secret" and "values.yaml" in (manifest.get("data") or {}):
             return dict(yaml.load(base64.b64decode(manifest["data"]["values.yaml"]), Loader))

@@ -29,17 +29,19 @@ from harness.base.errors import HarnessError
 from harness.base.progress import Steps
 from harness.base.shell import CommandError, run
 from harness.base.signals import threads
-from harness.base.wait import NotYet, wait_until
+from harness.base.wait import NotYet, seldom, wait_until
 from harness.charts.chart import Release
 from harness.cluster.kind import Cluster
 from harness.deployment import boot, releases, rollout, teardown
 from harness.deployment.model import Deployment
-from harness.drills.promise_index import FIRST_TEST, SUITE, arguments
+from harness.drills.promise_index import FIRST_TEST, SUITE
+from harness.drills.pytest_run import pytest_options
 from harness.host import docker
 from harness.hub.api import Hub
 from harness.plan.contract import CULL_EVERY, CULL_MAX_AGE, CULL_TIMEOUT
 from harness.plan.hubs import HUBS, SCALED
 from harness.plan.plan import Plan
+from harness.report.outcomes import SELF_CHECKS
 from harness.scenarios.scaled_hub import FACTOR
 
 CULLER_WAITS = (CULL_MAX_AGE + CULL_TIMEOUT + 2 * CULL_EVERY) / FACTOR
@@ -64,16 +66,16 @@ def bench(plan: Plan, steps: Steps) -> None:
     kept, first = dataclasses.replace(plan, keep=True), f"{SUITE}/{FIRST_TEST}"
     teardown.remove(plan, steps)
     try:
-        suite = _timed(lambda: _tests(kept, SUITE))
+        suite = _timed(lambda: _tests(kept, SUITE, SELF_CHECKS))
         servers = _servers_started(boot.boot(kept, steps))
         suite += _timed(lambda: teardown.remove(plan, steps))
         warm = _timed(lambda: _tests(kept, first))
         running = boot.boot(kept, steps)
-        spawn = _spawn_seconds(running.student)
+        spawn = _spawn_seconds(running.student, running.cluster)
         again = _timed(lambda: _tests(kept, first))
         server_cpu = _server_cpu_seconds(running)
         edits, upgrades = zip(*(_edits(kept, first, running) for _ in range(EDITS)), strict=True)
-        edit_spawn = _spawn_seconds(running.student)
+        edit_spawn = _spawn_seconds(running.student, running.cluster)
         bare, unpulled = _floor(running)
     finally:
         teardown.remove(plan, steps)
@@ -127,7 +129,7 @@ def _report(figures: dict[str, dict[str, object]], file: Path, steps: Steps) -> 
 
 def _tests(plan: Plan, which: str, *more: str) -> None:
     """Run tests as a person would, in a process of its own that keeps the cluster."""
-    command = [sys.executable, "-m", "pytest", which, *arguments(plan), *more]
+    command = [sys.executable, "-m", "pytest", which, *pytest_options(plan), *more]
     try:
         run(command, cwd=plan.checkout, timeout=SUITE_SECONDS, what=which)
     except CommandError as error:
@@ -147,7 +149,7 @@ def _edited_spawner(plan: Plan) -> Path:
     return edited
 
 
-def _spawn_seconds(hub: Hub) -> float:
+def _spawn_seconds(hub: Hub, cluster: Cluster) -> float:
     """Measure the seconds from asking the hub's API for a server to its being ready."""
     user = f"bench-{uuid.uuid4().hex[:8]}"
     hub.api.post(f"/users/{user}").raise_for_status()
@@ -158,7 +160,8 @@ def _spawn_seconds(hub: Hub) -> float:
 
     def spawn() -> None:
         hub.api.post(f"/users/{user}/server", json={}).raise_for_status()
-        wait_until("a server asked from the API", ready, timeout=180)
+        stuck = seldom(cluster.pods(hub.namespace).server_probe(user))
+        wait_until("a server asked from the API", ready, timeout=180, fail_if=stuck)
 
     try:
         return _timed(spawn)
@@ -183,7 +186,7 @@ def _server_cpu_seconds(running: Deployment) -> float:
     )
     began, started = _cpu_seconds(running.cluster), time.monotonic()
     idle = (began - idle_from) / (started - idle_began)
-    _spawn_seconds(running.student)
+    _spawn_seconds(running.student, running.cluster)
     return _cpu_seconds(running.cluster) - began - idle * (time.monotonic() - started)
 
 
@@ -213,7 +216,8 @@ def _floor(running: Deployment) -> tuple[dict[str, float], float]:
             hubs = _timed(lambda: _hubs_ready(bare))
             install = installing.result()
         hub = dataclasses.replace(running.student, url=bare.hub_url(HUBS[0].node_port))
-        parts = {"kind create cluster": create, "helm install --wait": install, "one spawn": _spawn_seconds(hub)}
+        spawn = _spawn_seconds(hub, bare)
+        parts = {"kind create cluster": create, "helm install --wait": install, "one spawn": spawn}
         return parts, install - hubs
     finally:
         docker.docker("unpause", *running.cluster.nodes)

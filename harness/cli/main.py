@@ -11,15 +11,14 @@ from pathlib import Path
 from rich.console import Console
 
 from harness.artifacts.build import build_helm
-from harness.base.errors import HarnessError
+from harness.base.errors import NO_VERDICT, EnvironmentFault, HarnessError
 from harness.base.progress import Steps
 from harness.base.signals import listen
 from harness.charts.chart import SPAWNER_KEY, Release, load_chart
 from harness.charts.helm import Helm
 from harness.cli.bench import bench
 from harness.deployment import boot, releases, teardown
-from harness.drills.run import Asked, drills, report_again
-from harness.evidence.environment import EnvironmentFault
+from harness.drills.run import DrillsRequest, drills, report_again
 from harness.host import runs
 from harness.plan.hubs import AUTHORING, STUDENT
 from harness.plan.options import OPTIONS, Option, read
@@ -27,9 +26,8 @@ from harness.plan.plan import Plan, check_out_courses, evaluate_ol_infrastructur
 from harness.plan.versions import read_versions
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-ENVIRONMENT_FAULT = 10
 INTERRUPTED = 130
-"""Exit codes: the failure says nothing about the deployment, and a shell's own for Ctrl-C."""
+"""Exit code of a shell for Ctrl-C."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -60,7 +58,7 @@ def main(arguments: list[str] | None = None) -> int:
         run_command(given, steps)
     except HarnessError as error:
         print(f"error: {error}", file=sys.stderr)
-        return ENVIRONMENT_FAULT if isinstance(error, EnvironmentFault) else 1
+        return NO_VERDICT if isinstance(error, EnvironmentFault) else 1
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
@@ -85,7 +83,8 @@ def run_command(given: argparse.Namespace, steps: Steps) -> None:
     elif given.command == "drills" and given.report:
         report_again(given.report, plan, steps)
     elif given.command == "drills":
-        drills(plan, steps, Asked(given.k, given.drills, given.resume, given.thorough, given.keep_cluster))
+        request = DrillsRequest(given.k, given.drills, given.resume, given.thorough, given.keep_cluster)
+        drills(plan, steps, request)
     else:
         with boot.only_run(plan):
             if given.command == "up":

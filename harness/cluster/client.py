@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
-from kubernetes import client
+from kubernetes import client, config
 from urllib3.exceptions import HTTPError
 
 from harness.base.errors import HarnessError
@@ -14,11 +15,11 @@ API_TIMEOUT = 30.0
 
 
 class NoAnswerError(HarnessError, HTTPError):
-    """The API server did not answer a call; the message names it."""
+    """The API server did not answer a call; the message names the call."""
 
 
-class _Bounded(client.ApiClient):  # type: ignore[misc]  # kubernetes has no types
-    """Kubernetes' client, whose calls have no limit of their own and, where one is given, do not say whose it was."""
+class BoundedApiClient(client.ApiClient):  # type: ignore[misc]  # kubernetes has no types
+    """Give every call a limit, and name the call that reached it; Kubernetes' own client does neither."""
 
     def call_api(self, method: str, url: str, *args: Any, _request_timeout: float | None = None, **kwargs: Any) -> Any:
         limit = _request_timeout or API_TIMEOUT
@@ -27,3 +28,12 @@ class _Bounded(client.ApiClient):  # type: ignore[misc]  # kubernetes has no typ
         except HTTPError as error:
             path = url.removeprefix(self.configuration.host).partition("?")[0]
             raise NoAnswerError(f"{method} {path}: no answer of the API server within {limit:g} s: {error}") from error
+
+
+def connect(kubeconfig: Path) -> BoundedApiClient:
+    """Return a client of the cluster that a kubeconfig leads to."""
+    configuration = client.Configuration()
+    # A call without an answer is not repeated behind the caller's back.
+    configuration.retries = False
+    config.load_kube_config(config_file=str(kubeconfig), client_configuration=configuration)
+    return BoundedApiClient(configuration)

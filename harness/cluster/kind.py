@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from kubernetes import client, config
+from kubernetes import client
 from kubernetes.client.exceptions import ApiException
 from pytest_kind import KindCluster
 from urllib3.exceptions import HTTPError
@@ -20,22 +20,22 @@ from urllib3.exceptions import HTTPError
 from harness.base.errors import HarnessError
 from harness.base.shell import CommandError, run, tail
 from harness.base.wait import NotYet, seldom, wait_until
-from harness.cluster.client import _Bounded
-from harness.cluster.pod_health import _lost
+from harness.cluster.client import connect
+from harness.cluster.pod_health import lost_nodes
 from harness.cluster.pods import PodWatch, server_of
 from harness.host import docker
 from harness.plan.hubs import AUTHORING_NODE_PORT, SCALED_NODE_PORT, STUDENT_NODE_PORT
 
 GPUS = 32
 """GPUs that the worker pretends to have: enough for every course that asks for one to run at once on one node."""
-SERVICES = "10.96.0.0/16"
-PODS = "10.244.0.0/16"
+SERVICE_RANGE = "10.96.0.0/16"
+POD_RANGE = "10.244.0.0/16"
 """Addresses of Services and of pods: kind's defaults (pkg/apis/config/defaults.go)."""
-LEAVING = ("FORWARD", "OUTPUT")
+OUTGOING_CHAINS = ("FORWARD", "OUTPUT")
 """Chains of iptables' filter that a packet passes after its Service's address became a pod's."""
 CREATE_SECONDS = 300
 TIMED_OUT = 124
-"""Exit code of timeout(1) for a program that it ended."""
+"""Exit code of timeout(1) for a program that reached its limit."""
 
 
 class Cluster:
@@ -60,11 +60,11 @@ class Cluster:
 
     @property
     def nodes(self) -> tuple[str, str]:
-        """Names of the node containers: the control plane, and the worker that plays the GPU node."""
+        """Return the names of the node containers: the control plane, and the worker that plays the GPU node."""
         return self.control_plane, f"{self.name}-worker"
 
     def create(self, template: Path, *, hub_port: int, authoring_port: int) -> None:
-        """Create the cluster and see its nodes ready.
+        """Create the cluster and wait until its nodes are ready.
 
         Args:
             template: kind-config.yaml.
@@ -77,7 +77,7 @@ class Cluster:
             check_port(port)
         self.state.mkdir(parents=True, exist_ok=True)
         self.kubeconfig.unlink(missing_ok=True)
-        self.__dict__.pop("api", None)  # it may know the cluster that was here before
+        self.__dict__.pop("api", None)  # it may be of the cluster that was here before
         self.log.unlink(missing_ok=True)
         config_file = self.state / "kind-config.yaml"
         config_file.write_text(self._configuration(template, hub_port, authoring_port))
@@ -108,9 +108,9 @@ class Cluster:
         return yaml.safe_dump(configuration, sort_keys=False)
 
     def _kind_cluster(self) -> KindCluster:
-        """pytest-kind's cluster, its kind a script that is bounded, keeps its output, and uses the run's own network.
+        """Return pytest-kind's cluster, its kind a script with a time limit, a log and the run's own network.
 
-        KindCluster calls kind without a time limit and lets it print where it likes.
+        KindCluster itself calls kind without a limit, and lets it print to the terminal.
         """
         script = self.state / "kind"
         kind, log = shlex.quote(str(self._kind)), shlex.quote(str(self.log))
@@ -120,20 +120,20 @@ class Cluster:
             f'case "$1" in get) exec timeout 30 {kind} "$@" 2>>{log} ;; esac\n'
             # The nodes of a cluster that does not come up have logs, which kind would remove with them.
             '[ "$1" != create ] || set -- "$@" --retain\n'
-            # KindCluster kills this script on Ctrl-C; kind must not outlive it and go on making nodes.
+            # KindCluster kills this script on Ctrl-C; kind must not survive it and go on making nodes.
             f"exec timeout --foreground {CREATE_SECONDS} "
             f'setpriv --pdeathsig KILL {kind} "$@" >>{log} 2>&1\n'
         )
         script.chmod(0o755)
-        return _Quiet(self.name, self.state, self.kubeconfig, self._image, script, self._kubectl)
+        return _KindInState(self.name, self.state, self.kubeconfig, self._image, script, self._kubectl)
 
     def _connect_nodes(self) -> None:
-        """Give each node a route to the other's pods, and let what is meant for the cluster never leave it.
+        """Give each node a route to the other's pods, and keep packets for the cluster's addresses inside it.
 
         The built node image's network reaches its own node only; kindest/node's sets the same routes by itself.
-        Until kube-proxy knows a new Service, or that a pod is gone, that address is nobody's: a packet would go out to
-        the machine's own network, and whoever answers there would be the hub for as long as a client keeps that
-        connection.
+        Until kube-proxy knows a new Service, or that a pod is gone, no pod has that address: a packet would go out to
+        the machine's own network, and a host that answers there would pass for the hub for as long as a client keeps
+        that connection.
         """
         ranges = {
             node: wait_until(f"the pod range of {node}", functools.partial(self._pod_range, node), timeout=60)
@@ -145,9 +145,11 @@ class Cluster:
                 for other, pods in ranges.items()
                 if other != node
             ]
-            reject = [f"iptables --append {chain} --destination {SERVICES} --jump REJECT" for chain in LEAVING]
-            nobodys = f"ip route replace unreachable {PODS}"
-            docker.docker("exec", node, "sh", "-c", " && ".join([*routes, nobodys, *reject]))
+            reject = [
+                f"iptables --append {chain} --destination {SERVICE_RANGE} --jump REJECT" for chain in OUTGOING_CHAINS
+            ]
+            unassigned = f"ip route replace unreachable {POD_RANGE}"
+            docker.docker("exec", node, "sh", "-c", " && ".join([*routes, unassigned, *reject]))
 
     def _pod_range(self, node: str) -> str | NotYet:
         try:
@@ -155,7 +157,7 @@ class Cluster:
         except ApiException as error:
             if error.status != 404:
                 raise
-            # kind is done with a worker when its kubelet runs, which is a moment before the API server knows the node.
+            # kind returns when the worker's kubelet runs, which is a moment before the API server knows the node.
             return NotYet("the API server does not know the node")
         return found or NotYet("none yet")
 
@@ -179,11 +181,7 @@ class Cluster:
 
     @functools.cached_property
     def api(self) -> client.ApiClient:
-        configuration = client.Configuration()
-        # What does not answer in time is not asked again behind the caller's back.
-        configuration.retries = False
-        config.load_kube_config(config_file=str(self.kubeconfig), client_configuration=configuration)
-        return _Bounded(configuration)
+        return connect(self.kubeconfig)
 
     @property
     def core(self) -> client.CoreV1Api:
@@ -194,19 +192,19 @@ class Cluster:
         return client.AppsV1Api(self.api)
 
     def answers(self) -> bool:
-        """Whether the API server answers and knows both nodes as ready."""
+        """Return True if the API server answers and knows both nodes as ready."""
         if not self.kubeconfig.exists():
             return False
         ready = '{.items[*].status.conditions[?(@.type=="Ready")].status}'
         try:
-            # Where a kept cluster is used as it is, this spares the run the two seconds of loading the client.
+            # By kubectl: loading the client takes two seconds, which the reuse of a kept cluster can do without.
             found = self.kubectl("get", "nodes", "--request-timeout=5s", f"--output=jsonpath={ready}")
         except CommandError:
             return False
         return found.split() == ["True"] * len(self.nodes)
 
     def why_silent(self, seconds: int) -> str:
-        """Why the API server has no answer within some seconds, in a line; empty where it has one."""
+        """Return in a line why the API server has no answer within some seconds; empty where it has one."""
         try:
             self.kubectl("get", "--raw=/livez", f"--request-timeout={seconds}s", timeout=seconds + 2)
         except CommandError as error:
@@ -216,29 +214,29 @@ class Cluster:
         return ""
 
     def lost(self, seconds: int) -> dict[str, str]:
-        """What Kubernetes says of each node that it does not hear of any more; nothing where it does not say so now."""
+        """Return the lost nodes with Kubernetes' message about each; none where the API server does not answer."""
         try:
-            return _lost(self.core.list_node(_request_timeout=seconds).items)
+            return lost_nodes(self.core.list_node(_request_timeout=seconds).items)
         except (ApiException, HTTPError):
             return {}
 
     def hub_url(self, node_port: int) -> str:
-        """Loopback URL of the hub behind a NodePort."""
+        """Return the loopback URL of the hub behind a NodePort."""
         return f"http://{docker.published(self.control_plane, node_port)}"
 
     def pods(self, namespace: str) -> PodWatch:
-        """The pods of a namespace, to look at and to wait on."""
+        """Return the pods of a namespace, to look at and to wait on."""
         return PodWatch(self.core, namespace)
 
     def deployment(self, namespace: str, name: str) -> dict[str, Any]:
-        """A Deployment as Kubernetes writes it."""
+        """Return a Deployment as Kubernetes writes it."""
         found: dict[str, Any] = json.loads(
             self.kubectl("--namespace", namespace, "get", "deployment", name, "--output=json")
         )
         return found
 
     def images(self, node: str) -> set[str]:
-        """Names of the images on a node."""
+        """Return the names of the images on a node."""
         return set(docker.docker("exec", node, "ctr", "--namespace", "k8s.io", "images", "ls", "--quiet").split())
 
     def restart(self, namespace: str, deployment: str) -> None:
@@ -246,10 +244,10 @@ class Cluster:
         self.kubectl("--namespace", namespace, "rollout", "restart", f"deployment/{deployment}")
 
     def server_pod(self, namespace: str, user: str) -> client.V1Pod:
-        """The pod of a user's server.
+        """Return the pod of a user's server.
 
         Raises:
-            HarnessError: there is none, or more than one.
+            HarnessError: there is none, or more than one; or the user has no name.
         """
         pods = self.pods(namespace).look(server_of(user))
         if len(pods) != 1:
@@ -257,8 +255,9 @@ class Cluster:
         return pods[0]
 
     def remove_server(self, namespace: str, user: str) -> None:
-        """Begin to remove the pod of a user's server, past the hub."""
-        self.kubectl("delete", "pod", "--namespace", namespace, "--selector", server_of(user), "--wait=false")
+        """Remove the pod of a user's server, past the hub: it is gone at once, even from a node that is lost."""
+        at_once = ("--grace-period=0", "--force")
+        self.kubectl("delete", "pod", "--namespace", namespace, "--selector", server_of(user), *at_once)
 
     def logs(
         self,
@@ -269,7 +268,7 @@ class Cluster:
         previous: bool = False,
         seconds: float | None = None,
     ) -> str:
-        """What a pod's container wrote, its last lines; empty where there is nothing yet or no more.
+        """Return the last lines that a pod's container wrote; empty where there is nothing yet or no more.
 
         Args:
             previous: of the container before its last restart.
@@ -278,20 +277,20 @@ class Cluster:
         return self.pods(namespace).logs(pod, container, previous=previous, seconds=seconds)
 
     def export_logs(self, into: Path, timeout: float) -> None:
-        """Have kind write what the nodes themselves logged into a directory, a directory a node.
+        """Have kind write the nodes' own logs into a directory, a directory a node.
 
         Raises:
-            CommandError: it failed, or was not done in time; what it wrote until then is there.
+            CommandError: it failed, or was not done in time; what it wrote until then is kept.
         """
         run([self._kind, "export", "logs", into, "--name", self.name], timeout=timeout, what="kind export logs")
 
     def execute(self, namespace: str, pod: str, *command: str, container: str | None = None) -> str:
         """Run a command in a pod and return its standard output, whatever its exit code, within 60 s.
 
-        By kubectl: the client's own way has no limit until it is connected, and takes Ctrl-C for an error of the API.
+        By kubectl: the client has no limit until it is connected, and takes Ctrl-C for an error of the API.
 
         Raises:
-            HarnessError: it cannot be run.
+            HarnessError: the command cannot be run.
         """
         where = ("exec", "--namespace", namespace, pod, *(("--container", container) if container else ()))
         return self.kubectl(*where, "--", "sh", "-c", '"$@" || :', "sh", *command)
@@ -302,13 +301,13 @@ class Cluster:
         self.kubectl("--namespace", namespace, "apply", "--filename", "-", stdin=yaml.safe_dump_all(wanted))
 
     def kubectl(self, *args: str, stdin: str | None = None, timeout: float = 60) -> str:
-        """Run kubectl on this cluster, whatever the caller's KUBECONFIG says."""
+        """Run kubectl on this cluster, whatever the caller's KUBECONFIG is."""
         command: list[str | Path] = [self._kubectl, "--kubeconfig", self.kubeconfig, *args]
         return run(command, timeout=timeout, stdin=stdin, what=f"kubectl {' '.join(args[:4])}")
 
 
-class _Quiet(KindCluster):  # type: ignore[misc]  # pytest-kind has no types
-    """KindCluster that keeps its directory among the run's own files, not under the current directory."""
+class _KindInState(KindCluster):  # type: ignore[misc]  # pytest-kind has no types
+    """Keep KindCluster's directory among the run's own files, not under the current directory."""
 
     def __init__(self, name: str, path: Path, kubeconfig: Path, image: str, kind: Path, kubectl: Path) -> None:
         self.name, self.path, self.kubeconfig_path, self.image = name, path, kubeconfig, image
@@ -316,10 +315,10 @@ class _Quiet(KindCluster):  # type: ignore[misc]  # pytest-kind has no types
 
 
 def check_port(port: int) -> None:
-    """See that a loopback port is free.
+    """Check that a loopback port is free.
 
     Raises:
-        HarnessError: something listens there.
+        HarnessError: a program listens there.
     """
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

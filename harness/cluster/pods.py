@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable, Collection, Iterable
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Collection
 
 from kubernetes import client, watch
 from kubernetes.client.exceptions import ApiException
 from urllib3.exceptions import HTTPError
 
+from harness.base.errors import HarnessError
+from harness.cluster import pod_health
 from harness.cluster.client import NoAnswerError
-from harness.cluster.pod_health import _lost, why_stuck
-
-MOUNTS_TRIED = 5
-"""Times that the kubelet looks in vain for what a pod mounts, over a quarter of a minute, before it is said to lack."""
-MADE_ANEW_WITHIN = 5.0
-"""Seconds in which kubespawner makes a pod anew that it takes for an old one (_make_create_pod_request, at a 409)."""
-BEGINS_WITHIN = timedelta(seconds=5)
-"""In which a pod's first container usually begins. Only later are events read: the API server reads all of them."""
+from harness.cluster.pod_health import Disappearance, PodFacts
 
 
 class PodWatch:
@@ -29,9 +22,14 @@ class PodWatch:
         self._core = core
         self.namespace = namespace
         self._version = ""
+        self._facts = PodFacts(
+            log=lambda pod, container, previous: self.logs(pod, container, previous=previous),
+            nodes=lambda: list(self._core.list_node(_request_timeout=30).items),
+            warnings=self._warnings,
+        )
 
     def look(self, selector: str = "") -> list[client.V1Pod]:
-        """The pods that match a label selector, now."""
+        """Return the pods that match a label selector, now."""
         found = self._core.list_namespaced_pod(self.namespace, label_selector=selector, _request_timeout=30)
         self._version = found.metadata.resource_version
         return list(found.items)
@@ -60,14 +58,14 @@ class PodWatch:
             watching.stop()
 
     def events(self, pod: str) -> list[client.CoreV1Event]:
-        """What Kubernetes says of a pod, oldest first."""
+        """Return Kubernetes' events about a pod, oldest first."""
         found = self._core.list_namespaced_event(self.namespace, field_selector=f"involvedObject.name={pod}")
         return sorted(found.items, key=_when)
 
     def logs(
         self, pod: str, container: str | None = None, *, previous: bool = False, seconds: float | None = None
     ) -> str:
-        """As Cluster.logs."""
+        """Return a container's log, as Cluster.logs does."""
         since = {} if seconds is None else {"since_seconds": max(1, math.ceil(seconds))}
         try:
             answer = self._core.read_namespaced_pod_log(
@@ -83,61 +81,26 @@ class PodWatch:
             return ""
         return str(answer.data.decode(errors="replace"))
 
-    def why_stuck(self, pods: Collection[client.V1Pod]) -> str | None:
-        """Why pods will never be ready, by their status or by what is said of them."""
+    def stuck_reason(self, pods: Collection[client.V1Pod]) -> str | None:
+        """Return why pods of this namespace will never be ready, as pod_health.stuck_reason decides it."""
+        return pod_health.stuck_reason(pods, self._facts)
 
-        def log(pod: str, container: str, before: bool) -> str:
-            return self.logs(pod, container, previous=before)
+    def server_probe(self, user: str) -> Callable[[], str | None]:
+        """Return a probe that explains why the user's server can no longer start; it returns None while it can."""
+        disappearance = Disappearance()
 
-        return why_stuck(pods, log) or self._why_not_begun(pods)
+        def probe() -> str | None:
+            found = self.look(server_of(user))
+            return disappearance.reason(found) or self.stuck_reason(found)
 
-    def why_stuck_server(self, user: str) -> Callable[[], str | None]:
-        """Of a server that is to come up from now on: says, look by look, why it will never do so."""
-        was, missed = "", float("inf")
-
-        def look() -> str | None:
-            nonlocal was, missed
-            found, now = self.look(server_of(user)), time.monotonic()
-            missed = min(missed, now) if was and not found else float("inf")
-            if now - missed > MADE_ANEW_WITHIN:
-                return f"pod {was} is gone, and was not the hub's to stop: deleted, evicted, or its node went"
-            was = next((pod.metadata.name for pod in found if not pod.metadata.deletion_timestamp), was)
-            return self.why_stuck(found)
-
-        return look
-
-    def _why_not_begun(self, pods: Iterable[client.V1Pod]) -> str | None:
-        """Why no container of a pod begins: its node is lost, what it is to mount is not there, or it has no memory.
-
-        The kubelet has looked many times for what is said to be not there.
-        """
-        late = [
-            pod
-            for pod in pods
-            if pod.status.phase == "Pending" and datetime.now(UTC) - pod.metadata.creation_timestamp > BEGINS_WITHIN
-        ]
-        if not late:
-            return None
-        lost = _lost(self._core.list_node(_request_timeout=30).items)
-        for pod in late:
-            if why := lost.get(pod.spec.node_name):
-                return f"pod {pod.metadata.name} waits for node {pod.spec.node_name}, which is lost: {why}"
-        waiting = {pod.metadata.uid: pod.metadata.name for pod in late}
-        for event in self._warnings():
-            name = waiting.get(event.involved_object.uid)
-            in_vain = event.reason == "FailedMount" and (event.count or 1) >= MOUNTS_TRIED
-            if name and in_vain and "not found" in (event.message or ""):
-                return f"pod {name} waits for what is not there, FailedMount: {event.message}"
-            if name and event.reason == "FailedCreatePodSandBox" and "OOM-killed" in (event.message or ""):
-                return f"pod {name} has too little memory to begin, FailedCreatePodSandBox: {event.message}"
-        return None
+        return probe
 
     def last_warning(self) -> list[str]:
-        """The newest warning about a pod, such as of a probe that fails; none where there is nothing to warn of."""
+        """Return the newest warning about a pod, such as of a probe that fails; none where there is no warning."""
         return [f"{newest.involved_object.name}: {newest.message}" for newest in self._warnings()[-1:]]
 
     def _warnings(self) -> list[client.CoreV1Event]:
-        """Warnings about pods, oldest first."""
+        """Return warnings about pods, oldest first."""
         about_pods = "type=Warning,involvedObject.kind=Pod"
         found = self._core.list_namespaced_event(self.namespace, field_selector=about_pods, _request_timeout=30)
         return sorted(found.items, key=_when)
@@ -148,5 +111,11 @@ def _when(event: client.CoreV1Event) -> str:
 
 
 def server_of(user: str) -> str:
-    """Label selector of a user's server (kubespawner, _build_common_labels)."""
+    """Return the label selector of a user's server (kubespawner, _build_common_labels).
+
+    Raises:
+        HarnessError: the user has no name: the hub never named one, because it never started a server.
+    """
+    if not user:
+        raise HarnessError("No user to look up a server of: the journey named none. See where it ended, and why.")
     return f"hub.jupyter.org/username={user}"

@@ -1,4 +1,4 @@
-"""A course's notebook, tried as by a learner: opened by its link, and run to its end within what production gives."""
+"""The check of a course's notebook as a learner: opened by its link, and run to its end within production's memory."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from harness.people.student import Student
 from harness.services.registry import Registry
 
 HOST = "https://nb.learn.mit.edu"
-"""Where production's students' hub is."""
+"""The URL of production's students' hub."""
 
 
 @dataclass(frozen=True)
 class MemoryQuota:
-    """Bytes of memory that production gives a student's server: what is guaranteed, and what it may take at most."""
+    """Bytes of memory that production gives a student's server: the guarantee and the limit."""
 
     guarantee: int
     limit: int
@@ -40,24 +40,24 @@ class MemoryQuota:
 
 @dataclass
 class NotebookCheck:
-    """What became of one notebook.
+    """The check of one notebook, and its result.
 
     Attributes:
         notebook: path in the course's repository.
         url: the link to hand to learners, in production.
-        opened: whether the link opened it, in the course's own image.
-        run: None where it was never begun.
+        opened: True if the link opened it in the course's own image.
+        run: None if it never began.
     """
 
     course: str
     notebook: str
-    allowance: MemoryQuota
+    quota: MemoryQuota
     url: str = ""
     opened: bool = False
     run: NotebookRun | None = None
     memory: Memory | None = None
     trouble: str = ""
-    """Why it is not fit for learners; empty for one that is."""
+    """The reason why the notebook is not fit for learners; empty for one that is."""
 
     @property
     def explanation(self) -> str:
@@ -68,16 +68,16 @@ class NotebookCheck:
 
     @property
     def result(self) -> str:
-        """The verdict in a line."""
+        """The result in a line."""
         if self.trouble:
             return self.trouble.splitlines()[0]
-        if self.memory and self.memory.peak > self.allowance.guarantee:
+        if self.memory and self.memory.peak > self.quota.guarantee:
             return "ran, with more memory than is guaranteed: on a full node it may be killed"
         return "ran"
 
 
-def place_of(notebook: str, at_home: Iterable[str]) -> str | None:
-    """Where a repository's notebook is in the home directory: at its own path, or where a directory's content went."""
+def find_at_home(notebook: str, at_home: Iterable[str]) -> str | None:
+    """Find a repository's notebook at home: at its own path, or in a directory whose content was copied."""
     parts = PurePosixPath(notebook).parts
     ends = ["/".join(parts[start:]) for start in range(len(parts))]
     there = set(at_home)
@@ -85,35 +85,35 @@ def place_of(notebook: str, at_home: Iterable[str]) -> str | None:
 
 
 def check_notebook(
-    trial: NotebookCheck, link: Link, student: Student, cluster: Cluster, registry: Registry, cell_timeout: float
+    check: NotebookCheck, link: Link, student: Student, cluster: Cluster, registry: Registry, cell_timeout: float
 ) -> None:
-    """Have a student open a notebook by its link and run all of it; the trial has what became of it."""
-    trial.url = f"{HOST}{link}"
+    """Let a student open a notebook by its link and run all of it, and record the result in the check."""
+    check.url = f"{HOST}{link}"
     try:
         link.follow(student, cluster, registry)
-        trial.opened = True
+        check.opened = True
         pod = cluster.server_pod(student.hub.namespace, student.name).metadata.name
         with watched_memory(cluster, student.hub.namespace, pod) as memory:
-            trial.run = run_notebook(student, link.notebook, cell_timeout=cell_timeout)
-        trial.memory = memory
+            check.run = run_notebook(student, link.notebook, cell_timeout=cell_timeout)
+        check.memory = memory
     except HarnessError as error:
-        # With cgroup v2 the kernel kills all of a container at once, and who watched its memory with it.
-        gone = trial.opened and oom_killed(cluster.pods(student.hub.namespace).look(server_of(student.name)))
-        trial.trouble = f"the whole server was {_over(trial)}" if gone else str(error)
+        # With cgroup v2 the kernel kills all of a container at once, and the program that watches its memory with it.
+        gone = check.opened and oom_killed(cluster.pods(student.hub.namespace).look(server_of(student.name)))
+        check.trouble = f"the whole server was {_over(check)}" if gone else str(error)
     else:
-        trial.trouble = _failure(trial)
+        check.trouble = _failure(check)
 
 
-def _failure(trial: NotebookCheck) -> str:
-    failure, memory = trial.run and trial.run.failure, trial.memory
+def _failure(check: NotebookCheck) -> str:
+    failure, memory = check.run and check.run.failure, check.memory
     if not failure:
         return ""
     if memory and memory.kills:
-        return f"cell {failure.number}: {_over(trial)}"
+        return f"cell {failure.number}: {_over(check)}"
     missing = " (is it in requirements.txt?)" if failure.error.startswith("ModuleNotFoundError") else ""
     return f"cell {failure.number}: {failure.error}{missing}"
 
 
-def _over(trial: NotebookCheck) -> str:
-    limit = f"{trial.allowance.limit / GIB:g} GiB"
+def _over(check: NotebookCheck) -> str:
+    limit = f"{check.quota.limit / GIB:g} GiB"
     return f"killed for its memory: it wanted more than the {limit} that a learner's server may take"

@@ -27,9 +27,12 @@ from harness.deployment.releases import (
     write_spawner,
 )
 from harness.deployment.state import STATE, State, cluster_fingerprint
+from harness.evidence import environment
 from harness.evidence import store as evidence
 from harness.host import docker, runs
 from harness.host import requirements as machine
+from harness.host.identity import keep_identity
+from harness.host.isolation import isolated
 from harness.hub.api import Hub
 from harness.plan.hubs import HUBS, HubSpec
 from harness.plan.plan import Plan
@@ -49,7 +52,9 @@ def prepare(plan: Plan, steps: Steps) -> Prepared:
     how, why = artifacts.choose(plan.artifacts, plan.mirrors)
     kubernetes = artifacts.kubernetes(how, plan.kubernetes)
     steps.say(f"{'using:':<11}{how}, Kubernetes {kubernetes}: {why}")
-    machine.prepare(steps, building=how == "build", may_install=plan.may_install, cache=plan.cache)
+    machine.prepare(
+        steps, building=how == "build", may_install=plan.may_install, cache=plan.cache, checkout=plan.checkout
+    )
     for line in runs.beside(plan.name):
         steps.say(f"{'beside:':<11}{line}")
     if not docker.running(plan.name):
@@ -90,7 +95,7 @@ def boot_infrastructure(
     an earlier run kept.
 
     Args:
-        prepared: what it is made of, where that was prepared already.
+        prepared: the parts that it is made of, where they are prepared already.
         undo: called in place of the removal, by a caller that removes it later.
 
     Raises:
@@ -108,6 +113,8 @@ def boot_infrastructure(
         reuse_or_reset(context, made_of)
         create_secrets(plan.secrets)
         secrets = read_secrets(plan.secrets)
+        # Between two boots on one preparation, a drill's run may have written another.
+        write_spawner(plan)
         for spec in HUBS:
             write_run_values(plan, spec, secrets)
         services = Services(catalogue.SERVICES, plan.name, plan.state, secrets)
@@ -143,7 +150,7 @@ def install_hubs(
     On a failure nothing is removed.
 
     Args:
-        timeline: what is recorded meanwhile, for the evidence of a failure.
+        timeline: the record of what happens meanwhile, for the evidence of a failure.
         clear: remove the users whom an earlier run left on these hubs.
 
     Raises:
@@ -151,16 +158,8 @@ def install_hubs(
         HarnessError: the cluster refuses a release, or a hub does not come up.
     """
     plan = running.plan
-    context = BootContext(
-        plan,
-        steps,
-        running.cluster,
-        State(plan.state / STATE),
-        running=running,
-        timeline=timeline,
-        nodes_exist=True,
-        cluster_ready=True,
-    )
+    context = BootContext(plan, steps, running.cluster, State(plan.state / STATE), running, timeline)
+    context.nodes_exist = context.cluster_ready = True
     with with_evidence(context):
         with side_by_side(plan.name, steps) as pool:
             for installing in [pool.submit(install_release, context, running, spec) for spec in hub_specs]:
@@ -181,5 +180,6 @@ def only_run(plan: Plan) -> Iterator[None]:
         HarnessError: another run of this checkout is under way.
     """
     plan.state.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with runs.held(plan.state, plan.name):
+    with runs.held(plan.state, plan.name), isolated(environment.parts(plan.name)):
+        keep_identity(plan.checkout)
         yield

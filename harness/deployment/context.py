@@ -1,4 +1,4 @@
-"""What the steps of a boot share."""
+"""The context that the steps of a boot share."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class BootContext:
     """One boot: what it works on, and how far it has come.
 
     Attributes:
-        state: what is known of a kept copy; each step looks there whether it has anything to do.
+        state: the state of a kept copy, by which each step knows whether it has anything to do.
         running: the copy, once all of it but the hubs is there.
-        timeline: what is recorded meanwhile, for the evidence of a failure.
+        timeline: the record of what happens meanwhile, for the evidence of a failure.
         began: when the boot began, as time.time().
         nodes_exist: the cluster has nodes, or is getting them: their logs are part of a failure's evidence.
         cluster_ready: the API server is up; of one that does not answer from then on, the environment is at fault.

@@ -1,4 +1,4 @@
-"""What happens when a boot fails: its evidence is kept, its error made one for people, and its work undone."""
+"""The end of a boot that fails: its evidence is kept, its error made one for people, and its work undone."""
 
 from __future__ import annotations
 
@@ -13,22 +13,20 @@ import urllib3
 from botocore.exceptions import BotoCoreError, ClientError
 from kubernetes.client import ApiException
 
-from harness.base.errors import HarnessError
+from harness.base.errors import EnvironmentFault, HarnessError
 from harness.base.progress import Steps
 from harness.base.shell import kill_children
 from harness.base.signals import uninterrupted
 from harness.base.timeline import BOOT, render
-from harness.cluster.kind import Cluster
 from harness.deployment.context import BootContext
 from harness.deployment.teardown import undo_boot
 from harness.evidence import bundle, environment
 from harness.evidence import store as evidence
-from harness.evidence.diagnosis import says
-from harness.evidence.environment import EnvironmentFault
+from harness.evidence.diagnosis import mentions_cause
 from harness.plan.plan import Plan
 
 CALLS = (httpx.HTTPError, urllib3.exceptions.HTTPError, BotoCoreError, ClientError)
-"""What is raised beside ApiException by the libraries with which a boot talks to hubs, registry, cluster and moto."""
+"""Errors, beside ApiException, of the libraries with which a boot talks to hubs, registry, cluster and moto."""
 
 
 @contextmanager
@@ -49,9 +47,7 @@ def undone_on_failure(plan: Plan, steps: Steps, undo: Callable[[], None] | None 
 @contextmanager
 def with_evidence(
     context: BootContext,
-    find_fault: Callable[[Plan, Cluster | None], str] = lambda plan, cluster: environment.fault(
-        plan, cluster, whole=False
-    ),
+    find_fault: Callable[..., str] = environment.fault,
     write: Callable[..., str | None] = bundle.write_boot,
 ) -> Iterator[None]:
     """Keep the evidence of a failure before anything is removed, and tell a fault of the environment from others.
@@ -70,7 +66,7 @@ def with_evidence(
             yield
     except HarnessError as error:
         with uninterrupted(plan.name, context.steps.say):
-            fault = find_fault(plan, context.cluster if context.cluster_ready else None)
+            fault = find_fault(plan, context.cluster if context.cluster_ready else None, whole=False)
             if context.nodes_exist and not fault:
                 _keep_evidence(context, error, write)
         if fault:
@@ -84,7 +80,7 @@ def _keep_evidence(context: BootContext, error: HarnessError, write: Callable[..
     happened = context.timeline.slice(context.began, time.time(), set()) if context.timeline else []
     extra = {"timeline.txt": render(happened, context.began)} if happened else {}
     cause = write(scene, into, str(error), since=context.began, extra=extra)
-    if cause and not says(str(error), cause):
+    if cause and not mentions_cause(str(error), cause):
         context.steps.say(f"Likely cause: {cause}")
         error.add_note(cause)
     context.steps.say(f"Logs, pods and events: {into}")

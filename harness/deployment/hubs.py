@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import json
+import threading
+from typing import Any
 
 from harness.base.digest import fingerprint
 from harness.base.signals import threads
@@ -65,13 +67,33 @@ def remove_users(context: BootContext, hub: Hub) -> None:
     if not left:
         return
     with context.steps.step(f"users on {hub.release}") as step:
-        # A hub deletes no user whose server is on its way, and waits ten minutes for one that never comes.
-        starting = [name for name in left if "spawn" in {it["pending"] for it in users[name]["servers"].values()}]
+        starting = [name for name in left if _is_starting(users[name])]
         for name in starting:
             context.cluster.remove_server(hub.namespace, name)
         if starting:
             restart_hub(context.cluster, hub)
-        why_not = functools.partial(why_unrecoverable, context.cluster, hub.namespace)
-        with threads(AT_ONCE) as pool:
-            list(pool.map(functools.partial(hub.delete_user, fail_if=why_not), left))
+        _delete_users(context, hub, left)
         step.done(f"{len(left)} left by an earlier run removed, {len(starting)} with a server that was still starting")
+
+
+def _delete_users(context: BootContext, hub: Hub, names: list[str]) -> None:
+    ending = threading.Event()
+
+    def why_not() -> str | None:
+        return "the run is ending" if ending.is_set() else why_unrecoverable(context.cluster, hub.namespace)
+
+    with threads(AT_ONCE) as pool:
+        try:
+            list(pool.map(functools.partial(hub.delete_user, fail_if=why_not), names))
+        finally:
+            # Of no effect on what is done; Ctrl-C is not to wait for what is not.
+            ending.set()
+
+
+def _is_starting(user: dict[str, Any]) -> bool:
+    """Return whether a user's server is on its way, or a hub that was restarted still checks whether it is.
+
+    A hub does not delete such a user, and waits up to ten minutes for a server that never comes. Restarted, it lets go
+    of the server if its pod is gone by then, and waits all the same if it is not.
+    """
+    return not {"spawn", "check"}.isdisjoint(server["pending"] for server in user["servers"].values())

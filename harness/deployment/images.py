@@ -20,7 +20,7 @@ from harness.services.registry import Registry, split
 
 @dataclass(frozen=True)
 class RegistryImages:
-    """What the registry has to serve.
+    """The images that the registry has to serve.
 
     Attributes:
         charts: images that the chart runs, by their full names; none where nodes pull the published ones.

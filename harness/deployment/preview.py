@@ -58,7 +58,7 @@ def preview(plan: Plan, theirs: OlInfrastructure, helm: Helm | None, chart: Char
     Args:
         helm, chart: what renders objects; without them, objects are not compared.
     """
-    if theirs.base is None:
+    if theirs.base is None or not theirs.values:
         return None
     before, notes = theirs.base.evaluation, []
     if theirs.base.trouble:

@@ -14,11 +14,11 @@ from typing import Any
 import yaml
 
 from harness.artifacts import resolve as artifacts
+from harness.base.errors import EnvironmentFault
 from harness.charts import chart, manifests
 from harness.charts.chart import Chart, Release
 from harness.charts.helm import ChartRepositoryError, Helm, UnknownValuesError
 from harness.charts.manifests import Manifest
-from harness.evidence.environment import EnvironmentFault
 from harness.plan.hubs import AUTHORING, HUBS, SCALED, HubSpec
 from harness.plan.plan import Plan
 from harness.plan.sources.new_courses import pre_puller_with, spawner_with
@@ -26,7 +26,7 @@ from harness.services import catalogue
 from harness.services.postgres import Postgres
 
 BUILTIN = "the built-in chart"
-"""How the origin of the chart in helm/jupyterhub begins."""
+"""The beginning of the origin of the chart in helm/jupyterhub."""
 HARNESS_SCOPES = ["admin:users", "admin:servers", "tokens", "proxy", "read:hub", "read:metrics", "list:services"]
 
 
@@ -132,7 +132,7 @@ def production(plan: Plan, hub_spec: HubSpec) -> Release:
 
 def _spawner_is_in_values(plan: Plan) -> bool:
     theirs = plan.ol_infrastructure
-    return theirs is not None and spawner_file(plan) == theirs.spawner
+    return theirs is not None and bool(theirs.values) and spawner_file(plan) == theirs.spawner
 
 
 def productions(plan: Plan) -> dict[HubSpec, Release]:

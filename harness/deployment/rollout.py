@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -11,7 +10,7 @@ from kubernetes import client
 
 from harness.base.wait import NotYet, TooLateError, pause, seldom, wait_until
 from harness.cluster.kind import Cluster
-from harness.cluster.pod_health import is_ready
+from harness.cluster.pod_health import is_ready, no_pod_reason
 from harness.evidence.diagnosis import why_unrecoverable
 from harness.hub.api import Hub
 
@@ -19,10 +18,8 @@ READY_TIMEOUT = 300.0
 """Seconds for a release's pods to be ready, images pulled and all."""
 ANSWER_TIMEOUT = 60.0
 """Seconds for a proxy to learn of a hub that is ready."""
-TEMPLATE = "pod-template-hash"
-"""Label of a Deployment's pods, which tells those of one version of it from those of another."""
-POD_GRACE = timedelta(seconds=15)
-"""How long a Deployment may be refused its pods before there will be none."""
+TEMPLATE_HASH = "pod-template-hash"
+"""Label of a Deployment's pods that differs between its versions."""
 
 
 def wait_until_ready(cluster: Cluster, namespace: str, timeout: float = READY_TIMEOUT) -> None:
@@ -38,7 +35,7 @@ def wait_until_ready(cluster: Cluster, namespace: str, timeout: float = READY_TI
 
     def ready() -> bool | NotYet:
         nonlocal there, deployments
-        there = [pod for pod in pods.look() if TEMPLATE in (pod.metadata.labels or {})]
+        there = [pod for pod in pods.look() if TEMPLATE_HASH in (pod.metadata.labels or {})]
         deployments = cluster.apps.list_namespaced_deployment(namespace).items
         waiting = [
             f"{it.metadata.name} {it.status.updated_replicas or 0}/{it.spec.replicas} updated, "
@@ -49,15 +46,16 @@ def wait_until_ready(cluster: Cluster, namespace: str, timeout: float = READY_TI
         return NotYet("; ".join(waiting)) if waiting else True
 
     def stuck() -> str | None:
-        why = pods.why_stuck(there)
-        if why:
-            # Of an upgrade, the new pods alone: the old ones may be crashing still, which is why there is an upgrade.
+        reason = pods.stuck_reason(there)
+        if reason:
+            # In an upgrade only the new pods count: the old ones may still crash, which is why there is an upgrade.
             newest = _newest_templates(cluster, namespace, deployments)
-            why = pods.why_stuck([pod for pod in there if pod.metadata.labels[TEMPLATE] in newest])
-        return why or _why_no_pod(deployments)
+            reason = pods.stuck_reason([pod for pod in there if pod.metadata.labels[TEMPLATE_HASH] in newest])
+        refused = (no_pod_reason(it) for it in deployments if it.spec.replicas)
+        return reason or next(filter(None, refused), None)
 
     def change(seconds: float) -> None:
-        # A Deployment knows of its last pod a moment after the pod itself, when no other pod changes any more.
+        # A Deployment counts its last pod a moment after the pod is ready, when no other pod changes any more.
         if there and all(map(is_ready, there)):
             pause(seconds)
         else:
@@ -70,7 +68,7 @@ def wait_until_ready(cluster: Cluster, namespace: str, timeout: float = READY_TI
 
 
 def restart_hub(cluster: Cluster, hub: Hub) -> None:
-    """Replace the pod of a hub, and return when the new one answers through the proxy.
+    """Replace the pod of a hub, and wait until the new one answers through the proxy.
 
     Raises:
         NeverError: the new pod cannot come up.
@@ -81,10 +79,10 @@ def restart_hub(cluster: Cluster, hub: Hub) -> None:
 
 
 def wait_for_answer(hub: Hub, fail_if: Callable[[], str | None] = lambda: None, timeout: float = ANSWER_TIMEOUT) -> str:
-    """Wait until a hub answers through its proxy, which may learn of a new hub a moment later; returns its version.
+    """Wait until a hub answers through its proxy, which may learn of a new hub a moment later; return its version.
 
     Args:
-        fail_if: returns why it never will, if it will not.
+        fail_if: returns why it never will, or None.
     """
 
     def version() -> str | NotYet:
@@ -92,8 +90,8 @@ def wait_for_answer(hub: Hub, fail_if: Callable[[], str | None] = lambda: None, 
             return hub.version()
         except httpx.HTTPStatusError as error:
             answer = error.response
-            who = answer.headers.get("server", "unknown")
-            return NotYet(f"{answer.status_code} {answer.reason_phrase}, server {who}: {answer.text[:200]}")
+            server = answer.headers.get("server", "unknown")
+            return NotYet(f"{answer.status_code} {answer.reason_phrase}, server {server}: {answer.text[:200]}")
         except httpx.HTTPError as error:
             return NotYet(str(error) or type(error).__name__)
 
@@ -102,30 +100,19 @@ def wait_for_answer(hub: Hub, fail_if: Callable[[], str | None] = lambda: None, 
 
 
 def _newest_templates(cluster: Cluster, namespace: str, deployments: Iterable[Any]) -> set[str]:
-    """Return the label TEMPLATE of each Deployment's newest pods."""
+    """Return the label TEMPLATE_HASH of each Deployment's newest pods."""
     revision = "deployment.kubernetes.io/revision"
     wanted = {
         (it.metadata.name, it.metadata.annotations.get(revision))
         for it in deployments
-        # One that its controller has not looked at yet still carries the revision before.
+        # A Deployment that its controller has not seen yet still carries the previous revision.
         if (it.status.observed_generation or 0) >= it.metadata.generation
     }
     return {
-        it.metadata.labels[TEMPLATE]
+        it.metadata.labels[TEMPLATE_HASH]
         for it in cluster.apps.list_namespaced_replica_set(namespace).items
         if it.spec.replicas and (it.metadata.owner_references[0].name, it.metadata.annotations.get(revision)) in wanted
     }
-
-
-def _why_no_pod(deployments: Iterable[Any]) -> str | None:
-    """Return why a Deployment gets no pod at all, in the words of Kubernetes; None while it may get one yet."""
-    for it in deployments:
-        for condition in it.status.conditions or []:
-            failed = condition.type == "ReplicaFailure" and condition.status == "True"
-            # The account of a new namespace comes a moment after it.
-            if failed and datetime.now(UTC) - condition.last_transition_time > POD_GRACE:
-                return f"{it.metadata.name} gets no pod, {condition.reason}: {condition.message}"
-    return None
 
 
 def _rolled_out(deployment: Any) -> bool:

@@ -55,7 +55,7 @@ def remove_run(name: str, state: Path | None, steps: Steps) -> None:
             gone = []
         step.done(f"removed {' '.join(gone)}" if gone else "nothing was there")
         for path in state.glob("*") if state else ():
-            if path.name != runs.LOCK:
+            if path.name not in runs.STAY:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 

@@ -1,4 +1,4 @@
-"""What a drill's tests say of it: a verdict."""
+"""The verdict on a drill, from the tests that ran with its change in place."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CHEAP = (
     "test_image_selection.py::test_lists_of_courses_are_the_same",
     "test_culler.py::test_culler_runs_with_the_numbers_that_are_set",
 )
-"""What is asked after every valid change; none of it starts a server."""
+"""Tests that run after every valid change; none of them starts a server."""
 NAMED_TIMEOUT = 1200.0
 SUITE_TIMEOUT = 3600.0
 """Seconds for the tests that a drill names, and for the suite."""
@@ -27,9 +27,9 @@ class Failure:
     """A test that failed.
 
     Attributes:
-        test: as harness.suite names it, without parameters.
-        message: what it said, without the name of the exception.
-        at: when it failed, as time.time(); None where nobody wrote that down.
+        test: as `promise_index` names it, without parameters.
+        message: its message, without the name of the exception.
+        at: when it failed, as time.time(); None where that is not known.
     """
 
     test: str
@@ -38,13 +38,13 @@ class Failure:
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What a run of tests on a changed deployment said.
+class SuiteRun:
+    """The outcome of a run of tests on a changed deployment.
 
     Attributes:
         skipped: the first reason why a test was left out.
-        boot: that of a deployment which did not come up.
-        trouble: why the run told nothing at all.
+        boot: the failure of a deployment that did not come up.
+        trouble: why the run gave no result at all.
     """
 
     failures: tuple[Failure, ...] = ()
@@ -54,7 +54,7 @@ class Outcome:
     trouble: str = ""
 
 
-Run = Callable[[Sequence[str], float], Outcome]
+RunTests = Callable[[Sequence[str], float], SuiteRun]
 """Runs tests on the deployment as it is, within some seconds, up to the first failure."""
 
 
@@ -68,8 +68,8 @@ class Judgement:
     at: float | None = None
 
 
-def judge(drill: Drill, run: Run, suite: Mapping[str, Promise], *, thorough: bool = False) -> Judgement:
-    """What the suite says of a change that is there: the tests that the drill names first, and only then the others."""
+def judge(drill: Drill, run: RunTests, suite: Mapping[str, Promise], *, thorough: bool = False) -> Judgement:
+    """Run the tests that a planted drill names first, and only then the others, and return the verdict."""
     if drill.valid:
         return _judge_valid(drill, run, suite, thorough=thorough)
     named = [test for test in drill.caught_by if test != BOOT]
@@ -78,45 +78,40 @@ def judge(drill: Drill, run: Run, suite: Mapping[str, Promise], *, thorough: boo
         if found.trouble:
             return Judgement(Verdict.ERROR, message=found.trouble)
         if found.boot:
-            return _caught(drill, found.boot) if BOOT in drill.caught_by else _elsewhere(found.boot)
+            expected = BOOT in drill.caught_by
+            return judge_failure(drill, found.boot) if expected else _judgement(Verdict.ELSEWHERE, found.boot)
         for failure in found.failures:
-            return _caught(drill, failure) if named else _elsewhere(failure)
+            return judge_failure(drill, failure) if named else _judgement(Verdict.ELSEWHERE, failure)
         if not found.passed:
             return Judgement(Verdict.NOT_HERE, message=f"not checked here: {found.skipped}")
-    others = sorted((promise for promise in suite.values()), key=lambda promise: promise.cost)
     asked = {function_of(test) for test in named or [FIRST_TEST]} if drill.caught_by else set()
-    left = [each.test for each in others if each.test not in asked and (thorough or each.layer is not Layer.LIVE)]
-    found = run(left, SUITE_TIMEOUT)
-    if found.trouble:
-        return Judgement(Verdict.ERROR, message=found.trouble)
-    if found.boot:
-        return _elsewhere(found.boot)
-    for failure in found.failures:
-        return _elsewhere(failure)
-    return Judgement(Verdict.SURVIVED, message=f"wanted: {drill.wanted}" if drill.wanted else "")
+    others = [each for each in sorted(suite.values(), key=lambda promise: promise.cost) if each.test not in asked]
+    found = run([each.test for each in others if thorough or each.layer is not Layer.LIVE], SUITE_TIMEOUT)
+    return _failed(found, Verdict.ELSEWHERE) or Judgement(
+        Verdict.SURVIVED, message=f"wanted: {drill.wanted}" if drill.wanted else ""
+    )
 
 
-def _judge_valid(drill: Drill, run: Run, suite: Mapping[str, Promise], *, thorough: bool) -> Judgement:
+def _judge_valid(drill: Drill, run: RunTests, suite: Mapping[str, Promise], *, thorough: bool) -> Judgement:
     tried = list(dict.fromkeys((*CHEAP, *drill.tries)))
     if thorough:
         whole = sorted(suite.values(), key=lambda promise: promise.cost)
         tried = list(dict.fromkeys((*tried, *(each.test for each in whole if not each.slow))))
     found = run(tried, SUITE_TIMEOUT if thorough else NAMED_TIMEOUT)
+    return _failed(found, Verdict.ALARM) or Judgement(Verdict.QUIET)
+
+
+def _failed(found: SuiteRun, verdict: Verdict) -> Judgement | None:
+    """Return an error for a run that gave no result, the verdict for one that failed, and None otherwise."""
     if found.trouble:
         return Judgement(Verdict.ERROR, message=found.trouble)
-    if found.boot:
-        return _judgement(Verdict.ALARM, found.boot)
-    for failure in found.failures:
-        return _judgement(Verdict.ALARM, failure)
-    return Judgement(Verdict.QUIET)
+    failures = [found.boot] if found.boot else found.failures
+    return next((_judgement(verdict, failure) for failure in failures), None)
 
 
-def _caught(drill: Drill, failure: Failure) -> Judgement:
+def judge_failure(drill: Drill, failure: Failure) -> Judgement:
+    """Judge a failure of a test that a drill names."""
     return _judgement(Verdict.CAUGHT if drill.says in failure.message else Verdict.UNCLEAR, failure)
-
-
-def _elsewhere(failure: Failure) -> Judgement:
-    return _judgement(Verdict.ELSEWHERE, failure)
 
 
 def _judgement(verdict: Verdict, failure: Failure) -> Judgement:

@@ -1,4 +1,4 @@
-"""A running copy of the deployment that drills are planted in."""
+"""A running copy of the deployment, in which drills are planted and taken back."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from harness.charts.manifests import Manifest
 from harness.courses import images
 from harness.deployment import boot, releases, state, teardown
 from harness.deployment.model import Deployment
-from harness.drills.judge import Run
+from harness.drills.judge import RunTests
 from harness.drills.model import DoesNotApplyError, Drill, RefusedError
-from harness.drills.planting import changed_image, planted
+from harness.drills.planting import build_changed_image, plant
 from harness.drills.pytest_run import run_tests
 from harness.plan.contract import REPOSITORY
 from harness.plan.hubs import HUBS, HubSpec
@@ -36,8 +36,8 @@ from harness.scenarios.user_cleanup import UserCleanup
 
 
 @contextmanager
-def _stage(plan: Plan, steps: Steps, *, keep: bool) -> Iterator[LiveStage]:
-    """A running deployment for drills; removed at the end, however it comes, or left for the next run."""
+def open_stage(plan: Plan, steps: Steps, *, keep: bool) -> Iterator[LiveStage]:
+    """Boot a deployment for drills; it is removed at the end in every case, or kept for the next run."""
     stage = LiveStage(dataclasses.replace(plan, keep=True), steps)
     try:
         stage.boot()
@@ -54,7 +54,7 @@ def _stage(plan: Plan, steps: Steps, *, keep: bool) -> Iterator[LiveStage]:
 
 
 class LiveStage:
-    """The private copy of the deployment, as the plan has it between two drills."""
+    """The private copy of the deployment, which is between two drills as the plan has it."""
 
     def __init__(self, plan: Plan, steps: Steps) -> None:
         self.plan = plan
@@ -64,7 +64,7 @@ class LiveStage:
         shutil.rmtree(self.evidence, ignore_errors=True)
 
     def boot(self) -> None:
-        """Boot, and remember how the deployment is when it is whole."""
+        """Boot, and remember the deployment as it is without a drill."""
         with boot.only_run(self.plan):
             self.prepared = boot.prepare(self.plan, self.steps)
             self.running = boot.boot(self.plan, self.steps, self.prepared)
@@ -74,12 +74,14 @@ class LiveStage:
 
     @property
     def system(self) -> str:
+        """The deployment in words."""
         chart, theirs = self.running.chart, self.plan.ol_infrastructure
         parts = [f"chart {chart.version}, {chart.origin}", f"spawner {self.plan.spawner.name} from {self._whose()}"]
         return "; ".join([*parts, *([f"{theirs.stack} of {theirs.checkout.name}"] if theirs else [])])
 
     @property
     def ours(self) -> bool:
+        """True if chart, spawner and values are all this checkout's."""
         plan = self.plan
         files = (self.running.chart.path, plan.spawner, *plan.values, *plan.authoring_values)
         return not plan.ol_infrastructure and all(file.is_relative_to(plan.checkout) for file in files)
@@ -88,13 +90,21 @@ class LiveStage:
         return "this checkout" if self.plan.spawner.is_relative_to(self.plan.checkout) else "elsewhere"
 
     def fingerprint_of(self, drill: Drill) -> str:
+        """Return the fingerprint of a drill and of the deployment that it is planted in."""
         plan = self.plan
         files = [self.running.chart.path, plan.spawner, *plan.values, *plan.authoring_values]
         replaced = [json.dumps(releases.replaced_values(plan, role)) for role in HUBS]
         return fingerprint([drill.written, *files, *replaced])
 
-    def plant(self, drill: Drill) -> Run:
-        changed = planted(drill, self.plan, self.running.chart, self.scratch)
+    def plant(self, drill: Drill) -> RunTests:
+        """Make a drill's change, and return what runs tests with it in place.
+
+        Raises:
+            DoesNotApplyError: the deployment lacks what it changes.
+            RefusedError: the chart refuses the change.
+            HarnessError: it changes nothing.
+        """
+        changed = plant(drill, self.plan, self.running.chart, self.scratch)
         images = self._plant_images(drill)
         differs = self._differs(changed, drill)
         if not differs and not images:
@@ -103,10 +113,10 @@ class LiveStage:
         return lambda tests, timeout: run_tests(changed, tests, place, timeout)
 
     def _differs(self, changed: Plan, drill: Drill) -> bool:
-        """Whether the changed plan makes other releases than the stage's own.
+        """Return True if the changed plan makes other releases than the stage's own.
 
         Raises:
-            RefusedError: the chart does not take the changed values.
+            RefusedError: the chart refuses the changed values.
         """
         if dataclasses.replace(changed, spawner=self.plan.spawner) == self.plan:
             # Each release has its text as it is; to see that in what Helm renders takes seconds.
@@ -121,10 +131,10 @@ class LiveStage:
         return any(objects != self.rendered[role] for role, objects in now.items())
 
     def _plant_images(self, drill: Drill) -> bool:
-        """Change what the registry holds; returns whether that is any different then."""
+        """Change the registry's images; returns True if they differ then."""
         running, registry = self.running, self.running.registry
         repositories = images.course_repositories(self.plan)
-        for tag, layout in changed_image(drill, running.builder, repositories, self.scratch).items():
+        for tag, layout in build_changed_image(drill, running.builder, repositories, self.scratch).items():
             registry.push(layout, REPOSITORY, tag)
         for tag in (*drill.deleted_tags, *drill.moved_tags.values()):
             if tag not in self.digests:
@@ -137,7 +147,7 @@ class LiveStage:
         return bool(touched) and digests(running) != self.digests
 
     def restore(self) -> None:
-        """Bring everything back, and see that it is; a deployment that cannot be brought back is made anew.
+        """Take the drill's change back and check that it is gone; make a deployment anew where that fails.
 
         Raises:
             HarnessError: neither is possible.
@@ -153,14 +163,14 @@ class LiveStage:
             self.boot()
 
     def forget_images(self) -> None:
-        """Have the next boot take no image in the registry for what it should be."""
+        """Have the next boot push every image again."""
         state.State(self.plan.state / state.STATE).forget("images")
 
     def _bring_back(self) -> None:
         if digests(self.running) != self.digests:
             self.forget_images()
-        with boot.only_run(self.plan), self._sent_away():
-            # What a boot says was said at the first one.
+        with boot.only_run(self.plan), self._without_users():
+            # The first boot has shown its steps already.
             running = boot.boot(self.plan, Steps(Console(file=io.StringIO())), self.prepared)
         for tag in digests(running).keys() - self.digests.keys():
             # Of a course that a drill's values named.
@@ -173,8 +183,8 @@ class LiveStage:
         self.running = running
 
     @contextmanager
-    def _sent_away(self) -> Iterator[None]:
-        """Delete whom a test that failed, or was killed, left behind; gone at the end of the block."""
+    def _without_users(self) -> Iterator[None]:
+        """Delete the users that a failed test left; they are gone when the context closes."""
         hubs = (self.running.student, self.running.authoring)
         leaving = UserCleanup(self.running.cluster)
         try:
@@ -193,25 +203,25 @@ class LiveStage:
 
 
 def rendered(chart: Chart, helm: Helm, wanted: Mapping[HubSpec, Release]) -> dict[HubSpec, list[Manifest]]:
-    """The objects of releases, as production would have them: without what kind needs otherwise.
+    """Render releases as production would have them: without what kind needs otherwise.
 
     Raises:
-        HarnessError: the chart does not take the values.
+        HarnessError: the chart refuses the values.
     """
     return {role: comparable(each) for role, each in releases.templates(helm, chart, wanted).items()}
 
 
 def comparable(objects: Iterable[Manifest]) -> list[Manifest]:
-    """Rendered objects without what is random in each rendering: secrets that nobody chose, and digests of them."""
+    """Return rendered objects without what is random in each rendering: generated secrets, and digests of them."""
     random = {"Secret": ("checksum/", "hub.config.")}
     return [_without(random.get(each["kind"], ("checksum/",)), each) for each in objects]
 
 
 def installed(running: Deployment) -> dict[str, list[Manifest]]:
-    """The objects of each release as they are in the cluster's store of releases, by the release's name.
+    """Return the objects of each release, as the cluster's store of releases has them, by the release's name.
 
-    Without digests of other objects, all of which are here themselves: at a first install, where there is no secret to
-    look up yet, upstream's chart draws one for the Secret and another for the digest.
+    Digests of other objects are left out, since these are compared themselves: at a first install, where there is no
+    secret to look up yet, upstream's chart draws one for the Secret and another for the digest.
     """
     return {
         release.name: [_without(("checksum/",), each) for each in running.helm.installed(release)]
@@ -220,7 +230,7 @@ def installed(running: Deployment) -> dict[str, list[Manifest]]:
 
 
 def _without(beginnings: tuple[str, ...], found: Any) -> Any:
-    """A copy of an object without the keys that begin so, however deep they are."""
+    """Return a copy of an object without the keys that begin so, however deep they are."""
     if isinstance(found, list):
         return [_without(beginnings, each) for each in found]
     if not isinstance(found, dict):

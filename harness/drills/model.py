@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import yaml
+from pydantic import BeforeValidator, Field, with_config
 
 from harness.base.errors import HarnessError
 from harness.base.files import read_text
@@ -19,58 +21,81 @@ from harness.drills.promise_index import function_of
 from harness.plan.hubs import HubSpec
 
 DRILLS = "tests/drills"
-PEOPLE = ("student", "author", "operator")
+Person = Literal["student", "author", "operator", ""]
+"""The person that a regression hurts; empty for a valid change."""
 
 
 class RefusedError(HarnessError):
-    """Helm or the chart refuses the change."""
+    """Helm or the chart refuses the drill's change."""
 
 
 class DoesNotApplyError(HarnessError):
-    """This deployment has not what the drill changes."""
+    """The deployment lacks what the drill changes."""
 
 
+Texts = Annotated[tuple[str, ...], BeforeValidator(lambda given: [given] if isinstance(given, str) else given)]
+"""In a file a text, or a list of texts."""
+
+
+@with_config(extra="forbid")
 @dataclass(frozen=True)
 class Replacement:
-    """An exact text that must be there once, and what comes in its place.
+    """An exact text that must be there once, and the text in its place.
 
     Attributes:
         texts: alternatives, for files that say the same in different words; the first that is there once counts.
-        by: what comes in the place of each.
+        by: the text in the place of each, or of all of them.
     """
 
-    texts: tuple[str, ...]
-    by: tuple[str, ...]
+    texts: Annotated[Texts, Field(alias="replace", min_length=1)]
+    by: Annotated[Texts, Field(alias="with")]
+
+    def __post_init__(self) -> None:
+        if len(self.by) not in (1, len(self.texts)):
+            raise ValueError(f"expected 'with' one text for all of 'replace', or one for each; found {len(self.by)}")
 
     def on(self, text: str) -> str:
-        for wanted, new in zip(self.texts, self.by, strict=True):
+        """Return a text with the replacement made.
+
+        Raises:
+            DoesNotApplyError: no alternative is there exactly once.
+        """
+        for wanted, new in zip(self.texts, itertools.cycle(self.by), strict=False):
             if text.count(wanted) == 1:
                 return text.replace(wanted, new)
         counts = ", ".join(f"{wanted!r} {text.count(wanted)} times" for wanted in self.texts)
-        raise DoesNotApplyError(f"expected once what is to be replaced; found {counts}")
+        raise DoesNotApplyError(f"expected once the text to replace; found {counts}")
 
 
+@with_config(extra="forbid")
 @dataclass(frozen=True)
 class Renaming:
-    """A name that gives way to another wherever it is written."""
+    """A name, and another in its place wherever it is written."""
 
-    name: str
+    name: Annotated[str, Field(alias="rename")]
     to: str
 
     def on(self, text: str) -> str:
+        """Return a text with the name replaced.
+
+        Raises:
+            DoesNotApplyError: the name is not there.
+        """
         found, count = re.subn(rf"\b{re.escape(self.name)}\b", self.to, text)
         if not count:
             raise DoesNotApplyError(f"nothing has the name {self.name}")
         return found
 
 
+@with_config(extra="forbid")
 @dataclass(frozen=True)
 class Addition:
     """Lines at the end of a file."""
 
-    lines: str
+    lines: Annotated[str, Field(alias="append")]
 
     def on(self, text: str) -> str:
+        """Return a text with the lines added."""
         return f"{text.rstrip()}\n\n{self.lines.rstrip()}\n"
 
 
@@ -79,11 +104,11 @@ Edit = Replacement | Renaming | Addition
 
 @dataclass(frozen=True)
 class ValueChanges:
-    """What is otherwise among a release's values.
+    """Changes of a release's values.
 
     Attributes:
-        given: by dotted path, each in place of all that was there.
-        deleted: dotted paths of keys that are there no more, so that the chart's default counts.
+        given: new values by dotted path, each in place of all that was there.
+        deleted: dotted paths of deleted keys, so that the chart's default counts.
     """
 
     given: Mapping[str, Any] = field(default_factory=dict)
@@ -91,12 +116,19 @@ class ValueChanges:
 
     @property
     def paths(self) -> list[str]:
+        """All dotted paths that change."""
         return [*self.given, *self.deleted]
 
     def and_also(self, given: Mapping[str, Any]) -> ValueChanges:
+        """Return these changes and others."""
         return ValueChanges({**self.given, **given}, self.deleted)
 
     def on(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return changed values.
+
+        Raises:
+            DoesNotApplyError: a path leads nowhere.
+        """
         changed: dict[str, Any] = copy.deepcopy(dict(values))
         for path, value in self.given.items():
             *way, last = keys_of(path)
@@ -114,10 +146,10 @@ class ValueChanges:
 
 @dataclass(frozen=True)
 class ImageChange:
-    """A course's image, built from its repository after somebody changed that.
+    """A course's image, built from a changed copy of its repository.
 
     Attributes:
-        files: text by path in the repository; None where there is no such file any more.
+        files: text by path in the repository; None for a file that is deleted.
     """
 
     course: str
@@ -130,22 +162,21 @@ class Drill:
     """One drill as it is written down.
 
     Attributes:
-        name: what a person would see.
-        hurts: whom; empty for a valid change.
-        caught_by: tests any of which must fail, as harness.suite names them, or BOOT.
-        says: a text that the failure must have in it, if there is one that names the cause.
+        name: the effect that a person would see.
+        caught_by: tests any of which must fail, as `promise_index` names them, or BOOT.
+        says: a text that the failure must contain, if there is one that names the cause.
         wanted: in place of `caught_by`, the promise that no test checks yet.
-        valid: why nothing may catch it; empty for a regression.
+        valid: the reason why nothing may catch it; empty for a regression.
         tries: tests that a valid change could disturb.
         deleted_tags, moved_tags: of the registry's course images; each moved tag with the tag whose image it gets.
-        hub_package: a Python package that both hubs have in another version, as pip is asked for it.
-        written: the drill's own data, for what has to tell two versions of it apart.
+        hub_package: a Python package that both hubs get in another version, as pip names it.
+        written: the drill's own data, by which two versions of it differ.
     """
 
     name: str
     file: Path
     line: int
-    hurts: str = ""
+    hurts: Person = ""
     caught_by: tuple[str, ...] = ()
     says: str = ""
     wanted: str = ""
@@ -162,23 +193,24 @@ class Drill:
 
     @property
     def subject(self) -> str:
-        """What it is about: the name of its file."""
+        """The name of its file."""
         return self.file.stem
 
     @property
     def where(self) -> str:
+        """Its place, for messages."""
         return f"{self.file.name}, line {self.line}: {self.name}"
 
 
-def selected(drills: Iterable[Drill], *, words: str = "", shard: str = "") -> list[Drill]:
-    """Some of the drills.
+def select_drills(drills: Iterable[Drill], *, words: str = "", shard: str = "") -> list[Drill]:
+    """Return some of the drills.
 
     Args:
-        words: what is in a drill's name or subject, in any case; all of it for all.
+        words: a part of a drill's name or subject, in any case; empty for all.
         shard: `1/4` for the first of four equal parts.
 
     Raises:
-        HarnessError: the shard is none.
+        HarnessError: there is no such shard.
     """
     chosen = [each for each in drills if words.lower() in f"{each.subject} {each.name}".lower()]
     if not shard:
@@ -190,10 +222,10 @@ def selected(drills: Iterable[Drill], *, words: str = "", shard: str = "") -> li
 
 
 def check_tests(drill: Drill, known: Collection[str]) -> None:
-    """See that there are the tests that a drill names.
+    """Check that the tests that a drill names exist.
 
     Raises:
-        HarnessError: there are not.
+        HarnessError: one of them does not.
     """
     for test in (*drill.caught_by, *drill.tries):
         if test != BOOT and function_of(test) not in known:
@@ -201,7 +233,7 @@ def check_tests(drill: Drill, known: Collection[str]) -> None:
 
 
 def merged(files: Iterable[Path]) -> dict[str, Any]:
-    """Values files as Helm merges them: mappings key by key, anything else as the later file has it."""
+    """Merge values files as Helm does: mappings key by key, anything else as the later file has it."""
     found: dict[str, Any] = {}
     for file in files:
         found = _merge(found, yaml.load(read_text(file, "--values"), Loader) or {})
@@ -209,7 +241,7 @@ def merged(files: Iterable[Path]) -> dict[str, Any]:
 
 
 def keys_of(path: str) -> list[str]:
-    """The keys of a dotted path, in which a backslash keeps a dot that belongs to a key."""
+    """Return the keys of a dotted path, in which a backslash keeps a dot that belongs to a key."""
     return [key.replace(r"\.", ".") for key in re.split(r"(?<!\\)\.", path)]
 
 
@@ -232,7 +264,7 @@ def _reach(values: Any, way: list[str], path: str, *, must_be_there: bool = Fals
 
 
 def _key(at: Any, key: str, path: str) -> Any:
-    """A key of a mapping, or a list's entry by its number."""
+    """Return a key of a mapping, or the index of a list's entry."""
     if isinstance(at, list) and key.isdecimal() and int(key) < len(at):
         return int(key)
     if not isinstance(at, dict):

@@ -1,4 +1,4 @@
-"""What a drill makes of a plan, of a course's image and of a hub's packages."""
+"""A drill's changes, made to a plan, to a course's image and to a hub's packages."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ from harness.plan.hubs import AUTHORING, HUBS, STUDENT, HubSpec
 from harness.plan.plan import Plan, check_spawner
 
 
-def planted(drill: Drill, plan: Plan, chart: Chart, scratch: Path) -> Plan:
-    """The plan of a deployment with the drill's change in its values, its spawner and its chart.
+def plant(drill: Drill, plan: Plan, chart: Chart, scratch: Path) -> Plan:
+    """Return the plan of a deployment with the drill's change in its values, its spawner and its chart.
 
     Args:
         chart: the one that the plan's releases are of.
-        scratch: a directory for the changed files, which is made anew.
+        scratch: directory for the changed files, which is made anew.
 
     Raises:
-        DoesNotApplyError: the deployment has not what the drill changes.
+        DoesNotApplyError: the deployment lacks what the drill changes.
         HarnessError: the drill leaves no spawner that is Python, or there is no such package.
     """
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
-    package = in_the_hub(wheel_of(drill.hub_package, scratch)) if drill.hub_package else {}
+    package = values_with_wheel(download_wheel(drill.hub_package, scratch)) if drill.hub_package else {}
     changes = {role: drill.values.get(role, ValueChanges()).and_also(package) for role in HUBS}
     return dataclasses.replace(
         plan,
@@ -49,14 +49,14 @@ def planted(drill: Drill, plan: Plan, chart: Chart, scratch: Path) -> Plan:
     )
 
 
-def changed_image(
+def build_changed_image(
     drill: Drill, builder: CourseBuilder, repositories: Mapping[str, Path], scratch: Path
 ) -> dict[str, OciImage]:
-    """The image of a course after the drill's change to its repository, by its tag; none where the drill has none.
+    """Build the image of a course after the drill's change to its repository; returned by tag, if the drill has one.
 
     Raises:
         DoesNotApplyError: the course has no repository, or not that file or line.
-        HarnessError: what became of the Dockerfile does not build.
+        HarnessError: the changed Dockerfile does not build.
     """
     change = drill.image
     if change is None:
@@ -80,11 +80,11 @@ def changed_image(
     return builder.images([change.course], {change.course: changed})
 
 
-def wheel_of(package: str, into: Path) -> Path:
-    """The wheel of a package alone, without what it needs.
+def download_wheel(package: str, into: Path) -> Path:
+    """Download the wheel of a package, without its dependencies.
 
     Raises:
-        HarnessError: the package index has none, or is not in reach.
+        HarnessError: the package index has none, or cannot be reached.
     """
     options = ["--no-deps", "--only-binary=:all:", "--disable-pip-version-check", "--quiet", "--dest", str(into)]
     try:
@@ -94,8 +94,8 @@ def wheel_of(package: str, into: Path) -> Path:
     return next(into.glob("*.whl"))
 
 
-def in_the_hub(wheel: Path) -> dict[str, Any]:
-    """Values by which a hub has a wheel, and takes from it what its image has in another version."""
+def values_with_wheel(wheel: Path) -> dict[str, Any]:
+    """Return values by which a hub imports from a wheel what its image has in another version."""
     place = f"/opt/{wheel.name}"
     return {
         "hub.extraFiles.wheel": {"mountPath": place, "binaryData": base64.b64encode(wheel.read_bytes()).decode()},

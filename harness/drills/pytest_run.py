@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import re
 import signal
@@ -14,33 +15,71 @@ from xml.etree import ElementTree
 
 from harness.base.shell import tail
 from harness.base.timeline import BOOT
-from harness.drills.judge import Failure, Outcome
-from harness.drills.promise_index import SUITE, arguments, function_of
+from harness.drills.judge import Failure, SuiteRun
+from harness.drills.promise_index import SUITE, function_of
 from harness.plan.plan import Plan
+from harness.plan.sources.ol_infrastructure import NO_STACK
+from harness.program.model import STACKS
 from harness.report.outcomes import Status
 from harness.report.run_record import RecordError, read_record
 
 ENDING_TIMEOUT = 120.0
-"""Seconds for a pytest to clean up after it was told to end."""
+"""Seconds for a pytest to clean up after SIGTERM."""
+NOT_PASSED_ON = {
+    "course": "a run with --course leaves out every other test, and so all that a drill names",
+    "base": "a drill is a change of its own, and what a branch changes is not its subject",
+}
+"""Options that a pytest of a drill does not get, each with the reason."""
+
+
+def pytest_options(plan: Plan) -> list[str]:
+    """Return the options by which another pytest runs on the deployment that a plan keeps, and as strictly.
+
+    What the environment and the ini file have counts there too, so each option is given, even with its default.
+    """
+    given = {
+        "chart": [plan.chart],
+        "spawner": [str(plan.spawner)],
+        "values": list(map(str, plan.values)),
+        "authoring-values": list(map(str, plan.authoring_values)),
+        **_theirs(plan),
+        "artifacts": [plan.artifacts],
+        "kubernetes": [plan.kubernetes],
+        "mirror": [f"{name}={place}" for name, place in plan.mirrors.items()],
+        "cell-timeout": [f"{plan.cell_timeout:.0f}"],
+        "run-timeout": [f"{plan.run_timeout:.0f}"],
+        "install": ["auto" if plan.may_install else "never"],
+        "hub-port": [str(plan.hub_port)],
+        "authoring-port": [str(plan.authoring_port)],
+        "evidence": [str(plan.evidence)],
+    }
+    options = [f"--{name}={value}" for name, values in given.items() for value in values]
+    return ["--keep-cluster", f"--cluster-name={plan.name}", *options]
+
+
+def _theirs(plan: Plan) -> dict[str, list[str]]:
+    """Return the options of a checkout of the owners, whose values are among the plan's files already."""
+    theirs = [str(plan.ol_infrastructure.checkout)] if plan.ol_infrastructure else []
+    return {"ol-infrastructure": theirs, "stack": [NO_STACK if theirs else STACKS[-1]]}
 
 
 def run_tests(
     plan: Plan, tests: Sequence[str], evidence: Path, timeout: float, python: str | Path = sys.executable
-) -> Outcome:
+) -> SuiteRun:
     """Run tests as a person would, up to the first failure, on a kept deployment that this brings up to date first.
 
     Args:
-        tests: as harness.suite names them.
-        evidence: a directory for what the run leaves behind.
-        timeout: seconds; a run that takes longer is told to end.
+        tests: as `promise_index` names them.
+        evidence: directory for the evidence of the run.
+        timeout: seconds, after which the run gets SIGTERM.
     """
     evidence.mkdir(parents=True, exist_ok=True)
     report = evidence / "junit.xml"
     for left in (report, evidence / "run.json"):
         left.unlink(missing_ok=True)
-    command = [python, "-m", "pytest", *(f"{SUITE}/{test}" for test in tests), "-x", *arguments(plan)]
-    command += [f"--evidence={evidence}", f"--junitxml={report}"]
-    # A session of its own, so that Ctrl-C reaches us alone, and we tell it to end in order.
+    options = pytest_options(dataclasses.replace(plan, evidence=evidence))
+    command = [python, "-m", "pytest", *(f"{SUITE}/{test}" for test in tests), "-x", *options, f"--junitxml={report}"]
+    # A session of its own, so that Ctrl-C reaches this process alone, which then ends the other in order.
     process = subprocess.Popen(
         command,
         cwd=plan.checkout,
@@ -52,31 +91,31 @@ def run_tests(
         start_new_session=True,
     )
     try:
-        said, _ = process.communicate(timeout=timeout)
+        output, _ = process.communicate(timeout=timeout)
     except subprocess.TimeoutExpired:
         _end(process)
-        return Outcome(trouble=f"the tests were still running after {timeout:.0f} s")
+        return SuiteRun(trouble=f"the tests were still running after {timeout:.0f} s")
     except BaseException:
         _end(process)
         raise
-    (evidence / "pytest.txt").write_text(said)
-    return read_outcome(report, said, _failed_at(evidence / "run.json"))
+    (evidence / "pytest.txt").write_text(output)
+    return read_suite_run(report, output, _failed_at(evidence / "run.json"))
 
 
-def read_outcome(report: Path, said: str, at: float | None = None) -> Outcome:
-    """What a run of pytest said, by its JUnit report and what it printed.
+def read_suite_run(report: Path, output: str, at: float | None = None) -> SuiteRun:
+    """Read the outcome of a run of pytest from its JUnit report and its output.
 
     Args:
         at: when it failed, if it did and that is known.
     """
-    if found := re.search(r"Exit: error: (.*?) !+\s*$", said, re.MULTILINE | re.DOTALL):
-        return Outcome(boot=Failure(BOOT, found[1], at))
+    if found := re.search(r"Exit: error: (.*?) !+\s*$", output, re.MULTILINE | re.DOTALL):
+        return SuiteRun(boot=Failure(BOOT, found[1], at))
     try:
         cases = list(ElementTree.parse(report).iter("testcase"))
     except (OSError, ElementTree.ParseError) as error:
-        return Outcome(trouble=f"pytest left no report: {error}{tail(said)}")
+        return SuiteRun(trouble=f"pytest left no report: {error}{tail(output)}")
     if not cases:
-        return Outcome(trouble=f"no test ran{tail(said)}")
+        return SuiteRun(trouble=f"no test ran{tail(output)}")
     failures, skipped, passed = [], "", 0
     for case in cases:
         broken = [each for kind in ("failure", "error") for each in case.findall(kind)]
@@ -87,11 +126,11 @@ def read_outcome(report: Path, said: str, at: float | None = None) -> Outcome:
             skipped = skipped or reason.get("message", "")
         else:
             passed += 1
-    return Outcome(tuple(failures), passed, skipped)
+    return SuiteRun(tuple(failures), passed, skipped)
 
 
 def _failed_at(file: Path) -> float | None:
-    """When the test failed that ended a run, or its deployment, as time.time(): what is written of it comes after."""
+    """Return when the test that ended a run failed, or its deployment, as time.time(); evidence is written later."""
     try:
         run = read_record(file)
     except RecordError:
@@ -102,13 +141,13 @@ def _failed_at(file: Path) -> float | None:
 
 
 def _name_of(case: ElementTree.Element) -> str:
-    """The test as harness.suite names it, from JUnit's `tests.e2e.test_file.Class`, `test_function[parameters]`."""
+    """Return a test as `promise_index` names it, from JUnit's `tests.e2e.test_file.Class`, `test_function[a]`."""
     *_, file, classes = re.split(r"(?:^|\.)(test_\w+)", case.get("classname", ""))
     return "::".join([f"{file}.py", *filter(None, classes.split(".")), function_of(case.get("name", ""))])
 
 
 def _message_of(broken: ElementTree.Element) -> str:
-    """What a test said, without the name of its exception and without what pytest adds to an assertion's own words."""
+    """Return a test's message without the name of its exception, and without pytest's own lines on the assertion."""
     message = broken.get("message", "")
     if found := re.match(r'failed on (?:setup|teardown) with "(.*)"$', message, re.DOTALL):
         message = found[1]
@@ -117,7 +156,7 @@ def _message_of(broken: ElementTree.Element) -> str:
 
 
 def _end(process: subprocess.Popen[str]) -> None:
-    """Have a pytest clean up and end, then end what is left of it."""
+    """End a pytest so that it cleans up, and then the processes that it leaves."""
     with contextlib.suppress(ProcessLookupError):
         process.send_signal(signal.SIGTERM)
     with contextlib.suppress(subprocess.TimeoutExpired):

@@ -3,42 +3,135 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import yaml
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
 
 from harness.base.errors import HarnessError
 from harness.base.files import read_text
-from harness.drills.model import PEOPLE, Addition, Drill, Edit, ImageChange, Renaming, Replacement, ValueChanges
-from harness.plan.hubs import AUTHORING, STUDENT, HubSpec
+from harness.base.validation import first_error
+from harness.drills.model import Addition, Drill, ImageChange, Person, Renaming, Replacement, Texts, ValueChanges
+from harness.plan.hubs import AUTHORING, STUDENT
 
-KEYS = {
-    "name",
-    "hurts",
-    "caught by",
-    "says",
-    "wanted",
-    "valid",
-    "try",
-    "values",
-    "values deleted",
-    "authoring values",
-    "authoring values deleted",
-    "hub package",
-    "spawner",
-    "chart",
-    "image",
-    "registry",
-}
+
+class Written(BaseModel):
+    """A part of a drill as it is written; no key is accepted that is not known."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _kind_of_edit(given: Any) -> str | None:
+    return next((kind for kind in ("replace", "rename", "append") if isinstance(given, dict) and kind in given), None)
+
+
+EDITS = "expected {replace, with}, {rename, to} or {append}"
+WrittenEdit = Annotated[
+    Annotated[Replacement, Tag("replace")] | Annotated[Renaming, Tag("rename")] | Annotated[Addition, Tag("append")],
+    Discriminator(
+        _kind_of_edit,
+        custom_error_type="edit",
+        custom_error_message=EDITS,
+    ),
+]
+
+
+class WrittenImage(Written):
+    course: str
+    dockerfile: tuple[WrittenEdit, ...] = ()
+    files: dict[str, str | None] = {}
+
+
+class WrittenChart(Written):
+    """A file of the chart, and an edit of it beside."""
+
+    file: str = Field(min_length=1)
+    edit: WrittenEdit
+
+    @model_validator(mode="before")
+    @classmethod
+    def _edit_beside(cls, given: Any) -> Any:
+        if not isinstance(given, dict):
+            return given
+        edit = {key: value for key, value in given.items() if key != "file"}
+        return {"edit": edit, **{key: value for key, value in given.items() if key == "file"}}
+
+
+class WrittenRegistry(Written):
+    delete: Texts = ()
+    retag: tuple[str, str] | None = None
+    """The tag of an image, and the tag that it gets too."""
+
+
+class WrittenDrill(Written):
+    """A drill as it is written; `model.Drill` has the meaning of each key."""
+
+    name: str = Field(min_length=1)
+    hurts: Person = ""
+    caught_by: Texts = Field((), alias="caught by")
+    says: str = ""
+    wanted: str = ""
+    valid: str = ""
+    tries: Texts = Field((), alias="try")
+    values: dict[str, Any] = {}
+    values_deleted: Texts = Field((), alias="values deleted")
+    authoring_values: dict[str, Any] = Field({}, alias="authoring values")
+    authoring_values_deleted: Texts = Field((), alias="authoring values deleted")
+    hub_package: str = Field("", alias="hub package")
+    spawner: tuple[WrittenEdit, ...] = ()
+    chart: WrittenChart | None = None
+    image: WrittenImage | None = None
+    registry: WrittenRegistry = WrittenRegistry()
+
+    @model_validator(mode="after")
+    def _regression_or_valid_change(self) -> WrittenDrill:
+        if self.valid and (self.hurts or self.caught_by or self.wanted):
+            raise ValueError("a valid change hurts nobody, and nothing may catch it")
+        if self.valid and not self.tries:
+            raise ValueError("a valid change names under 'try' the tests that it could disturb")
+        if not self.valid and not self.hurts:
+            raise ValueError("a regression has 'hurts': student, author or operator")
+        if not self.valid and bool(self.caught_by) == bool(self.wanted):
+            raise ValueError("a regression has the test that must catch it, 'caught by', or else the promise 'wanted'")
+        changes = (self.values, self.values_deleted, self.authoring_values, self.authoring_values_deleted)
+        if not any((*changes, self.hub_package, self.spawner, self.chart, self.image, *vars(self.registry).values())):
+            raise ValueError("it changes nothing")
+        return self
+
+    def drill(self, file: Path, line: int, written: str) -> Drill:
+        """Return the drill that is written at a place."""
+        changes = {
+            STUDENT: ValueChanges(self.values, self.values_deleted),
+            AUTHORING: ValueChanges(self.authoring_values, self.authoring_values_deleted),
+        }
+        return Drill(
+            name=self.name,
+            file=file,
+            line=line,
+            hurts=self.hurts,
+            caught_by=self.caught_by,
+            says=self.says,
+            wanted=self.wanted,
+            valid=self.valid,
+            tries=self.tries,
+            values={hub: change for hub, change in changes.items() if change.paths},
+            hub_package=self.hub_package,
+            spawner=self.spawner,
+            chart={self.chart.file: (self.chart.edit,)} if self.chart else {},
+            image=ImageChange(**dict(self.image)) if self.image else None,
+            deleted_tags=self.registry.delete,
+            moved_tags=dict([self.registry.retag[::-1]]) if self.registry.retag else {},
+            written=written,
+        )
 
 
 def read_drills(directory: Path) -> list[Drill]:
-    """All drills, in the order of their files.
+    """Read all drills, in the order of their files.
 
     Raises:
-        HarnessError: one is not written as it should be (file, drill and line are named), or two have one name.
+        HarnessError: one is not written as it should be (file, line and drill are named), or two have one name.
     """
     found = [drill for file in sorted(directory.glob("*.yaml")) for drill in read_file(file)]
     if not found:
@@ -52,7 +145,7 @@ def read_drills(directory: Path) -> list[Drill]:
 
 
 def read_file(file: Path) -> list[Drill]:
-    """The drills of one file.
+    """Read the drills of one file.
 
     Raises:
         HarnessError: as `read_drills`.
@@ -62,143 +155,41 @@ def read_file(file: Path) -> list[Drill]:
         root = loader.get_single_node()
         if not isinstance(root, yaml.SequenceNode):
             raise HarnessError(f"{file.name}: expected a list of drills")
-        return [_Reader(file, node, loader).drill() for node in root.value]
+        return [_drill(file, node, loader) for node in root.value]
     except yaml.YAMLError as error:
         raise HarnessError(f"{file.name}: not YAML: {' '.join(str(error).split())}") from error
     finally:
         loader.dispose()
 
 
-class _Reader:
-    """Makes a drill of what is written, and says where it is not as it should be."""
+def _drill(file: Path, node: yaml.Node, loader: yaml.SafeLoader) -> Drill:
+    given, line = loader.construct_object(node, deep=True), node.start_mark.line + 1
+    name = given.get("name") if isinstance(given, dict) else None
+    where = f"{file.name}, line {line}{f', {name!r}' if name else ''}"
+    if twice := next(_repeated_keys(node), ""):
+        raise HarnessError(f"{where}: {twice!r} is there twice")
+    try:
+        return WrittenDrill.model_validate(given).drill(file, line, json.dumps(given, sort_keys=True, default=str))
+    except ValidationError as error:
+        raise HarnessError(f"{where}: {first_error(error)}{_known_keys(error)}") from error
 
-    def __init__(self, file: Path, node: yaml.Node, loader: yaml.SafeLoader) -> None:
-        self.file, self.line = file, node.start_mark.line + 1
-        self.name = ""
-        if not isinstance(node, yaml.MappingNode):
-            raise self.wrong("expected a drill, a mapping with a name")
-        keys = [str(loader.construct_object(key)) for key, _ in node.value]
-        self.given = {str(key): value for key, value in loader.construct_mapping(node, deep=True).items()}
-        self.name = str(self.given.get("name", ""))
-        if twice := {key for key in keys if keys.count(key) > 1}:
-            raise self.wrong(f"{min(twice)!r} is there twice")
 
-    def wrong(self, what: str) -> HarnessError:
-        return HarnessError(f"{self.file.name}, line {self.line}{f', {self.name!r}' if self.name else ''}: {what}")
+def _repeated_keys(node: yaml.Node) -> Iterator[str]:
+    """Yield each key that a mapping, or one within it, has twice: YAML itself lets the last count."""
+    if isinstance(node, yaml.MappingNode):
+        keys = [str(key.value) for key, _ in node.value]
+        yield from (key for key in keys if keys.count(key) > 1)
+    for child in node.value if isinstance(node, yaml.CollectionNode) else ():
+        yield from _repeated_keys(child[1] if isinstance(child, tuple) else child)
 
-    def drill(self) -> Drill:
-        if strange := sorted(set(self.given) - KEYS):
-            raise self.wrong(f"nobody knows {strange[0]!r}; there are {', '.join(sorted(KEYS))}")
-        valid, hurts, wanted = self.text("valid"), self.text("hurts"), self.text("wanted")
-        caught_by, tries = self.texts("caught by"), self.texts("try")
-        if not self.name:
-            raise self.wrong("expected a name, what a person would see")
-        if valid and (hurts or caught_by or wanted):
-            raise self.wrong("a valid change hurts nobody, and nothing may catch it")
-        if valid and not tries:
-            raise self.wrong("a valid change says under 'try' which tests it could disturb")
-        if not valid and hurts not in PEOPLE:
-            raise self.wrong(f"'hurts' is one of {', '.join(PEOPLE)}; found {hurts!r}")
-        if not valid and bool(caught_by) == bool(wanted):
-            raise self.wrong("a regression has the test that must catch it, 'caught by', or else the promise 'wanted'")
-        drill = Drill(
-            name=self.name,
-            file=self.file,
-            line=self.line,
-            hurts=hurts,
-            caught_by=caught_by,
-            says=self.text("says"),
-            wanted=wanted,
-            valid=valid,
-            tries=tries,
-            values=self.values(),
-            hub_package=self.text("hub package"),
-            spawner=self.edits(self.given.get("spawner", []), "spawner"),
-            chart=self.chart(),
-            image=self.image(),
-            written=json.dumps(self.given, sort_keys=True, default=str),
-            **self.registry(),
-        )
-        changes = (drill.values, drill.hub_package, drill.spawner, drill.chart, drill.image)
-        if not any((*changes, drill.deleted_tags, drill.moved_tags)):
-            raise self.wrong("it changes nothing")
-        return drill
 
-    def text(self, key: str) -> str:
-        found = self.given.get(key, "")
-        if not isinstance(found, str):
-            raise self.wrong(f"{key!r}: expected a text, found {found!r}")
-        return found
-
-    def texts(self, key: str) -> tuple[str, ...]:
-        return self.several(self.given.get(key, []), repr(key))
-
-    def several(self, found: Any, what: str) -> tuple[str, ...]:
-        listed = [found] if isinstance(found, str) else found
-        if not isinstance(listed, list) or not all(isinstance(each, str) for each in listed):
-            raise self.wrong(f"{what}: expected a text or a list of texts, found {found!r}")
-        return tuple(listed)
-
-    def mapping(self, found: Any, what: str, keys: Collection[str] = ()) -> dict[str, Any]:
-        if not isinstance(found, dict) or not all(isinstance(key, str) for key in found):
-            raise self.wrong(f"{what}: expected a mapping, found {found!r}")
-        if keys and (strange := sorted(set(found) - set(keys))):
-            raise self.wrong(f"{what}: nobody knows {strange[0]!r}; there are {', '.join(keys)}")
-        return found
-
-    def values(self) -> dict[HubSpec, ValueChanges]:
-        found = {}
-        for role, key in ((STUDENT, "values"), (AUTHORING, "authoring values")):
-            changes = ValueChanges(self.mapping(self.given.get(key, {}), key), self.texts(f"{key} deleted"))
-            if changes.paths:
-                found[role] = changes
-        return found
-
-    def edits(self, found: Any, what: str) -> tuple[Edit, ...]:
-        if not isinstance(found, list):
-            raise self.wrong(f"{what}: expected a list of edits, found {found!r}")
-        return tuple(self.edit(each, what) for each in found)
-
-    def edit(self, found: Any, what: str) -> Edit:
-        match self.mapping(found, what):
-            case {"append": str(lines), **others} if not others:
-                return Addition(lines)
-            case {"rename": str(name), "to": str(to), **others} if not others:
-                return Renaming(name, to)
-            case {"replace": texts, "with": by, **others} if not others:
-                before = self.several(texts, f"{what}: 'replace'")
-                after = self.several(by, f"{what}: 'with'")
-                after = after * len(before) if len(after) == 1 else after
-                if before and len(before) == len(after):
-                    return Replacement(before, after)
-        raise self.wrong(f"{what}: expected {{replace, with}}, {{rename, to}} or {{append}}; found {found!r}")
-
-    def chart(self) -> dict[str, tuple[Edit, ...]]:
-        found = self.given.get("chart")
-        if found is None:
-            return {}
-        about = dict(self.mapping(found, "chart"))
-        file = about.pop("file", "")
-        if not isinstance(file, str) or not file:
-            raise self.wrong("chart: expected a file of the chart")
-        return {file: (self.edit(about, "chart"),)}
-
-    def image(self) -> ImageChange | None:
-        found = self.given.get("image")
-        if found is None:
-            return None
-        about = self.mapping(found, "image", ("course", "dockerfile", "files"))
-        files = self.mapping(about.get("files", {}), "image: files")
-        if not all(text is None or isinstance(text, str) for text in files.values()):
-            raise self.wrong("image: files: expected the text of each file, or nothing for one that goes")
-        if not isinstance(about.get("course"), str):
-            raise self.wrong("image: expected a course")
-        return ImageChange(about["course"], self.edits(about.get("dockerfile", []), "image: dockerfile"), files)
-
-    def registry(self) -> dict[str, Any]:
-        about = self.mapping(self.given.get("registry", {}), "registry", ("delete", "retag"))
-        deleted = self.several(about.get("delete", []), "registry: delete")
-        retag = self.several(about.get("retag", []), "registry: retag")
-        if len(retag) not in (0, 2):
-            raise self.wrong("registry: retag: expected two tags, that of the image and the one that it gets too")
-        return {"deleted_tags": deleted, "moved_tags": {retag[1]: retag[0]} if retag else {}}
+def _known_keys(error: ValidationError) -> str:
+    """Return the keys that are known where an unknown one is."""
+    found = error.errors()[0]
+    if found["type"] == "unexpected_keyword_argument":
+        return f" key; {EDITS}"
+    if found["type"] != "extra_forbidden":
+        return ""
+    parts: dict[object, type[Written]] = {"image": WrittenImage, "registry": WrittenRegistry}
+    part = parts[found["loc"][0]] if len(found["loc"]) > 1 else WrittenDrill
+    return f" key; known are {', '.join(sorted(field.alias or name for name, field in part.model_fields.items()))}"

@@ -1,4 +1,4 @@
-"""What became of the drills, for people: lines for the terminal, and a page with the kill matrix."""
+"""The results of drills for people: lines for the terminal, and a page with the kill matrix."""
 
 from __future__ import annotations
 
@@ -12,14 +12,13 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from harness.drills.promise_index import Promise, function_of
 from harness.drills.results import GOOD, Result, Results, Verdict
 
-TEMPLATE = "drills.html.jinja"
 SLOWEST, MEDIAN = 180.0, 20.0
-"""Seconds from a change to its verdict: the most for one drill, but for the culler's lives, and for their median."""
-LIVED = {"student": "A student", "author": "An author", "operator": "An operator"}
+"""Limits in seconds from a change to its verdict: for one drill (but for those of the culler), and for the median."""
+PEOPLE = {"student": "A student", "author": "An author", "operator": "An operator"}
 
 
 def score(results: Sequence[Result]) -> str:
-    """The score in words."""
+    """Return the score in words."""
     counted = [result for result in results if result.verdict is not Verdict.NOT_HERE]
     planted = [result for result in counted if result.hurts]
     valid = [result for result in counted if not result.hurts]
@@ -29,7 +28,7 @@ def score(results: Sequence[Result]) -> str:
 
 
 def layers(results: Sequence[Result]) -> list[str]:
-    """For each layer how many regressions it caught, and the median of the seconds to the verdict; then all of them."""
+    """Return a line for each layer, and one for all: how many regressions it caught, and the median seconds to it."""
     caught = [result for result in results if result.verdict in (Verdict.CAUGHT, Verdict.UNCLEAR)]
     if not caught:
         return []
@@ -43,45 +42,49 @@ def layers(results: Sequence[Result]) -> list[str]:
 
 
 def redundant(results: Sequence[Result], suite: Mapping[str, Promise]) -> list[Promise]:
-    """Promises that no drill needs: none names them, and none was caught by them."""
+    """Return the promises that no drill needs: none names them, and none was caught by them."""
     needed = {function_of(test) for result in results if result.hurts for test in (*result.expected, result.test)}
     return [promise for test, promise in suite.items() if test not in needed]
 
 
-def lived(result: Result) -> str:
-    """What a person would have lived through, had the change gone out."""
-    return f"{LIVED.get(result.hurts, 'Somebody')}: {result.drill}"
+def harm(result: Result) -> str:
+    """Return the effect that a person would have seen, had the change gone out."""
+    return f"{PEOPLE[result.hurts]}: {result.drill}"
 
 
 def lines(found: Results, suite: Mapping[str, Promise]) -> list[str]:
-    """The report for a terminal; what has to be looked at comes last, where it is seen."""
-    said = [f"Drills in: {found.system}", "", *matrix(found.results), ""]
+    """Return the report for a terminal, with the bad results last, where they are seen."""
+    text = [f"Drills in: {found.system}", "", *matrix(found.results), ""]
     if unneeded := redundant(found.results, suite):
-        said += ["Promises that none of these drills needs:", *(f"  {each.test}: {each.says}" for each in unneeded), ""]
+        text += [
+            "Promises that none of these drills needs:",
+            *(f"  {each.test}: {each.sentence}" for each in unneeded),
+            "",
+        ]
     for verdict in list(Verdict)[2:]:
         for result in (each for each in found.results if each.verdict is verdict):
-            about = lived(result) if result.hurts else result.drill
+            about = harm(result) if result.hurts else result.drill
             where = f" [{result.test}]" if result.test else ""
-            said.append(f"{verdict.upper():<24}{about}{where}")
-            said += [f"    {line}" for line in result.message.splitlines()[:3]]
-    return [*said, *layers(found.results), score(found.results)]
+            text.append(f"{verdict.upper():<24}{about}{where}")
+            text += [f"    {line}" for line in result.message.splitlines()[:3]]
+    return [*text, *layers(found.results), score(found.results)]
 
 
 def matrix(results: Sequence[Result]) -> list[str]:
-    """The kill matrix as text: a line a drill, under the promise that caught it."""
+    """Return the kill matrix as text: a line for each drill, under the promise that caught it."""
     by_test: dict[str, list[Result]] = {}
     for result in results:
         by_test.setdefault(result.test or f"({result.verdict})", []).append(result)
-    said = []
+    text = []
     for test in sorted(by_test):
-        said.append(test)
+        text.append(test)
         for result in by_test[test]:
-            said.append(f"  {result.verdict:<24}{result.seconds:6.0f} s  {result.subject}: {result.drill}")
-    return said
+            text.append(f"  {result.verdict:<24}{result.seconds:6.0f} s  {result.subject}: {result.drill}")
+    return text
 
 
 def page(found: Results, suite: Mapping[str, Promise]) -> str:
-    """The report as an HTML page that needs nothing but itself."""
+    """Return the report as an HTML page that needs no other file."""
     results = found.results
     tests = sorted(
         {function_of(test) for each in results if each.hurts for test in (*each.expected, each.test) if test}
@@ -89,7 +92,7 @@ def page(found: Results, suite: Mapping[str, Promise]) -> str:
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    return environment.get_template(TEMPLATE).render(
+    return environment.get_template("drills.html.jinja").render(
         system=found.system,
         score=score(results),
         layers=layers(results),
@@ -100,9 +103,9 @@ def page(found: Results, suite: Mapping[str, Promise]) -> str:
             result for verdict in list(Verdict)[len(GOOD) :] for result in results if result.verdict is verdict
         ],
         tests=tests,
-        says={test: suite[test].says if test in suite else "The deployment comes up." for test in tests},
+        sentences={test: suite[test].sentence if test in suite else "The deployment comes up." for test in tests},
         redundant=redundant(results, suite),
-        lived=lived,
+        harm=harm,
         mark=_mark,
         good=all(result.verdict in GOOD for result in results),
         slowest=SLOWEST,
@@ -117,7 +120,7 @@ def write(found: Results, suite: Mapping[str, Promise], directory: Path) -> None
 
 
 def _mark(result: Result, test: str) -> str:
-    """What a test has to do with a drill, as a class of the matrix's cell."""
+    """Return the class of a cell in the matrix: how a test relates to a drill."""
     if function_of(result.test) == test:
         return {Verdict.CAUGHT: "caught", Verdict.UNCLEAR: "unclear"}.get(result.verdict, "elsewhere")
     expected = test in map(function_of, result.expected)

@@ -13,10 +13,11 @@ from pydantic import TypeAdapter, ValidationError, with_config
 from harness.base.errors import HarnessError
 from harness.base.files import read_text
 from harness.base.validation import first_error
+from harness.drills.model import Person
 
 
 class Verdict(StrEnum):
-    """How a drill ended; the good verdicts first."""
+    """The verdict on a drill; the good ones first."""
 
     CAUGHT = "caught"
     QUIET = "no alarm"
@@ -52,7 +53,7 @@ class Result:
 
     drill: str
     subject: str
-    hurts: str
+    hurts: Person
     expected: tuple[str, ...]
     verdict: Verdict
     wanted: str = ""

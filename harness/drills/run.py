@@ -1,4 +1,4 @@
-"""`tox -e drills`: plant each drill in a running copy of the deployment, and see what the suite says of it."""
+"""`tox -e drills`: plant each drill in a running copy of the deployment, and judge it by the suite's tests."""
 
 from __future__ import annotations
 
@@ -16,22 +16,23 @@ from harness.base.errors import HarnessError
 from harness.base.progress import Steps
 from harness.base.timeline import BOOT
 from harness.drills import report as drill_report
-from harness.drills.judge import Failure, Judgement, Run, _caught, judge
-from harness.drills.live_stage import _stage
-from harness.drills.model import DRILLS, DoesNotApplyError, Drill, RefusedError, check_tests, selected
+from harness.drills.judge import Failure, Judgement, RunTests, judge, judge_failure
+from harness.drills.live_stage import open_stage
+from harness.drills.model import DRILLS, DoesNotApplyError, Drill, RefusedError, check_tests, select_drills
 from harness.drills.promise_index import Promise, promises
+from harness.drills.pytest_run import NOT_PASSED_ON
 from harness.drills.reader import read_drills
 from harness.drills.results import GOOD, Result, Results, Verdict, merge_results, read_results
 from harness.plan.plan import Plan
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What a person wants of a run.
+class DrillsRequest:
+    """A request for a run of drills.
 
     Attributes:
-        words, shard: as harness.drill.selected takes them.
-        resume: leave out what an earlier run ended well with.
+        words, shard: as `model.select_drills` takes them.
+        resume: leave out the drills that ended well in an earlier run.
         thorough: try the whole suite, live layer and all, on valid changes and on what its promise does not catch.
         keep: leave the deployment running.
     """
@@ -44,63 +45,64 @@ class Asked:
 
 
 class Stage(Protocol):
-    """What drills are planted in."""
+    """A deployment in which drills are planted."""
 
     @property
     def system(self) -> str:
-        """What it is, in words."""
+        """The deployment in words."""
 
     @property
     def ours(self) -> bool:
-        """Whether nothing of it is somebody else's: each drill must apply then."""
+        """True if chart, spawner and values are all this checkout's: each drill must apply then."""
 
     def fingerprint_of(self, drill: Drill) -> str:
-        """Fingerprint of the drill and of what it is planted in."""
+        """Return the fingerprint of a drill and of the deployment that it is planted in."""
 
-    def plant(self, drill: Drill) -> Run:
-        """Make the drill's change.
+    def plant(self, drill: Drill) -> RunTests:
+        """Make the drill's change, and return what runs tests with it in place.
 
         Raises:
-            DoesNotApplyError: there is not what it changes.
+            DoesNotApplyError: the deployment lacks what it changes.
             RefusedError: the change is refused before anything runs.
             HarnessError: it changes nothing.
         """
 
     def restore(self) -> None:
-        """Take the change back."""
+        """Take the drill's change back."""
 
 
-def drills(plan: Plan, steps: Steps, asked: Asked) -> None:
+def drills(plan: Plan, steps: Steps, request: DrillsRequest) -> None:
     """Plant the drills one by one, and write drills.json, drills.html and drills.txt into the evidence directory.
 
     Raises:
-        HarnessError: not all ended as they must, or one is not written as it should be.
+        HarnessError: not all drills ended as they must, or one is not written as it should be.
     """
+    if plan.courses:
+        raise HarnessError(f"--course: {NOT_PASSED_ON['course']}. Run the drills without it")
     suite = promises(plan.checkout)
     everything = read_drills(plan.checkout / DRILLS)
     for drill in everything:
         check_tests(drill, suite)
-    chosen = selected(everything, words=asked.words, shard=asked.shard)
+    chosen = select_drills(everything, words=request.words, shard=request.shard)
     if not chosen:
-        raise HarnessError(f"No drill has {asked.words!r} in its name or subject")
+        raise HarnessError(f"No drill has {request.words!r} in its name or subject")
     file = plan.evidence / "drills.json"
-    before = read_results(file) if asked.resume and file.exists() else None
-    with _stage(plan, steps, keep=asked.keep) as stage:
-        found = run_all(chosen, stage, suite, steps, file, before, thorough=asked.thorough)
-    _report(found, plan, steps)
+    before = read_results(file) if request.resume and file.exists() else None
+    with open_stage(plan, steps, keep=request.keep) as stage:
+        found = run_all(chosen, stage, suite, steps, file, before, thorough=request.thorough)
+    _report(found, suite, plan, steps)
 
 
 def report_again(files: Sequence[Path], plan: Plan, steps: Steps) -> None:
-    """One report of what earlier runs wrote down, such as one of each shard.
+    """Write one report of the results of earlier runs, such as one of each shard.
 
     Raises:
-        HarnessError: a file is no such thing, or not all drills ended as they must.
+        HarnessError: a file has no results of drills, or not all drills ended as they must.
     """
-    _report(merge_results(read_results(file) for file in files), plan, steps)
+    _report(merge_results(read_results(file) for file in files), promises(plan.checkout), plan, steps)
 
 
-def _report(found: Results, plan: Plan, steps: Steps) -> None:
-    suite = promises(plan.checkout)
+def _report(found: Results, suite: Mapping[str, Promise], plan: Plan, steps: Steps) -> None:
     for line in drill_report.lines(found, suite):
         steps.say(line)
     drill_report.write(found, suite, plan.evidence)
@@ -119,10 +121,10 @@ def run_all(
     *,
     thorough: bool = False,
 ) -> Results:
-    """Plant drills one after the other; their results are written down after each.
+    """Plant drills one after the other, and write the results after each.
 
     Args:
-        before: an earlier run's results; what ended well there, and is the same today, is not done again.
+        before: an earlier run's results; drills that ended well there, and are the same today, are left out.
     """
     known = {result.written: result for result in (before.results if before else ()) if result.verdict in GOOD}
     done = [known[stage.fingerprint_of(drill)] for drill in chosen if stage.fingerprint_of(drill) in known]
@@ -131,7 +133,9 @@ def run_all(
         steps.say(f"{len(done)} drills are left out: they ended well before, and nothing of them has changed")
     began = time.monotonic()
     for number, drill in enumerate(left, 1):
-        result = dataclasses.replace(one(drill, stage, suite, thorough=thorough), written=stage.fingerprint_of(drill))
+        result = dataclasses.replace(
+            run_one(drill, stage, suite, thorough=thorough), written=stage.fingerprint_of(drill)
+        )
         done.append(result)
         Results(stage.system, tuple(done)).write(file)
         stage.restore()
@@ -146,8 +150,8 @@ def run_all(
     return Results(stage.system, tuple(done))
 
 
-def one(drill: Drill, stage: Stage, suite: Mapping[str, Promise], *, thorough: bool = False) -> Result:
-    """Plant one drill, and see what the suite says."""
+def run_one(drill: Drill, stage: Stage, suite: Mapping[str, Promise], *, thorough: bool = False) -> Result:
+    """Plant one drill, and return the result."""
     began = time.time()  # by the clock of the run's record
     try:
         found = judge(drill, stage.plant(drill), suite, thorough=thorough)
@@ -155,7 +159,7 @@ def one(drill: Drill, stage: Stage, suite: Mapping[str, Promise], *, thorough: b
         found = Judgement(Verdict.NOT_HERE, message=str(error))
     except RefusedError as error:
         if BOOT in drill.caught_by:
-            found = _caught(drill, Failure(BOOT, str(error)))
+            found = judge_failure(drill, Failure(BOOT, str(error)))
         else:
             found = Judgement(Verdict.NOT_HERE, message=f"this chart does not take it: {error}")
     except (HarnessError, httpx.HTTPError) as error:

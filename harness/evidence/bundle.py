@@ -1,7 +1,7 @@
 """The bundle: the state of the whole deployment at a failure, read before anything is torn down.
 
-Each source is bounded, and all of them are read side by side within LIMIT; one that cannot be had leaves its reason in
-its place. index.txt says what failed, and what each file is.
+Each source is bounded, and all of them are read side by side within LIMIT; a source that cannot be read leaves the
+reason in its place. index.txt has the failure, and a line on each file.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ ABOUT = {
 POD_LOGS = "/var/log/pods"
 """Where a node has its pods' logs: NAMESPACE_POD_UID/CONTAINER/RESTARTS.log (kubelet, pkg/kubelet/kuberuntime)."""
 NODE_LOGS = ("journal.log", "kubelet.log", "containerd.log")
-"""Of what kind exports of a node; the rest is in the bundle already, or of no use."""
+"""The useful files of those that kind exports of a node; the bundle has some of the others already."""
 ROWS = 200
 TABLES = {
     "users": "id, name, admin, created, last_activity",
@@ -73,9 +73,11 @@ Content = str | bytes | Mapping[str, str]
 
 @dataclass(frozen=True)
 class Source:
-    """One thing to read: its file in the bundle, what that is, and what reads it.
+    """One thing to read.
 
-    Where there are several files, they come by their names, and `name` is for what they are: or for why there are none.
+    Attributes:
+        name: its file in the bundle; if there are several files, `read` names them, and this is for a reason why not.
+        about: a description for the index.
     """
 
     name: str
@@ -84,7 +86,7 @@ class Source:
 
 
 class Running(Protocol):
-    """The hubs of a running copy, as far as their evidence needs them."""
+    """The parts of a running copy that its hubs' evidence is read from."""
 
     @property
     def helm(self) -> Helm: ...
@@ -104,7 +106,7 @@ class Running(Protocol):
 
 @dataclass(frozen=True)
 class Scene:
-    """What there is to look at; of a boot that failed before its hubs came, the cluster alone.
+    """The parts that a bundle is read from; the cluster alone where a boot failed before its hubs came.
 
     Attributes:
         beside: hubs that a test has for itself.
@@ -116,11 +118,11 @@ class Scene:
     beside: tuple[Hub, ...] = ()
 
     def sources(self) -> list[Source]:
-        """All that can be read."""
+        """Return all sources."""
         found = [
             Source("pods.txt", "all pods, and where they run", self._get("pods", "--output=wide")),
             Source("pods.yaml", "their specs and statuses", self._get("pods", "--output=yaml")),
-            Source("events.txt", "what Kubernetes says, newest last", self._get("events", "--sort-by=.lastTimestamp")),
+            Source("events.txt", "events of Kubernetes, newest last", self._get("events", "--sort-by=.lastTimestamp")),
             Source("nodes.yaml", "the nodes' conditions and images", self._get("nodes", "--output=yaml")),
             Source("containers.txt", "nodes and services, as Docker sees them", self._containers),
             *(Source(f"{LOGS}/{node}", LOGS_ARE, functools.partial(pod_logs, node)) for node in self.cluster.nodes),
@@ -140,7 +142,7 @@ class Scene:
 
     @functools.cached_property
     def rendered(self) -> dict[str, tuple[str, str]]:
-        """Values in YAML by release, in production and here; they are the same for a whole run."""
+        """Return values in YAML by release, in production and here; they are the same for a whole run."""
         if not self.running:
             return {}
         running = self.running
@@ -169,8 +171,8 @@ class Scene:
         return (self.running.student, self.running.authoring, *self.beside) if self.running else ()
 
     def _hubs(self) -> str:
-        told = {hub.release: {"users": _users(hub), "routes": _ask(hub, "/proxy")} for hub in self._all_hubs()}
-        return json.dumps(told, indent=1)
+        found = {hub.release: {"users": _users(hub), "routes": _ask(hub, "/proxy")} for hub in self._all_hubs()}
+        return json.dumps(found, indent=1)
 
     def _tables(self) -> str:
         if not self.running:
@@ -192,7 +194,7 @@ class Scene:
 
 
 def _production(plan: Plan, role: HubSpec, release: Release) -> Release:
-    """A release as production would have it: without what kind needs otherwise, and what the run decides."""
+    """Return a release as production would have it, without the values for kind and for this run."""
     return dataclasses.replace(release, values=plan.authoring_values if role is AUTHORING else plan.values)
 
 
@@ -206,15 +208,15 @@ def write(
     extra: Mapping[str, str] | None = None,
     browser: Browser | None = None,
 ) -> str | None:
-    """Write the bundle of a failure, without secrets, within about LIMIT seconds; returns the likely cause, if any.
+    """Write the bundle of a failure, without secrets, within about LIMIT seconds; return the likely cause, if any.
 
     Args:
         into: its directory.
         failure: its first line goes into the index, all of it into failure.txt.
         since: when the test began, as time.time().
-        users: the test's users, as far as they are known.
-        extra: what the test itself has to add, as text by name of the file.
-        browser: a window that was in play.
+        users: names of the test's users, as far as they are known.
+        extra: further files of the test itself, as text by name.
+        browser: a window that the test had open.
     """
     given = {"failure.txt": failure, **(extra or {})}
     for name, text in given.items():
@@ -231,10 +233,10 @@ def write(
         about += [_put(scene.plan, into, source, _outcome(future, end)) for source, future in reading]
         cause = _outcome(looking, end)
     finally:
-        # What hangs still has a limit of its own, and nobody waits for it.
+        # A call that hangs has a limit of its own, and is not waited for.
         pool.shutdown(wait=False, cancel_futures=True)
     headline = next(iter(failure.splitlines()), "")
-    index = [headline, f"Likely cause: {cause or 'nobody names one'}", "", *about]
+    index = [headline, f"Likely cause: {cause or 'none is named'}", "", *about]
     keep(scene.plan, into / INDEX, "\n".join(index) + "\n")
     # It goes into reports, too.
     return redact(cause, secrets(scene.plan)) if cause and not isinstance(cause, Missing) else None
@@ -243,7 +245,7 @@ def write(
 def write_boot(
     scene: Scene, into: Path, failure: str, *, since: float, extra: Mapping[str, str] | None = None
 ) -> str | None:
-    """Write the bundle of a boot that failed, with what the nodes themselves logged; returns the likely cause.
+    """Write the bundle of a boot that failed, with the nodes' own logs; return the likely cause, if any.
 
     Args:
         since, extra: as `write` takes them.
@@ -257,13 +259,13 @@ def write_boot(
 
 
 def pod_logs(node: str) -> dict[str, str]:
-    """The logs of all containers on a node, current and previous, by name of a file; each line with its time.
+    """Read the logs of all containers on a node, current and previous, by name of a file; each line has its time.
 
-    From the node itself: one call for all of them, which needs no API server.
+    They come from the node itself, in one call, which needs no API server.
     """
     look = f"cd {POD_LOGS} && {{ tail --lines={LINES} --verbose */*/*.log 2>/dev/null; true; }}"
-    said = docker.docker("exec", node, "sh", "-c", look, timeout=LOOK_TIMEOUT)
-    parts = re.split(r"^==> (\S+)/(\d+)\.log <==\n?", said, flags=re.MULTILINE)[1:]
+    logs = docker.docker("exec", node, "sh", "-c", look, timeout=LOOK_TIMEOUT)
+    parts = re.split(r"^==> (\S+)/(\d+)\.log <==\n?", logs, flags=re.MULTILINE)[1:]
     lives: dict[str, dict[int, str]] = {}
     for place, restarts, text in zip(parts[::3], parts[1::3], parts[2::3], strict=True):
         lives.setdefault(place, {})[int(restarts)] = text
@@ -271,7 +273,7 @@ def pod_logs(node: str) -> dict[str, str]:
     for place, texts in lives.items():
         pod, _, container = place.partition("/")
         namespace, name, *_ = pod.split("_")
-        # Each of the pre-puller's says that it is done, and nothing else.
+        # The pre-puller's containers log nothing but that they are done.
         if container.startswith("image-pull-"):
             continue
         for restarts, text in texts.items():
@@ -281,7 +283,7 @@ def pod_logs(node: str) -> dict[str, str]:
 
 
 def node_logs(cluster: Cluster) -> dict[str, str]:
-    """What the nodes themselves logged, as kind exports it, by name of a file; and why something is missing."""
+    """Read the nodes' own logs, as kind exports them, by name of a file; missing.txt has why some are missing."""
     found: dict[str, str] = {}
     with TemporaryDirectory(prefix="harness-nodes-") as scratch:
         try:
@@ -296,21 +298,21 @@ def node_logs(cluster: Cluster) -> dict[str, str]:
 
 
 class Missing(str):
-    """Why something cannot be had."""
+    """The reason why something cannot be read."""
 
 
 def _outcome(future: Future[Any], end: float) -> Any:
-    """What a call gave, or why it gave nothing."""
+    """Return the result of a call, or the reason why it has none."""
     try:
-        # Whatever is wrong with one source, the failure and the other sources are told.
+        # Whatever is wrong with one source, the bundle has the failure and the other sources.
         error = future.exception(max(0.0, end - time.monotonic()))
     except TimeoutError:
-        return Missing(f"not to be had within {LIMIT:.0f} s")
-    return Missing(f"not to be had: {str(error) or type(error).__name__}") if error else future.result()
+        return Missing(f"cannot be read within {LIMIT:.0f} s")
+    return Missing(f"cannot be read: {str(error) or type(error).__name__}") if error else future.result()
 
 
 def _put(plan: Plan, into: Path, source: Source, content: Content) -> str:
-    """Write the file or the files of a source; returns its line of the index."""
+    """Write the file or the files of a source, and return its line of the index."""
     if isinstance(content, Missing):
         name = str(Path(source.name).with_suffix(".txt"))
         keep(plan, into / name, f"{content}\n")
@@ -334,7 +336,7 @@ def _of_browser(browser: Browser) -> list[Source]:
 
 
 def _users(hub: Hub) -> Any:
-    """A hub's users and their servers, without what may have secrets of any name."""
+    """Return a hub's users and their servers, without the fields that may have secrets of any name."""
     users = _ask(hub, "/users")
     if isinstance(users, Missing):
         return users
@@ -349,4 +351,4 @@ def _ask(hub: Hub, path: str) -> Any:
     try:
         return scrub(hub.api.get(path, timeout=LOOK_TIMEOUT).raise_for_status().json())
     except (httpx.HTTPError, ValueError) as error:
-        return Missing(f"not to be had: {str(error) or type(error).__name__}")
+        return Missing(f"cannot be read: {str(error) or type(error).__name__}")

@@ -1,7 +1,7 @@
-"""Follows a cluster while a run goes on: pods, events, and the logs of hubs, proxies and servers, into a timeline.
+"""Write a cluster's pods, events, and logs of hubs, proxies and servers into a timeline while a run goes on.
 
-It only ever listens: one watch of all pods, one of all events, and a thread for each log, which all wait for the API
-server to speak. What goes wrong in it is tried again and fails nothing.
+The watcher never asks twice: it has one watch of all pods, one of all events, and a thread for each log, and all of
+them wait for the API server to send something. A call that fails is tried again, and fails no test.
 """
 
 from __future__ import annotations
@@ -23,39 +23,39 @@ from kubernetes.watch.watch import iter_resp_lines
 from urllib3 import HTTPResponse
 from urllib3.exceptions import HTTPError
 
-from harness.base.timeline import UUID, Timeline
+from harness.base.timeline import UUID, Timeline, plain
 from harness.cluster.kind import Cluster
 
 LOGS = {"hub": "hub", "proxy": "proxy", "singleuser-server": "notebook"}
-"""Whose logs are followed, by the label component (chart and kubespawner set it), and what they are to a timeline."""
+"""The pods whose logs are followed, by the label component (chart and kubespawner set it), and the logs' source."""
 CONNECT, WATCH, QUIET = 5, 60, 300
-"""Seconds: for a connection, for one watch, and for a log to say nothing before it is asked for anew."""
+"""Seconds: for a connection, for one watch, and for a log without a new line before it is asked for again."""
 AGAIN = 2.0
-"""Seconds until something that went wrong is tried again."""
+"""Seconds until a call that failed is tried again."""
 LAST = 2.0
-"""Seconds that the end may take; a thread that is stuck in a dead connection is left to die with the process."""
+"""Seconds that the end may take; a thread that is stuck in a dead connection ends with the process."""
 
 _USER = "hub.jupyter.org/username"
-"""The label that says whose a server's pod is (kubespawner, _build_common_labels)."""
+"""The label with the user of a server's pod (kubespawner, _build_common_labels)."""
 _OF_NO_INTEREST = re.compile(r"\b200 (?:GET|HEAD) (?:\S*/health\b|/hub/api/users/? \(harness@)")
-"""Lines about probes, and about the harness's own looks at the users while it waits for one to go."""
+"""Lines about probes, and about the harness's own requests while it waits for the end of a user."""
 _OWN_TIME = re.compile(r"(?P<level>\[[A-Z] )?\d{4}-\d\d-\d\d [\d:.]+ |\d\d:\d\d:\d\d\.\d+ ")
-"""How a message begins in the log of a hub or server (jupyterhub/log.py, CoroutineLogFormatter), or of a proxy."""
+"""The beginning of a message of a hub or server (jupyterhub/log.py, CoroutineLogFormatter), or of a proxy."""
 _TROUBLE = (ApiException, HTTPError, OSError, ValueError, LookupError)
-"""What a broken connection and half an answer raise."""
+"""The errors of a broken connection and of half an answer."""
 
 Object = dict[str, Any]
-"""An object as Kubernetes writes it: the client's own classes take a hundred times as long to make."""
+"""An object as Kubernetes sends it: the client's own classes take a hundred times as long to make."""
 
 
 def load_client() -> None:
-    """Begin to load the client of Kubernetes: two seconds of a processor, while Docker and Helm are waited for."""
+    """Begin to load the client of Kubernetes, which takes two seconds, while the run waits for Docker and Helm."""
     threading.Thread(target=lambda: client.CoreV1Api, name="kubernetes", daemon=True).start()
 
 
 @contextmanager
-def recorded(cluster: Cluster, namespaces: Sequence[str]) -> Iterator[Timeline]:
-    """A timeline, and what happens in the cluster goes into it while the block runs.
+def watch_cluster(cluster: Cluster, namespaces: Sequence[str], timeline: Timeline) -> Iterator[None]:
+    """Write what happens in the cluster into a timeline while the block runs.
 
     Args:
         namespaces: those to listen to; the first is the one that is not named in each moment.
@@ -64,33 +64,33 @@ def recorded(cluster: Cluster, namespaces: Sequence[str]) -> Iterator[Timeline]:
     settings.retries = False  # urllib3 would warn of each retry, in the log of the test that runs
     settings.connection_pool_maxsize = 64  # a class has a log each, and the pool warns when it is full
     with config.new_client_from_config(str(cluster.kubeconfig), client_configuration=settings) as api:
-        recorder = ClusterWatcher(client.CoreV1Api(api), namespaces, Timeline())
-        recorder.start()
+        watcher = ClusterWatcher(client.CoreV1Api(api), namespaces, timeline)
+        watcher.start()
         try:
-            yield recorder.timeline
+            yield
         finally:
-            recorder.stop()
+            watcher.stop()
 
 
 @dataclass(frozen=True)
 class _Container:
-    """One life of a container whose log is followed."""
+    """One run of a container whose log is followed."""
 
     namespace: str
     pod: str
     name: str
     id: str
-    """Kubernetes' own, which is another after a restart."""
+    """Kubernetes' own; a restarted container has another."""
     source: str
     user: str
 
 
 class ClusterWatcher:
-    """Writes down in a timeline what it hears from a cluster, between start and stop.
+    """Writes what it hears from a cluster into a timeline, between start and stop.
 
     Args:
-        core: a client of its own; what it says is not heard when somebody else closes its connections.
-        again: seconds until something that went wrong is tried again.
+        core: a client of its own, whose connections are closed with the watcher.
+        again: seconds until a call that failed is tried again.
     """
 
     def __init__(
@@ -108,23 +108,23 @@ class ClusterWatcher:
         self._pods: dict[str, _Pod] = {}
         """By uid."""
         self._users: dict[tuple[str, str], str] = {}
-        """Whose each pod is or was, by namespace and name."""
+        """The user of each pod, of one that is gone too, by namespace and name."""
         self._events: dict[str, int] = {}
-        """How often each event had happened when it was told, by its uid."""
+        """The count of each event when it was written down, by its uid."""
         self._followed: set[_Container] = set()
 
     def start(self) -> None:
-        """Begin to listen; returns at once."""
+        """Begin to listen, and return at once."""
         self._began = time.time()
         self._spawn(self._listen, self._core.list_pod_for_all_namespaces, self._look_at_pods, self._hear_of_pod)
         self._spawn(self._listen, self._core.list_event_for_all_namespaces, self._look_at_events, self._hear_of_event)
 
     def stop(self) -> None:
-        """Listen no more; returns within LAST seconds, whatever state the cluster is in."""
+        """End within LAST seconds, whatever state the cluster is in."""
         self._over.set()
         with self._lock:
             for response in self._open:
-                # Whoever reads from it finds its end. One that has come to it by itself has nothing to shut down.
+                # Its reader finds the end; a response that has ended by itself has nothing to shut down.
                 with suppress(OSError, ValueError, RuntimeError):
                     response.shutdown()
             threads = list(self._threads)
@@ -139,12 +139,12 @@ class ClusterWatcher:
             thread.start()
 
     def _lines(self, ask: Callable[..., HTTPResponse], quiet: float) -> Iterator[str]:
-        """Lines of an answer as they come, until it ends, the recorder is stopped, or it is quiet for too long."""
+        """Yield the lines of an answer until it ends, the watcher is stopped, or no line comes for `quiet` seconds."""
         response = ask(_preload_content=False, _request_timeout=(CONNECT, quiet))
         with self._lock:
             self._open.add(response)
         try:
-            # From here on stop() knows of it; if it came too late to, it has said so before.
+            # From here on stop() shuts it down, unless stop() has come already.
             if not self._over.is_set():
                 yield from iter_resp_lines(response)
         finally:
@@ -158,7 +158,7 @@ class ClusterWatcher:
         look: Callable[[list[Object], bool], None],
         hear: Callable[[Object, bool], None],
     ) -> None:
-        """Look at all objects of a kind, and hear of each change; after trouble, look again."""
+        """List all objects of a kind and watch their changes; list them again when the watch breaks."""
         first = True
         while not self._over.is_set():
             try:
@@ -193,7 +193,7 @@ class ClusterWatcher:
             self._hear_of_pod(pod, first=first)
 
     def _hear_of_pod(self, pod: Object, gone: bool = False, *, first: bool = False) -> None:
-        """Tell what is new of a pod, and follow the logs of its containers."""
+        """Write down what is new of a pod, and follow the logs of its containers."""
         about, now = pod["metadata"], _Pod.read(pod)
         before = self._pods.get(about["uid"])
         self._pods[about["uid"]] = now
@@ -201,7 +201,7 @@ class ClusterWatcher:
         known = before.facts if before else {}
         new = [fact for what, fact in now.facts.items() if known.get(what) != fact]
         if new and not first:
-            self._tell("pod", now.namespace, f"{now.name}: {', '.join(new)}", now.user)
+            self._write("pod", now.namespace, f"{now.name}: {', '.join(new)}", now.user)
         for container in now.containers - self._followed:
             self._followed.add(container)
             # What was there before has a past that is no part of this run.
@@ -212,7 +212,7 @@ class ClusterWatcher:
     def _forget(self, uid: str) -> None:
         pod = self._pods.pop(uid)
         self._followed -= pod.containers
-        self._tell("pod", pod.namespace, f"{pod.name}: gone", pod.user)
+        self._write("pod", pod.namespace, f"{pod.name}: gone", pod.user)
 
     def _look_at_events(self, events: list[Object], first: bool) -> None:
         for event in events:
@@ -228,13 +228,13 @@ class ClusterWatcher:
             kind = "" if event.get("type") == "Normal" else f"{event.get('type')}, "
             again = f" ({times} times)" if times > 1 else ""
             text = f"{of.get('name')}: {kind}{event.get('reason')}: {event.get('message')}{again}"
-            self._tell("event", about["namespace"], text, self._users.get((about["namespace"], of.get("name")), ""))
+            self._write("event", about["namespace"], text, self._users.get((about["namespace"], of.get("name")), ""))
 
     def _follow(self, container: _Container, uid: str, since: float) -> None:
         """Put the log of a container into the timeline until the container ends.
 
         Args:
-            since: time of the last line that is known; 0 for the whole log.
+            since: the time of the last known line; 0 for the whole log.
         """
         speaks_of = ""
         while not self._over.is_set():
@@ -245,9 +245,9 @@ class ClusterWatcher:
                         speaks_of = next(iter(re.findall(UUID, text)), "")
                         text = (begins["level"] or "") + text[begins.end() :]
                     if not _OF_NO_INTEREST.search(text):
-                        # The lines of a traceback name nobody: they are whose the message above them is.
+                        # The lines of a traceback name no user: they belong to the user of the message above them.
                         who = container.user or ("" if begins else speaks_of)
-                        self._tell(container.source, container.namespace, text, who, at)
+                        self._write(container.source, container.namespace, text, who, at)
             pod = self._pods.get(uid)
             if not pod or container not in pod.running:
                 return
@@ -271,27 +271,27 @@ class ClusterWatcher:
             except ValueError:
                 continue  # the kubelet's own words, where there is no log
             if at > since:
-                yield at, text
+                yield at, plain(text)
 
-    def _tell(self, source: str, namespace: str, text: str, who: str = "", at: float | None = None) -> None:
-        place = "" if namespace == self._namespaces[0] else f"{namespace}: "
-        self.timeline.add(source, place + text, who=who, at=at)
+    def _write(self, source: str, namespace: str, text: str, who: str = "", at: float | None = None) -> None:
+        prefix = "" if namespace == self._namespaces[0] else f"{namespace}: "
+        self.timeline.add(source, prefix + text, who=who, at=at, place=namespace)
 
 
 @dataclass(frozen=True)
 class _Pod:
-    """What is known of a pod."""
+    """The known facts about a pod."""
 
     namespace: str
     name: str
     user: str
-    """Whose server it is; empty for one of the system."""
+    """The user whose server it is; empty for a pod of the system."""
     facts: dict[str, str]
-    """What is told of it when it changes, by what it is about."""
+    """The facts that are written down when they change, by their subject."""
     containers: frozenset[_Container]
-    """Those whose log is followed and that have begun."""
+    """Containers that have begun and whose log is followed."""
     running: frozenset[_Container]
-    """Those that have not ended."""
+    """Containers of these that have not ended."""
 
     @classmethod
     def read(cls, pod: Object) -> _Pod:
@@ -323,7 +323,7 @@ def _facts(pod: Object) -> dict[str, str]:
 
 
 def _state(container: Object) -> str:
-    """What a container does: "running, ready", "waits: ImagePullBackOff: …", "ended: OOMKilled, 137"."""
+    """Describe a container's state: "running, ready", "waits: ImagePullBackOff: …", "ended: OOMKilled, 137"."""
     state = container.get("state", {})
     restarts = f", restart {container['restartCount']}" if container.get("restartCount") else ""
     if waiting := state.get("waiting"):

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from harness.base.errors import HarnessError
+from harness.base.errors import EnvironmentFault
 from harness.base.quantities import GIB
 from harness.base.shell import CommandError
 from harness.cluster.kind import Cluster
@@ -27,10 +27,6 @@ NODES = {
     "worker": ("node container", "none of its pods answers"),
 }
 """Nodes by the end of their containers' names: a description, and the consequence when one does not run."""
-
-
-class EnvironmentFault(HarnessError):  # noqa: N818 (a fault of the environment is no error of the harness)
-    """A failure of the test environment; no later failure says anything about the deployment."""
 
 
 def parts(name: str) -> dict[str, tuple[str, str]]:
@@ -73,7 +69,7 @@ def watched(name: str, on_fault: Callable[[EnvironmentFault], None]) -> Iterator
             return
         on_fault(EnvironmentFault(f"The container {stopped}." if stopped else "The Docker daemon does not answer."))
 
-    with docker.falls(parts(name)) as falls:
+    with docker.failures(parts(name)) as falls:
         threading.Thread(target=listen, args=(falls,), name="environment", daemon=True).start()
         try:
             yield

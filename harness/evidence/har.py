@@ -1,6 +1,6 @@
 """Journeys as a HAR file, which any browser's developer tools open (HTTP Archive 1.2).
 
-Of cookies the names and attributes stay, for what they are sent to is what a person looks for; their values do not.
+The names and attributes of cookies stay, because a person looks for the requests that have them; their values do not.
 """
 
 from __future__ import annotations
@@ -14,23 +14,24 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from harness.evidence.redaction import HIDDEN, redact
-from harness.people.student import Hop, Student
+from harness.people.journey import Hop
+from harness.people.student import Student
 
 SECRET_HEADERS = ("authorization", "proxy-authorization", "x-xsrftoken")
 SECRET_PARAMETERS = ("token", "code", "state", "_xsrf")
 UNKNOWN = -1
-"""What HAR has for a number that nobody took down."""
+"""HAR's value for a number that was not measured."""
 
 
 def archive(students: Iterable[Student]) -> str:
-    """The journeys of students as the text of a HAR file: a page a student, an entry a hop, no secrets."""
+    """Return students' journeys as the text of a HAR file: a page a student, an entry a hop, no secrets."""
     pages, entries = [], []
     for number, student in enumerate(students, 1):
         hops = student.journey.hops
         page = {
             "startedDateTime": _when(hops[0].at if hops else 0.0),
             "id": f"journey-{number}",
-            "title": student.name or "nobody yet",
+            "title": student.name or "no user yet",
             "pageTimings": {},
             "comment": redact(" | ".join(student.journey.progress), ()),
         }
@@ -107,5 +108,5 @@ def _names(headers: Iterable[tuple[str, str]]) -> Iterator[str]:
 
 
 def _cookies(header: str) -> list[str]:
-    """Names of the cookies that a request's header has."""
+    """Return the names of the cookies in a request's header."""
     return [pair.partition("=")[0].strip() for pair in header.split(";") if pair.strip()]

@@ -1,4 +1,4 @@
-"""Secrets taken out of what is kept."""
+"""Take secrets out of texts and values that are kept."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Iterable
 from typing import Any
 
 HIDDEN = "[redacted]"
-"""What stands in the place of a secret."""
+"""The text in place of a secret."""
 
 
 def redact(text: str, secrets: Iterable[str]) -> str:
-    """The text without the secrets, and without tokens and cookies that a log or a page may show."""
+    """Return a text without the secrets, and without tokens and cookies that a log or a page may show."""
     for secret in secrets:
         text = text.replace(secret, HIDDEN)
     for pattern in _ACROSS_LINES:
@@ -29,9 +29,9 @@ def _redact_line(line: str) -> str:
 
 
 def scrub(value: Any) -> Any:
-    """A copy of values, or of an answer in JSON, without what its keys call a secret: texts, and lists of texts.
+    """Copy values, or an answer in JSON, without the texts and lists of texts whose keys name a secret.
 
-    What a text says within itself is for redact().
+    Secrets inside a text are left to redact().
     """
     if isinstance(value, list):
         return [scrub(each) for each in value]

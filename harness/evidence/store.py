@@ -1,4 +1,4 @@
-"""Evidence: what a failed test leaves behind, so that nobody has to run it again to know why. Where it is kept."""
+"""The place of evidence: files that explain a failed test, so that it need not be run again, without secrets."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from harness.plan.plan import Plan
 
 
 def directory(root: Path, test: str) -> Path:
-    """The directory for one test's evidence."""
+    """Return the directory for one test's evidence, and make it."""
     found = place(root, test)
     found.mkdir(parents=True, exist_ok=True)
     return found
 
 
 def clear(root: Path, test: str) -> None:
-    """Remove what an earlier run left of a test: it would be taken for this run's."""
+    """Remove a test's evidence of an earlier run, which would be taken for this run's."""
     shutil.rmtree(place(root, test), ignore_errors=True)
 
 
 def place(root: Path, test: str) -> Path:
-    """Where the directory for one test's evidence is, or would be."""
+    """Return the path of the directory for one test's evidence."""
     return root / re.sub(r"[^\w.-]+", "-", test).strip("-")
 
 
@@ -37,12 +37,12 @@ def keep(plan: Plan, file: Path, text: str) -> None:
 
 
 def redacted(plan: Plan, text: str) -> str:
-    """The text, the secrets of the run blacked out."""
+    """Return a text with the secrets of the run blacked out."""
     return redact(text, secrets(plan))
 
 
 def secrets(plan: Plan) -> set[str]:
-    """The run's own passwords and tokens, and what opens its registry; none after the teardown, with which they go."""
+    """Return the run's passwords and tokens, and its registry's login; none after the teardown, which removes them."""
     found: set[str] = set(json.loads(plan.secrets.read_text()).values()) if plan.secrets.exists() else set()
     for hosts in plan.state.glob("certs.d/*/hosts.toml"):
         for login in re.findall(r"Basic ([\w+/=]+)", hosts.read_text()):

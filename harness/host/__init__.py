@@ -1,1 +1,1 @@
-"""The machine a run happens on: what it has, Docker, and the runs on it."""
+"""The host of a run: its requirements, Docker, and the runs on it."""

@@ -1,4 +1,4 @@
-"""What a run left on this machine though it is over: nothing, or it is told in one line each."""
+"""Find what a run that is over has left on this host."""
 
 from __future__ import annotations
 
@@ -12,31 +12,32 @@ from pathlib import Path
 from harness.base.shell import MARK, CommandError
 from harness.base.wait import NotYet, TooLateError, wait_until
 from harness.host import docker
+from harness.host.identity import IDENTITY
 
 GRACE = 5.0
-"""Seconds for processes that were just ended to be gone."""
+"""Seconds for processes that were just killed to be gone."""
 PREFIX = "harness-"
 
 
 def mark(name: str) -> str:
-    """Value of the variable shell.MARK for this process's run: no other run has the same."""
+    """Return the value of the variable shell.MARK for this process's run; no other run has the same."""
     return f"{name}:{os.getpid()}"
 
 
 def scratch_prefix() -> str:
-    """How the names of this process's temporary directories begin, that they can be told from another run's."""
+    """Return the prefix of this process's temporary directories, which no other run has."""
     return f"{PREFIX}{os.getpid()}-"
 
 
 def left(name: str, state: Path, *, kept: bool, volumes: set[str], lock: str) -> list[str]:
-    """What is left of a run, a line each.
+    """Describe what is left of a run, a line each.
 
     Args:
-        name: the run's.
+        name: the run's name.
         state: its directory.
-        kept: the cluster, and what stands beside it, stays on purpose.
-        volumes: those that its containers had.
-        lock: the one file in `state` that stays.
+        kept: True where cluster and services stay on purpose.
+        volumes: names of the volumes that its containers had.
+        lock: name of the lock file in `state`, which stays, as the checkout's identity does.
     """
     found = [*_processes(name), *_mounts(state), *_scratch()]
     if not kept:
@@ -54,17 +55,17 @@ def _in_docker(name: str, volumes: set[str]) -> Iterator[str]:
         for volume in sorted(volumes & here):
             yield f"volume {volume}"
     except CommandError as error:
-        yield f"perhaps containers of {name}: Docker cannot be asked ({str(error).splitlines()[0]})"
+        yield f"perhaps containers of {name}: Docker does not answer ({str(error).splitlines()[0]})"
 
 
 def _processes(name: str) -> list[str]:
-    """Processes that come from this one and are still there, but for itself."""
+    """Describe the processes that come from this one and still run."""
     mine, scratch = f"{MARK}={mark(name)}".encode(), f"/{scratch_prefix()}".encode()
 
     def gone() -> list[str] | NotYet:
         found = []
         for process in Path("/proc").glob("[0-9]*"):
-            # It may end while it is looked at, and another user's is none of ours.
+            # It may end meanwhile, and that of another user cannot be read.
             with suppress(OSError):
                 command = (process / "cmdline").read_bytes()
                 # A process without a command line waits to be reaped, and ends with its parent.
@@ -83,7 +84,7 @@ def _processes(name: str) -> list[str]:
 
 
 def _mounts(state: Path) -> Iterator[str]:
-    """Mounts under the run's directory (proc(5), mountinfo: the fifth field)."""
+    """Describe the mounts under the run's directory (proc(5), mountinfo: the fifth field)."""
     for line in Path("/proc/self/mountinfo").read_text().splitlines():
         # A blank is written as \040.
         point = Path(re.sub(r"\\(\d{3})", lambda found: chr(int(found[1], 8)), line.split()[4]))
@@ -98,5 +99,5 @@ def _scratch() -> Iterator[str]:
 
 def _files(state: Path, lock: str) -> Iterator[str]:
     for path in state.glob("*"):
-        if path.name != lock:
+        if path.name not in (lock, IDENTITY):
             yield f"file {path}"

@@ -1,4 +1,4 @@
-"""The machine a run happens on: what it has, what it lacks, and getting what it lacks.
+"""Requirements of a run: look what the machine lacks, install it where that is possible, refuse what cannot work.
 
 A machine that has a working Docker is left as it is, but for the tools a run cannot do without.
 """
@@ -6,31 +6,43 @@ A machine that has a working Docker is left as it is, but for the tools a run ca
 from __future__ import annotations
 
 import os
+import resource
 import shutil
+import socket
 import subprocess
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.base.errors import HarnessError
+from harness.base.errors import EnvironmentFault
 from harness.base.progress import Steps
 from harness.base.quantities import GIB
 from harness.base.shell import MARK, CommandError, run
 from harness.base.wait import NotYet, TooLateError, wait_until
+from harness.host import docker_config
+from harness.host.isolation import OPEN_FILES
 
+INSTALL = Path(__file__).parents[2] / "scripts/install-packages"
 SYSTEMD = Path("/run/systemd/system")
-"""There where systemd runs the machine (sd_booted(3))."""
+"""Exists where systemd is the init system (sd_booted(3))."""
 SYSTEM_PATH = "/usr/local/sbin:/usr/sbin:/sbin"
-"""Where dockerd may be; a user who is not root, or a cron job, has none of these in PATH."""
+"""Directories that dockerd may be in; a user who is not root, or a cron job, has none of these in PATH."""
+INOTIFY = Path("/proc/sys/fs/inotify")
+INOTIFY_LIMITS = {"max_user_instances": 100, "max_user_watches": 4096}
+"""Lowest values that a run works with: its nodes and its browser have about 50 instances open. Linux has 128 and 8192
+or more by default."""
+INOTIFY_ADVICE = {"max_user_instances": 512, "max_user_watches": 524288}
+"""Values that kind's documentation advises (Known issues, pod errors due to "too many open files")."""
+CONTAINER = Path("/.dockerenv")
+"""Exists inside a Docker container."""
 DISK_COLD = 20 * GIB
-"""Bytes that building every artifact and running on them takes at its fullest."""
+"""Most bytes that building every artifact and running on them takes."""
 DISK_WARM = 6 * GIB
-"""Bytes that a run on cached artifacts takes at its fullest."""
+"""Most bytes that a run on cached artifacts takes."""
 
 
 @dataclass(frozen=True)
 class Need:
-    """A program that a run needs, why, and the Debian packages that have it."""
+    """A program that a run needs, the reason, and the Debian packages that have it."""
 
     program: str
     why: str
@@ -53,7 +65,7 @@ BUILD = (
 
 
 def missing(needs: tuple[Need, ...]) -> tuple[Need, ...]:
-    """The needs that the machine does not meet."""
+    """Return the needs that the machine does not meet."""
     return tuple(need for need in needs if not shutil.which(need.program, path=_search_path()))
 
 
@@ -61,28 +73,93 @@ def _search_path() -> str:
     return os.pathsep.join([os.environ.get("PATH", os.defpath), SYSTEM_PATH])
 
 
-def prepare(steps: Steps, *, building: bool, may_install: bool, cache: Path) -> None:
-    """Get the machine ready for a run: programs, a Docker daemon that answers, room on the disk.
+def prepare(steps: Steps, *, building: bool, may_install: bool, cache: Path, checkout: Path) -> None:
+    """Get the machine ready for a run: limits, programs, a Docker daemon of this machine that answers.
 
     Raises:
-        HarnessError: something is missing and may not be installed (all of it is named, with the command that gets
-            it), the daemon refuses, or the disk is too full.
+        EnvironmentFault: a limit is too low, something is missing and may not be installed (all of it is named, with
+            the command that gets it), or the daemon refuses, or belongs to another machine.
     """
+    check_directories(checkout, cache)
+    check_limits()
+    if shutil.which("docker"):
+        docker_config.check_daemon_is_here(os.environ)
     answers = daemon_answers()
     engine = () if answers else (DOCKER, DOCKERD)
     lacking = missing((*engine, *BROWSER, *(BUILD if building else ())))
     if lacking:
         refusal = why_not_install(may_install, lacking)
         if refusal:
-            raise HarnessError(_shopping_list(lacking, refusal))
+            raise EnvironmentFault(_shopping_list(lacking, refusal))
         install(lacking, steps)
     if not answers and not daemon_answers():
         with steps.step("Docker daemon") as step:
             step.done(start_daemon(cache))
+    if CONTAINER.exists():
+        check_network_is_shared()
+
+
+def check_directories(*directories: Path) -> None:
+    """See that programs can be run from some directories, and that Docker can mount them.
+
+    Raises:
+        EnvironmentFault: they cannot.
+    """
+    for directory in directories:
+        if os.pathsep in str(directory):
+            raise EnvironmentFault(
+                f"{directory} has a colon in its path, and there a path ends to kind, Docker and the shell's PATH. "
+                "Move it to a path without one."
+            )
+        there = next(path for path in (directory, *directory.parents) if path.exists())
+        if os.statvfs(there).f_flag & os.ST_NOEXEC:
+            raise EnvironmentFault(
+                f"{there} is on a file system that is mounted noexec, and programs of a run are there. "
+                "Move it, or mount it with exec (mount -o remount,exec)."
+            )
+
+
+def check_limits() -> None:
+    """See that the kernel lets nodes and browser watch files, and this process open them.
+
+    Raises:
+        EnvironmentFault: a limit is too low.
+    """
+    for name, least in INOTIFY_LIMITS.items():
+        file = INOTIFY / name
+        if file.exists() and int(file.read_text()) < least:
+            raise EnvironmentFault(
+                f"fs.inotify.{name} is {file.read_text().strip()}, too low for kubelet and containerd in the nodes: "
+                f"expected {least} or more. Raise it: sysctl fs.inotify.{name}={INOTIFY_ADVICE[name]}"
+            )
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < OPEN_FILES:
+        raise EnvironmentFault(
+            f"A process here may open {soft} files ({hard} at most), too few for the browser: expected {OPEN_FILES}. "
+            f"Raise it: ulimit -n {OPEN_FILES}"
+        )
+
+
+def check_network_is_shared() -> None:
+    """See that a run in a container reaches what its Docker daemon publishes on the host's loopback.
+
+    Raises:
+        EnvironmentFault: the container has a network of its own.
+    """
+    mode = ["docker", "container", "inspect", "--format", "{{.HostConfig.NetworkMode}}", socket.gethostname()]
+    try:
+        network = run(mode, timeout=20, what="docker container inspect").strip()
+    except CommandError:
+        return  # The daemon is not the one that this container belongs to.
+    if network != "host":
+        raise EnvironmentFault(
+            f"This container has a network of its own ({network}), and the run's ports are on its host's loopback. "
+            "Start the container with --network host."
+        )
 
 
 def why_not_install(may_install: bool, lacking: tuple[Need, ...]) -> str | None:
-    """Why nothing can be installed here, or None where it can."""
+    """Return why nothing can be installed here, or None where it can."""
     if not may_install:
         return "installing is turned off (--install never)"
     if os.geteuid() != 0:
@@ -106,78 +183,28 @@ def _shopping_list(lacking: tuple[Need, ...], refusal: str) -> str:
 
 
 def install(lacking: tuple[Need, ...], steps: Steps) -> None:
-    """Install what is missing from the machine's own Debian or Ubuntu mirror, saying what and why."""
+    """Install what is missing from the machine's own Debian or Ubuntu mirror; a line for each tells what and why.
+
+    Raises:
+        EnvironmentFault: apt-get fails (its last lines are shown).
+    """
     for packages in dict.fromkeys(need.packages for need in lacking):
         needs = [need for need in lacking if need.packages == packages]
         programs = " and no ".join(need.program for need in needs)
         steps.say(f"Installing {', '.join(packages)}: no {programs} here, and it {needs[0].why}")
     wanted = sorted({package for need in lacking for package in need.packages})
-    with steps.step("packages") as step, tempfile.TemporaryDirectory() as scratch:
-        apt = _apt(Path(scratch))
-        if DOCKER in lacking or DOCKERD in lacking:
-            wanted = _docker_packages(apt, wanted)
-        env = {"DEBIAN_FRONTEND": "noninteractive"}
-        run(
-            [*apt, "install", "--yes", "--no-install-recommends", *wanted],
-            timeout=900,
-            env=env,
-            what="apt-get install",
-        )
-        step.done(" ".join(wanted))
-
-
-def _os_release() -> dict[str, str]:
-    lines = Path("/etc/os-release").read_text().splitlines()
-    return {key: value.strip('"') for key, _, value in (line.partition("=") for line in lines)}
-
-
-def _apt(scratch: Path) -> list[str]:
-    """The apt-get command, its lists fresh.
-
-    Debian 12's own Docker 20.10 cannot start privileged containers on a machine without CAP_SYS_RESOURCE. Debian 13's
-    runs on Debian 12 beside Debian 12's runc, so there apt-get also gets to see Debian 13, at a priority at which only
-    what is asked for by name comes from it, and in lists of its own so that the machine's stay as they are.
-    """
-    command = ["apt-get"]
-    if _os_release().get("VERSION_CODENAME") == "bookworm":
-        sources, lists, preferences = scratch / "sources", scratch / "lists", scratch / "preferences"
-        for directory in (sources, lists, preferences):
-            directory.mkdir()
-        main = Path("/etc/apt/sources.list")
-        if main.exists():
-            shutil.copy(main, sources / "machine.list")
-        for file in Path("/etc/apt/sources.list.d").glob("*"):
-            shutil.copy(file, sources)
-        for key, path in (("SourceParts", sources), ("PreferencesParts", preferences)):
-            command += ["-o", f"Dir::Etc::{key}={path}"]
-        command += ["-o", "Dir::Etc::SourceList=/dev/null", "-o", f"Dir::State::Lists={lists}"]
-        # A mirror is not among apt's answers before its lists are there, which they are not on a new machine.
-        run([*command, "update"], timeout=300, what="apt-get update")
-        asked = ["indextargets", "--format", "$(REPO_URI) $(RELEASE)", "Created-By: Packages"]
-        targets = run([*command, *asked], timeout=60, what="asking apt for its mirrors")
-        mirrors = {uri for uri, release in (line.split() for line in targets.splitlines()) if release == "bookworm"}
-        (sources / "trixie.list").write_text("".join(f"deb {uri} trixie main\n" for uri in sorted(mirrors)))
-        (preferences / "trixie").write_text("Package: *\nPin: release n=trixie*\nPin-Priority: 50\n")
-    run([*command, "update"], timeout=300, what="apt-get update")
-    return command
-
-
-def _docker_packages(apt: list[str], packages: list[str]) -> list[str]:
-    if len(apt) == 1:
-        # Debian 13 has it apart, Ubuntu within docker.io.
-        apart = run(["apt-cache", "search", "--names-only", "^docker-cli$"], timeout=60, what="apt-cache search")
-        return [package for package in packages if package != "docker-cli" or (apart and not shutil.which("docker"))]
-    if shutil.which("docker"):
-        packages = [package for package in packages if package != "docker-cli"]
-    from_trixie = {"docker.io", "docker-cli"}
-    return [f"{package}/trixie" if package in from_trixie else package for package in packages] + ["containerd/trixie"]
+    with steps.step("packages") as step:
+        try:
+            step.done(run(["bash", INSTALL, *wanted], timeout=1500, what="apt-get install").strip())
+        except CommandError as error:
+            raise EnvironmentFault(str(error)) from error
 
 
 def daemon_answers() -> bool:
-    """Whether a Docker daemon answers.
+    """Return True if a Docker daemon answers.
 
     Raises:
-        HarnessError: one is there and refuses us.
+        EnvironmentFault: there is one, and it refuses this user.
     """
     if not shutil.which("docker"):
         return False
@@ -185,7 +212,7 @@ def daemon_answers() -> bool:
         run(["docker", "version", "--format", "{{.Server.Version}}"], timeout=20, what="docker version")
     except CommandError as error:
         if "permission denied" in error.output.lower():
-            raise HarnessError(
+            raise EnvironmentFault(
                 "The Docker daemon refuses this user: permission denied on its socket.\n"
                 "Add the user to the docker group (usermod -aG docker USER, then log in again), or run as root."
             ) from error
@@ -194,13 +221,15 @@ def daemon_answers() -> bool:
 
 
 def start_daemon(cache: Path) -> str:
-    """Start an installed Docker daemon that is down; returns how it was started.
+    """Start an installed Docker daemon that is down, and return how it was started.
 
     Raises:
-        HarnessError: we may not, or it does not come up within 60 s (its last lines are shown).
+        EnvironmentFault: this user is not root, or the daemon does not answer within 60 s (its last lines are shown).
     """
     if os.geteuid() != 0:
-        raise HarnessError("The Docker daemon is not running, and only root can start it: sudo systemctl start docker")
+        raise EnvironmentFault(
+            "The Docker daemon is not running, and only root can start it: sudo systemctl start docker"
+        )
     log = cache / "dockerd.log"
     if SYSTEMD.exists():
         run(["systemctl", "start", "docker"], timeout=90)
@@ -220,11 +249,11 @@ def start_daemon(cache: Path) -> str:
         return wait_until("the Docker daemon", answers, timeout=60)
     except TooLateError as error:
         lines = log.read_text(errors="replace").splitlines()[-5:] if log.exists() else []
-        raise HarnessError("\n  | ".join([f"{error}. It was {how}; its last lines:", *lines])) from error
+        raise EnvironmentFault("\n  | ".join([f"{error}. It was {how}; its last lines:", *lines])) from error
 
 
 def docker_root() -> Path:
-    """Docker's own directory.
+    """Return Docker's own directory.
 
     Raises:
         CommandError: the daemon does not answer.
@@ -233,16 +262,16 @@ def docker_root() -> Path:
 
 
 def check_disk(needed: int, *places: Path) -> None:
-    """See that there is room, in Docker's directory and in each of the places, for `needed` bytes.
+    """See that there is room for `needed` bytes in Docker's directory and in each of the places.
 
     Raises:
-        HarnessError: there is not.
+        EnvironmentFault: a disk has less.
     """
     for place in (docker_root(), *places):
         there = next((path for path in (place, *place.parents) if path.exists()), Path("/"))
         free = shutil.disk_usage(there).free
         if free < needed:
-            raise HarnessError(
+            raise EnvironmentFault(
                 f"The disk is nearly full: this run needs {needed / GIB:.0f} GiB under {place}, "
                 f"and {free / GIB:.1f} GiB are free. Make room (docker system prune) and run again."
             )

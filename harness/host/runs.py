@@ -1,7 +1,8 @@
-"""The runs that this machine has something of, of whatever checkout: under way, kept, or killed."""
+"""The runs on this machine, of all checkouts: in use, kept, or orphaned."""
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,44 +11,52 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from harness.base.errors import HarnessError
+from harness.base.errors import EnvironmentFault, HarnessError
 from harness.host import docker
+from harness.host.identity import IDENTITY, STATE, identity
 from harness.host.requirements import daemon_answers
 
-STATE = ".harness"
-"""A run's directory, in its checkout."""
 LOCK = "lock"
-"""File in a run's directory that whoever works there holds."""
+"""File in a run's directory that is locked by the process that works there."""
+STAY = (LOCK, IDENTITY)
+"""Files in a run's directory that stay when the run is removed."""
 IN_USE, KEPT, ORPHANED, UNKNOWN = "in use", "kept", "orphaned", "unknown"
 
 
 @dataclass(frozen=True)
 class Run:
-    """What is on this machine of one run."""
+    """One run, as the labels of its network describe it."""
 
     name: str
     checkout: Path | None
-    """None for one of an older harness, which did not say."""
+    """None for a run of an older harness, which has no such label."""
     age: timedelta
     kept: bool
-    """Whether it was to stay."""
+    """True for one that was to stay."""
+    identity: str = ""
+    """The checkout's identity; empty for a run of an older harness."""
+    host: str = ""
+    """Name of the host, or of the container, that it was started on; empty for a run of an older harness."""
 
     @property
     def directory(self) -> Path | None:
-        """What it keeps about itself; None where that is gone."""
+        """The run's directory; None where it is gone, or where the checkout at that path here is another one."""
         found = self.checkout / STATE if self.checkout else None
-        return found if found and found.is_dir() else None
+        if not self.checkout or not found or not found.is_dir():
+            return None
+        return found if self.identity in ("", identity(self.checkout)) else None
 
     @property
     def state(self) -> str:
-        """`in use`: a process works with it. `kept`: on purpose. `orphaned`: whoever made it is gone, it is not.
+        """The run's state.
 
-        `unknown` where nobody can say.
+        `in use`: a process works with it. `kept`: it is there on purpose. `orphaned`: its process or its checkout is
+        gone. `unknown`: its checkout is not on this host, or has no label.
         """
         if not self.checkout:
             return UNKNOWN
         if not self.directory:
-            return ORPHANED
+            return ORPHANED if self.host in ("", socket.gethostname()) else UNKNOWN
         try:
             with held(self.directory, self.name):
                 return KEPT if self.kept else ORPHANED
@@ -55,17 +64,23 @@ class Run:
             return IN_USE
 
     def __str__(self) -> str:
-        return f"{self.name:<14} {self.state:<9} {_rounded(self.age):>8}  {self.checkout or '?'}"
+        return f"{self.name:<14} {self.state:<9} {_rounded(self.age):>8}  {self.place}"
+
+    @property
+    def place(self) -> str:
+        """The checkout, and its host where that is another one."""
+        elsewhere = self.state == UNKNOWN and self.host
+        return f"{self.checkout or '?'}{f' on {self.host}' if elsewhere else ''}"
 
 
 def all_runs(now: datetime | None = None) -> list[Run]:
-    """The runs on this machine, oldest first.
+    """Return the runs on this machine, oldest first.
 
     Raises:
         HarnessError: Docker does not answer.
     """
     if not daemon_answers():
-        raise HarnessError("The Docker daemon does not answer: nobody can say what runs there are on this machine.")
+        raise EnvironmentFault("The Docker daemon does not answer: the runs on this machine cannot be listed.")
     return _oldest_first(now or datetime.now(UTC))
 
 
@@ -76,6 +91,8 @@ def _oldest_first(now: datetime) -> list[Run]:
             checkout=Path(each["checkout"]) if each["checkout"] else None,
             age=now - _time(each["created"]),
             kept=each["kept"] == "yes",
+            identity=each["identity"],
+            host=each["host"],
         )
         for each in docker.networks()
     ]
@@ -83,13 +100,13 @@ def _oldest_first(now: datetime) -> list[Run]:
 
 
 def beside(name: str) -> list[str]:
-    """The other runs on this machine, a line each, for who shares its cores and its disk with them.
+    """Describe the other runs on this machine, a line each: they share its cores and its disk.
 
     Raises:
         HarnessError: Docker does not list them.
     """
     return [
-        f"{run.name}, {run.state}, {run.checkout or '?'}"
+        f"{run.name}, {run.state}, {run.place}"
         + ("" if run.state == IN_USE else f" ('tox -e down -- {run.name}' removes it)")
         for run in _oldest_first(datetime.now(UTC))
         if run.name != name
@@ -97,10 +114,10 @@ def beside(name: str) -> list[str]:
 
 
 def find(name: str) -> Run:
-    """The run of that name.
+    """Return the run of that name.
 
     Raises:
-        HarnessError: there is none; the message names those that there are.
+        HarnessError: there is none; the message names the others.
     """
     runs = {run.name: run for run in all_runs()}
     if name not in runs:
@@ -110,10 +127,10 @@ def find(name: str) -> Run:
 
 @contextmanager
 def held(state: Path, name: str) -> Iterator[None]:
-    """Hold a run's directory, which is there, for one process at a time.
+    """Hold a run's directory, which exists, for one process at a time.
 
     Raises:
-        HarnessError: another one has it, or it is another user's.
+        HarnessError: another process has it, or it belongs to another user.
     """
     lock = FileLock(state / LOCK)
     try:
@@ -129,7 +146,7 @@ def held(state: Path, name: str) -> Iterator[None]:
 
 
 def _time(docker_s: str) -> datetime:
-    """A time as Docker lists it: 2026-01-31 12:00:00.123456789 +0000 UTC."""
+    """Read a time as Docker lists it: 2026-01-31 12:00:00.123456789 +0000 UTC."""
     day, clock, zone = docker_s.split()[:3]
     return datetime.strptime(f"{day} {clock.partition('.')[0]} {zone}", "%Y-%m-%d %H:%M:%S %z")
 

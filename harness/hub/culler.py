@@ -1,4 +1,4 @@
-"""The idle culler, and what it runs with."""
+"""The idle culler of a hub, and the times that it runs with."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Times:
 
 @dataclass(frozen=True)
 class Culler:
-    """A culler that runs."""
+    """A running culler."""
 
     times: Times
     users: bool
@@ -36,7 +36,7 @@ class Culler:
 
 
 def read_culler(cluster: Cluster, hub: Hub) -> Culler:
-    """What a hub's culler runs with, read from its process in the hub's pod.
+    """Read the options of a hub's culler from its process in the hub's pod.
 
     Raises:
         HarnessError: none runs, or it keeps on ending; the message has its last words.
@@ -46,12 +46,12 @@ def read_culler(cluster: Cluster, hub: Hub) -> Culler:
     commands = [line.split() for line in cluster.execute(hub.namespace, name, "sh", "-c", LOOK).splitlines()]
     running = [command for command in commands if MODULE in command]
     log = cluster.logs(hub.namespace, name).splitlines()
-    said = [line for line in log if "idle-culler" in line or MODULE in line]
-    ended = [line for line in said if "exited with status" in line]
-    # What argparse says of a flag that this version does not take, in a line that does not name the program.
+    about = [line for line in log if "idle-culler" in line or MODULE in line]
+    ended = [line for line in about if "exited with status" in line]
+    # argparse's refusal of a flag that this version does not take; the line does not name the program.
     refused = [line for line in log if ": error: " in line]
     if ended or not running:
-        why = (refused or ended or said or ["the hub's log does not mention it"])[-1]
+        why = (refused or ended or about or ["the hub's log does not mention it"])[-1]
         raise HarnessError(
             f"{hub.release}: the culler does not run, so idle servers stay for ever. The hub's log: {why.strip()}"
         )
@@ -64,6 +64,6 @@ def read_culler(cluster: Cluster, hub: Hub) -> Culler:
 
 
 def configured(objects: list[dict[str, Any]]) -> Times:
-    """The times that a release's values ask for."""
+    """Return the times that a release's values ask for."""
     cull = hub_values(objects)["cull"]
     return Times(float(cull["every"]), float(cull["timeout"]), float(cull["maxAge"]))

@@ -1,4 +1,4 @@
-"""Which pods would this hub's spawner create? Runs inside the hub's own image, under the hub's own configuration.
+"""Answers which pods this hub's spawner would create, inside the hub's own image and under its configuration.
 
 Arguments: those of the hub's own command line. Standard input: a JSON list of requests. Last line of standard output: a
 JSON list of answers. See harness/hub/spawner_probe.py, which has the form of both.
@@ -24,22 +24,22 @@ from tornado.web import Application, RequestHandler
 
 
 class Created(BaseException):
-    """A pod was asked for. Not an Exception: nothing on the way may take it for a failure and try again."""
+    """A pod was asked for. Not an Exception: no code on the way may take it for a failure and try again."""
 
     def __init__(self, pod: Any) -> None:
         self.pod = pod
 
 
-class ClusterWatcher:
-    """The Kubernetes API, as far as a spawner gets."""
+class PodCatcher:
+    """The part of the Kubernetes API that a spawner reaches before its pod is created."""
 
     async def create_namespaced_pod(self, namespace: str, pod: Any, **_: Any) -> None:
         raise Created(pod)
 
 
 def follow(query: str) -> RequestHandler:
-    """A request handler as a link's GET has it."""
-    # All that a request asks of its connection: nothing is sent here, so there is none.
+    """Return a request handler as a link's GET has it."""
+    # The only part of a connection that a request uses; nothing is sent, so there is no real one.
     connection = SimpleNamespace(set_close_callback=lambda _: None)
     start = RequestStartLine("GET", f"/hub/spawn?{query}", "HTTP/1.1")
     headers = HTTPHeaders({"Host": "hub"})
@@ -48,7 +48,7 @@ def follow(query: str) -> RequestHandler:
 
 
 def new_user(app: JupyterHub, db: Any) -> User:
-    """A user whom nobody knows yet, with a spawner as this hub makes it."""
+    """Return a new user, with a spawner as this hub makes it."""
     known = orm.User(name=str(uuid.uuid4()))
     db.add(known)
     db.commit()
@@ -57,10 +57,10 @@ def new_user(app: JupyterHub, db: Any) -> User:
 
 
 async def answer(user: User, request: dict[str, Any], kubernetes: ApiClient) -> dict[str, Any]:
-    """What JupyterHub's spawn handlers do for a user, up to the pod (jupyterhub/handlers/pages.py, user.py)."""
+    """Do as JupyterHub's spawn handlers do for a user, up to the pod (jupyterhub/handlers/pages.py, user.py)."""
     spawner = user.spawners[""]
-    spawner.api = ClusterWatcher()
-    spawner.api_token = "nobody's"
+    spawner.api = PodCatcher()
+    spawner.api_token = "of no user"
     try:
         if request["query"] is not None:
             spawner.handler = follow(request["query"])
@@ -78,7 +78,7 @@ async def answer(user: User, request: dict[str, Any], kubernetes: ApiClient) -> 
         await maybe_future(spawner.start())
     except Created as created:
         return {"pod": kubernetes.sanitize_for_serialization(created.pod)}
-    except Exception as error:  # noqa: BLE001  # whatever a spawner raises is its answer
+    except Exception as error:  # noqa: BLE001  # any error of a spawner is its answer
         return {"error": f"{type(error).__name__}: {error}"}
     return {"error": "the spawner started something without asking for a pod"}
 

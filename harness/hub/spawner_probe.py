@@ -1,4 +1,4 @@
-"""The deployed spawner, asked which pod it would create, in the hub's own image and under its own configuration."""
+"""A probe of the deployed spawner: which pod it would create, in the hub's own image and under its configuration."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ GPU_NODE = "ol.mit.edu/gpu_node"
 
 @dataclass(frozen=True)
 class Request:
-    """What a person asks the hub for a server with.
+    """A person's request for a server.
 
     Attributes:
-        query: of the link, encoded, as it arrives at /hub/spawn; None where nobody followed one.
-        options: `user_options` as the REST API takes them, instead of what the hub makes of the query.
+        query: of the link, encoded, as it arrives at /hub/spawn; None without a link.
+        options: `user_options` as the REST API takes them, instead of those that the hub reads from the query.
         form: the spawn form's fields as they are sent, instead of either.
     """
 
@@ -41,21 +41,21 @@ class Request:
 
 @dataclass(frozen=True)
 class Choice:
-    """What the spawner makes of a request: the essence of the pod, or the error that it ends in."""
+    """The spawner's answer to a request: the essence of the pod, or the error that it ends in."""
 
     image: str = ""
     default_url: str | None = None
-    """Where the server sends a student who asks for no page; None where the server itself decides."""
+    """Page that the server opens for a student who asks for none; None where the server itself decides."""
     gpus: int = 0
     on_gpu_node: bool = False
-    """Whether the pod can land on a GPU node only."""
+    """True if the pod can run on a GPU node only."""
     error: str = ""
     pod: Manifest = field(default_factory=dict, compare=False, repr=False)
-    """The whole of it."""
+    """The whole pod."""
 
     @property
     def tag(self) -> str:
-        """The image's tag."""
+        """Return the image's tag."""
         return self.image.rpartition(":")[2]
 
     def __str__(self) -> str:
@@ -66,7 +66,7 @@ class Choice:
 
 
 def read_choice(answer: Mapping[str, Any]) -> Choice:
-    """A choice out of an answer of in_hub.py."""
+    """Read a choice from an answer of in_hub.py."""
     if "error" in answer:
         return Choice(error=answer["error"])
     pod = answer["pod"]
@@ -92,13 +92,13 @@ def _needs_gpu_node(spec: Mapping[str, Any]) -> bool:
 
 
 def ask(cluster: Cluster, objects: Iterable[Manifest], requests: Iterable[Request]) -> list[Choice]:
-    """What a hub's spawner would create for each request, in their order.
+    """Ask a hub's spawner what it would create for each request, and return its choices in their order.
 
     All are asked at once, in one process: about 3 s for the first, milliseconds for each other. It runs in a pod like
     the hub's own, in a namespace that is made for it; the hub itself need not be there.
 
     Args:
-        objects: of the hub's release, as they are rendered, and what it takes for granted.
+        objects: of the hub's release, as they are rendered, and those that it needs beside them.
 
     Raises:
         HarnessError: the hub's configuration does not load, or no such pod can run.
@@ -112,15 +112,15 @@ def ask(cluster: Cluster, objects: Iterable[Manifest], requests: Iterable[Reques
         cluster.apply(name, *needed, pod(name, beside(template, service_variables(given))))
         _wait_for_pod(cluster, name)
         # The hub's own arguments, but for the name of its program.
-        told = template["spec"]["containers"][0].get("args", [])
-        arguments = [str(argument) for argument in told if argument != "jupyterhub"]
+        given_arguments = template["spec"]["containers"][0].get("args", [])
+        arguments = [str(argument) for argument in given_arguments if argument != "jupyterhub"]
         script = Path(__file__).with_name("in_hub.py").read_text()
         asked = json.dumps([request.as_json() for request in requests])
         command = ["exec", "--stdin", "--namespace", name, name, "--", "python3", "-c", script, *arguments]
-        said = cluster.kubectl(*command, stdin=asked, timeout=120)
+        output = cluster.kubectl(*command, stdin=asked, timeout=120)
     finally:
         cluster.kubectl("delete", "namespace", name, "--ignore-not-found", "--wait=false")
-    answers: list[dict[str, Any]] = json.loads(said.splitlines()[-1])
+    answers: list[dict[str, Any]] = json.loads(output.splitlines()[-1])
     return [read_choice(answer) for answer in answers]
 
 
@@ -129,7 +129,7 @@ NEEDED = {"ServiceAccount", "Role", "RoleBinding", "Secret", "ConfigMap", "Persi
 
 
 def _moved(manifest: Manifest, namespace: str) -> Manifest:
-    """An object of a release as it would be in another namespace, with the accounts there bound to its roles."""
+    """Return an object of a release as it would be in another namespace, its roles bound to the accounts there."""
     metadata = {key: value for key, value in manifest["metadata"].items() if key != "namespace"}
     subjects = [
         {**subject, "namespace": namespace} if subject["kind"] == "ServiceAccount" else subject
@@ -139,18 +139,18 @@ def _moved(manifest: Manifest, namespace: str) -> Manifest:
 
 
 def node_for(cluster: Cluster, hub: Hub, choice: Choice) -> str:
-    """The node on which the scheduler puts a pod that a hub's spawner would create; the pod goes before it works.
+    """Return the node that the scheduler chooses for a pod of a hub's spawner; the pod is removed before it works.
 
     Raises:
         NeverError: no node takes it; the message has the scheduler's words.
-        TooLateError: the scheduler says nothing within a minute.
+        TooLateError: the scheduler has decided nothing within a minute.
     """
     pods = cluster.pods(hub.namespace)
     name = f"harness-{secrets.token_hex(4)}"
 
     def node() -> str | NotYet:
         found = [pod.spec.node_name for pod in pods.look(f"harness={name}") if pod.spec.node_name]
-        return str(found[0]) if found else NotYet("the scheduler has said nothing")
+        return str(found[0]) if found else NotYet("the scheduler has decided nothing")
 
     try:
         cluster.apply(hub.namespace, pod(name, choice.pod["spec"]))
@@ -158,7 +158,7 @@ def node_for(cluster: Cluster, hub: Hub, choice: Choice) -> str:
             f"a node for a server with {choice}",
             node,
             timeout=60,
-            fail_if=lambda: pods.why_stuck(pods.look(f"harness={name}")),
+            fail_if=lambda: pods.stuck_reason(pods.look(f"harness={name}")),
             change=pods.change,
         )
     finally:
@@ -168,15 +168,15 @@ def node_for(cluster: Cluster, hub: Hub, choice: Choice) -> str:
 
 
 def pod(name: str, spec: Mapping[str, Any]) -> Manifest:
-    """A pod of our own; its label `harness` is its name, no Service leads to it, and no hub takes it for a server."""
+    """Return a pod of our own: its label `harness` is its name, no Service or hub takes it for one of theirs."""
     metadata = {"name": name, "labels": {"harness": name}}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": dict(spec)}
 
 
 def service_variables(objects: Iterable[Manifest]) -> list[dict[str, str]]:
-    """What Kubernetes tells the pods of a namespace of its Services (kubernetes, pkg/kubelet/envvars).
+    """Return the variables that Kubernetes sets in pods for a namespace's Services (kubernetes, pkg/kubelet/envvars).
 
-    In place of a Service's address there is its name: nobody calls it.
+    In place of a Service's address there is its name: no request goes there.
     """
     found = {}
     for service in (each for each in objects if each["kind"] == "Service"):
@@ -191,7 +191,7 @@ def service_variables(objects: Iterable[Manifest]) -> list[dict[str, str]]:
 
 
 def beside(template: Manifest, variables: Iterable[dict[str, str]] = ()) -> dict[str, Any]:
-    """What a pod like the hub's own is made of, in which nothing runs yet.
+    """Return the spec of a pod like the hub's own, in which nothing runs yet.
 
     Args:
         variables: for its environment; the hub's own win.
@@ -218,13 +218,13 @@ def _wait_for_pod(cluster: Cluster, name: str) -> None:
         "the pod that asks the spawner",
         running,
         timeout=60,
-        fail_if=lambda: pods.why_stuck(pods.look(f"harness={name}")),
+        fail_if=lambda: pods.stuck_reason(pods.look(f"harness={name}")),
         change=pods.change,
     )
 
 
 def known_courses(choices: Mapping[str, Choice]) -> set[str]:
-    """Those of the courses that were asked for which got their own image.
+    """Return the courses, of those that were asked for, that got their own image.
 
     Raises:
         HarnessError: one of them ended in an error.

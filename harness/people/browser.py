@@ -41,7 +41,7 @@ from harness.host.leak_check import scratch_prefix
 T = TypeVar("T")
 
 PAGE_TIMEOUT = 60
-"""Seconds for a page to show what it should, while somebody waits for it."""
+"""Seconds for a page to show what it should, while a test waits for it."""
 DRIVER_SECONDS = 30
 """Seconds for chromedriver to answer, beside those that it gives a page by itself."""
 BUSY = "a page that is busy, and does not answer"
@@ -68,9 +68,9 @@ FASTER_TIMERS = """
 const later = window.setTimeout;
 window.setTimeout = (what, milliseconds, ...rest) => later(what, milliseconds / %g, ...rest);
 """
-"""Has a page wait a fraction of the time that it means to, wherever it waits."""
+"""Divides the time of every timer of a page."""
 CRASHED = ("crashed", "not reachable", "disconnected", "session deleted", "DevToolsActivePort", "unable to connect")
-"""What chromedriver says of a browser that is gone, or never came up (chromium, chrome/test/chromedriver)."""
+"""chromedriver's words for a browser that is gone, or never came up (chromium, chrome/test/chromedriver)."""
 
 
 class BrowserCrashedError(HarnessError):
@@ -78,7 +78,7 @@ class BrowserCrashedError(HarnessError):
 
 
 class _Chrome(webdriver.Chrome):
-    """Chromium; that it went away is told as such, with chromedriver's last words."""
+    """Chromium whose disappearance is an error of its own, with chromedriver's last words."""
 
     patience: float = PAGE_TIMEOUT
 
@@ -95,10 +95,10 @@ class _Chrome(webdriver.Chrome):
 
 
 def _crashed(error: Exception, log: Path) -> BrowserCrashedError:
-    said = str(getattr(error, "msg", None) or error).strip().splitlines() or [type(error).__name__]
+    lines = str(getattr(error, "msg", None) or error).strip().splitlines() or [type(error).__name__]
     words = tail(log.read_text(errors="replace"), 3) if log.is_file() else ""
     return BrowserCrashedError(
-        f"The browser is gone, which says nothing about the page: {said[0]}\n"
+        f"The browser is gone, which says nothing about the page: {lines[0]}\n"
         f"chromedriver said last:{words or ' nothing'}"
     )
 
@@ -107,8 +107,8 @@ class Browser:
     """One person's browser window.
 
     Args:
-        hopeless: says why what a page at this URL waits for will never come, as Kubernetes sees it.
-        timeline: where to write down which pages there were, and what they said on the console.
+        why_unrecoverable: returns why the page at a URL waits in vain, as Kubernetes sees it; None while it may come.
+        timeline: for the pages that were open, and their messages on the console.
         patience: seconds for a page to load, and for it to show what it should.
     """
 
@@ -120,17 +120,17 @@ class Browser:
         patience: float = PAGE_TIMEOUT,
     ) -> None:
         self.driver = driver
-        self._hopeless = why_unrecoverable
+        self._why_unrecoverable = why_unrecoverable
         self._patience = patience
         self.began = time.time()
         """When the window was opened."""
         self._alias = str(uuid4())
-        self.called = {self._alias}
+        self.aliases = {self._alias}
         """Names in the timeline: the window's own, and those of the users to whom its pages belonged."""
         self._timeline = Timeline() if timeline is None else timeline
 
     def open(self, url: str) -> None:
-        """Go to a URL; returns when the page's own load event fired.
+        """Go to a URL, and wait until the page's own load event fired.
 
         Raises:
             TooLateError: it has not, within the window's patience.
@@ -153,12 +153,12 @@ class Browser:
 
         Args:
             timeout: seconds; the window's patience unless given.
-            ignore_server_loss: wait on though the server is gone: for a page that is to say so.
-            instead: says what has opened in its place, so that nobody waits for it any more.
+            ignore_server_loss: wait on though the server is gone: for a page that is to show just that.
+            instead: returns what has opened in its place, which ends the wait; None while nothing has.
 
         Raises:
-            HarnessError: it is not there in time, or will never be; the message says why, where
-                Kubernetes does, and what the page shows instead.
+            HarnessError: it is not there in time, or will never be; the message has the cause, where
+                Kubernetes names one, and what the page shows instead.
         """
 
         def trouble() -> str | None:
@@ -176,8 +176,8 @@ class Browser:
             raise type(error)(f"{error}. The page shows: {self.summary()}") from error
 
     def _trouble(self, instead: Callable[[], str | None] = lambda: None) -> str | None:
-        with suppress(TimeoutException):  # Of a page that is busy nobody can say.
-            return instead() or self._hub_gave_up() or self._hopeless(self.driver.current_url)
+        with suppress(TimeoutException):  # A busy page shows no trouble.
+            return instead() or self._hub_gave_up() or self._why_unrecoverable(self.driver.current_url)
         return None
 
     def wait_for_notebook(self, what: str = "the notebook") -> str:
@@ -189,12 +189,12 @@ class Browser:
         return self.wait_for(what, ".jp-Notebook h1", instead=self._no_notebook)
 
     def _no_notebook(self) -> str | None:
-        """What Jupyter shows in place of a notebook; None while it may still show one."""
-        said = str(self._shown(".jp-Dialog-header"))
-        return self.another_page() or (f"a dialog says {said}" if "Error" in said else None)
+        """Return what Jupyter shows in place of a notebook; None while it may still show one."""
+        dialog = str(self._shown(".jp-Dialog-header"))
+        return self.another_page() or (f"a dialog says {dialog}" if "Error" in dialog else None)
 
     def another_page(self) -> str | None:
-        """What opened in place of a notebook's page, whether the notebook is there or not; None if nothing did."""
+        """Return what opened in place of a notebook's page, be the notebook there or not; None if nothing did."""
         if re.match(r"/user/[^/]+/tree\b", urlsplit(self.driver.current_url).path):
             return "the list of files opened"
         if not isinstance(self._shown(".jp-FileEditor"), NotYet):
@@ -202,7 +202,9 @@ class Browser:
         return None
 
     def _hub_gave_up(self) -> str | None:
-        """What the hub's page says of a server that it could not start; None on any other page."""
+        """Return the reason on the hub's page for which no server comes; None on any other page."""
+        if urlsplit(self.driver.current_url).path == "/hub/home":
+            return "the hub's home page opened, and no server was started (see redirect_to_server and default_url)"
         heading = self._shown("h1")
         return f"the hub says {heading}" if re.match("500 : |Spawn failed", str(heading)) else None
 
@@ -232,7 +234,7 @@ class Browser:
         Raises:
             HarnessError: as `fill`; the page has no kernel within the window's patience, or will never have one.
         """
-        # What is run before that is dropped by JupyterLab without a word.
+        # JupyterLab silently drops a cell that is run before that.
         self._wait("the page's connection to its kernel", self._connected, self._trouble)
         with self._acting("the first code cell"):
             self.driver.find_element(By.CSS_SELECTOR, ".jp-CodeCell .cm-content").click()
@@ -279,36 +281,36 @@ class Browser:
         return self._on_screen(".lm-Menu-item[data-command]", "data-command")
 
     def buttons(self, css: str) -> list[str]:
-        """Names of what is on screen in the toolbar that matches, as its settings have them."""
+        """Return the names of the items on screen in the toolbar that matches, as its settings have them."""
         return self._on_screen(f"{css} [data-jp-item-name]", "data-jp-item-name")
 
     def texts(self, css: str) -> list[str]:
-        """Texts of all elements on screen that match."""
+        """Return the texts of all elements on screen that match."""
         return self._on_screen(css)
 
     def _on_screen(self, css: str, attribute: str = "") -> list[str]:
-        """An attribute of each element on screen that matches, or its text, all of one moment: pages change."""
+        """Return an attribute of each element on screen that matches, or its text, all of one moment: pages change."""
         with self._acting(css):
             return cast(list[str], self.driver.execute_script(ON_SCREEN, css, attribute))
 
     def tell(self) -> None:
-        """Write down what has happened in the window since this was last asked for."""
+        """Add to the timeline what has happened in the window since the last call."""
         try:
             for entry in self.driver.get_log("performance"):
                 if page := _page(json.loads(entry["message"])["message"]):
-                    self.called.update(re.findall(UUID, page))
+                    self.aliases.update(re.findall(UUID, page))
                     self._tell(page, entry["timestamp"])
             for entry in self.driver.get_log("browser"):
                 self._tell(f"{entry['level']}: {entry['message']}", entry["timestamp"])
         except (WebDriverException, HTTPError, OSError) as error:
-            # Its end is part of the story, and whoever asks for the story has a failure to tell already.
+            # The browser's end belongs to the timeline, and its reader already has a failure to report.
             self._tell(f"the browser is gone: {getattr(error, 'msg', None) or error}", time.time() * 1000)
 
     def _tell(self, text: str, milliseconds: float) -> None:
         self._timeline.add("browser", text, who=self._alias, at=milliseconds / 1000)
 
     def summary(self) -> str:
-        """Where the browser is and what it shows, on one line."""
+        """Return the browser's address and what it shows, on one line."""
         try:
             body = " ".join(self.driver.find_element(By.TAG_NAME, "body").text.split())
             return f"{self.driver.current_url} «{self.driver.title}» {body[:200]}"
@@ -323,7 +325,7 @@ class Browser:
 
 
 def _page(event: dict[str, Any]) -> str:
-    """What an event of the DevTools' domain Page says of the window's own page; empty for any other."""
+    """Describe an event of the DevTools' domain Page about the window's own page; empty for any other."""
     match event:
         case {"method": "Page.frameNavigated", "params": {"frame": {"url": url} as frame}} if "parentId" not in frame:
             return f"page {url}"
@@ -338,15 +340,17 @@ def _page(event: dict[str, Any]) -> str:
 
 @contextmanager
 def browser(
-    why_unrecoverable: Callable[[str], str | None] = lambda url: None,
+    why_unrecoverable: Callable[[str], str | None],
     timeline: Timeline | None = None,
     patience: float = PAGE_TIMEOUT,
     timer_speedup: float = 1,
 ) -> Iterator[Browser]:
-    """A fresh Chromium with a profile of its own; gone at the end, profile and all. The arguments are Browser's.
+    """Open a fresh Chromium with a profile of its own; it is gone at the end, profile and all.
+
+    The other arguments are Browser's.
 
     Args:
-        haste: what the times are divided by that its pages let pass, between two questions to their server, say.
+        timer_speedup: divides the waits of its pages' timers, such as the pause between two questions to their server.
     """
     chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
     if not chromium or not driver:
@@ -366,9 +370,9 @@ def browser(
         service = Service(
             driver,
             service_args=["--log-level=INFO", f"--log-path={scratch}/{LOG}"],
-            # What Chromium itself leaves in the temporary directory goes with ours.
+            # Chromium's own temporary files are removed with ours.
             env={**os.environ, "TMPDIR": scratch},
-            # As with every program: Ctrl-C leaves the order of ending to us.
+            # As with every program: on Ctrl-C we decide the order in which they end.
             popen_kw={"start_new_session": True},
         )
         try:

@@ -47,7 +47,7 @@ class CellError(HarnessError):
 
 @dataclass(frozen=True)
 class CellResult:
-    """What a cell gave back."""
+    """The output of a cell."""
 
     value: str
     """The text of the last expression; empty for none."""
@@ -103,7 +103,7 @@ class Kernel:
                 self._portal.call(runner.async_execute_cell, cell, index)
             except CellExecutionError as error:
                 if error.ename == "StdinNotImplementedError":
-                    what = "asks for input(), and nobody answers in this run"
+                    what = "asks for input(), and this run has no one to answer"
                 else:
                     what = f"{error.ename}: {error.evalue}"
                 # From the reply: the server drops outputs of a cell that prints too fast, its error among them.
@@ -118,7 +118,7 @@ class Kernel:
 
 @contextmanager
 def connect(url: str, headers: dict[str, str]) -> Iterator[Kernel]:
-    """Talk to a kernel that runs.
+    """Connect to a running kernel while the context is open.
 
     Args:
         url: the kernel's address in its server's REST API, …/api/kernels/ID.
@@ -161,7 +161,7 @@ class _Client(KernelClient):
         super().__init__()
         self.allow_stdin = False
         self._socket = socket
-        # The cell's end comes from its reply. Nobody asks nbclient's other task why it ended.
+        # The cell's end comes from its reply; the end of nbclient's other task is never read.
         ends = {"shell": DeadKernelError("Kernel died"), "iopub": asyncio.CancelledError()}
         self._channels = {name: _Channel(name, socket, end) for name, end in ends.items()}
         self._died = False
@@ -183,7 +183,7 @@ class _Client(KernelClient):
         self._socket.close()
 
     async def _read(self) -> None:
-        """Take messages to their channels, until the connection is lost or the server says that the kernel died.
+        """Take messages to their channels, until the connection is lost or the server reports that the kernel died.
 
         The server starts a killed kernel anew, with nothing of what the cells before made: that is a death too.
         """
@@ -201,7 +201,7 @@ class _Client(KernelClient):
 
 
 class _Channel:
-    """What nbclient uses of a channel.
+    """The part of a channel that nbclient uses.
 
     Args:
         end: raised once there are no more messages.
@@ -221,7 +221,7 @@ class _Channel:
         self._socket.write_message(json.dumps({**message, "channel": self._name}, default=json_default))
 
     async def get_msg(self, timeout: float | None = None) -> dict[str, Any]:
-        """The next message.
+        """Return the next message.
 
         Raises:
             queue.Empty: none within `timeout` seconds.
@@ -238,9 +238,9 @@ class _Channel:
 
 
 def _parse(text: str | bytes) -> dict[str, Any]:
-    """A message of the websocket: JSON, or binary where buffers (of a widget; not wanted here) come after the JSON.
+    """Parse a message of the websocket: JSON, or binary where buffers (of a widget; not used here) follow the JSON.
 
-    Of the binary form: the number of parts, the offset of each (four bytes a number, big-endian), and then the parts.
+    The binary form: the number of parts, the offset of each (four bytes a number, big-endian), and then the parts.
     https://jupyter-server.readthedocs.io/en/latest/developers/websocket-protocols.html
     """
     if isinstance(text, bytes):

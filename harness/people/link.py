@@ -1,4 +1,4 @@
-"""A course link, and whether it did what it says: the course's image, and the notebook in it."""
+"""A course link, and a check that it leads to the course's image and to the notebook in it."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ import httpx
 
 from harness.base.errors import HarnessError
 from harness.cluster.kind import Cluster
-from harness.people.student import Page, Student
+from harness.people.journey import Page
+from harness.people.student import Student
 from harness.plan.contract import COURSE_REPOSITORY
 from harness.services.registry import Registry
 
 
 class LinkError(HarnessError):
-    """A link that does not say what its author meant."""
+    """A link that means something else than its author intended."""
 
 
 class WrongImageError(HarnessError):
@@ -29,13 +30,13 @@ class NoNotebookError(HarnessError):
 
 
 OTHER_PARAMETERS = ("tag", "needs_gpu")
-"""What else the spawner reads from a link."""
+"""Further parameters of a link that the spawner reads."""
 COPY = "COPY --chown=${NB_UID}:100 . ${HOME}/"
 
 
 @dataclass(frozen=True)
 class Link:
-    """What an author hands to learners."""
+    """The link that an author hands to learners."""
 
     course: str
     notebook: str = ""
@@ -47,10 +48,10 @@ class Link:
 
     @classmethod
     def read(cls, url: str) -> Link:
-        """A link as somebody wrote it, with or without its host.
+        """Read a link as it was written, with or without its host.
 
         Raises:
-            LinkError: its course or its notebook is not what it was meant to be, most often for want of URL encoding.
+            LinkError: its course or its notebook is not what was meant, most often for want of URL encoding.
         """
         query = urlsplit(url).query
         given = dict(parse_qsl(query, keep_blank_values=True))
@@ -68,7 +69,7 @@ class Link:
         return cls(course, notebook)
 
     def follow(self, student: Student, cluster: Cluster, registry: Registry) -> Page:
-        """Have a student follow the link, and see that it did what it says.
+        """Have a student follow the link, and check the image and the notebook that it leads to.
 
         Raises:
             WrongImageError: another image runs.
@@ -96,7 +97,7 @@ class Link:
     def _check_notebook(self, student: Student, cluster: Cluster) -> None:
         if not self.notebook:
             return
-        answer = student.contents(self.notebook)
+        answer = student.server.contents(self.notebook)
         if answer.status_code == httpx.codes.NOT_FOUND:
             raise NoNotebookError(
                 f"{self} opened the right image, {self.course}, and {self.notebook} is not in it (404). Check the "
@@ -106,7 +107,7 @@ class Link:
         answer.raise_for_status()
 
     def _whereabouts(self, student: Student, cluster: Cluster) -> str:
-        """Where the notebook is instead, as far as the student's own server tells."""
+        """Return where the notebook is instead, as far as the student's own server shows."""
         pod = cluster.server_pod(student.hub.namespace, student.name).metadata.name
 
         def find(command: str) -> list[str]:

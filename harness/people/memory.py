@@ -1,4 +1,4 @@
-"""The memory that a server takes while somebody works in it, and whether anything in it was killed for it."""
+"""The memory that a server takes while a person works in it, and the processes that were killed for it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ echo $peak $(( $(killed) - before ))
 
 @dataclass
 class Memory:
-    """What a server took; known when the watch is over."""
+    """The memory that a server took; known when the watch is over."""
 
     peak: int = 0
     """Bytes of the largest working set."""
@@ -47,7 +47,7 @@ class Memory:
 
 @contextmanager
 def watched_memory(cluster: Cluster, namespace: str, pod: str) -> Iterator[Memory]:
-    """Watch the memory of a pod while the block runs.
+    """Watch the memory of a pod while the context is open.
 
     Raises:
         HarnessError: the pod is gone, or cannot be watched.

@@ -29,7 +29,7 @@ class CellFailure:
 
 @dataclass(frozen=True)
 class NotebookRun:
-    """How far a notebook ran."""
+    """The extent to which a notebook ran."""
 
     cells: int
     """Its code cells; empty ones are not counted."""
@@ -59,7 +59,7 @@ def run_notebook(student: Student, path: str, *, cell_timeout: float = CELL_TIME
     code = [cell for cell in notebook.cells if _is_code(cell)]
     done: list[NotebookNode] = []
     failed: CellError | None = None
-    with student.kernel(path, _kernel_name(student, path, notebook)) as kernel:
+    with student.server.kernel(path, _kernel_name(student, path, notebook)) as kernel:
         started = time.monotonic()
         try:
             for cell in kernel.run_cells(notebook, timeout=cell_timeout):
@@ -84,7 +84,7 @@ def _is_code(cell: NotebookNode) -> bool:
 
 
 def _read(student: Student, path: str) -> NotebookNode:
-    answer = student.contents(path)
+    answer = student.server.contents(path)
     if answer.status_code != 200:
         raise HarnessError(f"The student's server answers {answer.status_code} for {path}: {answer.text[:200]}")
     model = answer.json()
@@ -95,11 +95,11 @@ def _read(student: Student, path: str) -> NotebookNode:
 
 
 def _kernel_name(student: Student, path: str, notebook: NotebookNode) -> str:
-    """The kernel that the notebook's page starts: the one it names, or else the only one of its language.
+    """Return the kernel that the notebook's page starts: the one it names, or else the only one of its language.
 
     The order is JupyterLab's (getDefaultKernel in its sessioncontext.tsx); a page that finds none asks the student.
     """
-    there = student.kernelspecs()
+    there = student.server.kernelspecs()
     wanted = notebook.metadata.get("kernelspec", {}).get("name") or "python3"
     if wanted in there:
         return str(wanted)

@@ -1,4 +1,4 @@
-"""What students, authors and operators rely on: the deployment's courses and numbers, as they are in production today.
+"""The contract that students, authors and operators rely on: production's courses and numbers of today.
 
 Facts from the public repository mitodl/ol-infrastructure. A deployment that offers more than this breaks no promise.
 """
@@ -8,14 +8,14 @@ from __future__ import annotations
 ACCOUNT, REGION = "610119931565", "us-east-1"
 """Production's AWS account, and the region that it uses."""
 ECR = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com"
-"""Host of production's private registry."""
+"""Host name of production's private registry."""
 REPOSITORY = "ol-course-notebooks"
 """Name of the course repository in ECR: one repository, one mutable tag a course."""
 COURSE_REPOSITORY = f"{ECR}/{REPOSITORY}"
 """Its full name, as images have it."""
 
 DEFAULT_COURSE = "base_authoring_image"
-"""The course image of whoever asks for none, or for one that nobody knows."""
+"""The course of a link that names none, or an unknown one."""
 
 CPU_COURSES = frozenset(
     {
@@ -58,9 +58,9 @@ GPU_COURSES = frozenset(
     }
 )
 KNOWN_COURSES = CPU_COURSES | GPU_COURSES
-"""Every course that a link may name, each the tag of its image."""
+"""Every course that a link may name; each is the tag of its image."""
 
 CULL_EVERY = 300.0
 CULL_TIMEOUT = 900.0
 CULL_MAX_AGE = 14400.0
-"""Seconds between two looks of the idle culler, of idleness, and of age, after which a server goes."""
+"""Seconds between two passes of the idle culler; seconds of idleness, and of age, after which it stops a server."""

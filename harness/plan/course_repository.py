@@ -1,4 +1,4 @@
-"""An author's repository: got from where it is, and seen to be one before anything is built of it."""
+"""Get an author's course repository, and check it before an image is built from it."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from harness.plan.contract import DEFAULT_COURSE
 
 GB = 10**9
 LARGEST = 2 * GB
-"""Bytes of files, without git's own: they are copied into the build, the image, the registry and every node, and a
-student's server has ten minutes to start (singleuser.startTimeout) where the image has yet to be pulled."""
+"""Most bytes of files, without git's own: they are copied into the build, the image, the registry and every node, and a
+student's server has ten minutes to start (singleuser.startTimeout), in which a node may have to pull the image."""
 CLONE_TIMEOUT = 300.0
 GIT_TIMEOUT = 60.0
 """Seconds."""
 UNVERSIONED = "unversioned"
 DESCRIBE_REF = Path(".git/describe_ref")
-"""Where Concourse's git resource leaves what `git describe` says: the image's additional tag in production."""
+"""File in which Concourse's git resource writes the result of `git describe`: production's additional tag."""
 
 TAG = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")
-"""The value of a Kubernetes label. All of these are tags of images too, which may be longer and begin with "_"."""
+"""The value of a Kubernetes label, which is always a tag too; a tag may also be longer, or begin with "_"."""
 NOT_IN_A_TAG = re.compile(r"[^A-Za-z0-9_.-]")
 LONGEST_TAG = 128
 """Characters of an image's tag (OCI distribution specification, "Pulling manifests")."""
@@ -37,13 +37,13 @@ LONGEST_TAG = 128
 ON_CUDA = re.compile(r"^\s*(FROM\s|ARG\s+\w+\s*=).*cuda", re.IGNORECASE | re.MULTILINE)
 COPIES = re.compile(r"^\s*(COPY|ADD)\s(?!.*--from=)", re.IGNORECASE | re.MULTILINE)
 WANTS_REQUIREMENTS = re.compile(r"""[\s=,"'\[](\./)?requirements\.txt\b""")
-"""requirements.txt at the top; one such as /tmp/requirements.txt is where it is copied to."""
+"""requirements.txt at the repository's top, not a path in the image such as /tmp/requirements.txt."""
 
 SCHEMAS = {3: 0, 4: 4}
-"""Versions of notebooks that Jupyter opens, and the newest minor version to hold them to. 4.5 adds nothing but cell
-ids, and Jupyter makes those that are missing."""
+"""Versions of notebooks that Jupyter opens, each with the newest minor version to validate against. 4.5 adds only cell
+ids, and Jupyter adds missing ones itself."""
 NOT_THE_COURSE = (".git", ".venv", "node_modules", "__pycache__", ".ipynb_checkpoints", ".*cache", ".tox")
-"""Directories that a plain copy leaves out: what tools put beside an author's files."""
+"""Directories that a plain copy leaves out: tools create them beside an author's files."""
 
 
 @dataclass(frozen=True)
@@ -52,9 +52,9 @@ class Repository:
 
     path: Path
     tag: str
-    """Of the course's image, and what a link says."""
+    """Tag of the course's image, and the course's name in a link."""
     notebooks: tuple[str, ...]
-    """Their paths from the repository's root, with slashes, sorted; not hidden ones, which Jupyter does not open."""
+    """Sorted paths from the repository's root, with slashes; without hidden ones, which Jupyter does not open."""
 
     def __str__(self) -> str:
         gpu = ", with a GPU" if self.needs_gpu else ""
@@ -62,21 +62,21 @@ class Repository:
 
     @property
     def needs_gpu(self) -> bool:
-        """Whether the course is built on an image with CUDA, as all courses are that production gives a GPU."""
+        """True for a course on an image with CUDA, as all courses are to which production gives a GPU."""
         return bool(ON_CUDA.search(_instructions(self.path / "Dockerfile")))
 
     @property
     def tags(self) -> tuple[str, ...]:
-        """Tags that the build job pushes the image under: the course's, and its version's where it has one."""
+        """Tags under which the build job pushes the image: the course's, and its version's where there is one."""
         version = describe(self.path)
         return (self.tag,) if version == UNVERSIONED else (self.tag, version)
 
 
 def parse_course(given: str) -> tuple[str, str]:
-    """Tag and source of a course, as `--course [TAG=]REPOSITORY` gives them; a directory a=b is given as ./a=b.
+    """Return tag and source of `--course [TAG=]REPOSITORY`; a directory a=b has to be given as ./a=b.
 
     Raises:
-        HarnessError: blanks around either, none of either, or nothing in the source to make a tag of.
+        HarnessError: one of them is empty or has blanks around it, or no tag can be made from the source.
     """
     before, equals, after = given.partition("=")
     named = bool(equals) and "/" not in before and ":" not in before
@@ -84,44 +84,42 @@ def parse_course(given: str) -> tuple[str, str]:
     shown = without_credentials(given)
     for part in (tag, source):
         if part != part.strip():
-            raise HarnessError(
-                f"--course {shown!r}: there is a blank around {without_credentials(part)!r}. Take it out."
-            )
+            raise HarnessError(f"--course {shown!r}: there is a blank around {without_credentials(part)!r}. Remove it.")
     if not source or (named and not tag):
         raise HarnessError(f"--course {shown!r}: expected [TAG=]REPOSITORY, a directory or a git URL")
     tag = tag or name_of(source)
     if not tag:
-        raise HarnessError(f"--course {shown!r}: nothing in it to make a tag of. Give one: --course TAG={shown}")
+        raise HarnessError(f"--course {shown!r}: no tag can be made from it. Give one: --course TAG={shown}")
     return tag, source
 
 
 def name_of(source: str) -> str:
-    """The default tag of a course: the last part of a path or git URL without ".git"; nothing for one such as "..".
+    """Return a course's default tag: the last part of a path or git URL without ".git"; empty for one such as "..".
 
-    A leading "course_" stays: it may well be part of the tag.
+    A leading "course_" stays, as it may be part of the tag.
     """
     name = re.split(r"[/:]", source.rstrip("/"))[-1].removesuffix(".git")
     return "" if name in (".", "..", "~") else name
 
 
 def without_credentials(text: str) -> str:
-    """A text to show, without the user and password or token that a web address in it carries."""
+    """Return a text without the user and password, or token, of each web address in it."""
     return re.sub(r"(https?://)[^/\s]+@", r"\1", text)
 
 
 def check_out(source: str, into: Path, cwd: Path) -> Path:
-    """Get a course repository into a directory of ours, and change nothing where it comes from.
+    """Copy a course repository into a directory, without a change to the source.
 
-    From a git URL or a bare repository, what its default branch holds. From a work tree, what its author sees: with
-    what is not committed yet, without what git ignores. From another directory, its files without what tools leave
-    there. Of git's own, only describe_ref is left, as Concourse does: `describe` reads it.
+    A git URL or a bare repository gives its default branch. A work tree gives its files as they are, uncommitted ones
+    too, without those that git ignores. Another directory gives its files without those of tools. Of git's own files
+    only describe_ref stays, which `describe` reads, as with Concourse.
 
     Args:
-        into: made anew.
-        cwd: where relative paths count from.
+        into: the directory, which is created anew.
+        cwd: base of relative paths.
 
     Raises:
-        HarnessError: there is no such repository, git cannot read it, or it is too large to be copied.
+        HarnessError: there is no such repository, git cannot read it, or it is too large.
     """
     path = cwd / Path(source).expanduser()
     remote = is_url(source)
@@ -142,12 +140,12 @@ def check_out(source: str, into: Path, cwd: Path) -> Path:
 
 
 def is_url(source: str) -> bool:
-    """Whether git has to reach a source: a colon before the first slash, https://host/x or host:x (git-clone)."""
+    """Return True for a URL: a colon before the first slash, as in https://host/x or host:x (git-clone)."""
     return ":" in source.partition("/")[0]
 
 
 def describe(path: Path) -> str:
-    """The immutable tag of what is in a checkout: `git describe` of it, as far as an image's tag can say it.
+    """Return the immutable tag of a checkout: `git describe`, with the characters that an image's tag may have.
 
     "unversioned" outside git and before the first commit.
 
@@ -163,15 +161,15 @@ def describe(path: Path) -> str:
         ref = _git(path, "describe", "--tags", "--always", "--dirty").strip() if has_commits else ""
     else:
         ref = ""
-    # The end tells one commit from another.
+    # The end, because it differs between commits.
     return NOT_IN_A_TAG.sub("-", ref)[-LONGEST_TAG:].lstrip(".-") or UNVERSIONED
 
 
 def read_repository(path: Path, tag: str) -> Repository:
-    """A checkout, seen to be a course repository.
+    """Read a checkout as a course repository.
 
     Raises:
-        HarnessError: it is none; all that is wrong with it is in the message, a line each.
+        HarnessError: it is none; the message has each problem, a line each.
     """
     problems = list(_tag_problems(tag))
     notebooks: tuple[str, ...] = ()
@@ -212,7 +210,7 @@ def _dockerfile_problems(path: Path) -> Iterator[str]:
 
 
 def _instructions(dockerfile: Path) -> str:
-    """A Dockerfile without its comments."""
+    """Return a Dockerfile without its comments."""
     lines = dockerfile.read_text(errors="replace").splitlines()
     return "\n".join(line for line in lines if not line.lstrip().startswith("#"))
 
@@ -227,7 +225,7 @@ def _notebook_problems(path: Path, notebooks: tuple[str, ...]) -> Iterator[str]:
 
 
 def _why_not_a_notebook(file: Path) -> str:
-    """Why Jupyter would not open a file as a notebook; nothing where it would."""
+    """Return the reason for which Jupyter would not open a file as a notebook; empty where it would."""
     try:
         document = json.loads(file.read_bytes())
     except OSError as error:
@@ -271,13 +269,13 @@ def _check_source(source: str, path: Path, into: Path) -> None:
         found = "is not a directory" if path.exists() else "does not exist"
         raise HarnessError(f"--course {source}: {path} {found}. Expected a directory or a git URL")
     if path.resolve().is_relative_to(into.resolve()):
-        raise HarnessError(f"--course {source}: this is where a run puts its own copy. Give the repository itself.")
+        raise HarnessError(f"--course {source}: this is the directory of a run's own copy. Give the repository itself.")
 
 
 def _clone(source: str, into: Path) -> None:
     command = ["git", "clone", "--quiet", "--recurse-submodules", "--", source, str(into)]
     try:
-        # Nobody is there to answer: what needs a password that git does not have fails at once.
+        # Without a prompt, a repository whose password git does not have fails at once.
         run(command, timeout=CLONE_TIMEOUT, env={"GIT_TERMINAL_PROMPT": "0"}, what=f"git clone {source}")
     except CommandError as error:
         raise HarnessError(without_credentials(str(error))) from None
@@ -299,7 +297,7 @@ def _copy(path: Path, into: Path) -> None:
 
 
 def _seen_by_git(path: Path) -> Iterator[Path]:
-    """Files of a work tree that are there and not ignored, those of submodules and of repositories inside it too."""
+    """Yield the files of a work tree that are not ignored, with those of submodules and repositories inside it."""
     for name in _git(path, "ls-files", "--cached", "--others", "--exclude-standard", "-z").split("\0"):
         file = path / name
         if _is_file(file):
@@ -309,7 +307,7 @@ def _seen_by_git(path: Path) -> Iterator[Path]:
 
 
 def _walk(root: Path, without: tuple[str, ...]) -> Iterator[Path]:
-    """Files under a directory and symbolic links, relative to it; not those in directories of such names."""
+    """Yield files and symbolic links under a directory, relative to it; none in directories named as in `without`."""
     for directory, subdirectories, names in os.walk(root):
         here = Path(directory)
         subdirectories[:] = [name for name in subdirectories if not any(fnmatch(name, skipped) for skipped in without)]
@@ -336,6 +334,6 @@ def _is_git_directory(path: Path) -> bool:
 
 
 def _git(path: Path, *args: str) -> str:
-    # Optional locks off: not even the index of what the author has is refreshed.
+    # Without optional locks git does not even refresh the index of the author's work tree.
     optional = {"GIT_OPTIONAL_LOCKS": "0"}
     return run(["git", "-C", path, *args], timeout=GIT_TIMEOUT, env=optional, what=f"git {args[0]} in {path}")

@@ -8,7 +8,7 @@ STUDENT_NODE_PORT = 30000
 AUTHORING_NODE_PORT = 30001
 """The proxies' NodePorts inside the cluster, as production sets them; each is published on a loopback port."""
 SCALED_NODE_PORT = 30002
-"""The same for a hub that a test brings up beside them."""
+"""NodePort of a hub that a test installs beside them."""
 
 
 @dataclass(frozen=True)
@@ -25,4 +25,4 @@ STUDENT = HubSpec("jupyterhub", "jupyter", "jupyterhub", STUDENT_NODE_PORT)
 AUTHORING = HubSpec("jupyterhub-authoring", "jupyter-authoring", "jupyterhub_authoring", AUTHORING_NODE_PORT)
 HUBS = (STUDENT, AUTHORING)
 SCALED = HubSpec("jupyterhub-scaled", "jupyter-scaled", "jupyterhub_scaled", SCALED_NODE_PORT)
-"""Not of the deployment: the students' hub again, at another scale, while a test needs it."""
+"""Not part of the deployment: a copy of the students' hub with shorter times, while a test needs it."""

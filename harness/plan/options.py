@@ -1,4 +1,4 @@
-"""The options of a run: each on the command line, as HARNESS_… in the environment, or in an ini file.
+"""The options of a run, given on the command line, as HARNESS_… in the environment, or in an ini file.
 
 The command line wins over the environment, and the environment over the ini file.
 """
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Option:
-    """One option, in all the places where it can be given."""
+    """One option, with its name in each place where it can be given."""
 
     name: str
     help: str
@@ -33,7 +33,7 @@ class Option:
 
     @property
     def text(self) -> str:
-        """The help, and what every option has: whether it is repeatable, its default, its name in the environment."""
+        """The help text with the option's default and its name in the environment, and whether it is repeatable."""
         notes = [
             *(["repeatable"] if self.repeat else []),
             *([f"default: {self.default}"] if self.default else []),
@@ -49,7 +49,7 @@ class Option:
 OPTIONS = (
     Option(
         "chart",
-        "the JupyterHub chart: 'pinned', 'latest' or a VERSION, as the chart repository has it; a PATH to a checkout "
+        "the JupyterHub chart: 'pinned', 'latest' or a VERSION of the chart repository; a PATH to a checkout "
         "or an unpacked chart; 'builtin'; or 'auto': the pinned version (that of --ol-infrastructure, if given), and "
         "only if the repository cannot be reached the built-in chart",
         default="auto",
@@ -63,7 +63,12 @@ OPTIONS = (
         "a checkout of mitodl/ol-infrastructure, whose Pulumi program is evaluated, shut in: its values, its spawner "
         "and its chart version take the place of ours; --values, --authoring-values, --spawner and --chart win over it",
     ),
-    Option("stack", "the stack of it that a copy is made of: CI, QA or Production", "Production", metavar="STACK"),
+    Option(
+        "stack",
+        "the stack of it that a copy is made of: CI, QA or Production; 'none' for values files alone",
+        "Production",
+        metavar="STACK",
+    ),
     Option(
         "base",
         "the revision of it that is compared with, to show what a change changes; without it, the one at which its "
@@ -100,21 +105,21 @@ OPTIONS = (
     Option("cell-timeout", "seconds for each cell of a --course", default="300", metavar="SECONDS"),
     Option(
         "run-timeout",
-        "seconds that a run may take as a whole, after which it ends as by Ctrl-C; 0 for no limit, and none with --pdb",
+        "seconds for the whole run, after which it ends as by Ctrl-C; 0 for no limit, which is also that of --pdb",
         default="7200",
         metavar="SECONDS",
     ),
     Option("install", "'never' to install nothing on this machine", default="auto", metavar="HOW"),
     Option("hub-port", "loopback port of the student hub; 0 for any free one", default="0", metavar="PORT"),
     Option("authoring-port", "loopback port of the authoring hub; 0 for any free one", default="0", metavar="PORT"),
-    Option("evidence", "where a run leaves its evidence", default=".evidence"),
+    Option("evidence", "directory for evidence, screenshots and reports", default=".evidence"),
 )
 
 
 def read(
     given: Callable[[Option], list[str]], environ: Mapping[str, str], ini: Callable[[Option], list[str]]
 ) -> dict[str, list[str]]:
-    """Values of all options by name: from the command line, else the environment, else the ini file, else the default.
+    """Return the values of all options by name: of command line, else environment, else ini file, else the default.
 
     A repeatable option takes several values; in the environment they are separated by blanks.
     """

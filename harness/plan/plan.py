@@ -15,7 +15,7 @@ import yaml
 from harness.base.errors import HarnessError
 from harness.base.files import parse_python, read_text
 from harness.charts.chart import chart_directory
-from harness.host.runs import STATE
+from harness.host.identity import STATE, identity
 from harness.plan.contract import KNOWN_COURSES
 from harness.plan.course_repository import Repository, check_out, parse_course, read_repository
 from harness.plan.hubs import AUTHORING, STUDENT, HubSpec
@@ -117,7 +117,7 @@ def make_plan(
         given = tuple(cwd / Path(value).expanduser() for value in options[name])
         for path in given:
             read_values(path, f"--{name}")
-        if ol_infrastructure:
+        if ol_infrastructure and hub_spec in ol_infrastructure.values:
             return (ol_infrastructure.values[hub_spec], *given)
         return given or (checkout / default,)
 
@@ -198,7 +198,7 @@ def default_cache(environ: Mapping[str, str]) -> Path:
 
 def run_name(checkout: Path) -> str:
     """Return the name of a run: the same for the same user and checkout, another for any other."""
-    whose = f"{os.getuid()}:{checkout.resolve()}"
+    whose = f"{os.getuid()}:{checkout.resolve()}:{identity(checkout)}"
     return f"jh-{hashlib.sha256(whose.encode()).hexdigest()[:8]}"
 
 

@@ -1,10 +1,10 @@
-"""What a run says to people.
+"""The reports of a run, for people.
 
-courses     what became of a course's notebooks: a table for the terminal, and a page
-run         what became of the promises: report.html
-picture     what each second of a run went to: timings.svg, and a part of the page
+courses     a course's notebooks: a table for the terminal, and a page
+run         the promises, and the time: report.html
+picture     the time of a run: timings.svg, and a part of the page
 summary     the same in Markdown, for a CI's own page
-words       the verdict and other sentences that all of them share
+words       the conclusion and other sentences that all of them share
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from harness.base.errors import HarnessError
 
 
 def render(template: str, filters: dict[str, Any], **about: Any) -> str:
-    """A template of this directory, filled in; what it is given is escaped.
+    """Fill in a template of this directory; its values are escaped.
 
     Raises:
-        HarnessError: it asks for what it was not given.
+        HarnessError: it asks for a value that it was not given.
     """
     here = FileSystemLoader(Path(__file__).parent)
     environment = Environment(

@@ -1,4 +1,4 @@
-"""What became of a course's notebooks, for people: a table for the terminal, and a page to keep or to send."""
+"""The checks of a course's notebooks, for people: a table for the terminal, and a page to keep or to send."""
 
 from __future__ import annotations
 
@@ -14,51 +14,49 @@ from harness.base.quantities import GIB
 from harness.courses.notebook_check import NotebookCheck
 from harness.report import render
 
-TEMPLATE = "courses.html.jinja"
 
-
-def table(trials: Sequence[NotebookCheck], width: int) -> str:
-    """The trials as a table, and a learner's link to each notebook that opened, at a terminal's width in characters."""
-    allowance = trials[0].allowance
+def table(checks: Sequence[NotebookCheck], width: int) -> str:
+    """Return the checks as a table of a width in characters, and a learner's link to each notebook that opened."""
+    quota = checks[0].quota
     shown = Table(box=None, pad_edge=False)
     for heading in ("notebook", "opened", "cells", "time", "peak memory", "result"):
         shown.add_column(heading, overflow="fold")
-    for course, its in itertools.groupby(trials, lambda trial: trial.course):
+    for course, its in itertools.groupby(checks, lambda check: check.course):
         shown.add_row(escape(course))
-        for trial in its:
-            opened = "yes" if trial.opened else "no"
-            row = (f"  {trial.notebook}", opened, cells(trial), seconds(trial), peak(trial), trial.result)
+        for check in its:
+            opened = "yes" if check.opened else "no"
+            row = (f"  {check.notebook}", opened, cells(check), seconds(check), peak(check), check.result)
             shown.add_row(*map(escape, row))
     written = io.StringIO()
     Console(file=written, width=width, highlight=False).print(shown)
-    given = f"A learner's server is guaranteed {_gib(allowance.guarantee)} and may take {_gib(allowance.limit)}."
-    links = [f"  {trial.url}" for trial in trials if trial.opened]
+    given = f"A learner's server is guaranteed {_gib(quota.guarantee)} and may take {_gib(quota.limit)}."
+    links = [f"  {check.url}" for check in checks if check.opened]
     return "\n".join([given, written.getvalue(), *(["Links for learners:", *links] if links else [])])
 
 
-def page(trials: Sequence[NotebookCheck]) -> str:
-    """The trials as an HTML page that needs nothing but itself."""
+def page(checks: Sequence[NotebookCheck]) -> str:
+    """Return the checks as an HTML page that needs no other file."""
     filters = {"cells": cells, "seconds": seconds, "peak": peak, "gib": _gib}
-    return render(TEMPLATE, filters, trials=trials, allowance=trials[0].allowance)
+    return render("courses.html.jinja", filters, checks=checks, quota=checks[0].quota)
 
 
-def cells(trial: NotebookCheck) -> str:
-    """Cells that ran, of all."""
-    if not trial.run:
+def cells(check: NotebookCheck) -> str:
+    """Return how many of the cells ran."""
+    if not check.run:
         return "-"
-    skipped = 0 if trial.run.failure else trial.run.cells - trial.run.run
-    return f"{trial.run.run} of {trial.run.cells}" + (f", {skipped} skipped" if skipped else "")
+    skipped = 0 if check.run.failure else check.run.cells - check.run.run
+    return f"{check.run.run} of {check.run.cells}" + (f", {skipped} skipped" if skipped else "")
 
 
-def seconds(trial: NotebookCheck) -> str:
-    return f"{trial.run.seconds:.1f} s" if trial.run else "-"
+def seconds(check: NotebookCheck) -> str:
+    return f"{check.run.seconds:.1f} s" if check.run else "-"
 
 
-def peak(trial: NotebookCheck) -> str:
-    """Largest working set, and its part of what is guaranteed."""
-    if not trial.memory:
+def peak(check: NotebookCheck) -> str:
+    """Return the largest working set, and its part of the guaranteed memory."""
+    if not check.memory:
         return "-"
-    return f"{trial.memory.peak / GIB:.2f} GiB, {trial.memory.peak / trial.allowance.guarantee:.0%}"
+    return f"{check.memory.peak / GIB:.2f} GiB, {check.memory.peak / check.quota.guarantee:.0%}"
 
 
 def _gib(size: float) -> str:

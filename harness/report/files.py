@@ -18,10 +18,10 @@ RECORD, PAGE, PICTURE = "run.json", "report.html", "timings.svg"
 
 
 def write(run: Record, evidence: Path, history: History, clean: Callable[[str], str], ci: Path | None = None) -> Path:
-    """Write run.json and what is made of it, and keep it for later runs to compare with; returns the page.
+    """Write run.json and the reports made of it, and keep it for later runs to compare with; returns the page.
 
     Args:
-        clean: takes out of a text what nobody may read.
+        clean: removes secrets from a text.
         ci: file that GitHub shows with the job, to be added to.
 
     Raises:
@@ -44,7 +44,7 @@ def write(run: Record, evidence: Path, history: History, clean: Callable[[str], 
 
 
 def _compared(run: Record, history: History) -> tuple[Difference | None, str]:
-    """The difference to an earlier run, or why there is none."""
+    """Return the difference to an earlier run, or why there is none."""
     try:
         before = history.before(run)
     except RecordError:
@@ -55,7 +55,7 @@ def _compared(run: Record, history: History) -> tuple[Difference | None, str]:
 
 
 def complete_junit(file: Path, run: Record, clean: Callable[[str], str]) -> None:
-    """Have a JUnit report tell of a deployment that did not come up, and take out of it what nobody may read.
+    """Add a deployment that did not come up to a JUnit report, and remove secrets from it.
 
     Pytest itself has no test for that: without it CI would show a run without a failure.
 

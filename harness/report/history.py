@@ -16,7 +16,7 @@ RATIO, LEAST = 1.5, 0.2
 
 @dataclass(frozen=True)
 class Change:
-    """A phase that takes another time than it did; medians in seconds."""
+    """A phase whose time has changed; medians in seconds."""
 
     phase: str
     before: float
@@ -28,7 +28,7 @@ class Change:
 
     @property
     def ratio(self) -> float:
-        """How many times slower, or faster."""
+        """The ratio of the longer time to the shorter."""
         least, most = sorted((self.before, self.now))
         return most / least if least else float("inf")
 

@@ -13,7 +13,7 @@ SELF_CHECKS = "tests/selfcheck/"
 
 
 class Status(StrEnum):
-    """How a promise ended; in the order in which a run lists them, the worst last, where it is seen."""
+    """The status of a promise; in the order in which a run lists them, the worst last, where it is seen."""
 
     KEPT = "kept"
     STILL_THERE = "still there"
@@ -25,7 +25,7 @@ class Status(StrEnum):
 
 
 SELF_CHECK_WORDS = {Status.KEPT: "passed", Status.BROKEN: "FAILED"}
-"""What a self-check, which promises nothing, is called in place of kept and broken."""
+"""Words for a self-check, which promises nothing, in place of kept and broken."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Case:
 
     @property
     def because(self) -> str:
-        """What was found, and the likely cause."""
+        """The finding, and the likely cause."""
         return f"{self.why.rstrip('.')}. Likely cause: {self.cause}" if self.cause else self.why
 
     @property

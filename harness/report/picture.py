@@ -1,4 +1,4 @@
-"""What each second of a run went to, as a picture: SVG that stands alone, and within a page."""
+"""The time of a run as a picture: SVG that stands alone, and within a page."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from harness.report.run_record import Record
 from harness.report.words import duration, file_of
 
 WIDTH, LEFT, RIGHT = 960, 200, 790
-"""Of the picture, and where its time axis begins and ends."""
+"""Width of the picture, and the begin and end of its time axis."""
 TOP, ROW, BAR = 92, 20, 12
 LEGEND = (0, 270, 515, 760)
 """Where its entries begin."""
@@ -24,7 +24,7 @@ MOST_TICKS = 10
 
 
 class Kind(StrEnum):
-    """What a second went to."""
+    """The use of a second."""
 
     BOOTING = "booting"
     WAITING = "waiting"
@@ -68,7 +68,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Share:
-    """What part of a run went to one kind; position and width in the picture's units.
+    """The part of a run that went to one kind; position and width in the picture's units.
 
     Attributes:
         legend: where the words for it begin.
@@ -82,7 +82,7 @@ class Share:
 
 
 def picture(run: Record) -> str:
-    """The picture of a run."""
+    """Draw the picture of a run."""
     scale = _Scale(run)
     ready = max((boot.end for boot in run.boots), default=run.began)
     before, after = ([step for step in run.steps if (step.start < ready) is early] for early in (True, False))
@@ -118,7 +118,7 @@ def spent(run: Record) -> dict[Kind, float]:
 
 
 class _Scale:
-    """The time axis."""
+    """Draw the time axis."""
 
     def __init__(self, run: Record) -> None:
         self.start, self.seconds = run.began, run.seconds or 1.0

@@ -1,4 +1,4 @@
-"""report.html: what became of a run's promises, and where its time went; a page that needs nothing but itself."""
+"""report.html: a run's promises, and where its time went; a page that needs no other file."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TypeVar
 from markupsafe import Markup
 
 from harness.base.intervals import Span, total, without
-from harness.people.student import UUID
+from harness.base.timeline import UUID
 from harness.report import render
 from harness.report.history import Difference
 from harness.report.outcomes import Case, Status, groups
@@ -21,7 +21,6 @@ from harness.report.run_record import PHASES, Record, Screenshot, Timing, median
 from harness.report.words import conclude, count, describe_change, duration, file_of, moment, name_of, since
 
 T = TypeVar("T")
-TEMPLATE = "run.html.jinja"
 SLOWEST = 10
 """Tests, and waits, that are listed."""
 
@@ -43,7 +42,7 @@ class Phase:
 
 
 def page(run: Record, evidence: Path, found: Difference | None = None, alone: str = "") -> str:
-    """The page.
+    """Return the page.
 
     Args:
         evidence: directory that the record's files are in; those of its screenshots become part of the page.
@@ -53,7 +52,7 @@ def page(run: Record, evidence: Path, found: Difference | None = None, alone: st
     names = {case.test: name_of(case) for case in run.cases if case.test}
     filters = {"duration": duration, "count": count, "describe": describe_change, "name": name_of, "short": _short}
     return render(
-        TEMPLATE,
+        "run.html.jinja",
         filters,
         run=run,
         conclusion=conclude(run),
@@ -79,12 +78,12 @@ def page(run: Record, evidence: Path, found: Difference | None = None, alone: st
 
 
 def phases(run: Record) -> list[Phase]:
-    """What was timed, in order."""
+    """Return the phases of a run that were timed, in order."""
     return [Phase(name, run.phases[name]) for name in PHASES if run.phases.get(name)]
 
 
 def slowest(run: Record) -> list[tuple[Case, dict[str, float]]]:
-    """The cases that took longest, each with the seconds of its parts; boot and teardown of the run are no part."""
+    """Return the slowest cases, each with the seconds of its parts, without boot and teardown of the run."""
     booting = [*run.boots, *run.steps]
     timed = [
         (case, {part.name: total(without([part], booting)) for part in case.parts}) for case in run.cases if case.parts
@@ -93,7 +92,7 @@ def slowest(run: Record) -> list[tuple[Case, dict[str, float]]]:
 
 
 def broken(run: Record) -> list[tuple[str, list[list[Case]]]]:
-    """Broken promises, each with its cases: those together of which the same was found."""
+    """Return broken promises, each with its cases, grouped by the same finding."""
     return [
         (promise, [its for _, its in _by(lambda case: f"{case.why}\n{case.cause}", cases)])
         for promise, cases in _by(lambda case: case.promise, run.of(Status.BROKEN))
@@ -101,7 +100,7 @@ def broken(run: Record) -> list[tuple[str, list[list[Case]]]]:
 
 
 def _by(key: Callable[[T], str], things: Iterable[T]) -> list[tuple[str, list[T]]]:
-    """Things together that have the same key, in the order of the first of each."""
+    """Group things by a key, in the order of the first of each."""
     found: dict[str, list[T]] = {}
     for thing in things:
         found.setdefault(key(thing), []).append(thing)
@@ -109,7 +108,7 @@ def _by(key: Callable[[T], str], things: Iterable[T]) -> list[tuple[str, list[T]
 
 
 def _short(text: str) -> str:
-    """A text with a student's name cut short: it is long, and says nothing."""
+    """Return a text with each student's name cut short."""
     return re.sub(UUID, lambda found: f"{found[0][:4]}…", text)
 
 
@@ -118,7 +117,7 @@ def _during(case: Case, span: Span) -> bool:
 
 
 def _shown(screenshots: Iterable[Screenshot], evidence: Path) -> Iterator[tuple[Screenshot, str]]:
-    """Screenshots as data URIs; one that is gone is left out."""
+    """Yield screenshots as data URIs; one that is gone is left out."""
     for each in screenshots:
         file = evidence / each.file
         if file.is_file():

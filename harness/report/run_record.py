@@ -1,4 +1,4 @@
-"""run.json: what a run went through. All of its reports are made from this, and from nothing else."""
+"""run.json: the record of a run. All of its reports are made from this, and from nothing else."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from pydantic import AfterValidator, TypeAdapter, ValidationError, with_config
 from harness.base.errors import HarnessError
 from harness.base.intervals import Span
 from harness.base.validation import first_error
-from harness.people.student import Journey
+from harness.people.journey import Journey
 from harness.report.outcomes import Case, Status
 
 FORMAT = 2
 """Raised when an older record can no longer be read as a newer one."""
 PHASES = ("boot", "login", "pull", "spawn", "page", "kernel")
-"""What is timed of a run, in the order in which a student meets it.
+"""The phases that are timed, in the order in which a student meets them.
 
 `pull` is one image onto one node, as the kubelet's event says it; `spawn` has the pull in it. `kernel` is until a new
 kernel answers.
 """
 INTERRUPTED = "interrupted"
-"""How a run ended on which somebody pressed Ctrl-C."""
+"""Why a run ended that was stopped by Ctrl-C."""
 _PULLED = re.compile(r"Successfully pulled image .*? in ((?:[\d.]+(?:h|ms|m|s|us|µs|ns))+)")
 _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
 
@@ -42,7 +42,7 @@ class RecordError(HarnessError):
 
 @dataclass(frozen=True)
 class Timing:
-    """How long a phase took, once.
+    """The time of a phase, once.
 
     Attributes:
         test: pytest's node ID, or that of the file whose tests share it; empty for what all share.
@@ -54,7 +54,7 @@ class Timing:
 
 @dataclass(frozen=True)
 class Screenshot:
-    """A picture that a test kept.
+    """A screenshot that a test kept.
 
     Attributes:
         file: as seen from the record.
@@ -76,16 +76,16 @@ class Record:
 
     Attributes:
         started: ISO 8601, with the offset from UTC.
-        about: what it ran on, in words, by name: chart, spawner, versions, commit. No path of a machine.
+        about: chart, spawner, versions and commit in words, by name; no path of a machine.
         planned: how many tests were to run.
         whole: whether these were all tests that there are, and all of them ran.
         booted: whether the deployment came up.
         ended: why it ended early; empty for a run that came to its end.
         cause: the likely cause of a deployment that did not come up, where one is named.
-        void: the ground gave way, and the run is no verdict.
+        void: the test environment failed, and the run is no verdict.
         phases: by name, those of PHASES.
         steps: of booting and removing the deployment.
-        waits: what the tests and their set-up waited for.
+        waits: all waits of the tests and their set-up.
         boots: when the deployment came up, or was to.
     """
 
@@ -128,7 +128,7 @@ class Record:
 
     @contextmanager
     def booting(self) -> Iterator[None]:
-        """Within it, the deployment or a part of it comes up."""
+        """Time the boot of the deployment, or of a part of it, while the context is open."""
         started, self.booted = time.monotonic(), False
         try:
             yield
@@ -139,7 +139,7 @@ class Record:
                 self.phases["boot"] = [Timing(sum(boot.seconds for boot in self.boots), "")]
 
     def add(self, journey: Journey, test: str) -> None:
-        """Write down what a student went through, and for which test."""
+        """Record a student's journey for a test."""
         for phase in journey.phases:
             self._timed(phase.name, phase.seconds, test)
         for seconds in pulls("\n".join(journey.progress)):
@@ -149,10 +149,10 @@ class Record:
         self.phases.setdefault(phase, []).append(Timing(seconds, test))
 
     def to_json(self, clean: Callable[[str], str] = str) -> str:
-        """The record as text.
+        """Return the record as text.
 
         Args:
-            clean: takes out of a text what nobody may read; it sees each text of the record by itself.
+            clean: removes secrets from a text; it gets each text of the record by itself.
         """
         return json.dumps({"format": FORMAT, **_clean(asdict(self), clean)}, indent=1, ensure_ascii=False)
 
@@ -175,7 +175,7 @@ def parse_record(text: str) -> Record:
 
 
 def read_record(file: Path) -> Record:
-    """The run that a file records.
+    """Read the record of a run.
 
     Raises:
         RecordError: the file cannot be read, or is no record of a run, or one of another version of the harness.
@@ -186,11 +186,11 @@ def read_record(file: Path) -> Record:
         raise RecordError(f"{file} cannot be read: {error.strerror}") from error
 
 
-def pulls(said: str) -> list[float]:
-    """Seconds of each pull of an image that the kubelet's events tell of, in its words: `in 1m2.5s`."""
+def pulls(text: str) -> list[float]:
+    """Return the seconds of each image pull that the kubelet's events name, such as `in 1m2.5s`."""
     return [
         sum(float(number) * _UNITS[unit] for number, unit in re.findall(r"([\d.]+)(h|ms|m|s|us|µs|ns)", found))
-        for found in _PULLED.findall(said)
+        for found in _PULLED.findall(text)
     ]
 
 

@@ -1,4 +1,4 @@
-"""A run in Markdown, for the page that a CI has for it."""
+"""A run in Markdown, for a CI's own page."""
 
 from __future__ import annotations
 

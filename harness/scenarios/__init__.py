@@ -1,1 +1,1 @@
-"""Longer stories that several tests look at: a class that arrives, servers under the culler, users who leave."""
+"""Longer scenarios that several tests look at: a class that arrives, servers under the culler, users who leave."""

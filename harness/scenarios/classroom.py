@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
@@ -19,11 +19,15 @@ from harness.cluster.kind import Cluster
 from harness.courses.images import MARKER
 from harness.hub.api import Hub
 from harness.hub.spawner_probe import GPU
-from harness.people.student import Page, Student
+from harness.people.journey import Page
+from harness.people.student import Student
 from harness.scenarios.user_cleanup import UserCleanup
 
 AT_ONCE = 4
 """Servers, or kernels of a class, that start at a time: more only wait for each other."""
+COOKIES = "jupyterhub-"
+"""Beginning of the names of the cookies that hub and servers know a person by."""
+SESSION_COOKIE, LOGIN_COOKIE = "jupyterhub-session-id", "jupyterhub-hub-login"
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,7 @@ class Arrival:
 
     @property
     def page(self) -> Page:
-        """Where the link led.
+        """Return the page at the end of the link.
 
         Raises:
             SpawnError, JourneyError: the student never arrived.
@@ -46,7 +50,7 @@ class Arrival:
 
 
 def follow_together(links: Mapping[str, str], new: Callable[[], Student]) -> dict[str, Arrival]:
-    """Have a new student follow each link; returns, by the links' names, when nobody is under way any more."""
+    """Have a new student follow each link, all at once; return the arrivals, by the links' names, when all are over."""
 
     def set_out(link: str) -> Arrival:
         student = new()
@@ -58,7 +62,7 @@ def follow_together(links: Mapping[str, str], new: Callable[[], Student]) -> dic
 
 @dataclass
 class StudentResult:
-    """What one student of a class got."""
+    """The outcome for one student of a class."""
 
     course: str
     name: str = ""
@@ -66,20 +70,22 @@ class StudentResult:
     node: str = ""
     image_id: str = ""
     marker: str = ""
-    """The course that the image says it is of, read through the student's kernel."""
+    """The course in the image's marker file, read through the student's kernel."""
     gpus: int = 0
+    cookies: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Values of the cookies that the hub and the student's server know the student by, by the cookie's name."""
     trouble: str = ""
     """Why the student has no running notebook; empty for one who has."""
 
 
 @dataclass
 class ClassArrival:
-    """What a class got."""
+    """The outcome for a class."""
 
-    seats: dict[str, StudentResult] = field(default_factory=dict)
+    results: dict[str, StudentResult] = field(default_factory=dict)
     """By course."""
     slowest_answer: float = 0.0
-    """Seconds of the hub's slowest answer to somebody else meanwhile."""
+    """Seconds of the hub's slowest answer to another visitor meanwhile."""
 
 
 def arrive(
@@ -87,51 +93,72 @@ def arrive(
     cluster: Cluster,
     courses: Iterable[str],
     new: Callable[[], Student],
-    departures: UserCleanup,
+    cleanup: UserCleanup,
 ) -> ClassArrival:
-    """Have a new student of each course follow the course's link, all at once; each leaves when seen."""
+    """Have a new student of each course follow the course's link, all at once; each is deleted when it was seen."""
     wanted = sorted(courses)
-    door, kernels = threading.Barrier(len(wanted)), threading.Semaphore(AT_ONCE)
+    start_barrier, kernels = threading.Barrier(len(wanted)), threading.Semaphore(AT_ONCE)
     arrived = ClassArrival()
 
-    def attend(course: str) -> StudentResult:
-        seat, student = StudentResult(course), new()
+    def take_course(course: str) -> StudentResult:
+        result, student = StudentResult(course), new()
         try:
-            door.wait(60)
-            _take(seat, student, hub, cluster, kernels)
+            start_barrier.wait(60)
+            _work(result, student, hub, cluster, kernels)
         except (HarnessError, httpx.HTTPError) as error:
-            seat.trouble = f"{error or type(error).__name__}"
+            result.trouble = f"{error or type(error).__name__}"
         finally:
             student.close()
-            seat.name = student.name
+            result.name = student.name
             if student.name:
-                departures.add(hub, student.name)
-        return seat
+                cleanup.add(hub, student.name)
+        return result
 
     done = threading.Event()
     with waiting("a class"), threads(len(wanted) + 1) as people:
         latency_probe = people.submit(_slowest_answer, hub, done)
         try:
-            arrived.seats = {seat.course: seat for seat in people.map(attend, wanted)}
+            arrived.results = {result.course: result for result in people.map(take_course, wanted)}
         finally:
             done.set()
         arrived.slowest_answer = latency_probe.result()
     return arrived
 
 
-def _take(seat: StudentResult, student: Student, hub: Hub, cluster: Cluster, kernels: threading.Semaphore) -> None:
-    student.open(f"/tmplogin?course={seat.course}")
+def shared(results: Collection[StudentResult]) -> list[str]:
+    """Return what students of a class share or lack, where each must have their own: name, pod, every login cookie.
+
+    No message has a cookie's value, for that is all it takes to be its student.
+    """
+    found = []
+    for what in ("name", "pod"):
+        values = [getattr(result, what) for result in results]
+        if len(set(values)) < len(values):
+            found.append(f"two students have the same {what}")
+    for cookie in (SESSION_COOKIE, LOGIN_COOKIE):
+        if without := [result.course for result in results if cookie not in result.cookies]:
+            found.append(f"there is no cookie {cookie} for the students of {', '.join(without)}")
+    owners: dict[str, list[str]] = {}
+    for result in results:
+        for cookie, value in result.cookies.items():
+            owners.setdefault(value, []).append(f"{cookie} of {result.course}")
+    return [*found, *(f"one value for the cookies {', '.join(each)}" for each in owners.values() if len(each) > 1)]
+
+
+def _work(result: StudentResult, student: Student, hub: Hub, cluster: Cluster, kernels: threading.Semaphore) -> None:
+    student.open(f"/tmplogin?course={result.course}")
+    result.cookies = {each.name: str(each.value) for each in student.cookies.jar if each.name.startswith(COOKIES)}
     pod = cluster.server_pod(hub.namespace, student.name)
-    seat.pod, seat.node = pod.metadata.name, pod.spec.node_name
-    seat.image_id = pod.status.container_statuses[0].image_id
-    seat.gpus = int((pod.spec.containers[0].resources.limits or {}).get(GPU, 0))
-    with kernels, student.kernel() as kernel:
-        seat.marker = kernel.run(f"print(open({MARKER!r}).read().strip())").stdout.strip()
+    result.pod, result.node = pod.metadata.name, pod.spec.node_name
+    result.image_id = pod.status.container_statuses[0].image_id
+    result.gpus = int((pod.spec.containers[0].resources.limits or {}).get(GPU, 0))
+    with kernels, student.server.kernel() as kernel:
+        result.marker = kernel.run(f"print(open({MARKER!r}).read().strip())").stdout.strip()
 
 
 def _slowest_answer(hub: Hub, done: threading.Event) -> float:
     slowest = 0.0
-    with http.Client(base_url=hub.url, timeout=60) as latency_probe:
+    with http.Client(base_url=hub.url, timeout=60, transport=hub.transport) as latency_probe:
         while not done.wait(0.5):
             started = time.monotonic()
             with contextlib.suppress(httpx.TimeoutException):

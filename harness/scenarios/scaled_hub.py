@@ -22,14 +22,14 @@ from harness.hub.culler import Times, configured
 from harness.plan.hubs import SCALED, STUDENT
 
 FACTOR = 45
-"""What production's times are divided by. Much more, and a server that is used would look idle between two reports on a
-busy machine."""
+"""Divisor of production's times. With a much larger one, a server that is used would look idle between two reports on
+a busy machine."""
 ACTIVITY_INTERVAL = 300
 """Seconds between two reports of a server's activity to the hub (JUPYTERHUB_ACTIVITY_INTERVAL's default)."""
 
 
 def scaled_values(times: Times) -> dict[str, Any]:
-    """Values that bring production's times down, and nothing into the cluster that has no part in it."""
+    """Return values that bring production's times down, and switch off all that plays no part in culling."""
     scaled = times / FACTOR
     cull = {"every": round(scaled.every), "timeout": round(scaled.timeout), "maxAge": round(scaled.max_age)}
     activity = round(ACTIVITY_INTERVAL / FACTOR)
@@ -44,7 +44,7 @@ def scaled_values(times: Times) -> dict[str, Any]:
 
 @contextmanager
 def scaled_hub(running: Deployment) -> Iterator[Hub]:
-    """The students' release once more beside the others, its culler's times divided by FACTOR; gone at the end."""
+    """Install the students' release once more, its culler's times divided by FACTOR; remove it at the end."""
     plan, cluster = running.plan, running.cluster
     secret = releases.read_secrets(plan.secrets)
     student = running.helm.template(running.chart, running.releases[STUDENT])
@@ -73,42 +73,44 @@ class ServerLifetime:
     """One server under the culler."""
 
     user: str
-    born: float
+    started: float
     """When it was ready, as time.monotonic()."""
-    seen: float = 0.0
-    """Seconds of its life when it was last seen."""
-    gone: float | None = None
-    """Seconds of its life when it was first seen to be gone; None while it is there."""
+    last_seen: float = 0.0
+    """Seconds from its start to the last look that found it."""
+    gone_at: float | None = None
+    """Seconds from its start to the first look that did not find it; None while it is there."""
 
     @property
     def end(self) -> str:
-        """What is known of its end, in words."""
-        return f"was last seen after {self.seen:.0f} s" if self.gone is None else f"went after {self.gone:.0f} s"
+        """Return in words what is known of its end."""
+        if self.gone_at is None:
+            return f"was last seen after {self.last_seen:.0f} s"
+        return f"went after {self.gone_at:.0f} s"
 
 
-class Watch:
-    """Looks at a hub's servers, and writes down until when each was there."""
+class LifetimeWatch:
+    """Looks at a hub's servers, and records until when each was there."""
 
     def __init__(self, hub: Hub) -> None:
-        self.lives: dict[str, ServerLifetime] = {}
+        self.lifetimes: dict[str, ServerLifetime] = {}
         self._hub = hub
 
     def add(self, user: str) -> None:
         """Watch a user's server, which is ready now."""
-        self.lives[user] = ServerLifetime(user, time.monotonic())
+        self.lifetimes[user] = ServerLifetime(user, time.monotonic())
 
     def all_gone(self) -> bool | NotYet:
-        """Look once: whether every server is gone, and its user with it."""
+        """Look once, and return True if every server is gone, and its user with it."""
         try:
             users = self._hub.users()
         except httpx.HTTPError as error:
             return NotYet(f"the hub does not answer: {error}")
         now = time.monotonic()
-        there = [life for life in self.lives.values() if life.gone is None]
-        for life in there:
-            if users.get(life.user, {}).get("servers"):
-                life.seen = now - life.born
+        there = [each for each in self.lifetimes.values() if each.gone_at is None]
+        for each in there:
+            if users.get(each.user, {}).get("servers"):
+                each.last_seen = now - each.started
             else:
-                life.gone = now - life.born
-        left = [f"{life.user} after {life.seen:.0f} s" for life in there if life.gone is None]
+                each.gone_at = now - each.started
+        left = [f"{each.user} after {each.last_seen:.0f} s" for each in there if each.gone_at is None]
         return NotYet(f"there are {', '.join(left)}") if left else True

@@ -62,7 +62,9 @@ class Aws(HttpService):
         from botocore.config import Config
 
         session = botocore.session.Session(session_vars=WITHOUT_THE_CALLERS_SETTINGS)
-        session.set_default_client_config(Config(connect_timeout=5, read_timeout=30, retries={"total_max_attempts": 1}))
+        session.set_default_client_config(
+            Config(connect_timeout=5, read_timeout=30, retries={"total_max_attempts": 1}, proxies={})
+        )
         return boto3.Session(
             aws_access_key_id="throwaway",
             aws_secret_access_key="throwaway",

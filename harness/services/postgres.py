@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from harness.base.files import make_readable
 from harness.base.shell import CommandError
 from harness.base.wait import NotYet
 from harness.host import docker
@@ -36,6 +37,7 @@ class Postgres(Service):
     def launch(self, image: str, content: Content) -> None:
         script = self.state / "databases.sql"
         script.write_text("".join(f"CREATE DATABASE {name} OWNER {USER};\n" for name in content.databases))
+        make_readable(script)
         self.run_container(
             image,
             env={"POSTGRES_USER": USER, "POSTGRES_PASSWORD": self.password, "POSTGRES_DB": "postgres"},

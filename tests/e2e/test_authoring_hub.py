@@ -38,7 +38,7 @@ def test_form_gives_the_courses_image(author: Author, cluster: Cluster, password
     pod = cluster.server_pod(author.hub.namespace, NAME)
     running = pod.spec.containers[0].image
     assert running == f"{COURSE_REPOSITORY}:{COURSE}", f"the form was sent with {COURSE}, and {running} runs"
-    with author.kernel() as kernel:
+    with author.server.kernel() as kernel:
         marker = kernel.run(f"print(open({MARKER!r}).read().strip())").stdout.strip()
     assert marker == COURSE, f"the author works in the image of {marker}"
 
@@ -47,9 +47,9 @@ def test_author_publishes_to_the_bucket(author: Author, aws_in_cluster: str, aws
     """Authors have the extension that publishes, and what their kernel writes to the courses' bucket is there."""
     author.log_in(password)
     author.ask_for(COURSE)
-    off = author.page_config()["disabledExtensions"]
+    off = author.server.page_config()["disabledExtensions"]
     assert "ol-jupyter-authoring" not in off, f"the authors' extension is off, and with it {off}"
-    with author.kernel() as kernel:
+    with author.server.kernel() as kernel:
         bucket = kernel.run("import os; print(os.environ['NOTEBOOK_BUCKET'])").stdout.strip()
         assert bucket.startswith("jupyter-courses-"), f"NOTEBOOK_BUCKET is {bucket!r}"
         aws.s3.create_bucket(Bucket=bucket)

@@ -23,8 +23,9 @@ from harness.courses.consistency import differences, job_faults
 from harness.courses.notebook_check import NotebookCheck
 from harness.deployment import changes
 from harness.deployment.model import Deployment
+from harness.people.journey import SpawnError
 from harness.people.link import Link, LinkError, NoNotebookError, WrongImageError
-from harness.people.student import SpawnError, Student
+from harness.people.student import Student
 from harness.plan.course_repository import Repository, describe
 from harness.plan.hubs import STUDENT
 from harness.plan.plan import Plan

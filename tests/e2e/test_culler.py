@@ -5,12 +5,12 @@ Production's numbers are read from the running culler. What they mean is seen at
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
 
-from fixtures.timeline import takes_part
+from fixtures.session import attribute_to_test
 from harness.base.timeline import Timeline
 from harness.base.wait import NotYet, seldom, wait_until
 from harness.charts.manifests import variables
@@ -24,8 +24,8 @@ from harness.people.link import EXAMPLE
 from harness.people.student import Student
 from harness.plan.contract import CULL_EVERY, CULL_MAX_AGE, CULL_TIMEOUT
 from harness.plan.hubs import HUBS, HubSpec
-from harness.scenarios.culling import SLACK, Lives
-from harness.scenarios.scaled_hub import FACTOR, ServerLifetime, Watch
+from harness.scenarios.culling import SLACK, CulledServers
+from harness.scenarios.scaled_hub import FACTOR, LifetimeWatch, ServerLifetime
 from harness.services.postgres import Postgres
 
 PRODUCTION = Times(CULL_EVERY, CULL_TIMEOUT, CULL_MAX_AGE)
@@ -65,63 +65,69 @@ def test_authors_server_is_culled_though_its_user_is_an_admin(author_values: Map
 
 
 @pytest.mark.timeout(900)
-def test_idle_server_goes_in_time(lives: Lives) -> None:
+def test_idle_server_goes_in_time(culled_servers: CulledServers) -> None:
     """A server that nobody uses is there just before its time, and gone soon after it."""
-    life, times = lives.idle, lives.times
-    assert life.seen >= 0.8 * times.timeout, (
+    life, times = culled_servers.idle, culled_servers.times
+    assert life.last_seen >= 0.8 * times.timeout, (
         f"an idle server {life.end}, long before its {times.timeout:.0f} s (production's, divided by {FACTOR})"
     )
-    assert life.gone is not None, f"an idle server is still there after {life.seen:.0f} s: the culler culls nothing"
+    assert life.gone_at is not None, (
+        f"an idle server is still there after {life.last_seen:.0f} s: the culler culls nothing"
+    )
     latest = times.timeout + 2 * times.every + SLACK
-    assert life.gone <= latest, f"an idle server went after {life.gone:.0f} s, expected within {latest:.0f} s"
+    assert life.gone_at <= latest, f"an idle server went after {life.gone_at:.0f} s, expected within {latest:.0f} s"
 
 
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("who", ["busy", "page"])
-def test_used_server_stays_until_its_maximum_age(lives: Lives, who: str) -> None:
+def test_used_server_stays_until_its_maximum_age(culled_servers: CulledServers, who: str) -> None:
     """A server with a running cell or an open page stays until its maximum age, and goes then."""
-    life: ServerLifetime = getattr(lives, who)
+    life: ServerLifetime = getattr(culled_servers, who)
     used = {"busy": "in which a cell runs", "page": "whose page is open"}[who]
-    age = lives.times.max_age
-    assert life.seen >= 0.9 * age, f"a server {used} {life.end}; it may stay for {age:.0f} s"
-    assert life.gone is not None, f"a server {used} is still there after {life.seen:.0f} s; {age:.0f} s are its end"
-    latest = age + 2 * lives.times.every + SLACK
-    assert life.gone <= latest, f"a server {used} went after {life.gone:.0f} s, expected within {latest:.0f} s"
+    age = culled_servers.times.max_age
+    assert life.last_seen >= 0.9 * age, f"a server {used} {life.end}; it may stay for {age:.0f} s"
+    assert life.gone_at is not None, (
+        f"a server {used} is still there after {life.last_seen:.0f} s; {age:.0f} s are its end"
+    )
+    latest = age + 2 * culled_servers.times.every + SLACK
+    assert life.gone_at <= latest, f"a server {used} went after {life.gone_at:.0f} s, expected within {latest:.0f} s"
 
 
 @pytest.mark.timeout(900)
-def test_nothing_is_left_of_what_was_culled(lives: Lives, cluster: Cluster, database: Postgres) -> None:
+def test_nothing_is_left_of_what_was_culled(
+    culled_servers: CulledServers, cluster: Cluster, volume_claims: Callable[[Hub], list[str]], database: Postgres
+) -> None:
     """Of a culled server there is no pod left, no volume, no route in the proxy, and no user in hub and Postgres."""
-    names = {life.user for life in (lives.idle, lives.busy, lives.page)}
-    pods = cluster.pods(lives.hub.namespace)
+    names = {life.user for life in (culled_servers.idle, culled_servers.busy, culled_servers.page)}
+    pods = cluster.pods(culled_servers.hub.namespace)
 
     def no_pod() -> bool | NotYet:
         left = [pod.metadata.name for pod in pods.look("component=singleuser-server")]
         return NotYet(f"there are {', '.join(left)}") if left else True
 
     wait_until("the end of the culled pods", no_pod, timeout=60, change=pods.change)
-    volumes = cluster.core.list_namespaced_persistent_volume_claim(lives.hub.namespace).items
-    assert not volumes, f"volumes are left: {[volume.metadata.name for volume in volumes]}"
-    routes = lives.hub.api.get("/proxy").raise_for_status().json()
+    volumes = volume_claims(culled_servers.hub)
+    assert not volumes, f"volumes are left: {volumes}"
+    routes = culled_servers.hub.api.get("/proxy").raise_for_status().json()
     left = [route for route in routes if any(name in route for name in names)]
     assert not left, f"the proxy still has routes to culled servers: {left}"
-    assert not names & set(lives.hub.users()), "the hub still knows culled users"
-    stored = {row[0] for row in database.query(lives.hub.database, "SELECT name FROM users")}
+    assert not names & set(culled_servers.hub.users()), "the hub still knows culled users"
+    stored = {row[0] for row in database.query(culled_servers.hub.database, "SELECT name FROM users")}
     assert not names & stored, "Postgres still has culled users"
 
 
 @pytest.mark.timeout(900)
-def test_returning_visitor_gets_a_new_life(lives: Lives) -> None:
+def test_returning_visitor_gets_a_new_life(culled_servers: CulledServers) -> None:
     """The cookies of a culled user lead to a new user and a new server, not to an error."""
-    before, student = lives.idle.user, lives.returning
+    before, student = culled_servers.idle.user, culled_servers.returning
     page = student.open(str(EXAMPLE))
     try:
         assert student.name != before, f"a culled user came back under the same name, {before}"
         assert page.path.startswith(f"/user/{student.name}/"), f"the return ended at {page.path}"
-        found = student.contents(EXAMPLE.notebook)
+        found = student.server.contents(EXAMPLE.notebook)
         assert found.status_code == 200, f"after the return the notebook answers {found.status_code}"
     finally:
-        lives.hub.delete_user(student.name)
+        culled_servers.hub.delete_user(student.name)
 
 
 @pytest.mark.timeout(900)
@@ -129,8 +135,9 @@ def test_culler_survives_a_restart_of_its_hub(
     scaled: Hub, cluster: Cluster, timeline: Timeline, request: pytest.FixtureRequest
 ) -> None:
     """After a restart of the hub the culler runs again, and servers from before it are culled."""
-    student, watch = Student(scaled, timeline=timeline), Watch(scaled)
-    takes_part(request, student)
+    student = Student(scaled, cluster.pods(scaled.namespace).server_probe, timeline)
+    watch = LifetimeWatch(scaled)
+    attribute_to_test(request, student)
     student.open(str(EXAMPLE))
     watch.add(student.name)
     try:

@@ -14,14 +14,14 @@ from urllib.parse import unquote
 
 import pytest
 
-from fixtures.deployment import AskSpawner
+from fixtures.target import AskSpawner
 from harness.base.files import parse_python
 from harness.cluster.kind import Cluster
 from harness.deployment.model import Deployment
 from harness.hub.spawner_probe import Choice, Request
 from harness.plan.contract import COURSE_REPOSITORY, CPU_COURSES, DEFAULT_COURSE, GPU_COURSES, KNOWN_COURSES
 from harness.plan.plan import Plan
-from harness.scenarios.classroom import ClassArrival
+from harness.scenarios.classroom import ClassArrival, shared
 from harness.services.registry import Registry
 
 PLAIN, GPU_COURSE, TAG = "uai_source-uai.0", "uai_source-uai.1", "uai_source-uai.6"
@@ -187,21 +187,21 @@ def test_each_course_has_an_image_of_its_own(registry: Registry) -> None:
 def test_whole_class_at_once(student_class: ClassArrival, cluster: Cluster, registry: Registry) -> None:
     """Students of every course arrive together, and each works in the image of their own course, on a right node."""
     wrong = []
-    for course, seat in sorted(student_class.seats.items()):
-        if seat.trouble:
-            wrong.append(f"{course}: {seat.trouble}")
+    for course, result in sorted(student_class.results.items()):
+        if result.trouble:
+            wrong.append(f"{course}: {result.trouble}")
             continue
         pushed = f"{COURSE_REPOSITORY}@{registry.digest(course)}"
-        if seat.marker != course:
-            wrong.append(f"course {course} opened the image of {seat.marker}")
-        if seat.image_id != pushed:
-            wrong.append(f"course {course} runs {seat.image_id}, and pushed was {pushed}")
-        if course in GPU_COURSES and seat.node != cluster.nodes[1]:
-            wrong.append(f"course {course} needs a GPU and landed on {seat.node}")
-        if course in GPU_COURSES and seat.gpus != 1:
-            wrong.append(f"course {course} has {seat.gpus} GPUs, expected 1")
-        if course in CPU_COURSES and seat.gpus:
-            wrong.append(f"course {course} needs no GPU and has {seat.gpus}")
+        if result.marker != course:
+            wrong.append(f"course {course} opened the image of {result.marker}")
+        if result.image_id != pushed:
+            wrong.append(f"course {course} runs {result.image_id}, and pushed was {pushed}")
+        if course in GPU_COURSES and result.node != cluster.nodes[1]:
+            wrong.append(f"course {course} needs a GPU and landed on {result.node}")
+        if course in GPU_COURSES and result.gpus != 1:
+            wrong.append(f"course {course} has {result.gpus} GPUs, expected 1")
+        if course in CPU_COURSES and result.gpus:
+            wrong.append(f"course {course} needs no GPU and has {result.gpus}")
     assert not wrong, "\n".join(wrong)
 
 
@@ -214,8 +214,7 @@ def test_hub_answers_while_a_class_arrives(student_class: ClassArrival) -> None:
 
 def test_students_of_a_class_share_nothing(student_class: ClassArrival) -> None:
     """Nobody in a class has the name, the pod or the cookies of another."""
-    seats = [seat for seat in student_class.seats.values() if not seat.trouble]
-    assert len(seats) > 1, f"of {len(student_class.seats)} students {len(seats)} got a server"
-    for what in ("name", "pod"):
-        found = [getattr(seat, what) for seat in seats]
-        assert len(set(found)) == len(found), f"two students have the same {what}"
+    results = [result for result in student_class.results.values() if not result.trouble]
+    assert len(results) > 1, f"of {len(student_class.results)} students {len(results)} got a server"
+    faults = shared(results)
+    assert not faults, "\n".join(faults)

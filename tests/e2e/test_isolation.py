@@ -8,8 +8,9 @@ import pytest
 
 from harness.base import http
 from harness.hub.api import Hub
+from harness.people.journey import JourneyError
 from harness.people.link import EXAMPLE
-from harness.people.student import JourneyError, Student
+from harness.people.student import Student
 from harness.scenarios.classroom import Arrival
 
 COURSE = EXAMPLE.course
@@ -27,7 +28,7 @@ def two(visit_together: Callable[[Mapping[str, str]], dict[str, Arrival]]) -> tu
 def test_nobody_reaches_anothers_server(two: tuple[Student, Student], hub: Hub) -> None:
     """A student's cookies and token open neither another's files, nor their user, nor their tokens."""
     one, other = two
-    other.write("private.txt", "not for you")
+    other.server.write("private.txt", "not for you")
     forbidden = {
         "files": f"/user/{other.name}/api/contents/private.txt",
         "server": f"/user/{other.name}/api/status",
@@ -45,7 +46,7 @@ def test_nobody_reaches_anothers_server(two: tuple[Student, Student], hub: Hub) 
     page = f"/user/{other.name}/tree"
     with pytest.raises(JourneyError, match="ended in an error page: 403"):
         pytest.fail(f"a student's browser opens another's server: {one.open(page).url}")
-    mine = other.contents("private.txt")
+    mine = other.server.contents("private.txt")
     assert mine.status_code == 200, f"the student's own file answers {mine.status_code}"
 
 

@@ -7,7 +7,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from fixtures.deployment import AskSpawner
+from fixtures.target import AskSpawner
 from harness.cluster.kind import Cluster
 from harness.hub.api import Hub
 from harness.hub.spawner_probe import Choice, Request

@@ -14,8 +14,9 @@ from fixtures.people import links_of
 from harness.cluster.kind import Cluster
 from harness.hub.api import Hub
 from harness.people.browser import Browser
+from harness.people.journey import JourneyError
 from harness.people.link import EXAMPLE, Link, NoNotebookError, WrongImageError
-from harness.people.student import JourneyError, Student
+from harness.people.student import Student
 from harness.scenarios.classroom import Arrival
 from harness.services.registry import Registry
 
@@ -54,7 +55,7 @@ def test_notebook_opens(arrivals: Mapping[str, Arrival], written: str) -> None:
     """However its path is written in the link, a notebook that is there opens."""
     path, student, page = OPENS[written], arrivals[written].student, arrivals[written].page
     assert page.path == f"/user/{student.name}/notebooks/{path}", f"notebook={written} ended at {page.path}"
-    found = student.contents(path)
+    found = student.server.contents(path)
     assert found.status_code == 200, f"notebook={written}: the contents API says {found.status_code} of {path}"
     assert found.json()["type"] == "notebook", f"{path} is there, as a {found.json()['type']}"
 
@@ -67,9 +68,9 @@ def test_notebook_that_is_not_there_is_a_404(arrivals: Mapping[str, Arrival], wr
     assert page.path.startswith(own), f"notebook={written} sends the student away from their server, to {page.path}"
     assert page.path.startswith(f"{own}notebooks/"), f"notebook={written} opens {page.path}, where no notebook is"
     path = page.path.removeprefix(f"{own}notebooks/")
-    found = student.contents(path)
+    found = student.server.contents(path)
     assert found.status_code == 404, f"notebook={written}: expected 404 of {path}, found {found.status_code}"
-    right = student.contents(NOTEBOOK)
+    right = student.server.contents(NOTEBOOK)
     assert right.status_code == 200, f"after notebook={written} the right notebook answers {right.status_code}"
 
 
@@ -81,7 +82,7 @@ def opened_by(arrival: Arrival) -> str:
         return "" if "ended in an error page: 404" in str(error) else str(error)
     # A spawner may take the way out of the path: then the path names a notebook that is not there.
     before, inside, path = page.path.partition(f"/user/{arrival.student.name}/notebooks/")
-    missing = inside and not before and arrival.student.contents(path).status_code == 404
+    missing = inside and not before and arrival.student.server.contents(path).status_code == 404
     return "" if missing else page.url
 
 
@@ -91,7 +92,7 @@ def test_path_out_of_the_home_directory_is_a_404(arrivals: Mapping[str, Arrival]
     student, opened = arrivals[written].student, opened_by(arrivals[written])
     assert not opened, f"notebook={written} leads out of the home directory, and ended at {opened}"
     student.open(f"/user/{student.name}/notebooks/{NOTEBOOK}")
-    right = student.contents(NOTEBOOK)
+    right = student.server.contents(NOTEBOOK)
     assert right.status_code == 200, f"after notebook={written} the right notebook answers {right.status_code}"
 
 

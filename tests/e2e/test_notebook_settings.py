@@ -50,6 +50,6 @@ def test_extensions_are_off(visit: Callable[[], Student]) -> None:
     """The extensions that production switches off are off in the student's server."""
     student = visit()
     student.open(str(EXAMPLE))
-    off = student.page_config()["disabledExtensions"]
+    off = student.server.page_config()["disabledExtensions"]
     on = [name for name in DISABLED if not any(name in each for each in off)]
     assert not on, f"extensions that should be off: {on}; off are {off}"

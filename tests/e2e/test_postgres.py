@@ -27,7 +27,7 @@ def test_restart_of_the_hub_keeps_session_user_and_server(
     student = visit()
     student.open(f"/tmplogin?course={COURSE}")
     before = cluster.server_pod(hub.namespace, student.name)
-    with student.kernel() as kernel:
+    with student.server.kernel() as kernel:
         kernel.run("kept = 42")
         restart_hub(cluster, hub)
         after = [pod.metadata.uid for pod in cluster.pods(hub.namespace).look(server_of(student.name))]
@@ -36,7 +36,7 @@ def test_restart_of_the_hub_keeps_session_user_and_server(
     assert student.name in hub.users(), "the hub forgot the student"
     home = student.get("/hub/home")
     assert home.status_code == 200, f"the student's session is gone: /hub/home answers {home.status_code}"
-    found = student.contents(NOTEBOOK)
+    found = student.server.contents(NOTEBOOK)
     assert found.status_code == 200, f"after the restart the notebook answers {found.status_code}"
 
 

@@ -23,7 +23,9 @@ from harness.services.registry import Registry
 REPUSHED, OTHER = "uai_source-uai.scm2", "uai_source-uai.scm1"
 
 
-def test_every_course_is_on_every_node(cluster: Cluster, hub: Hub, pre_pulled: set[str]) -> None:
+def test_every_course_is_on_every_node(
+    cluster: Cluster, hub: Hub, pre_puller: Callable[[], Any | None], pre_pulled: set[str]
+) -> None:
     """The pre-puller brings every course's image to every node, and stays within its memory."""
     pods = cluster.pods(hub.namespace)
 
@@ -35,17 +37,14 @@ def test_every_course_is_on_every_node(cluster: Cluster, hub: Hub, pre_pulled: s
         return NotYet(f"still pulling: {', '.join(busy)}") if busy else True
 
     def trouble() -> str | None:
-        found = cluster.apps.list_namespaced_daemon_set(
-            hub.namespace, label_selector="component=continuous-image-puller"
-        )
-        if not found.items:
+        puller = pre_puller()
+        if not puller:
             return "there is none: the release has no DaemonSet continuous-image-puller"
-        [puller] = found.items
         nodes, seen = puller.status.desired_number_scheduled, puller.status.observed_generation
         if seen == puller.metadata.generation and nodes < len(cluster.nodes):
             return f"it is for {nodes} of {len(cluster.nodes)} nodes: it does not tolerate the others' taints"
         pullers = pods.look("component=continuous-image-puller")
-        return pods.why_stuck(pullers) or next(begun_again(pullers), None)
+        return pods.stuck_reason(pullers) or next(begun_again(pullers), None)
 
     wait_until(
         "the pre-puller's end",
@@ -115,6 +114,6 @@ def test_repushed_course_is_what_the_next_student_gets(
         f"the student runs {running}, and pushed was {pushed.digest}: the node's old image was taken "
         "(singleuser.image.pullPolicy: Always brings the new one)"
     )
-    with student.kernel() as kernel:
+    with student.server.kernel() as kernel:
         marker = kernel.run(f"print(open({MARKER!r}).read().strip())").stdout.strip()
     assert marker == OTHER, f"the student works in the image of {marker}"

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 from kubernetes.utils import parse_quantity
 
-from fixtures.deployment import AskSpawner
+from fixtures.target import AskSpawner
 from harness.base.quantities import GIB, spawner_bytes
+from harness.base.timeline import UUID
 from harness.base.wait import NotYet, wait_until
 from harness.cluster.kind import Cluster
 from harness.cluster.pod_health import memory_limit
@@ -21,7 +22,7 @@ from harness.hub.spawner_probe import Request
 from harness.people.browser import Browser
 from harness.people.kernel import CellError
 from harness.people.link import EXAMPLE
-from harness.people.student import UUID, Student
+from harness.people.student import Student
 
 COURSE, NOTEBOOK = EXAMPLE.course, EXAMPLE.notebook
 GPU_COURSE = "uai_source-uai.1"
@@ -94,16 +95,16 @@ def test_server_lives_on_when_a_kernel_is_killed(visit: Callable[[], Student], c
     student = visit()
     student.open(f"/tmplogin?course={COURSE}")
     limit = limit_of(cluster.server_pod(hub.namespace, student.name))
-    with pytest.raises(CellError) as caught, student.kernel() as kernel:
+    with pytest.raises(CellError) as caught, student.server.kernel() as kernel:
         kernel.run(greedy(limit), timeout=60)
     assert caught.value.died, f"a kernel that takes twice the memory it may is not killed: {caught.value}"
 
     def answers() -> bool | NotYet:
-        status = student.contents(NOTEBOOK).status_code
+        status = student.server.contents(NOTEBOOK).status_code
         return status == 200 or NotYet(f"{status} for {NOTEBOOK}")
 
     wait_until("the student's server after a killed kernel", answers, timeout=90)
-    with student.kernel() as kernel:
+    with student.server.kernel() as kernel:
         assert kernel.run("6 * 7").value == "42"
 
 
@@ -111,12 +112,12 @@ def test_nothing_survives_a_stop(visit: Callable[[], Student], cluster: Cluster,
     """What a student saves is gone with the server, and takes no volume."""
     student = visit()
     student.open(f"/tmplogin?course={COURSE}")
-    student.write("mine.txt", "what I wrote")
-    assert student.contents("mine.txt").status_code == 200, "what was saved is not there even before the stop"
+    student.server.write("mine.txt", "what I wrote")
+    assert student.server.contents("mine.txt").status_code == 200, "what was saved is not there even before the stop"
     pod = cluster.server_pod(hub.namespace, student.name)
     claims = [volume.name for volume in pod.spec.volumes or [] if volume.persistent_volume_claim]
     assert not claims, f"the server has volumes that stay: {claims}"
     hub.stop_server(student.name)
     student.open(f"/hub/spawn?course={COURSE}")
-    found = student.contents("mine.txt")
+    found = student.server.contents("mine.txt")
     assert found.status_code == 404, f"what was saved before the stop answers {found.status_code} after it"

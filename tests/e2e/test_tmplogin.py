@@ -11,12 +11,13 @@ import pytest
 
 from fixtures.people import links_of
 from harness.base import http
+from harness.base.timeline import UUID
 from harness.cluster.kind import Cluster
 from harness.courses.images import MARKER
 from harness.hub.api import Hub
 from harness.people.browser import Browser
 from harness.people.link import EXAMPLE
-from harness.people.student import UUID, Student
+from harness.people.student import Student
 from harness.plan.plan import Plan
 from harness.scenarios.classroom import Arrival
 from harness.services.registry import Registry
@@ -51,14 +52,14 @@ def test_link_opens_the_notebook_and_its_cells_run(
     assert page.path == f"/user/{student.name}/notebooks/{NOTEBOOK}", f"the link ended elsewhere: {page.url}"
 
     notebook = nbformat.read(plan.checkout / "courses" / COURSE / NOTEBOOK, as_version=4)
-    with student.kernel(NOTEBOOK) as kernel:
+    with student.server.kernel(NOTEBOOK) as kernel:
         marker = kernel.run(f"open({MARKER!r}).read().strip()").value
         assert marker == repr(COURSE), f"expected the image of {COURSE}, found the marker {marker} in {MARKER}"
         results = [kernel.run(cell.source).value for cell in notebook.cells if cell.cell_type == "code"]
     r2 = float(results[-2])
     assert 0.9 < r2 < 1, f"the regression ran, but explains {r2} of the variance where its data give over 0.9"
 
-    student.save(NOTEBOOK)
+    student.server.save(NOTEBOOK)
 
 
 @pytest.mark.parametrize("link", FORMS)

@@ -10,6 +10,7 @@ import base64
 import re
 from collections.abc import Iterator, Mapping
 from itertools import zip_longest
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
@@ -44,12 +45,15 @@ Objects: TypeAlias = dict[str, Manifest]
 
 @pytest.fixture(scope="module", params=VALUES)
 def release(request: pytest.FixtureRequest, plan: Plan, releases: Mapping[str, Release]) -> Release:
-    """A release of our own values and spawner, with what every run decides."""
-    ours, running = plan.checkout / "helm", releases[request.param]
-    values = tuple(ours / "values" / name for name in (VALUES[request.param], "kind.yaml"))
-    decided = running.values[-1]
-    spawner = {SPAWNER_KEY: ours / "spawner/dynamicImageConfig.py"}
-    return Release(running.name, running.namespace, (*values, decided), spawner)
+    return our_release(plan.checkout, releases[request.param])
+
+
+def our_release(checkout: Path, running: Release) -> Release:
+    """A running release with our own values and spawner in place of those that the run was given."""
+    values = tuple(checkout / "helm/values" / name for name in (VALUES[running.name], "kind.yaml"))
+    *_, decided_by_every_run = running.values
+    spawner = {SPAWNER_KEY: checkout / "helm/spawner/dynamicImageConfig.py"}
+    return Release(running.name, running.namespace, (*values, decided_by_every_run), spawner)
 
 
 @pytest.fixture(scope="module")

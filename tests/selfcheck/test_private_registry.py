@@ -2,34 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from harness.base import http
 from harness.base.shell import CommandError
 from harness.cluster.kind import Cluster
-from harness.host import docker
 from harness.plan.contract import COURSE_REPOSITORY, REPOSITORY
 from harness.services.aws import Aws
 from harness.services.registry import Registry
 
 
-def test_pull_without_credentials_is_refused(cluster: Cluster, registry: Registry) -> None:
+def test_pull_without_credentials_is_refused(cluster: Cluster, on_node: Callable[..., str], registry: Registry) -> None:
     """The private registry refuses a pull without credentials, from the machine and from a node."""
     tag = min(registry.tags())
     answer = http.get(f"http://{registry.address}/v2/{REPOSITORY}/manifests/{tag}", timeout=5)
     assert answer.status_code == 401, f"expected 401 for a stranger, found {answer.status_code}"
     anonymous = f"{registry.location}/{REPOSITORY}:{tag}"
     with pytest.raises(CommandError) as refused:
-        docker.docker("exec", cluster.control_plane, "ctr", "images", "pull", "--plain-http", anonymous)
+        on_node(cluster.control_plane, "ctr", "images", "pull", "--plain-http", anonymous)
     said = refused.value.output
     assert "401" in said or "no basic auth" in said, f"the pull failed, but not for want of credentials: {said}"
 
 
-def test_node_pulls_by_production_name(cluster: Cluster, registry: Registry) -> None:
+def test_node_pulls_by_production_name(cluster: Cluster, on_node: Callable[..., str], registry: Registry) -> None:
     """With ECR's token, a node pulls a course image by the name it has in production."""
     image = f"{COURSE_REPOSITORY}:{min(registry.tags())}"
     ctr = ["ctr", "--namespace", "harness", "images", "pull", "--hosts-dir", "/etc/containerd/certs.d"]
-    said = docker.docker("exec", cluster.control_plane, *ctr, image, timeout=120)
+    said = on_node(cluster.control_plane, *ctr, image)
     digest = registry.digest(image.rpartition(":")[2])
     assert digest in said, f"expected {image} as {digest}, and the pull says: {said}"
 

@@ -14,6 +14,7 @@ from rich.console import Console
 from harness.base.progress import Steps
 from harness.plan.options import read
 from harness.plan.plan import Plan, make_plan
+from harness.plan.sources.ol_infrastructure import OlInfrastructure
 from tests.unit.fakes import FakeDocker
 
 ROOT = Path(__file__).parents[2]
@@ -45,11 +46,25 @@ def checkout(tmp_path: Path) -> Path:
 def planned(checkout: Path, tmp_path: Path) -> Callable[..., Plan]:
     """Makes the plan of run jh-1 for options by name, as given in an empty directory."""
 
-    def planned(*, keep: bool = False, environ: dict[str, str] | None = None, **options: str | list[str]) -> Plan:
+    def planned(
+        *,
+        keep: bool = False,
+        environ: dict[str, str] | None = None,
+        theirs: OlInfrastructure | None = None,
+        **options: str | list[str],
+    ) -> Plan:
         given = {name.replace("_", "-"): [it] if isinstance(it, str) else it for name, it in options.items()}
         values = read(lambda option: given.get(option.name, []), {}, lambda _: [])
         environ = {"HARNESS_CACHE": str(tmp_path / "cache")} if environ is None else environ
-        plan = make_plan(values, checkout=checkout, cwd=tmp_path, environ=environ, keep=keep, cluster_name="jh-1")
+        plan = make_plan(
+            values,
+            checkout=checkout,
+            cwd=tmp_path,
+            environ=environ,
+            ol_infrastructure=theirs,
+            keep=keep,
+            cluster_name="jh-1",
+        )
         plan.state.mkdir(exist_ok=True)
         return plan
 

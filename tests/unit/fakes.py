@@ -11,8 +11,16 @@ from typing import Any
 from unittest import mock
 
 import httpx
+import yaml
 
 from harness.hub.api import Hub
+from harness.plan.contract import COURSE_REPOSITORY
+from harness.plan.hubs import HUBS
+from harness.plan.sources.ol_infrastructure import OlInfrastructure
+from harness.program import model
+from harness.program.closure import Place
+from harness.program.evaluation import Evaluation
+from harness.program.pipelines import BuildJob, Pipelines
 
 
 class Program:
@@ -73,3 +81,45 @@ def load_spawner(text: str) -> dict[str, Any]:
     with mock.patch.dict(sys.modules, kubespawner=kubespawner), mock.patch.dict(os.environ, DATABASE_URL="none"):
         exec(compile(text, "dynamicImageConfig.py", "exec"), names)
     return names
+
+
+def owners_checkout(directory: Path, **values: object) -> OlInfrastructure:
+    """Return a checkout of mitodl/ol-infrastructure as it is once its program is evaluated, of chart 1.2.3.
+
+    Args:
+        values: of both hubs, beside their spawner and a pre-puller for the course `poetry`.
+    """
+    spawner = "KNOWN = ['base_authoring_image', 'poetry']"
+    theirs = {
+        "hub": {"extraConfig": {"dynamicImageConfig.py": spawner}},
+        "prePuller": {"extraImages": {"poetry": {"name": COURSE_REPOSITORY, "tag": "poetry"}}},
+        **values,
+    }
+    place = Place("deployment.py", 7)
+    about = {"chart": "jupyterhub", "version": "1.2.3", "repositoryOpts": {"repo": "https://theirs.example"}}
+    resources = tuple(
+        model.Resource(
+            "kubernetes:helm.sh/v3:Release",
+            spec.release,
+            True,
+            {"name": spec.release, "namespace": spec.namespace, "values": theirs, **about},
+            place,
+        )
+        for spec in HUBS
+    )
+    programs = {("jupyterhub", stack): model.Program(stack, "jupyterhub", "hubs", resources) for stack in model.STACKS}
+    jobs = Pipelines((), (), (BuildJob("poetry", repo_uri="git@git.example:poetry.git"),))
+    directory.mkdir(parents=True, exist_ok=True)
+    files = {spec: directory / f"{spec.release}.Production.yaml" for spec in HUBS}
+    for file in files.values():
+        file.write_text(yaml.safe_dump(theirs))
+    (directory / "dynamicImageConfig.py").write_text(spawner)
+    return OlInfrastructure(
+        checkout=directory,
+        stack="Production",
+        revision="abc1234 of 2026-08-22",
+        evaluation=Evaluation(directory, programs, jobs, {}),
+        base=None,
+        values=files,
+        spawner=directory / "dynamicImageConfig.py",
+    )

@@ -16,10 +16,12 @@ from harness.plan.hubs import HUBS, STUDENT, HubSpec
 from harness.program import revision
 from harness.program.evaluate import canonical
 from harness.program.evaluation import Evaluation, evaluate
-from harness.program.model import Program, Release
+from harness.program.model import STACKS, Program, Release
 from harness.program.pipelines import BuildJob
 
 DIRECTORY = "program-values"
+NO_STACK = "none"
+"""In place of a stack: the program is checked, and the copy is made of values files alone."""
 
 
 @dataclass(frozen=True)
@@ -40,10 +42,10 @@ class OlInfrastructure:
     """A checkout, evaluated.
 
     Attributes:
-        stack: the one that a copy is made of.
+        stack: the one that a copy is made of, or NO_STACK.
         revision: its commit in words; empty where it is no repository.
         base: None where there is nothing to compare with.
-        values: the values of each release in a file.
+        values: the values of each release in a file; none with NO_STACK.
         spawner: the custom spawner in a file, as the students' values have it.
     """
 
@@ -58,7 +60,7 @@ class OlInfrastructure:
     @property
     def program(self) -> Program:
         """The program of the two hubs, for the stack."""
-        return self.evaluation.program(self.stack)
+        return self.evaluation.program(_stack_or_last(self.stack))
 
     @property
     def student_release(self) -> Release:
@@ -102,17 +104,17 @@ def read(checkout: Path, cache: Path, stack: str = "Production", base: str = "")
 
     Args:
         cache: the harness's cache directory, in which environments, answers and values are kept.
-        stack: the one that a copy is made of, in any case.
+        stack: the one that a copy is made of, in any case, or NO_STACK.
         base: the revision to compare with; without it, the commit at which the branch left the main branch.
 
     Raises:
         HarnessError: it is no such checkout, its packages cannot be had, or `base` is not there.
         ProgramError: the program does not evaluate for the stack; the owners' file and line are named.
     """
-    stack = canonical(stack)
+    stack = NO_STACK if stack.lower() == NO_STACK else canonical(stack)
     commit = revision.base_of(checkout, base)
     evaluation = evaluate(checkout, cache)
-    program = evaluation.program(stack)
+    program = evaluation.program(_stack_or_last(stack))
     texts = {spec: yaml.safe_dump(dict(program.release(spec.release).values), allow_unicode=True) for spec in HUBS}
     spawner = _spawner(program.release(STUDENT.release))
     into = cache / DIRECTORY / fingerprint([spawner, *texts.values()])
@@ -127,9 +129,13 @@ def read(checkout: Path, cache: Path, stack: str = "Production", base: str = "")
         revision=revision.describe(checkout),
         evaluation=evaluation,
         base=_base(checkout, commit, cache),
-        values=files,
+        values={} if stack == NO_STACK else files,
         spawner=into / SPAWNER_NAME,
     )
+
+
+def _stack_or_last(stack: str) -> str:
+    return STACKS[-1] if stack == NO_STACK else stack
 
 
 def _base(checkout: Path, commit: str, cache: Path) -> Base | None:

@@ -342,6 +342,21 @@ class TestBuildImage:
         assert first == "images/hub cannot be built. It fails at: RUN pip install jupyterhub==99"
         assert any("No matching distribution found for jupyterhub==99" in line for line in rest)
 
+    def test_a_checkout_under_a_umask_of_077_makes_the_same_image(
+        self,
+        images: Path,
+        bench: Callable[..., BuildCache],
+        docker: Callable[[str], Path],
+        steps: Steps,
+        tmp_path: Path,
+    ) -> None:
+        for path in (images / "base/Dockerfile", images / "base"):
+            path.chmod(0o700)
+        docker(f'for context; do :; done; [ "$1" != build ] || stat -c %a "$context" "$context"/* > {tmp_path}/modes')
+        made = bench(Image("base", "base", Kept.IN_DOCKER))
+        make(made, ["base"], steps)
+        assert (tmp_path / "modes").read_text() == "755\n755\n"
+
     def test_a_package_that_does_not_build_is_named(self) -> None:
         said = (
             "Step 4/6 : RUN pip install scipy\nCollecting scipy==1.1.0\n\x1b[91merror: metadata-generation-failed\n"

@@ -9,14 +9,16 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from harness.base import signals as ending
+from harness.base import signals
 from harness.base.signals import Alarm, cleaning_up, limited, listen, threads, uninterrupted
+from harness.base.wait import NotYet, wait_until
 
 ROOT = Path(__file__).parents[3]
 
@@ -33,10 +35,10 @@ def handlers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         raise Exited(code)
 
     monkeypatch.setattr(os, "_exit", leave)
-    monkeypatch.setattr(ending, "kill_children", lambda: None)
-    monkeypatch.setattr(ending, "_let_go_of_terminals", lambda: None)
-    before = {number: signal.getsignal(number) for number in ending.SIGNALS}
-    for number in ending.SIGNALS:
+    monkeypatch.setattr(signals, "kill_children", lambda: None)
+    monkeypatch.setattr(signals, "_drop_closed_streams", lambda: None)
+    before = {number: signal.getsignal(number) for number in signals.SIGNALS}
+    for number in signals.SIGNALS:
         signal.signal(number, signal.default_int_handler)
     yield
     for number, handler in before.items():
@@ -46,7 +48,7 @@ def handlers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.fixture
 def no_echo(monkeypatch: pytest.MonkeyPatch) -> None:
     """Signals that a test sends at once are as many presses."""
-    monkeypatch.setattr(ending, "ECHO", 0.0)
+    monkeypatch.setattr(signals, "ECHO", 0.0)
 
 
 def press(number: int = signal.SIGINT) -> None:
@@ -54,7 +56,7 @@ def press(number: int = signal.SIGINT) -> None:
 
 
 class TestListen:
-    @pytest.mark.parametrize("number", ending.SIGNALS)
+    @pytest.mark.parametrize("number", signals.SIGNALS)
     def test_ends_the_run(self, number: int) -> None:
         listen()
         with pytest.raises(KeyboardInterrupt):
@@ -115,6 +117,132 @@ def test_a_terminal_that_closes_ends_the_run_which_cleans_up(tmp_path: Path) -> 
     code = run.wait(20)
     assert code == 0, f"its terminal closed, and the run ended with {code} in place of cleaning up"
     assert cleaned.read_text() == "cleaned up"
+
+
+RUN = """
+import os, signal, sys, threading
+from pathlib import Path
+from harness.base.signals import listen, uninterrupted
+listen()
+enough = threading.Event()
+signal.signal(signal.SIGWINCH, lambda *_: enough.set())
+here = Path(sys.argv[1])
+try:
+    (here / "pid").write_text(str(os.getpid()))
+    print("ready", flush=True)
+    enough.wait(20)
+    (here / "end").write_text("nothing ended it")
+except KeyboardInterrupt:
+    with uninterrupted("jh-1", print):
+        print("cleaning up", flush=True)
+        (here / "end").write_text("cleaned up")
+"""
+"""A run, which prints to its parent while it cleans up."""
+WAITING = """
+import subprocess, sys
+run = subprocess.Popen([sys.executable, "-c", *sys.argv[1:]], stdout=subprocess.PIPE)
+print(run.stdout.readline().decode(), end="", flush=True)
+run.wait()
+"""
+"""A parent that waits for its run and reads what it prints, as tox does."""
+FROM_A_THREAD = """
+import subprocess, sys, threading
+def start():
+    global run, line
+    run = subprocess.Popen([sys.executable, "-c", *sys.argv[1:]], stdout=subprocess.PIPE)
+    line = run.stdout.readline().decode()
+thread = threading.Thread(target=start)
+thread.start()
+thread.join()
+print(line, end="", flush=True)
+sys.stdin.read()
+"""
+"""A parent whose thread that started the run ends."""
+
+
+class TestParent:
+    """The program that started a run dies, or seems to."""
+
+    @pytest.fixture
+    def start(self, tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
+        """Starts a parent, and with it a run, which has begun to listen when this returns."""
+        begun: list[subprocess.Popen[bytes]] = []
+
+        def start(*parent: str) -> subprocess.Popen[bytes]:
+            command = [*parent, RUN, str(tmp_path)]
+            process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT)
+            begun.append(process)
+            assert process.stdout
+            assert process.stdout.readline() == b"ready\n"
+            return process
+
+        yield start
+        for process in begun:
+            with process:
+                process.kill()
+        with suppress(ProcessLookupError):
+            os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
+
+    def end(self, tmp_path: Path) -> str:
+        """How the run ended."""
+        pid = (tmp_path / "pid").read_text()
+
+        def over() -> bool | NotYet:
+            status = Path(f"/proc/{pid}/status")
+            # Nothing may be there to reap it.
+            return not status.exists() or "State:\tZ" in status.read_text() or NotYet("it runs")
+
+        wait_until("the end of the run", over, timeout=30)
+        end = tmp_path / "end"
+        return end.read_text() if end.exists() else "it was killed"
+
+    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+    def test_a_run_cleans_up_when_the_program_that_waits_for_it_dies(
+        self, start: Callable[..., subprocess.Popen[bytes]], tmp_path: Path, number: int
+    ) -> None:
+        start(sys.executable, "-c", WAITING).send_signal(number)
+        assert self.end(tmp_path) == "cleaned up"
+
+    def test_a_run_outlives_the_thread_that_started_it(
+        self, start: Callable[..., subprocess.Popen[bytes]], tmp_path: Path
+    ) -> None:
+        parent = start(sys.executable, "-c", FROM_A_THREAD)
+        os.kill(int((tmp_path / "pid").read_text()), signal.SIGWINCH)
+        assert self.end(tmp_path) == "nothing ended it"
+        assert parent.poll() is None
+
+    def test_a_run_in_the_background_outlives_its_shell(
+        self, start: Callable[..., subprocess.Popen[bytes]], tmp_path: Path
+    ) -> None:
+        shell = start("sh", "-c", f'{sys.executable} -c "$0" "$1" & read go')
+        assert shell.stdin
+        shell.stdin.write(b"go\n")
+        shell.stdin.close()
+        shell.wait(20)
+        os.kill(int((tmp_path / "pid").read_text()), signal.SIGWINCH)
+        assert self.end(tmp_path) == "nothing ended it"
+
+    def test_a_run_that_cleans_up_already_goes_on(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        listen()
+        monkeypatch.setattr(os, "getppid", lambda: 1)
+        told: list[str] = []
+        with uninterrupted("jh-1", told.append) as was_told_to_end:
+            press(signals.PARENT_DIED)
+            press(signals.PARENT_DIED)
+            assert was_told_to_end()
+        assert told == []
+
+    def test_a_run_that_ends_already_is_not_interrupted_again(
+        self, monkeypatch: pytest.MonkeyPatch, no_echo: None
+    ) -> None:
+        listen()
+        with pytest.raises(KeyboardInterrupt):
+            press(signal.SIGTERM)
+        monkeypatch.setattr(os, "getppid", lambda: 1)
+        try:
+            press(signals.PARENT_DIED)
+        except KeyboardInterrupt:
+            pytest.fail("the end of the run is interrupted by the death of its parent")
 
 
 class TestUninterrupted:
@@ -208,19 +336,20 @@ class TestLimited:
     def test_does_not_disturb_a_run_that_is_cleaning_up(self) -> None:
         told: list[str] = []
         with uninterrupted("jh-1", told.append), limited(0.01, lambda: told.append("reached")):
-            [timer] = running_timers()
-            timer.join(10)
+            # On a busy machine it may have gone off by now.
+            for timer in running_timers():
+                timer.join(10)
         assert told == []
 
 
 class TestAlarm:
     @pytest.fixture
     def alarm(self) -> Iterator[Alarm]:
-        before = signal.getsignal(ending.ALARM)
+        before = signal.getsignal(signals.ALARM)
         alarm = Alarm()
         alarm.listen()
         yield alarm
-        signal.signal(ending.ALARM, before)
+        signal.signal(signals.ALARM, before)
 
     def test_ends_whatever_the_main_thread_waits_in(self, alarm: Alarm) -> None:
         started = time.monotonic()
@@ -241,7 +370,7 @@ class TestAlarm:
 
     def test_silence(self, alarm: Alarm) -> None:
         with alarm.heard():
-            signal.raise_signal(ending.ALARM)
+            signal.raise_signal(signals.ALARM)
 
 
 class TestThreads:

@@ -95,6 +95,38 @@ class TestWhose:
         assert told(timeline) == ["started"]
 
 
+class TestWhere:
+    @pytest.mark.parametrize(
+        ("place", "places", "shown"),
+        [
+            ("jupyter", ["jupyter"], True),
+            ("jupyter-scaled", ["jupyter"], False),
+            ("", ["jupyter"], True),
+            ("", [], True),
+            ("jupyter-scaled", None, True),
+        ],
+    )
+    def test_other_hubs_are_left_out(self, place: str, places: list[str] | None, shown: bool) -> None:
+        timeline = Timeline()
+        timeline.add("hub", "started", at=1.0, place=place)
+        assert bool(timeline.slice(0, 2, [], places)) is shown
+
+
+@pytest.mark.parametrize(
+    ("text", "plain"),
+    [
+        ("\x1b[32m[I ServerApp]\x1b[m up", "[I ServerApp] up"),
+        ("\x1b[1;38;5;208minfo\x1b[0K: Adding route", "info: Adding route"),
+        ("\x1b]8;;http://there\x1b\\link\x1b]0;title\x07", "link"),
+        ("none at all [32m", "none at all [32m"),
+    ],
+)
+def test_colours_are_for_a_terminal(text: str, plain: str) -> None:
+    timeline = Timeline()
+    timeline.add("notebook", text)
+    assert told(timeline) == [plain]
+
+
 class TestRender:
     def test_reads_like_a_log(self) -> None:
         moments = [Moment(100.5, "http", ME, "200 /"), Moment(112.34, "hub", "", "Traceback\n  boom")]

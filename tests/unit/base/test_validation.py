@@ -23,11 +23,14 @@ class Thing:
     [
         ({}, "name: expected, and missing"),
         ({"name": "a", "size": 1}, "size: unknown"),
-        ({"name": 1}, "name: expected a valid string, found 1"),
+        ({"name": 1}, "name: expected a text, found 1"),
+        (["a" * 900] * 900, "expected a dictionary or an instance of Thing, found ['aaaaaaaaaaaa...aaaaaaaaaaaaa', "),
         ({"name": "a", "colours": ["red", "green"]}, "colours: 1: expected 'red' or 'blue', found 'green'"),
     ],
 )
-def test_place_expected_and_found(given: dict[str, object], said: str) -> None:
+def test_place_expected_and_found(given: object, said: str) -> None:
     with pytest.raises(ValidationError) as error:
         TypeAdapter(Thing).validate_python(given)
-    assert first_error(error.value) == said
+    found = first_error(error.value)
+    assert found.startswith(said)
+    assert len(found) < 300

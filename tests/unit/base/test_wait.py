@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from harness.base.errors import HarnessError
-from harness.base.wait import NeverError, NotYet, TooLateError, pause, recorded, seldom, wait_until, waiting
+from harness.base.wait import NeverError, NotYet, TooLateError, collect_waits, pause, seldom, wait_until, waiting
 
 
 class Clock:
@@ -108,7 +108,7 @@ def test_a_look_that_costs_something_is_seldom_taken(clock: Clock) -> None:
 
 class TestRecorded:
     def test_waits_are_written_down_with_what_they_were_for(self) -> None:
-        with recorded() as waits:
+        with collect_waits() as waits:
             wait_until("a pod", lambda: True, timeout=1)
             with pytest.raises(TooLateError):
                 wait_until("a server", lambda: NotYet("nothing"), timeout=0)

@@ -211,6 +211,22 @@ class TestBuiltinChart:
         assert complaint in str(refusal.value)
         assert "\n" not in str(refusal.value)
 
+    @pytest.mark.parametrize(
+        ("values", "keys"),
+        [
+            ("hub: {b: 1, a: 2}\nprePuller: {hook: {c: 1}}\nd: 1", ["d", "hub.a", "hub.b", "prePuller.hook.c"]),
+            ("hub: {a: 1, db: {upgrade: perhaps}}", None),
+        ],
+        ids=["unknown keys alone", "and a value of another type"],
+    )
+    def test_unknown_keys_are_named(
+        self, helm: Helm, builtin: Chart, tmp_path: Path, values: str, keys: list[str] | None
+    ) -> None:
+        (tmp_path / "values.yaml").write_text(values)
+        with pytest.raises(HarnessError) as refusal:
+            helm.template(builtin, release("jupyterhub", "jupyter", *STUDENT.values, tmp_path / "values.yaml"))
+        assert getattr(refusal.value, "keys", None) == keys
+
     def test_lint_rejects_an_unknown_key(self, helm: Helm, builtin: Chart, tmp_path: Path) -> None:
         (tmp_path / "values.yaml").write_text("nonsense: 1")
         with pytest.raises(HarnessError, match=r"linting jupyterhub: values rejected: .*'nonsense' not allowed"):

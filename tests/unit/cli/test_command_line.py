@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from harness.base.errors import HarnessError
+from harness.base.errors import EnvironmentFault, HarnessError
 from harness.cli import main as command
 from harness.deployment import boot, teardown
 from harness.plan.options import OPTIONS
@@ -115,12 +115,8 @@ class TestBadOption:
 
 
 @pytest.fixture
-def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A checkout that no other run uses."""
-    checkout = tmp_path / "checkout"
-    checkout.mkdir()
-    for name in ("helm", "images", "kind-config.yaml", "pyproject.toml"):
-        (checkout / name).symlink_to(ROOT / name)
+def at_home(checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A checkout that no other run uses, as the one that the commands are of."""
     monkeypatch.setattr(command, "CHECKOUT", checkout)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
@@ -129,7 +125,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return checkout
 
 
-@pytest.mark.usefixtures("checkout")
+@pytest.mark.usefixtures("at_home")
 class TestMain:
     @pytest.mark.parametrize(
         ("args", "told"),
@@ -139,6 +135,7 @@ class TestMain:
             (["--chart", "./none"], "/none is no chart: it has no Chart.yaml"),
             (["--values", "bad.yaml"], "bad.yaml, line 2: not YAML: "),
             (["--spawner", "bad.py"], "bad.py, line 1: not Python: invalid syntax\n  | class\n"),
+            (["--course", "a=one", "--course", "a=two"], "error: --course a=two: another --course has the tag a."),
         ],
     )
     @pytest.mark.parametrize("name", ["up", "down", "bench", "lint"])
@@ -153,12 +150,39 @@ class TestMain:
         assert told in err
         assert len(err.splitlines()) <= 2
 
+    @pytest.mark.parametrize("name", ["up", "bench", "lint", "drills"])
+    def test_no_such_course(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, name: str
+    ) -> None:
+        for started in ("up", "bench", "lint", "drills"):
+            monkeypatch.setattr(command, started, lambda *_: pytest.fail("it has started"))
+        assert command.main([name, "--course", "nowhere"]) == 1
+        assert capsys.readouterr().err == (
+            f"error: --course nowhere: {tmp_path}/nowhere does not exist. Expected a directory or a git URL\n"
+        )
+
+    def test_a_run_is_removed_though_its_course_is_gone(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        removed: list[Any] = []
+        monkeypatch.setattr(teardown, "remove", lambda plan, _: removed.append(plan.courses))
+        assert command.main(["down", "--course", "nowhere"]) == 0
+        assert removed == [()]
+
+    def test_a_fault_of_the_environment_has_an_exit_code_of_its_own(
+        self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def fail(*_: Any) -> None:
+            raise EnvironmentFault("The disk is full.")
+
+        monkeypatch.setattr(boot, "boot", fail)
+        assert command.main(["up"]) == 10
+        assert capsys.readouterr().err == "error: The disk is full.\n"
+
     def test_no_docker_and_no_right_to_install(
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("PATH", str(tmp_path / "empty"))
         monkeypatch.setattr("harness.host.requirements.SYSTEM_PATH", "")
-        assert command.main(["up", "--install", "never", "--artifacts", "build"]) == 1
+        assert command.main(["up", "--install", "never", "--artifacts", "build"]) == 10
         lacks, do = capsys.readouterr().err.splitlines()
         assert lacks.startswith("error: This machine lacks docker (")
         assert "(--install never). Get it: this system's packages like Debian's chromium " in do
@@ -171,7 +195,7 @@ class TestMain:
         assert command.main(["down"]) == 130
         assert capsys.readouterr().err == "interrupted\n"
 
-    def test_another_run(self, checkout: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_another_run(self, capsys: pytest.CaptureFixture[str]) -> None:
         plan = command.plan_from(argparse.Namespace(**parsed("down")))
         with boot.only_run(plan):
             assert command.main(["down"]) == 1
@@ -193,9 +217,9 @@ class TestMain:
         assert command.main(["down"]) == 1
         assert capsys.readouterr().err == "error: --install perhaps: expected one of auto, never\n"
 
-    def test_ini(self, checkout: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        (checkout / "pyproject.toml").unlink()
-        (checkout / "pyproject.toml").write_text('[tool.pytest.ini_options]\nharness_hub_port = "x"\n')
+    def test_ini(self, at_home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        (at_home / "pyproject.toml").unlink()
+        (at_home / "pyproject.toml").write_text('[tool.pytest.ini_options]\nharness_hub_port = "x"\n')
         assert command.main(["down"]) == 1
         assert "error: --hub-port x: expected a port" in capsys.readouterr().err
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from harness.base.errors import HarnessError
-from harness.courses import notebook_check as trials
+from harness.courses import notebook_check
 from harness.courses.notebook_check import MemoryQuota, NotebookCheck, check_notebook
 from harness.people.link import Link, NoNotebookError
 from harness.people.memory import Memory
@@ -39,8 +39,8 @@ def world(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
         told(happens.memory)
 
     monkeypatch.setattr(Link, "follow", lambda *_: told(happens.page))
-    monkeypatch.setattr(trials, "run_notebook", lambda *_, **__: told(happens.run))
-    monkeypatch.setattr(trials, "watched_memory", watched)
+    monkeypatch.setattr(notebook_check, "run_notebook", lambda *_, **__: told(happens.run))
+    monkeypatch.setattr(notebook_check, "watched_memory", watched)
     return happens
 
 

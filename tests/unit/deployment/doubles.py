@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from harness.base.progress import Steps
-from harness.cluster.pod_health import why_stuck
+from harness.cluster.pod_health import PodFacts, stuck_reason
 from harness.deployment.context import BootContext
 from harness.deployment.state import STATE, State
 from harness.plan.hubs import STUDENT
@@ -102,7 +102,7 @@ class FakeCluster:
             look=lambda: self.found,
             change=change,
             last_warning=lambda: ["hub-1: Readiness probe failed"],
-            why_stuck=lambda pods: why_stuck(pods, self.log),
+            stuck_reason=lambda pods: stuck_reason(pods, PodFacts(self.log)),
         )
 
     def apply(self, namespace: str, *objects: Any) -> None:
@@ -129,3 +129,8 @@ class FakeCluster:
     @staticmethod
     def log(pod: str, container: str, before: bool) -> str:
         return f"log of {pod}, previous={before}\nKeyError: 'image'"
+
+
+def users_page(users: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the answer of a hub whose users fit on one page."""
+    return {"items": users, "_pagination": {"next": None}}

@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from harness.artifacts import resolve as artifacts
-from harness.base.errors import HarnessError
+from harness.base.errors import EnvironmentFault, HarnessError
 from harness.base.progress import Steps
 from harness.base.shell import run
 from harness.base.signals import cleaning_up
@@ -23,12 +23,11 @@ from harness.deployment.boot import only_run
 from harness.deployment.model import Prepared
 from harness.deployment.releases import create_secrets, read_secrets, spawner_file
 from harness.deployment.state import State, release_fingerprint
-from harness.evidence.environment import EnvironmentFault
 from harness.host import requirements as machine
 from harness.host import runs
 from harness.plan.hubs import AUTHORING, STUDENT
 from harness.plan.plan import Plan, check_out_courses
-from tests.unit.deployment.doubles import PARTS, FakeCluster, running_copy
+from tests.unit.deployment.doubles import PARTS, FakeCluster, running_copy, users_page
 from tests.unit.fakes import FakeDocker, Program, hub_that_answers
 
 Planner = Callable[..., Plan]
@@ -224,6 +223,22 @@ class TestInfrastructure:
         assert str(error.value.__cause__) == "no"
         assert docker.changes[-2:] == ["rm --force --volumes jh-1-moto", "network rm jh-1"]
 
+    @pytest.mark.usefixtures("docker")
+    def test_a_spawner_of_another_run_is_not_taken_for_this_ones(
+        self, planned: Planner, steps: Steps, checkout: Path
+    ) -> None:
+        plan = check_out_courses(planned(course="new.1=courses/gpu_example"), checkout)
+        spawner_file(plan).write_text("of a drill")
+        rendered: list[str] = []
+
+        def render() -> None:
+            rendered.append(spawner_file(plan).read_text())
+            raise HarnessError("far enough")
+
+        with pytest.raises(HarnessError, match="far enough"):
+            boot.boot(plan, steps, prepared(FakeHelm(render)))
+        assert "'new.1'" in rendered[0]
+
     def test_a_caller_that_looks_first_removes_it_later(
         self, planned: Planner, steps: Steps, docker: FakeDocker
     ) -> None:
@@ -281,7 +296,9 @@ class TestHubs:
         def answer(request: httpx.Request) -> httpx.Response:
             self.asked.append(f"{request.method} {request.url.path}")
             users = [{"name": "1", "admin": False, "servers": {}}]
-            return httpx.Response(200, json=users if request.url.path.endswith("/users") else {"version": "5.5.0"})
+            return httpx.Response(
+                200, json=users_page(users) if request.url.path.endswith("/users") else {"version": "5.5.0"}
+            )
 
         self.asked: list[str] = []
         hub = hub_that_answers(answer)

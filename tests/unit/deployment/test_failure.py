@@ -14,14 +14,13 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 from kubernetes.client import ApiException
 
-from harness.base.errors import HarnessError
+from harness.base.errors import EnvironmentFault, HarnessError
 from harness.base.progress import Steps, StoppedError
 from harness.base.signals import cleaning_up
 from harness.base.timeline import Timeline
 from harness.cluster.client import NoAnswerError
 from harness.deployment.context import BootContext
 from harness.deployment.failure import failed_calls_named, side_by_side, undone_on_failure, with_evidence
-from harness.evidence.environment import EnvironmentFault
 from harness.plan.plan import Plan
 from tests.unit.deployment.doubles import FakeCluster, context_of
 from tests.unit.fakes import FakeDocker
@@ -106,7 +105,7 @@ class TestEvidence:
     @staticmethod
     def fail(context: BootContext, error: BaseException, write: Callable[..., Any]) -> None:
         """Fail in a boot whose environment is sound."""
-        with with_evidence(context, lambda *_: "", write):
+        with with_evidence(context, lambda *_, **__: "", write):
             raise error
 
     def test_it_is_kept_with_the_likely_cause(self, context: BootContext, out: io.StringIO) -> None:
@@ -151,7 +150,8 @@ class TestEvidence:
         context.cluster_ready = ready
         looked: list[Any] = []
 
-        def find_fault(plan: Plan, cluster: Any) -> str:
+        def find_fault(plan: Plan, cluster: Any, *, whole: bool) -> str:
+            assert not whole, "containers are still being started"
             looked.append(cluster)
             return "The disk is full."
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import re
+import threading
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -12,11 +14,13 @@ import pytest
 
 from harness.base.errors import HarnessError
 from harness.base.progress import Steps
+from harness.base.wait import NeverError, NotYet, wait_until
+from harness.deployment import hubs
 from harness.deployment.hubs import install_release, remove_users, wait_for_hub
 from harness.hub.api import Hub
 from harness.plan.hubs import STUDENT
 from harness.plan.plan import Plan
-from tests.unit.deployment.doubles import FakeCluster, context_of, rolled, running_copy
+from tests.unit.deployment.doubles import FakeCluster, context_of, rolled, running_copy, users_page
 from tests.unit.fakes import hub_that_answers
 
 Planner = Callable[..., Plan]
@@ -83,7 +87,7 @@ class TestRemoveUsers:
 
     @pytest.fixture
     def hub(self, asked: list[str]) -> Callable[..., Hub]:
-        """A hub with users; it deletes none whose server is on its way, until it was restarted."""
+        """A hub with users; it would delete none whose server is on its way, until it is restarted."""
 
         def hub(cluster: FakeCluster, **users: Any) -> Hub:
             models = [{"name": name, "admin": name == "admin", "servers": servers} for name, servers in users.items()]
@@ -92,10 +96,12 @@ class TestRemoveUsers:
                 asked.append(f"{request.method} {request.url.path.removeprefix('/hub/api')}")
                 if request.method == "GET":
                     listed = request.url.path.endswith("/users")
-                    return httpx.Response(200, json=models if listed else {"version": "5.5.0"})
+                    return httpx.Response(200, json=users_page(models) if listed else {"version": "5.5.0"})
                 name = request.url.path.rpartition("/")[2]
-                starting = users[name].get("", {}).get("pending") == "spawn"
-                return httpx.Response(400 if starting and "restart jupyter hub" not in cluster.done else 204)
+                starting = users[name].get("", {}).get("pending") in ("spawn", "check")
+                gone = not starting or "restart jupyter hub" in cluster.done
+                assert gone, f"{name} is to be deleted while the hub waits for the server of {name}"
+                return httpx.Response(204)
 
             return hub_that_answers(answer)
 
@@ -127,11 +133,42 @@ class TestRemoveUsers:
         assert cluster.done == [], "no hub is restarted that lets them go"
         assert re.search(r"users on jupyterhub: 3 left by an earlier run removed, 0 with", out.getvalue())
 
+    @pytest.mark.parametrize("pending", ["spawn", "check"])
     def test_a_user_whose_server_is_still_starting_goes_too(
-        self, planned: Planner, steps: Steps, asked: list[str], hub: Callable[..., Hub]
+        self, planned: Planner, steps: Steps, asked: list[str], hub: Callable[..., Hub], pending: str
     ) -> None:
         cluster = FakeCluster()
-        there = hub(cluster, admin={"": {"pending": "spawn"}}, other={"": {"pending": None}})
+        there = hub(cluster, admin={"": {"pending": pending}}, other={"": {"pending": None}})
         remove_users(context_of(planned(), steps, cluster), there)
         assert cluster.done == ["remove the server of admin in jupyter", "restart jupyter hub"]
         assert sorted(asked) == ["DELETE /users/admin", "DELETE /users/other", "GET /", "GET /users"]
+
+    def test_a_deletion_that_fails_ends_the_others(
+        self, planned: Planner, steps: Steps, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """And so does Ctrl-C: nobody waits four minutes for each of them."""
+        monkeypatch.setattr(hubs, "why_unrecoverable", lambda *_: None)
+        waiting, ended = threading.Event(), threading.Event()
+        told: list[str] = []
+
+        def delete_user(name: str, *, fail_if: Callable[[], str | None]) -> None:
+            if name == "refused":
+                assert waiting.wait(10)
+                raise HarnessError("no")
+            waiting.set()
+            wait_until(name, lambda: NotYet("it is there"), timeout=10, fail_if=fail_if)
+
+        def held(name: str, *, fail_if: Callable[[], str | None]) -> None:
+            try:
+                delete_user(name, fail_if=fail_if)
+            except NeverError as error:
+                told.append(str(error))
+                ended.set()
+                raise
+
+        users = {name: {"servers": {}, "admin": False} for name in ("refused", "held")}
+        hub: Any = SimpleNamespace(release="r", namespace="n", users=lambda: users, delete_user=held)
+        with pytest.raises(HarnessError, match=r"\Ano\Z"):
+            remove_users(context_of(planned(), steps, FakeCluster()), hub)
+        assert ended.wait(10)
+        assert "the run is ending" in told[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import socket
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -14,6 +15,7 @@ from harness.base.progress import Steps
 from harness.deployment.images import RegistryImages
 from harness.deployment.infrastructure import create_cluster, reuse_or_reset, start_services
 from harness.deployment.state import State, fingerprints
+from harness.host.identity import identity
 from harness.plan.plan import Plan
 from harness.services.container import Content
 from tests.unit.deployment.doubles import PARTS, FakeCluster, context_of
@@ -24,9 +26,17 @@ REMADE = [
     "rm --force --volumes {names}",
     "network rm jh-1",
     "network create --label=ol-jupyterhub-harness=jh-1 --label=ol-jupyterhub-harness.checkout={checkout} "
-    "--label=ol-jupyterhub-harness.kept=no jh-1",
+    "--label=ol-jupyterhub-harness.kept=no --label=ol-jupyterhub-harness.identity={identity} "
+    "--label=ol-jupyterhub-harness.host={host} jh-1",
 ]
 WANTED, OTHER = (fingerprints({"kind-config.yaml": text, "--mirror": "[]"}) for text in ("wanted", "other"))
+
+
+def remade(call: str, plan: Plan, names: str = "") -> str:
+    about = {"checkout": plan.checkout, "identity": identity(plan.checkout), "host": socket.gethostname()}
+    return call.format(names=names, **about)
+
+
 ANEW = "kept:      cluster jh-1 is made anew, "
 
 
@@ -80,13 +90,13 @@ class TestReuseOrReset:
         assert not (plan.state / "secrets.json").exists(), "another cluster gets other passwords"
         assert (known.get("cluster"), known.get("images")) == (None, None)
         names = " ".join(sorted(f"jh-1-{part}" for part in parts))
-        assert docker.changes == [call.format(names=names, checkout=plan.checkout) for call in REMADE]
+        assert docker.changes == [remade(call, plan, names) for call in REMADE]
         assert out.getvalue() == said
 
     def test_a_first_run(self, planned: Planner, steps: Steps, docker: FakeDocker) -> None:
         plan = planned()
         self.done(plan, steps, kept=None)
-        assert docker.changes == [REMADE[-1].format(checkout=plan.checkout)]
+        assert docker.changes == [remade(REMADE[-1], plan)]
 
 
 class TestCreateCluster:

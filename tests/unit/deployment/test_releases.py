@@ -12,16 +12,15 @@ import pytest
 import yaml
 
 from harness.artifacts.resolve import pinned_chart
-from harness.base.errors import HarnessError
+from harness.base.errors import EnvironmentFault, HarnessError
 from harness.charts import chart
 from harness.charts.helm import Helm
 from harness.deployment import releases
 from harness.deployment.releases import find_chart, prerequisites
-from harness.evidence.environment import EnvironmentFault
 from harness.plan.hubs import AUTHORING, SCALED, STUDENT
 from harness.plan.plan import Plan, check_out_courses
 from harness.services.postgres import Postgres
-from tests.unit.fakes import Program, ol_infrastructure
+from tests.unit.fakes import Program, owners_checkout
 
 Planner = Callable[..., Plan]
 SECRETS = dict.fromkeys(("jupyterhub", "jupyterhub-authoring", "jupyterhub-scaled", "admin_password"), "s3cret")
@@ -99,25 +98,24 @@ class TestFindChart:
     def test_auto_takes_the_version_that_a_checkout_pins(
         self, planned: Planner, helm: Callable[[str], tuple[Helm, Program]], published: str, tmp_path: Path
     ) -> None:
-        ol_infrastructure(tmp_path / "theirs")
         tool, program = helm(published)
-        find_chart(planned(ol_infrastructure="theirs"), tool)
+        find_chart(planned(theirs=owners_checkout(tmp_path / "theirs")), tool)
         assert "--version=1.2.3 " in program.calls[0]
 
     def test_a_chart_that_is_given_wins_over_a_checkout(
         self, planned: Planner, helm: Callable[[str], tuple[Helm, Program]], published: str, tmp_path: Path
     ) -> None:
-        ol_infrastructure(tmp_path / "theirs")
         tool, program = helm(published)
-        find_chart(planned(ol_infrastructure="theirs", chart="4.4.0"), tool)
+        find_chart(planned(theirs=owners_checkout(tmp_path / "theirs"), chart="4.4.0"), tool)
         assert "--version=4.4.0 " in program.calls[0]
 
     def test_auto_falls_back_with_a_checkout_too(
         self, planned: Planner, helm: Callable[[str], tuple[Helm, Program]], tmp_path: Path
     ) -> None:
-        ol_infrastructure(tmp_path / "theirs")
         tool, _ = helm(REFUSED)
-        found = find_chart(planned(ol_infrastructure="theirs", mirror="charts=https://charts.example"), tool)
+        found = find_chart(
+            planned(theirs=owners_checkout(tmp_path / "theirs"), mirror="charts=https://charts.example"), tool
+        )
         assert found.origin == "the built-in chart, because https://charts.example cannot be reached"
 
     def test_auto_falls_back_and_says_so(self, planned: Planner, helm: Callable[[str], tuple[Helm, Program]]) -> None:
@@ -212,19 +210,13 @@ class TestRelease:
         plan = planned()
         assert [dict(releases.release(plan, spec).replaced) for spec in (STUDENT, AUTHORING)] == [{}, {}]
 
-    def test_a_checkout_replaces(self, planned: Planner, tmp_path: Path) -> None:
-        ol_infrastructure(tmp_path / "theirs")
-        plan = planned(ol_infrastructure="theirs")
-        student, scaled, authoring = (releases.release(plan, it) for it in (STUDENT, SCALED, AUTHORING))
-        assert set(student.replaced["prePuller.extraImages"]) == {
-            "base-authoring-image",
-            "poetry",
-            "prose-1-intro",
-            "prose-1-2",
-        }
-        assert scaled.replaced == student.replaced
-        assert "prePuller.extraImages" not in authoring.replaced
-        assert authoring.replaced["singleuser.extraFiles.menu_override"]["stringData"] == '{"menus": "all"}'
+    def test_values_of_a_checkout_have_their_spawner(self, planned: Planner, tmp_path: Path) -> None:
+        """Students and authors may have different ones, so neither is given for both."""
+        plan = planned(theirs=owners_checkout(tmp_path / "theirs"))
+        assert [releases.release(plan, it).set_files for it in (STUDENT, SCALED, AUTHORING)] == [{}, {}, {}]
+        (tmp_path / "mine.py").write_text("")
+        mine = planned(theirs=owners_checkout(tmp_path / "theirs"), spawner="mine.py")
+        assert releases.release(mine, STUDENT).set_files == {chart.SPAWNER_KEY: tmp_path / "mine.py"}
 
 
 def test_a_release_is_computed_and_nothing_is_written(planned: Planner) -> None:
@@ -284,7 +276,7 @@ class TestTemplates:
         self, refused: Callable[..., str], origin: str
     ) -> None:
         assert refused(origin, EnvironmentFault) == (
-            "The built-in chart does not know hub.authenticatePrometheus and hub.x and certmanager, which the values "
+            "The built-in chart does not know certmanager and hub.authenticatePrometheus and hub.x, which the values "
             "set: that is its limit, and no verdict about the deployment. "
             "Run on the real chart: --chart pinned, or --chart VERSION or PATH."
         )

@@ -59,7 +59,9 @@ def crashing(component: str, template: str | None = None) -> Any:
     return SimpleNamespace(
         metadata=SimpleNamespace(name=f"{component}-{template}", labels=labels, deletion_timestamp=None),
         spec=SimpleNamespace(init_containers=None, containers=[]),
-        status=SimpleNamespace(conditions=None, init_container_statuses=None, container_statuses=[container]),
+        status=SimpleNamespace(
+            phase="Running", conditions=None, init_container_statuses=None, container_statuses=[container]
+        ),
     )
 
 

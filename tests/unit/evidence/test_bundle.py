@@ -22,7 +22,7 @@ from harness.charts.chart import Release
 from harness.evidence import bundle, har
 from harness.evidence.bundle import Scene
 from harness.hub.api import Hub
-from harness.people.student import Hop, Journey
+from harness.people.journey import Hop, Journey
 from harness.plan.hubs import AUTHORING, SCALED, STUDENT
 from tests.unit.fakes import Program
 
@@ -114,15 +114,12 @@ class Driver:
 
 
 def hub(role: Any) -> Hub:
-    made = Hub("http://hub", role.namespace, role.release, role.database, PASSWORD)
-
     def answer(request: httpx.Request) -> httpx.Response:
         if role is AUTHORING:
             return httpx.Response(503, text=f"no hub, token={PASSWORD}")
         return httpx.Response(200, json=USERS if request.url.path.endswith("/users") else ROUTES)
 
-    vars(made)["api"] = httpx.Client(base_url="http://hub/hub/api", transport=httpx.MockTransport(answer))
-    return made
+    return Hub("http://hub", role.namespace, role.release, role.database, PASSWORD, httpx.MockTransport(answer))
 
 
 def rendered(chart: object, release: Release) -> list[dict[str, Any]]:
@@ -264,12 +261,12 @@ class TestWrite:
         hubs = json.loads(found["hubs.json"])
         assert hubs["jupyterhub"]["users"][0]["servers"][""]["user_options"] == {"course": "a"}
         assert hubs["jupyterhub"]["routes"]["/user/7c1e/"]["target"] == "http://10.0.0.1:8888"
-        assert hubs["jupyterhub-authoring"]["users"].startswith("not to be had: Server error '503")
+        assert hubs["jupyterhub-authoring"]["users"].startswith("cannot be read: Server error '503")
 
     def test_the_index_has_the_failure_first(self, scene: Scene, tmp_path: Path) -> None:
         _, found = write(scene, tmp_path)
         lines = found["index.txt"].splitlines()
-        assert lines[:3] == ["test_a: expected 200, found 500", "Likely cause: nobody names one", ""]
+        assert lines[:3] == ["test_a: expected 200, found 500", "Likely cause: none is named", ""]
         assert "pods.yaml         their specs and statuses" in lines
         assert found["failure.txt"].splitlines()[1] == "and token=[redacted]"
 
@@ -309,16 +306,16 @@ class TestWrite:
         cluster.error = CommandError(f"kubectl get pods: exit code 1, token={PASSWORD}")
         docker.path.with_name("logs").unlink()
         _, found = write(scene, tmp_path)
-        assert found["pods.txt"] == "not to be had: kubectl get pods: exit code 1, token=[redacted]\n"
-        assert found["logs/jh-1-worker.txt"].startswith("not to be had: docker exec: exit code 1")
+        assert found["pods.txt"] == "cannot be read: kubectl get pods: exit code 1, token=[redacted]\n"
+        assert found["logs/jh-1-worker.txt"].startswith("cannot be read: docker exec: exit code 1")
         assert "hubs.json" in found
-        assert "pods.txt          all pods, and where they run: not to be had: kubectl get pods" in found["index.txt"]
+        assert "pods.txt          all pods, and where they run: cannot be read: kubectl get pods" in found["index.txt"]
 
     def test_an_error_that_nobody_thought_of_costs_one_source_only(self, scene: Scene, tmp_path: Path) -> None:
         running: Any = scene.running
         running.database = None
         _, found = write(scene, tmp_path)
-        assert found["tables.txt"].startswith("not to be had: 'NoneType' object has no attribute")
+        assert found["tables.txt"].startswith("cannot be read: 'NoneType' object has no attribute")
         assert "values.yaml" in found
 
     def test_what_hangs_is_not_waited_for(
@@ -330,7 +327,7 @@ class TestWrite:
         started = time.monotonic()
         _, found = write(scene, tmp_path)
         assert time.monotonic() - started < bundle.LOOK_TIMEOUT / 2
-        assert found["events.txt"] == "not to be had within 0 s\n"
+        assert found["events.txt"] == "cannot be read within 0 s\n"
         assert "containers.txt" in found
 
 
@@ -344,7 +341,7 @@ def test_a_window_that_is_gone(scene: Scene, tmp_path: Path, likely: Callable[[s
             raise OSError("no window")
 
     _, found = write(scene, tmp_path, browser=SimpleNamespace(driver=Gone()))
-    assert found["screen.txt"] == found["page.txt"] == "not to be had: no window\n"
+    assert found["screen.txt"] == found["page.txt"] == "cannot be read: no window\n"
 
 
 @pytest.mark.usefixtures("likely", "docker")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -21,8 +23,8 @@ from kubernetes import client
 
 from harness.base.timeline import Timeline
 from harness.cluster.kind import Cluster
-from harness.evidence import cluster_watcher as recorders
-from harness.evidence.cluster_watcher import ClusterWatcher, recorded
+from harness.evidence import cluster_watcher
+from harness.evidence.cluster_watcher import ClusterWatcher, watch_cluster
 
 ME = "11111111-2222-4333-8444-555555555555"
 NAMESPACES = ("jupyter", "jupyter-authoring")
@@ -131,7 +133,8 @@ class FakeApi:
 
         self._server = Server(("127.0.0.1", 0), Handler)
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        self.port = self._server.server_port
+        self.url = f"http://127.0.0.1:{self.port}"
 
     def says(self, kind: str, about: Object, what: str = "MODIFIED") -> None:
         """One line of a watch."""
@@ -157,8 +160,8 @@ class Heard(Timeline):
         self.all: list[tuple[str, str, str]] = []
         self._new = threading.Condition()
 
-    def add(self, source: str, text: str, *, who: str = "", at: float | None = None) -> None:
-        super().add(source, text, who=who, at=at)
+    def add(self, source: str, text: str, *, who: str = "", at: float | None = None, place: str = "") -> None:
+        super().add(source, text, who=who, at=at, place=place)
         with self._new:
             self.all.append((source, who, text))
             self._new.notify_all()
@@ -190,11 +193,11 @@ def listen(api: FakeApi) -> Iterator[Callable[[], Heard]]:
     """Begin to listen to the cluster."""
     settings = client.Configuration()
     settings.host, settings.retries = api.url, False
-    recorder = ClusterWatcher(client.CoreV1Api(client.ApiClient(settings)), NAMESPACES, Heard(), again=0.01)
+    watcher = ClusterWatcher(client.CoreV1Api(client.ApiClient(settings)), NAMESPACES, Heard(), again=0.01)
 
     def begin() -> Heard:
-        recorder.start()
-        heard = cast(Heard, recorder.timeline)
+        watcher.start()
+        heard = cast(Heard, watcher.timeline)
         # What was listed has been looked at when what is watched is told.
         api.says("pods", pod("sign", component="", user=""), "ADDED")
         api.says("events", event("of life", name="sign", uid="sign"), "ADDED")
@@ -203,8 +206,8 @@ def listen(api: FakeApi) -> Iterator[Callable[[], Heard]]:
 
     yield begin
     started = time.monotonic()
-    recorder.stop()
-    assert time.monotonic() - started < recorders.LAST / 2, "a recorder ends at once"
+    watcher.stop()
+    assert time.monotonic() - started < cluster_watcher.LAST / 2, "a watcher ends at once"
     assert not [thread for thread in threading.enumerate() if thread.name == "timeline"]
 
 
@@ -273,6 +276,8 @@ class TestPods:
         api.says("pods", pod("etcd", namespace="kube-system"), "ADDED")
         api.says("pods", pod("jupyter-admin", user="admin", namespace="jupyter-authoring"), "ADDED")
         assert pods(heard.until("admin")) == ["jupyter-authoring: jupyter-admin: Pending"]
+        [moment] = heard.slice(0, time.time(), ["admin"], ["jupyter-authoring"])
+        assert moment.place == "jupyter-authoring", "a test of the other hub is spared this moment"
         assert ("pod", "admin", "jupyter-authoring: jupyter-admin: Pending") in heard.all
 
     @pytest.mark.parametrize("trouble", [DROP, "no JSON", '{"half": 1}'])
@@ -362,6 +367,12 @@ class TestLogs:
             (1000.5, "[I JupyterHub log:191] 200 GET /hub/home"),
             (1001.5, "[ConfigProxy] info: Adding route /"),
         ]
+
+    def test_the_time_behind_a_colour_is_left_out_too(self, api: FakeApi, listen: Callable[[], Heard]) -> None:
+        heard = listen()
+        api.says("pods", pod(notebook=running()), "ADDED")
+        api.writes(f"jupyter-{ME}", "\x1b[32m[I 2026-07-30 12:00:00.123 ServerApp]\x1b[m nbgrader is up")
+        assert ("notebook", ME, "[I ServerApp] nbgrader is up") in heard.until("is up")
 
     def test_a_traceback_is_whose_the_message_above_it_is(self, api: FakeApi, listen: Callable[[], Heard]) -> None:
         heard = listen()
@@ -458,23 +469,31 @@ class TestLogs:
 
 
 class TestTheEnd:
-    def test_a_cluster_that_goes_away_stops_nobody(self, api: FakeApi, listen: Callable[[], Heard]) -> None:
+    def test_a_cluster_that_goes_away_is_asked_again(self, api: FakeApi, listen: Callable[[], Heard]) -> None:
         listen()
         api.close()
-        api.answers["pods"].put(DROP)
+        times = 0
+        with socket.create_server(("127.0.0.1", api.port)) as nothing, suppress(TimeoutError):
+            nothing.settimeout(10)
+            api.answers["pods"].put(DROP)
+            while times < 3:
+                connection, _ = nothing.accept()
+                connection.close()
+                times += 1
+        assert times == 3, f"the watcher asked {times} times for a cluster that is gone, and gave up"
 
     @pytest.mark.usefixtures("api")
     def test_a_cluster_that_never_was(self) -> None:
         settings = client.Configuration()
         settings.host, settings.retries = "http://127.0.0.1:1", False
-        recorder = ClusterWatcher(client.CoreV1Api(client.ApiClient(settings)), NAMESPACES, Timeline(), again=0.01)
-        recorder.start()
-        recorder.stop()
-        assert recorder.timeline.slice(0, time.time(), []) == []
+        watcher = ClusterWatcher(client.CoreV1Api(client.ApiClient(settings)), NAMESPACES, Timeline(), again=0.01)
+        watcher.start()
+        watcher.stop()
+        assert watcher.timeline.slice(0, time.time(), []) == []
 
 
-def test_recorded(api: FakeApi, tmp_path: Path) -> None:
-    """The cluster's own kubeconfig is used, and nobody else's connections."""
+def test_watch_cluster(api: FakeApi, tmp_path: Path) -> None:
+    """The cluster's own kubeconfig is used, and connections of its own."""
     kubeconfig = {
         "apiVersion": "v1",
         "kind": "Config",
@@ -485,6 +504,7 @@ def test_recorded(api: FakeApi, tmp_path: Path) -> None:
     }
     (tmp_path / "kubeconfig").write_text(yaml.safe_dump(kubeconfig))
     cluster = cast(Cluster, SimpleNamespace(kubeconfig=tmp_path / "kubeconfig"))
-    with recorded(cluster, NAMESPACES) as timeline:
+    timeline = Timeline()
+    with watch_cluster(cluster, NAMESPACES, timeline):
         assert timeline.slice(0, time.time(), []) == []
     assert not [thread for thread in threading.enumerate() if thread.name == "timeline"]

@@ -13,9 +13,10 @@ import pytest
 from kubernetes import client
 from kubernetes.client.exceptions import ApiException
 
-from harness.cluster.pod_health import why_stuck
+from harness.cluster.pod_health import stuck_reason
 from harness.evidence import diagnosis
-from harness.evidence.diagnosis import last_error, likely_cause, says, why_unrecoverable
+from harness.evidence.diagnosis import last_error, likely_cause, mentions_cause, page_probe, why_unrecoverable
+from harness.hub.api import Hub
 from tests.unit.fakes import Program
 
 BEGAN = 1_000_000.5
@@ -88,6 +89,8 @@ def event(
     )
 
 
+STUDENTS = Hub("http://hub", "jupyter", "jupyterhub", "jupyterhub", "token")
+AUTHORS = Hub("http://authors", "jupyter-authoring", "jupyterhub", "authors", "token")
 HUB = pod("hub-1", component="hub", born=BEFORE)
 PARTS = {"hub": HUB, "proxy": pod("proxy-1", component="proxy", born=BEFORE)}
 SERVER = pod(f"jupyter-{USER}", user=USER)
@@ -112,6 +115,10 @@ def traceback(error: str, file: str = ELSEWHERE, user: str = "somebody") -> str:
     return TRACEBACK.format(error=error, file=file, user=user)
 
 
+def _user(pod: client.V1Pod) -> str:
+    return str(pod.metadata.labels.get("hub.jupyter.org/username", ""))
+
+
 class FakeCluster:
     """A cluster whose API lists these pods, those of a hub and a proxy, and warnings, and whose hub wrote a log."""
 
@@ -130,13 +137,19 @@ class FakeCluster:
     ) -> None:
         there = {pod.metadata.labels["component"] for pod in pods}
         self._pods = (*pods, *(pod for part, pod in PARTS.items() if part not in (*there, without)))
+        self.probed: list[str] = []
         self._events, self._log, self._crashed, self._error = events, log, crashed, error
         self.core = SimpleNamespace(
             list_pod_for_all_namespaces=self._list_pods,
             list_event_for_all_namespaces=lambda **_: SimpleNamespace(items=list(events)),
         )
-        wanted = SimpleNamespace(spec=SimpleNamespace(replicas=replicas))
-        self.apps = SimpleNamespace(read_namespaced_deployment=lambda name, namespace, **_: wanted)
+        self.apps = SimpleNamespace(
+            read_namespaced_deployment=lambda name, namespace, **_: SimpleNamespace(
+                metadata=SimpleNamespace(name=name, namespace=namespace),
+                spec=SimpleNamespace(replicas=replicas),
+                status=SimpleNamespace(conditions=None),
+            )
+        )
 
     def _list_pods(self, **_: Any) -> Any:
         if self._error:
@@ -149,10 +162,14 @@ class FakeCluster:
     def pods(self, namespace: str) -> Any:
         def look(selector: str) -> list[client.V1Pod]:
             found = self._list_pods().items
-            wanted = "hub.jupyter.org/username" in selector
-            return [each for each in found if ("hub.jupyter.org/username" in each.metadata.labels) == wanted]
+            return [each for each in found if "hub.jupyter.org/username" not in each.metadata.labels]
 
-        return SimpleNamespace(look=look, why_stuck=why_stuck)
+        def server_probe(user: str) -> Callable[[], str | None]:
+            self.probed.append(f"{namespace} {user}")
+            servers = [each for each in self._list_pods().items if _user(each) == user]
+            return lambda: stuck_reason(servers)
+
+        return SimpleNamespace(look=look, stuck_reason=stuck_reason, server_probe=server_probe)
 
 
 @pytest.fixture(autouse=True)
@@ -268,7 +285,7 @@ class TestPods:
     def test_one_line_of_bounded_length(self) -> None:
         server = pod(f"jupyter-{USER}", waiting("CreateContainerError", "so\nlong " * 200), user=USER)
         found = str(cause(FakeCluster(server)))
-        assert len(found) == diagnosis.LONGEST
+        assert len(found) == diagnosis.LONGEST_CAUSE
         assert "\n" not in found
 
 
@@ -343,11 +360,33 @@ class TestLastError:
         assert last_error("[E] something went wrong\n") is None
 
 
-class TestHopeless:
+class TestWhyUnrecoverable:
     def test_a_server(self) -> None:
         cluster: Any = FakeCluster(HUB, PULLED_NOT)
-        assert why_unrecoverable(cluster, "jupyter", USER) == NO_IMAGE
+        assert why_unrecoverable(cluster, "jupyter", lambda: NO_IMAGE) == NO_IMAGE
         assert why_unrecoverable(cluster, "jupyter") is None
+
+    @pytest.mark.parametrize(
+        ("url", "said"),
+        [
+            (f"http://hub/user/{USER}/notebooks/a.ipynb", NO_IMAGE),
+            (f"http://hub/hub/spawn-pending/{USER}", NO_IMAGE),
+            ("http://hub/user/other/tree", None),
+            ("http://hub/hub/spawn", None),
+            ("about:blank", None),
+        ],
+    )
+    def test_a_page(self, url: str, said: str | None) -> None:
+        cluster: Any = FakeCluster(HUB, PULLED_NOT)
+        assert page_probe(cluster, STUDENTS, AUTHORS)(url) == said
+
+    def test_a_page_of_the_authors(self) -> None:
+        """Their user has no UUID for a name."""
+        cluster: Any = FakeCluster(HUB)
+        probe = page_probe(cluster, STUDENTS, AUTHORS)
+        for _ in range(2):
+            probe("http://authors/hub/spawn-pending/admin")
+        assert cluster.probed == ["jupyter-authoring admin"], "each look has a probe that knows nothing of those before"
 
     def test_a_hub(self) -> None:
         cluster: Any = FakeCluster(pod("hub-1", waiting("CrashLoopBackOff"), component="hub"))
@@ -367,7 +406,14 @@ class TestHopeless:
 
     def test_an_api_that_does_not_answer_may_answer_again(self) -> None:
         cluster: Any = FakeCluster(error=ApiException(503))
-        assert why_unrecoverable(cluster, "jupyter", USER) is None
+        assert why_unrecoverable(cluster, "jupyter") is None
+
+    def test_a_probe_without_an_answer_may_have_one_later(self) -> None:
+        def silent() -> str | None:
+            raise ApiException(503)
+
+        cluster: Any = FakeCluster()
+        assert why_unrecoverable(cluster, "jupyter", silent) is None
 
 
 @pytest.mark.parametrize(
@@ -379,5 +425,5 @@ class TestHopeless:
         ("expected 200, found 500", False),
     ],
 )
-def test_says(text: str, said: bool) -> None:
-    assert says(text, NO_IMAGE) is said
+def test_mentions_cause(text: str, said: bool) -> None:
+    assert mentions_cause(text, NO_IMAGE) is said

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from harness.base.errors import EnvironmentFault
 from harness.cluster.kind import Cluster
 from harness.evidence import environment as health
-from harness.evidence.environment import EnvironmentFault
 from tests.unit.fakes import Program
 
 UP = {f"jh-1-{part}": "Up 2 minutes" for part in ("control-plane", "worker", "registry", "moto", "postgres")}

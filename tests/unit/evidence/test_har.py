@@ -8,7 +8,7 @@ from typing import Any
 
 from harness.evidence import har
 from harness.evidence.redaction import redact
-from harness.people.student import Hop, Journey
+from harness.people.journey import Hop, Journey
 
 SECRET = "s3cr3t-value"
 HOPS = [
@@ -92,6 +92,6 @@ def test_it_is_still_json_when_it_is_kept() -> None:
 
 def test_a_page_for_each_student() -> None:
     log = archived(student("", HOPS[1]), student("7c1e"))
-    assert [page["title"] for page in log["pages"]] == ["nobody yet", "7c1e"]
+    assert [page["title"] for page in log["pages"]] == ["no user yet", "7c1e"]
     assert log["pages"][0]["comment"] == "Pulling"
     assert [entry["pageref"] for entry in log["entries"]] == [log["pages"][0]["id"]]

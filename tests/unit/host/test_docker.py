@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 from pathlib import Path
 
 import pytest
 
+from harness.base.errors import EnvironmentFault
 from harness.base.shell import CommandError
 from harness.host import docker
+from harness.host.identity import identity
 from tests.unit.fakes import Program
 
 
@@ -35,6 +38,12 @@ esac
 
 def started(path: Path, tmp_path: Path) -> str:
     fake = Program(path, "docker", 'echo "$PASSWORD" > "$here/seen"')
+    started_with(tmp_path)
+    [call] = fake.calls
+    return call
+
+
+def started_with(tmp_path: Path) -> None:
     docker.start(
         "jh-1-postgres",
         "postgres:17",
@@ -45,8 +54,6 @@ def started(path: Path, tmp_path: Path) -> str:
         volumes={tmp_path / "init.sql": "/init.sql:ro"},
         command=["postgres", "-c", "fsync=off"],
     )
-    [call] = fake.calls
-    return call
 
 
 class TestStart:
@@ -60,7 +67,7 @@ class TestStart:
             ("--network", "jh-1"),
             ("--publish", "127.0.0.1::5432"),
             ("--pull", "never"),
-            ("--volume", f"{tmp_path}/init.sql:/init.sql:ro"),
+            ("--mount", f"type=bind,source={tmp_path}/init.sql,target=/init.sql,readonly"),
         ):
             assert words[words.index(option) + 1] == value
 
@@ -69,6 +76,22 @@ class TestStart:
         assert "--env PASSWORD " in call
         assert "hunter2" not in call
         assert (path / "seen").read_text() == "hunter2\n"
+
+    @pytest.mark.parametrize(
+        ("name", "source"), [("a:b", "source={}/a:b"), ("a,b", '"source={}/a,b"'), ("a b", "source={}/a b")]
+    )
+    def test_mounts_a_path_of_any_characters(self, path: Path, tmp_path: Path, name: str, source: str) -> None:
+        fake = Program(path, "docker")
+        docker.start("a", "a", owner="jh-1", network="jh-1", port=1, volumes={tmp_path / name: "/x"})
+        assert f"--mount type=bind,{source.format(tmp_path)},target=/x a" in fake.calls[0]
+
+    def test_a_daemon_that_does_not_see_the_files(self, path: Path, tmp_path: Path) -> None:
+        said = "invalid mount config for type bind: bind source path does not exist: /x"
+        Program(path, "docker", f"echo '{said}' >&2; exit 125")
+        with pytest.raises(
+            EnvironmentFault, match=r"does not see this machine's files .*: /x\)\.\nA run in a container"
+        ):
+            started_with(tmp_path)
 
     def test_failure_names_the_container(self, path: Path) -> None:
         Program(path, "docker", "echo no such image >&2; exit 125")
@@ -98,6 +121,38 @@ def test_running_is_what_has_the_label_or_is_a_node(path: Path) -> None:
     fake = Program(path, "docker", CONTAINERS)
     assert docker.running("jh-1") == {"jh-1-control-plane", "jh-1-moto", "jh-1-registry"}
     assert all("--filter status=running" in call for call in fake.calls)
+
+
+class TestNetwork:
+    def test_labels_tell_whose_it_is(self, path: Path, tmp_path: Path) -> None:
+        fake = Program(path, "docker")
+        docker.create_network("jh-1", tmp_path, kept=True)
+        [call] = fake.calls
+        labels = dict(word.removeprefix("--label=").split("=") for word in call.split()[2:-1])
+        assert labels == {
+            "ol-jupyterhub-harness": "jh-1",
+            "ol-jupyterhub-harness.checkout": str(tmp_path),
+            "ol-jupyterhub-harness.kept": "yes",
+            "ol-jupyterhub-harness.identity": identity(tmp_path),
+            "ol-jupyterhub-harness.host": socket.gethostname(),
+        }
+
+    @pytest.mark.parametrize(
+        "said",
+        [
+            "could not find an available, non-overlapping IPv4 address pool among the defaults to assign to it",
+            "all predefined address pools have been fully subnetted",
+        ],
+    )
+    def test_no_addresses_left(self, path: Path, tmp_path: Path, said: str) -> None:
+        Program(path, "docker", f"echo Error response from daemon: '{said}' >&2; exit 1")
+        with pytest.raises(EnvironmentFault, match=r"\ADocker has no range of addresses left .*docker network prune"):
+            docker.create_network("jh-1", tmp_path, kept=False)
+
+    def test_another_failure_stays(self, path: Path, tmp_path: Path) -> None:
+        Program(path, "docker", "echo network with name jh-1 already exists >&2; exit 1")
+        with pytest.raises(CommandError, match="already exists"):
+            docker.create_network("jh-1", tmp_path, kept=False)
 
 
 class TestRemove:
@@ -131,10 +186,10 @@ class TestRemove:
         assert docker.remove("jh-1", "jh-1") == ["jh-1"]
 
 
-def test_falls(path: Path) -> None:
+def test_failures(path: Path) -> None:
     fake = Program(path, "docker", "echo jh-1-moto die; echo something else; echo; echo jh-1-worker pause")
-    with docker.falls(["jh-1-moto", "jh-1-worker"]) as falls:
-        assert list(falls) == ["jh-1-moto died", "jh-1-worker was paused"]
+    with docker.failures(["jh-1-moto", "jh-1-worker"]) as failures:
+        assert list(failures) == ["jh-1-moto died", "jh-1-worker was paused"]
     [call] = fake.calls
     asked = "--filter=container=jh-1-moto --filter=container=jh-1-worker --filter=event=die --filter=event=pause"
     assert call == "events --format={{.Actor.Attributes.name}} {{.Action}} " + asked

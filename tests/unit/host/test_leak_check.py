@@ -42,7 +42,8 @@ def look(tmp_path: Path, docker: Program, monkeypatch: pytest.MonkeyPatch) -> Lo
     monkeypatch.setattr(leftovers, "GRACE", 0.0)
     for name in ("state", "tmp"):
         (tmp_path / name).mkdir()
-    (tmp_path / "state/lock").touch()
+    for name in ("lock", "identity"):
+        (tmp_path / "state" / name).touch()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
 
     def look(*, kept: bool = False, volumes: set[str] = frozenset()) -> list[str]:  # type: ignore[assignment]
@@ -89,7 +90,7 @@ class TestNothing:
 class TestLeft:
     def test_in_docker(self, look: Looking, tmp_path: Path) -> None:
         (tmp_path / "bin/containers").write_text("jh-1-moto\tUp 2 minutes\njh-1-worker\tExited (137)\n")
-        (tmp_path / "bin/networks").write_text("jh-1\t/checkout\tno\t2026-01-01 00:00:00 +0000 UTC\n")
+        (tmp_path / "bin/networks").write_text("jh-1\t/checkout\tno\t0123\tbox\t2026-01-01 00:00:00 +0000 UTC\n")
         (tmp_path / "bin/volumes").write_text("theirs\nmine\n")
         assert look(volumes={"mine", "gone"}) == [
             "container jh-1-moto (Up 2 minutes)",
@@ -100,7 +101,7 @@ class TestLeft:
 
     def test_docker_is_dead(self, look: Looking, tmp_path: Path) -> None:
         Program(tmp_path / "bin", "docker", "echo Cannot connect >&2; exit 1")
-        assert look() == ["perhaps containers of jh-1: Docker cannot be asked (docker ps: exit code 1.)"]
+        assert look() == ["perhaps containers of jh-1: Docker does not answer (docker ps: exit code 1.)"]
 
     @pytest.mark.parametrize("kept", [False, True])
     def test_a_process_with_the_mark(

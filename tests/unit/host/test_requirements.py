@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
+import os
+import resource
 import shutil
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,7 +15,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from harness.base.errors import HarnessError
+from harness.base.errors import EnvironmentFault
 from harness.base.progress import Steps
 from harness.base.quantities import GIB
 from harness.base.wait import wait_until
@@ -29,8 +32,26 @@ def bin_(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PATH", f"{tmp_path}/bin")
     monkeypatch.setattr(machine, "SYSTEM_PATH", f"{tmp_path}/sbin")
     monkeypatch.setattr(machine, "SYSTEMD", tmp_path / "systemd")
+    monkeypatch.setattr(machine, "CONTAINER", tmp_path / "dockerenv")
+    monkeypatch.setattr(machine, "INOTIFY", tmp_path / "inotify")
+    for name in ("DOCKER_HOST", "DOCKER_CONTEXT"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "docker-config"))
     (tmp_path / "bin").mkdir()
     return tmp_path / "bin"
+
+
+@pytest.fixture
+def system(bin_: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Makes the machine a release of Debian or Ubuntu, with the programs that the installing script is made of."""
+    for name in ("bash", "cp", "mkdir", "mktemp", "rm", "sort"):
+        (bin_ / name).symlink_to(str(shutil.which(name, path=os.defpath)))
+
+    def system(codename: str) -> None:
+        (tmp_path / "os-release").write_text(f'VERSION_CODENAME="{codename}"\n')
+        monkeypatch.setenv("OS_RELEASE", f"{tmp_path}/os-release")
+
+    return system
 
 
 @pytest.fixture
@@ -72,12 +93,12 @@ def have(bin_: Path, *names: str) -> None:
 
 def prepare(steps: Steps, cache: Path, **more: Any) -> None:
     given: dict[str, Any] = {"building": True, "may_install": True, **more}
-    machine.prepare(steps, cache=cache, **given)
+    machine.prepare(steps, cache=cache, checkout=cache, **given)
 
 
 def refusal(work: Callable[[], object]) -> str:
     """The message with which something is refused, seen to be of one or two lines."""
-    with pytest.raises(HarnessError) as error:
+    with pytest.raises(EnvironmentFault) as error:
         work()
     message = str(error.value)
     assert len(message.splitlines()) <= 2, message
@@ -166,9 +187,9 @@ class TestReady:
 
     @pytest.mark.usefixtures("root")
     def test_installs_and_starts(
-        self, bin_: Path, steps: Steps, out: io.StringIO, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        self, bin_: Path, steps: Steps, out: io.StringIO, tmp_path: Path, system: Callable[[str], None]
     ) -> None:
-        monkeypatch.setattr(machine, "_os_release", lambda: {"VERSION_CODENAME": "noble"})
+        system("noble")
         have(bin_, "chromium", "chromedriver", "apt-cache")
         up = f'[ -f "$here/up" ] || {{ {DOWN}; }}; {ANSWERS}'
         Program(bin_, "ready-docker", up)
@@ -204,8 +225,8 @@ class TestInstall:
     @pytest.mark.parametrize(
         ("codename", "has_client", "known", "packages"),
         [
-            ("bookworm", False, False, ["docker-cli/trixie", "docker.io/trixie", "iptables", "containerd/trixie"]),
-            ("bookworm", True, False, ["docker.io/trixie", "iptables", "containerd/trixie"]),
+            ("bookworm", False, False, ["docker-cli/trixie", "docker.io/trixie", "containerd/trixie", "iptables"]),
+            ("bookworm", True, False, ["docker.io/trixie", "containerd/trixie", "iptables"]),
             ("trixie", False, True, ["docker-cli", "docker.io", "iptables"]),
             ("noble", False, False, ["docker.io", "iptables"]),
         ],
@@ -214,13 +235,13 @@ class TestInstall:
         self,
         bin_: Path,
         steps: Steps,
-        monkeypatch: pytest.MonkeyPatch,
+        system: Callable[[str], None],
         codename: str,
         has_client: bool,
         known: bool,
         packages: list[str],
     ) -> None:
-        monkeypatch.setattr(machine, "_os_release", lambda: {"VERSION_CODENAME": codename})
+        system(codename)
         if has_client:
             have(bin_, "docker")
         apt, cache = (
@@ -231,17 +252,17 @@ class TestInstall:
         # On Debian 12 it would answer from the machine's own lists, which know no Debian 13.
         assert cache.calls == ([] if codename == "bookworm" else ["search --names-only ^docker-cli$"])
 
-    def test_who_needs_no_docker_asks_for_none(self, bin_: Path, steps: Steps, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(machine, "_os_release", lambda: {"VERSION_CODENAME": "trixie"})
+    def test_who_needs_no_docker_asks_for_none(self, bin_: Path, steps: Steps, system: Callable[[str], None]) -> None:
+        system("trixie")
         apt, cache = Program(bin_, "apt-get"), Program(bin_, "apt-cache", self.HAS_CLIENT)
         assert self.installed(steps, apt, *machine.BROWSER) == ["chromium", "chromium-driver"]
         assert cache.calls == []
 
     def test_the_machines_own_lists_stay_as_they_are(
-        self, bin_: Path, steps: Steps, monkeypatch: pytest.MonkeyPatch
+        self, bin_: Path, steps: Steps, system: Callable[[str], None]
     ) -> None:
         """Debian 13 is there for this one call of apt-get, and no longer."""
-        monkeypatch.setattr(machine, "_os_release", lambda: {"VERSION_CODENAME": "bookworm"})
+        system("bookworm")
         apt = Program(
             bin_,
             "apt-get",
@@ -260,10 +281,12 @@ class TestInstall:
             assert "-o Dir::Etc::SourceList=/dev/null" in call
         assert "sources: deb http://mirror.example/debian trixie main" in apt.calls
 
-    def test_failure_is_named(self, bin_: Path, steps: Steps, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(machine, "_os_release", lambda: {"VERSION_CODENAME": "noble"})
+    def test_failure_is_named(self, bin_: Path, steps: Steps, system: Callable[[str], None]) -> None:
+        system("noble")
         Program(bin_, "apt-get", '[ "$1" = update ] || { echo E: Unable to locate package >&2; exit 100; }')
-        with pytest.raises(HarnessError, match=r"\Aapt-get install: exit code 100\.\n  \| E: Unable to locate package"):
+        with pytest.raises(
+            EnvironmentFault, match=r"\Aapt-get install: exit code 100\.\n  \| E: Unable to locate package"
+        ):
             machine.install((machine.BROWSER[0],), steps)
 
 
@@ -303,11 +326,104 @@ class TestDaemon:
         monkeypatch.setattr(machine, "wait_until", impatient)
         Program(bin_, "setsid", 'echo failed to mount overlay: operation not permitted; : > "$here/tried"')
         Program(bin_, "docker", 'while [ ! -f "$here/tried" ]; do :; done; exit 1')
-        with pytest.raises(HarnessError) as error:
+        with pytest.raises(EnvironmentFault) as error:
             machine.start_daemon(tmp_path / "cache")
         assert str(error.value) == (
             "the Docker daemon: not there after 0 s. Last seen: no answer. It was started, no init system here; "
             "its last lines:\n  | failed to mount overlay: operation not permitted"
+        )
+
+
+class TestDaemonElsewhere:
+    ELSEWHERE = "that daemon publishes ports and mounts directories of another machine.\nRun on that machine, or "
+
+    @pytest.mark.parametrize("host", ["tcp://elsewhere:2375", "ssh://me@elsewhere"])
+    def test_by_its_address(
+        self, bin_: Path, steps: Steps, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, host: str
+    ) -> None:
+        docker = Program(bin_, "docker", DOWN)
+        monkeypatch.setenv("DOCKER_HOST", host)
+        message = refusal(lambda: prepare(steps, tmp_path))
+        assert message.startswith(f"DOCKER_HOST is {host}: {self.ELSEWHERE}")
+        assert docker.calls == [], "nothing is started in its place"
+
+    @pytest.mark.parametrize("by", ["settings", "variable"])
+    def test_by_a_context(
+        self, bin_: Path, steps: Steps, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by: str
+    ) -> None:
+        docker = Program(bin_, "docker", f'[ "$1" != context ] || echo ssh://elsewhere; {ANSWERS}')
+        if by == "variable":
+            monkeypatch.setenv("DOCKER_CONTEXT", "far")
+        else:
+            (tmp_path / "docker-config").mkdir()
+            (tmp_path / "docker-config/config.json").write_text('{"currentContext": "far"}')
+        assert refusal(lambda: prepare(steps, tmp_path)).startswith(
+            f"Docker's context far is ssh://elsewhere: {self.ELSEWHERE}"
+        )
+        assert docker.calls == ["context inspect far --format {{.Endpoints.docker.Host}}"]
+
+    @pytest.mark.parametrize("host", ["tcp://localhost:2375", "tcp://127.0.0.1:2375", "unix:///run/docker.sock"])
+    def test_here(self, bin_: Path, steps: Steps, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+        Program(bin_, "docker", ANSWERS)
+        have(bin_, "chromium", "chromedriver")
+        monkeypatch.setenv("DOCKER_HOST", host)
+        prepare(steps, tmp_path, building=False)
+
+    def test_settings_that_cannot_be_read(self, bin_: Path, steps: Steps, tmp_path: Path) -> None:
+        Program(bin_, "docker", ANSWERS)
+        (tmp_path / "docker-config").mkdir()
+        (tmp_path / "docker-config/config.json").write_text("{")
+        message = refusal(lambda: prepare(steps, tmp_path))
+        assert message.startswith(f"{tmp_path}/docker-config/config.json cannot be read: ")
+
+    @pytest.mark.parametrize(("network", "here"), [("bridge", False), ("host", True)])
+    def test_of_a_containers_host(self, bin_: Path, steps: Steps, tmp_path: Path, network: str, here: bool) -> None:
+        docker = Program(bin_, "docker", f'[ "$1" != container ] || echo {network}; {ANSWERS}')
+        have(bin_, "chromium", "chromedriver")
+        (tmp_path / "dockerenv").touch()
+        if here:
+            prepare(steps, tmp_path, building=False)
+        else:
+            assert refusal(lambda: prepare(steps, tmp_path, building=False)) == (
+                "This container has a network of its own (bridge), and the run's ports are on its host's loopback. "
+                "Start the container with --network host."
+            )
+        assert docker.calls[-1].endswith(f"{{{{.HostConfig.NetworkMode}}}} {socket.gethostname()}")
+
+    def test_a_container_with_a_daemon_of_its_own(self, bin_: Path, steps: Steps, tmp_path: Path) -> None:
+        Program(bin_, "docker", f'[ "$1" != container ] || exit 1; {ANSWERS}')
+        have(bin_, "chromium", "chromedriver")
+        (tmp_path / "dockerenv").touch()
+        prepare(steps, tmp_path, building=False)
+
+
+@pytest.mark.usefixtures("bin_")
+class TestLimits:
+    def test_a_colon_in_the_path(self, steps: Steps, tmp_path: Path) -> None:
+        message = refusal(lambda: prepare(steps, tmp_path / "a:b"))
+        assert message.startswith(f"{tmp_path}/a:b has a colon in its path, ")
+        assert message.endswith("Move it to a path without one.")
+
+    def test_a_place_without_programs(self, steps: Steps, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("os.statvfs", lambda place: SimpleNamespace(f_flag=os.ST_NOEXEC | os.ST_NOSUID))
+        assert refusal(lambda: prepare(steps, tmp_path / "not/yet")) == (
+            f"{tmp_path} is on a file system that is mounted noexec, and programs of a run are there. "
+            "Move it, or mount it with exec (mount -o remount,exec)."
+        )
+
+    @pytest.mark.parametrize(("name", "advice"), [("max_user_instances", 512), ("max_user_watches", 524288)])
+    def test_inotify(self, steps: Steps, tmp_path: Path, name: str, advice: int) -> None:
+        (tmp_path / "inotify").mkdir()
+        (tmp_path / "inotify" / name).write_text("16\n")
+        message = refusal(lambda: prepare(steps, tmp_path))
+        assert message.startswith(f"fs.inotify.{name} is 16, too low for kubelet and containerd in the nodes: ")
+        assert message.endswith(f"Raise it: sysctl fs.inotify.{name}={advice}")
+
+    def test_open_files(self, steps: Steps, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(resource, "getrlimit", lambda _: (128, 256))
+        assert refusal(lambda: prepare(steps, tmp_path)) == (
+            "A process here may open 128 files (256 at most), too few for the browser: expected 1024. "
+            "Raise it: ulimit -n 1024"
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,8 +12,10 @@ import pytest
 from harness.base.errors import HarnessError
 from harness.cli import main as command
 from harness.host import runs
+from harness.host.identity import identity
 from tests.unit.fakes import Program
 
+HOST = socket.gethostname()
 NOW = datetime(2026, 2, 1, 12, 0, tzinfo=UTC)
 DOCKER = """
 case "$*" in
@@ -33,10 +36,10 @@ def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Program:
         (tmp_path / name / ".harness").mkdir(parents=True)
         (tmp_path / name / ".harness/secrets.json").touch()
     lines = [
-        f"jh-1\t{tmp_path}/kept\tyes\t2026-02-01 11:30:00.123456789 +0000 UTC\n",
-        f"jh-2\t{tmp_path}/gone\tyes\t2026-01-01 12:00:00 +0000 UTC\n",
-        f"jh-3\t{tmp_path}/killed\tno\t2026-02-01 04:00:00 +0100 CET\n",
-        "jh-4\t\t\t2026-02-01 11:50:00 +0000 UTC\n",
+        f"jh-1\t{tmp_path}/kept\tyes\t{identity(tmp_path / 'kept')}\t{HOST}\t2026-02-01 11:30:00.123456789 +0000 UTC\n",
+        f"jh-2\t{tmp_path}/gone\tyes\t0123\t{HOST}\t2026-01-01 12:00:00 +0000 UTC\n",
+        f"jh-3\t{tmp_path}/killed\tno\t{identity(tmp_path / 'killed')}\t{HOST}\t2026-02-01 04:00:00 +0100 CET\n",
+        "jh-4\t\t\t\t\t2026-02-01 11:50:00 +0000 UTC\n",
     ]
     (tmp_path / "bin/labelled").write_text("".join(lines))
     return fake
@@ -51,6 +54,21 @@ class TestRuns:
             f"jh-1           kept        30 min  {tmp_path}/kept",
             "jh-4           unknown     10 min  ?",
         ]
+
+    @pytest.mark.parametrize("place", ["kept", "gone"])
+    def test_one_of_another_container(self, tmp_path: Path, place: str) -> None:
+        """It may be in use: its lock is not in the checkout that happens to be at that path here."""
+        line = f"jh-5\t{tmp_path}/{place}\tno\tanother\tsomebox\t2026-02-01 11:00:00 +0000 UTC\n"
+        (tmp_path / "bin/labelled").write_text(line)
+        [run] = runs.all_runs(NOW)
+        assert (run.state, run.directory) == (runs.UNKNOWN, None)
+        assert str(run) == f"jh-5           unknown     60 min  {tmp_path}/{place} on somebox"
+
+    def test_one_of_an_older_harness(self, tmp_path: Path) -> None:
+        line = f"jh-5\t{tmp_path}/kept\tyes\t\t\t2026-02-01 11:00:00 +0000 UTC\n"
+        (tmp_path / "bin/labelled").write_text(line)
+        [run] = runs.all_runs(NOW)
+        assert run.state == runs.KEPT
 
     def test_one_that_is_under_way(self, tmp_path: Path) -> None:
         with runs.held(tmp_path / "kept/.harness", "jh-1"):

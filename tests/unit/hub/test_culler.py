@@ -5,14 +5,11 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-import httpx
 import pytest
 
 from harness.base.errors import HarnessError
-from harness.base.wait import NotYet
 from harness.hub.api import Hub
 from harness.hub.culler import Times, read_culler
-from harness.scenarios.scaled_hub import ServerLifetime, Watch, scaled_values
 
 RUNS = "python3 -m jupyterhub_idle_culler --url=http://localhost:8081/hub/api --timeout=900 --cull-every=300 "
 HUB = Hub("http://hub", "jupyter", "jupyterhub", "jupyterhub", "token")
@@ -55,43 +52,3 @@ class TestReadCuller:
         )
         with pytest.raises(HarnessError, match=r"the culler does not run.*cull_users: expected one argument\Z"):
             read_culler(cluster("", log), HUB)
-
-
-def test_scale() -> None:
-    values = scaled_values(Times(300, 900, 14400))
-    assert values["cull"] == {"every": 7, "timeout": 20, "maxAge": 320}
-    assert values["singleuser"]["extraEnv"] == {"JUPYTERHUB_ACTIVITY_INTERVAL": "7"}
-
-
-def test_watch() -> None:
-    """A server is there while the hub knows it, and gone from the first look that does not find it."""
-    there: dict[str, dict[str, object]] = {"a": {"": {}}, "b": {"": {}}}
-
-    def answer(request: httpx.Request) -> httpx.Response:
-        if there.get("broken"):
-            return httpx.Response(503)
-        return httpx.Response(200, json=[{"name": name, "servers": servers} for name, servers in there.items()])
-
-    hub = Hub("http://hub", "jupyter", "jupyterhub", "jupyterhub", "token")
-    vars(hub)["api"] = httpx.Client(base_url="http://hub/hub/api", transport=httpx.MockTransport(answer))
-    watch = Watch(hub)
-    watch.add("a")
-    watch.add("b")
-    assert isinstance(watch.all_gone(), NotYet)
-    there["a"] = {}
-    assert isinstance(watch.all_gone(), NotYet)
-    there["broken"] = {"": {}}
-    del there["b"]
-    seen = watch.all_gone()
-    assert isinstance(seen, NotYet)
-    assert "does not answer" in seen.seen
-    del there["broken"]
-    assert watch.all_gone() is True
-    a, b = watch.lives["a"], watch.lives["b"]
-    assert a.gone is not None
-    assert b.gone is not None
-    assert a.seen <= a.gone <= b.gone
-
-
-def test_life_is_open_at_first() -> None:
-    assert ServerLifetime("a", 0.0).gone is None

@@ -11,7 +11,7 @@ from kubernetes.client import V1ObjectMeta, V1PodCondition, V1PodStatus
 
 from harness.base.errors import HarnessError
 from harness.base.wait import NeverError
-from harness.cluster.pod_health import why_stuck
+from harness.cluster.pod_health import stuck_reason
 from harness.hub.api import Hub
 from harness.hub.spawner_probe import Choice, Request, ask, beside, known_courses, node_for, read_choice
 
@@ -189,7 +189,7 @@ class FakeCluster:
         status = V1PodStatus(conditions=[condition] if self.why else [])
         spec = SimpleNamespace(node_name=self.node)
         pod = SimpleNamespace(metadata=V1ObjectMeta(name="harness-1"), spec=spec, status=status)
-        return SimpleNamespace(look=lambda _: [pod], change=lambda _: None, why_stuck=why_stuck)
+        return SimpleNamespace(look=lambda _: [pod], change=lambda _: None, stuck_reason=stuck_reason)
 
 
 class TestNode:

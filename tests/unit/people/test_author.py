@@ -10,7 +10,9 @@ import pytest
 
 from harness.hub.api import Hub
 from harness.people.author import Author
-from harness.people.student import JourneyError
+from harness.people.journey import JourneyError, ServerProbe, SpawnError
+from tests.unit.people.conftest import never_stuck
+from tests.unit.people.fake_hub import event
 
 LOGIN = '<form><input name="username"><input name="password"><input name="_xsrf"></form>'
 FORM = '<form action="/hub/spawn/admin?_xsrf=1" method="post"><input id="c" name="course"><input name="_xsrf"></form>'
@@ -18,9 +20,9 @@ FORM = '<form action="/hub/spawn/admin?_xsrf=1" method="post"><input id="c" name
 Answer = Callable[[httpx.Request], httpx.Response]
 
 
-def author(answer: Answer) -> Author:
-    found = Author(Hub("http://hub", "ns", "rel", "db", "token"))
-    vars(found)["_http"] = httpx.Client(base_url="http://hub", transport=httpx.MockTransport(answer))
+def author(answer: Answer, server_probe: ServerProbe = never_stuck) -> Author:
+    hub = Hub("http://hub", "ns", "rel", "db", "token")
+    found = Author(hub, server_probe, transport=httpx.MockTransport(answer))
     found.cookies.set("_xsrf", "1", domain="hub", path="/hub/")
     return found
 
@@ -62,3 +64,37 @@ def test_form_is_sent_where_it_says() -> None:
 def test_form_without_a_course() -> None:
     with pytest.raises(JourneyError, match="has no field for a course"):
         author(lambda _: httpx.Response(200, text=LOGIN)).ask_for("intro")
+
+
+def hub_with_a_form(sends_to: str, *progress: str) -> Answer:
+    """A hub whose form leads there, and that reports this progress of the author's server."""
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.method == "POST":
+            return httpx.Response(302, headers={"Location": sends_to})
+        if request.url.path.endswith("/progress"):
+            return httpx.Response(200, text="".join(progress))
+        return httpx.Response(200, text=FORM if request.url.path == "/hub/spawn" else "a page of the hub")
+
+    return answer
+
+
+def test_a_server_that_is_stuck_is_not_waited_for() -> None:
+    """As a student's, the author's wait ends with the cause that Kubernetes names."""
+    waits = hub_with_a_form("/hub/spawn-pending/admin", event(message="Back-off pulling image"))
+    asked: list[str] = []
+
+    def stuck(user: str) -> Callable[[], str | None]:
+        asked.append(user)
+        return lambda: "pod jupyter-admin: container notebook: ImagePullBackOff"
+
+    expected = r"\AThe server of author admin did not come up within 0\.. s: pod jupyter-admin: .*ImagePullBackOff\."
+    with pytest.raises(SpawnError, match=expected):
+        author(waits, stuck).ask_for("intro")
+    assert asked == ["admin"]
+
+
+def test_a_form_that_starts_no_server() -> None:
+    expected = r"\Athe form with intro ended at http://hub/hub/home: no server was started for it"
+    with pytest.raises(JourneyError, match=expected):
+        author(hub_with_a_form("/hub/home")).ask_for("intro")

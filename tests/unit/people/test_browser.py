@@ -94,6 +94,14 @@ def test_a_hub_that_gave_up_is_not_waited_for(heading: str) -> None:
         window([], heading=heading).wait_for("the menus", "h2")
 
 
+def test_the_hubs_home_page_comes_from_no_server() -> None:
+    driver: Any = Driver([])
+    driver.current_url = "http://hub/hub/home"
+    expected = r"the form on the page: will not come.*: the hub's home page opened, and no server was started"
+    with pytest.raises(NeverError, match=expected):
+        Browser(driver).wait_for("the form", "h2", timeout=5)
+
+
 def test_the_list_of_files_is_no_notebook() -> None:
     driver: Any = Driver([])
     driver.current_url = "http://hub/user/7c1e/tree?"

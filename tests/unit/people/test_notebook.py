@@ -26,9 +26,11 @@ from tornado.websocket import WebSocketHandler
 from harness.base.errors import HarnessError
 from harness.hub.api import Hub
 from harness.people import kernel as kernels
+from harness.people.journey import JourneyError
 from harness.people.kernel import CellError
 from harness.people.notebook import CellFailure, NotebookRun, run_notebook
-from harness.people.student import JourneyError, Student
+from harness.people.student import Student
+from tests.unit.people.conftest import never_stuck
 
 NAME = "7c1e"
 PATH = "unit 1/pandas.ipynb"
@@ -213,7 +215,7 @@ def server() -> Iterator[FakeServer]:
 @pytest.fixture
 def student(server: FakeServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Student]:
     monkeypatch.setattr(Student, "token", "abc")
-    student = Student(server.hub)
+    student = Student(server.hub, never_stuck)
     student.name = NAME
     yield student
     assert server.sessions == [], "a kernel was left"
@@ -260,7 +262,7 @@ class TestRun:
         server.has("1", "input()")
         failure = run_notebook(student, PATH).failure
         assert failure
-        assert (failure.number, failure.error) == (2, "asks for input(), and nobody answers in this run")
+        assert (failure.number, failure.error) == (2, "asks for input(), and this run has no one to answer")
 
     def test_cell_without_end(self, server: FakeServer, student: Student) -> None:
         server.has("hang")
@@ -349,18 +351,21 @@ class TestRefusals:
     ) -> None:
         monkeypatch.setattr(kernels, "START_TIMEOUT", 0.2)
         server.mute = True
-        with pytest.raises(HarnessError, match="The kernel does not answer, 0 s after its start"), student.kernel():
+        with (
+            pytest.raises(HarnessError, match="The kernel does not answer, 0 s after its start"),
+            student.server.kernel(),
+        ):
             pass
 
     def test_no_way_to_the_kernel(self, student: Student, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(Student, "token", "xyz")
-        with pytest.raises(HarnessError, match=r"The kernel cannot be reached: HTTP 403"), student.kernel():
+        with pytest.raises(HarnessError, match=r"The kernel cannot be reached: HTTP 403"), student.server.kernel():
             pass
 
 
 class TestKernel:
     def test_result(self, student: Student) -> None:
-        with student.kernel() as kernel:
+        with student.server.kernel() as kernel:
             kernel.run("x = 6")
             printed = kernel.run("print(x)\nprint(7)")
             value = kernel.run("x * 7")
@@ -368,20 +373,20 @@ class TestKernel:
         assert (value.value, value.stdout) == ("42", "")
 
     def test_goes_on_after_an_error(self, student: Student) -> None:
-        with student.kernel() as kernel:
+        with student.server.kernel() as kernel:
             with pytest.raises(CellError, match=r"\AThe cell failed: KeyError: 'rent'\n\{\}\['rent'\]\Z"):
                 kernel.run("{}['rent']")
             assert kernel.run("1").value == "1"
 
     def test_hangs(self, student: Student) -> None:
         with (
-            student.kernel() as kernel,
+            student.server.kernel() as kernel,
             pytest.raises(CellError, match=r"\AThe cell failed: not done after 0\.1 s\nhang\Z"),
         ):
             kernel.run("hang", timeout=0.1)
 
     def test_goes_away(self, student: Student, caplog: pytest.LogCaptureFixture) -> None:
-        with student.kernel() as kernel:
+        with student.server.kernel() as kernel:
             for code in ("drop", "1"):
                 started = time.monotonic()
                 with pytest.raises(CellError, match=rf"\AThe cell failed: the kernel died\n{code}\Z"):
@@ -392,7 +397,7 @@ class TestKernel:
 
     def test_pings_are_answered_between_cells(self, server: FakeServer, student: Student) -> None:
         """A server hangs up on who does not answer them."""
-        with student.kernel() as kernel:
+        with student.server.kernel() as kernel:
             kernel.run("1")
             server.pong.clear()
             assert server.pong.wait(10)

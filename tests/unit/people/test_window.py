@@ -53,8 +53,8 @@ def test_pages_and_console_are_told_at_their_time_and_once() -> None:
     driver.says(2.5, "SEVERE", "http://hub/x.js - 404")
     for _ in range(2):
         browser.tell()
-    assert browser.called >= {USER}
-    assert [(moment.at, moment.source, moment.text) for moment in timeline.slice(0, 9, browser.called)] == [
+    assert browser.aliases >= {USER}
+    assert [(moment.at, moment.source, moment.text) for moment in timeline.slice(0, 9, browser.aliases)] == [
         (1.5, "browser", f"page http://hub/user/{USER}/lab"),
         (2.0, "browser", "loaded"),
         (2.5, "browser", "SEVERE: http://hub/x.js - 404"),
@@ -68,5 +68,5 @@ def test_pages_and_console_are_told_at_their_time_and_once() -> None:
 def test_a_browser_that_is_gone_is_told(error: Exception) -> None:
     browser, timeline = window(FakeDriver(error))
     browser.tell()
-    [moment] = timeline.slice(0, 1e12, browser.called)
+    [moment] = timeline.slice(0, 1e12, browser.aliases)
     assert moment.text in ("the browser is gone: tab crashed", "the browser is gone: gone")

@@ -251,7 +251,7 @@ class TestParseCourse:
 
     def test_no_password_in_a_message(self) -> None:
         message = refusal(lambda: parse_course("https://me:s3cret@host/x.git "))
-        assert message == "--course 'https://host/x.git ': there is a blank around 'https://host/x.git '. Take it out."
+        assert message == "--course 'https://host/x.git ': there is a blank around 'https://host/x.git '. Remove it."
 
 
 def test_name_of() -> None:
@@ -360,7 +360,7 @@ class TestCheckOut:
     def test_nothing_is_deleted_that_is_asked_for(self, tmp_path: Path) -> None:
         write(tmp_path / "into/course", COURSE)
         message = refusal(lambda: check_out("into/course", tmp_path / "into", tmp_path))
-        assert message.startswith("--course into/course: this is where a run puts its own copy")
+        assert message.startswith("--course into/course: this is the directory of a run's own copy")
         assert files(tmp_path / "into/course") == set(COURSE)
 
     def test_huge_directory_is_not_copied(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -82,6 +82,7 @@ def test_defaults() -> None:
         "cell-timeout": ["300"],
         "run-timeout": ["7200"],
         "evidence": [".evidence"],
+        "stack": ["Production"],
     }
 
 

@@ -11,24 +11,23 @@ import pytest
 
 from harness.base.digest import fingerprint
 from harness.base.errors import HarnessError
+from harness.host.identity import STATE, keep_identity
+from harness.plan.hubs import AUTHORING, STUDENT
 from harness.plan.options import read
-from harness.plan.plan import Plan, check_spawner, default_cache, make_plan, read_values, run_name
-from tests.unit.fakes import ol_infrastructure
+from harness.plan.plan import (
+    Plan,
+    check_spawner,
+    default_cache,
+    evaluate_ol_infrastructure,
+    make_plan,
+    read_values,
+    run_name,
+)
+from harness.plan.sources.ol_infrastructure import OlInfrastructure
+from tests.unit.fakes import owners_checkout
 
 ROOT = Path(__file__).parents[3]
 Planner = Callable[..., Plan]
-
-
-@pytest.fixture
-def planned(tmp_path: Path) -> Planner:
-    """The plan for options by name, asked for in an empty directory."""
-
-    def planned(environ: dict[str, str] | None = None, **options: str | list[str]) -> Plan:
-        given = {name.replace("_", "-"): [it] if isinstance(it, str) else it for name, it in options.items()}
-        values = read(lambda option: given.get(option.name, []), {}, lambda _: [])
-        return make_plan(values, checkout=ROOT, cwd=tmp_path, environ=environ or {})
-
-    return planned
 
 
 def refusal(work: Callable[[], object]) -> str:
@@ -43,18 +42,18 @@ def refusal(work: Callable[[], object]) -> str:
 class TestDefaults:
     def test_files_are_ours(self, planned: Planner) -> None:
         plan = planned()
-        assert plan.spawner == ROOT / "helm/spawner/dynamicImageConfig.py"
-        assert plan.values == (ROOT / "helm/values/production.yaml",)
-        assert plan.authoring_values == (ROOT / "helm/values/authoring.yaml",)
+        assert plan.spawner == plan.checkout / "helm/spawner/dynamicImageConfig.py"
+        assert plan.values == (plan.checkout / "helm/values/production.yaml",)
+        assert plan.authoring_values == (plan.checkout / "helm/values/authoring.yaml",)
 
     def test_what_a_run_keeps_is_in_the_checkout_and_its_cache_is_not(self, planned: Planner, tmp_path: Path) -> None:
-        plan = planned({"XDG_CACHE_HOME": str(tmp_path / "caches")})
-        assert plan.state == ROOT / ".harness"
+        plan = planned(environ={"XDG_CACHE_HOME": str(tmp_path / "caches")})
+        assert plan.state == plan.checkout / ".harness"
         assert plan.cache == tmp_path / "caches/ol-jupyterhub-harness"
         assert plan.evidence == tmp_path / ".evidence"
 
     def test_cache_elsewhere(self, planned: Planner, tmp_path: Path) -> None:
-        assert planned({"HARNESS_CACHE": "mine"}).cache == tmp_path / "mine"
+        assert planned(environ={"HARNESS_CACHE": "mine"}).cache == tmp_path / "mine"
 
     @pytest.mark.parametrize(
         ("environ", "cache"),
@@ -94,11 +93,11 @@ class TestGiven:
         assert planned(chart=chart).chart == chart
 
     @pytest.mark.parametrize(
-        ("given", "found"), [("./checkout", "checkout"), ("checkout/jupyterhub", "checkout/jupyterhub")]
+        ("given", "found"), [("./upstream", "upstream"), ("upstream/jupyterhub", "upstream/jupyterhub")]
     )
     def test_chart_by_path(self, planned: Planner, tmp_path: Path, given: str, found: str) -> None:
-        (tmp_path / "checkout/jupyterhub").mkdir(parents=True)
-        (tmp_path / "checkout/jupyterhub/Chart.yaml").write_text("")
+        (tmp_path / "upstream/jupyterhub").mkdir(parents=True)
+        (tmp_path / "upstream/jupyterhub/Chart.yaml").write_text("")
         assert planned(chart=given).chart == str((tmp_path / found).resolve())
 
     @pytest.mark.parametrize("chosen", ["pinned", "1.36.4"])
@@ -139,43 +138,48 @@ class TestGiven:
 
 class TestOlInfrastructure:
     @pytest.fixture
-    def theirs(self, tmp_path: Path) -> Path:
-        return ol_infrastructure(tmp_path / "theirs")
+    def theirs(self, tmp_path: Path) -> OlInfrastructure:
+        return owners_checkout(tmp_path / "theirs")
 
     def test_none(self, planned: Planner) -> None:
         plan = planned()
         assert plan.ol_infrastructure is None
         assert not any("ol-infra" in line for line in plan.describe())
 
-    def test_spawner_is_theirs(self, planned: Planner, theirs: Path) -> None:
-        plan = planned(ol_infrastructure="theirs")
-        assert plan.ol_infrastructure
-        assert plan.ol_infrastructure.checkout == theirs
-        assert plan.spawner == theirs / "src/ol_infrastructure/applications/jupyterhub/dynamicImageConfig.py"
+    def test_values_and_spawner_are_theirs_alone(self, planned: Planner, theirs: OlInfrastructure) -> None:
+        plan = planned(theirs=theirs)
+        assert plan.spawner == theirs.spawner
+        assert plan.values == (theirs.values[STUDENT],)
+        assert plan.authoring_values == (theirs.values[AUTHORING],)
 
-    @pytest.mark.usefixtures("theirs")
-    def test_a_spawner_that_is_given_wins(self, planned: Planner, tmp_path: Path) -> None:
+    def test_what_is_given_wins(self, planned: Planner, theirs: OlInfrastructure, tmp_path: Path) -> None:
         (tmp_path / "mine.py").write_text("")
-        assert planned(ol_infrastructure="theirs", spawner="mine.py").spawner == tmp_path / "mine.py"
+        (tmp_path / "mine.yaml").write_text("{}")
+        plan = planned(theirs=theirs, spawner="mine.py", values="mine.yaml")
+        assert plan.spawner == tmp_path / "mine.py"
+        assert plan.values == (theirs.values[STUDENT], tmp_path / "mine.yaml")
 
-    @pytest.mark.usefixtures("theirs")
-    def test_files_stay_ours(self, planned: Planner) -> None:
-        plan, without = planned(ol_infrastructure="theirs"), planned()
+    def test_without_a_stack_values_are_those_of_files(self, planned: Planner, theirs: OlInfrastructure) -> None:
+        plan, without = planned(theirs=dataclasses.replace(theirs, stack="none", values={})), planned()
         assert (plan.values, plan.authoring_values) == (without.values, without.authoring_values)
 
-    def test_header(self, planned: Planner, theirs: Path) -> None:
-        said = f"ol-infra:  {theirs}: 4 courses known, 4 pre-pulled, 4 built, chart 1.2.3"
-        assert said in planned(ol_infrastructure="theirs").describe()
+    def test_header(self, planned: Planner, theirs: OlInfrastructure) -> None:
+        line = f"ol-infra:  {theirs.checkout} at abc1234 of 2026-08-22, Production: chart 1.2.3, 1 courses pre-pulled, "
+        assert f"{line}1 built" in planned(theirs=theirs).describe()
 
-    def test_home(self, planned: Planner, theirs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("HOME", str(theirs.parent))
-        found = planned(ol_infrastructure="~/theirs").ol_infrastructure
-        assert found
-        assert found.checkout == theirs
+    def test_a_course_of_theirs_is_there_already(self, planned: Planner, theirs: OlInfrastructure) -> None:
+        message = refusal(lambda: planned(theirs=theirs, course="poetry"))
+        assert message.startswith("--course poetry: there is a course poetry already.")
 
-    def test_no_checkout(self, planned: Planner, tmp_path: Path) -> None:
-        message = refusal(lambda: planned(ol_infrastructure="nowhere"))
-        assert message.startswith(f"--ol-infrastructure {tmp_path}/nowhere: expected a ")
+    def test_no_checkout(self, tmp_path: Path) -> None:
+        options = {"ol-infrastructure": ["nowhere"], "stack": ["Production"], "base": []}
+        message = refusal(lambda: evaluate_ol_infrastructure(options, cwd=tmp_path, environ={}))
+        assert message.startswith(f"--ol-infrastructure {tmp_path}/nowhere: expected a directory src/")
+
+    def test_no_such_stack(self, tmp_path: Path) -> None:
+        options = {"ol-infrastructure": ["nowhere"], "stack": ["Dev"], "base": []}
+        message = refusal(lambda: evaluate_ol_infrastructure(options, cwd=tmp_path, environ={}))
+        assert message == "--stack Dev: expected CI, QA, Production, in any case"
 
 
 class TestRefused:
@@ -272,7 +276,22 @@ class TestName:
         assert re.fullmatch(r"jh-[0-9a-f]{8}", run_name(tmp_path))
 
     def test_another_for_another_checkout(self, tmp_path: Path) -> None:
+        for name in ("a", "b"):
+            (tmp_path / name).mkdir()
         assert run_name(tmp_path / "a") != run_name(tmp_path / "b")
+
+    def test_another_in_another_container(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Two of them that share a Docker daemon may have the checkout at the same path."""
+        mine = run_name(tmp_path)
+        monkeypatch.setattr("socket.gethostname", lambda: "another")
+        assert run_name(tmp_path) != mine
+
+    def test_same_after_a_run_on_a_host_that_was_renamed(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        (tmp_path / STATE).mkdir()
+        mine = run_name(tmp_path)
+        keep_identity(tmp_path)
+        monkeypatch.setattr("socket.gethostname", lambda: "another")
+        assert run_name(tmp_path) == mine
 
     def test_another_for_another_user(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         mine = run_name(tmp_path)

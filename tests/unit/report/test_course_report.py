@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from harness.courses.notebook_check import MemoryQuota, NotebookCheck, place_of
+from harness.courses.notebook_check import MemoryQuota, NotebookCheck, find_at_home
 from harness.people.memory import Memory
 from harness.people.notebook import CellFailure, NotebookRun
 from harness.report import courses
@@ -71,6 +71,6 @@ def test_memory_over_the_guarantee_is_told() -> None:
         (set(), None),
     ],
 )
-def test_place_of(at_home: set[str], place: str | None) -> None:
+def test_find_at_home(at_home: set[str], place: str | None) -> None:
     """A notebook is where its path says, or where the Dockerfile put what is in its directory."""
-    assert place_of("notebooks/a/x.ipynb", at_home) == place
+    assert find_at_home("notebooks/a/x.ipynb", at_home) == place

@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 import pytest
 
 from harness.base.intervals import Span, common, merged, total, without
-from harness.people.student import Journey
+from harness.people.journey import Journey
 from harness.report import files
 from harness.report.history import KEPT, Difference, History, difference
 from harness.report.outcomes import Case, Status

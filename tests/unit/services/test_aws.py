@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
+from botocore.exceptions import ClientError
 
 from harness.services.aws import Aws
 
@@ -50,3 +53,16 @@ def test_whatever_the_caller_has_set(aws: Aws, service: str) -> None:
     assert client.meta.region_name == "us-east-1"
     keys = client._request_signer._credentials
     assert (keys.access_key, keys.secret_key, keys.token) == ("throwaway", "throwaway", None)
+
+
+def test_no_proxy_is_asked_for_moto(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTP_PROXY", "http_proxy"):
+        monkeypatch.setenv(name, ENDPOINT)
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    with HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as moto:
+        threading.Thread(target=moto.handle_request, daemon=True).start()
+        vars(aws)["address"] = f"127.0.0.1:{moto.server_port}"
+        # The server's own refusal of a method that it does not know.
+        with pytest.raises(ClientError, match="501"):
+            aws.s3.list_buckets()

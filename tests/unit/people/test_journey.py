@@ -1,14 +1,10 @@
-"""A student's journey, through a hub that is a list of answers."""
+"""A visitor's journey, through a hub that is a list of answers."""
 
 from __future__ import annotations
 
-import json
 import re
-import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -16,125 +12,12 @@ import pytest
 
 from harness.base.errors import HarnessError
 from harness.base.timeline import Timeline
-from harness.hub.api import Hub
-from harness.people import student as students
+from harness.people import journey
+from harness.people.journey import JourneyError, SpawnError, user_in
 from harness.people.kernel import CellError
-from harness.people.student import JourneyError, SpawnError, Student, WhyStuck
-
-LINK = "/tmplogin?course=clustering&notebook=a%26b.ipynb"
-NAME = "7c1e"
-PENDING = f"/hub/spawn-pending/{NAME}"
-PROGRESS = f"/hub/api/users/{NAME}/server/progress"
-SERVER = f"/user/{NAME}/notebooks/a&b.ipynb"
-
-
-@dataclass
-class Answer:
-    """What a path answers: `lines`, one by one.
-
-    `hangs` keeps the connection open after them, `promised` is how long it says it is, and `drops` is no answer at all.
-    """
-
-    status: int = 200
-    to: str = ""
-    cookie: str = ""
-    lines: list[str] = field(default_factory=list)
-    hangs: bool = False
-    promised: int = 0
-    drops: bool = False
-
-
-def event(**about: object) -> str:
-    return f"data: {json.dumps(about)}\n\n"
-
-
-class FakeHub:
-    def __init__(self) -> None:
-        self.answers: dict[str, list[Answer]] = {}
-        self.asked: list[tuple[str, str]] = []
-        self.headers: dict[str, Any] = {}
-        self.bodies: dict[str, bytes] = {}
-        self.end = threading.Event()
-        hub = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                hub.asked.append((self.command, self.path))
-                path = self.path.partition("?")[0]
-                hub.headers[path] = dict(self.headers)
-                there = hub.answers.get(path, [Answer(404, lines=["no such page"])])
-                answer = there.pop(0) if len(there) > 1 else there[0]
-                if answer.drops:
-                    return
-                self.send_response(answer.status)
-                if answer.promised:
-                    self.send_header("Content-Length", str(answer.promised))
-                if answer.to:
-                    self.send_header("Location", answer.to)
-                if answer.cookie:
-                    self.send_header("Set-Cookie", answer.cookie)
-                self.end_headers()
-                for line in answer.lines:
-                    self.wfile.write(line.encode())
-                    self.wfile.flush()
-                if answer.hangs:
-                    hub.end.wait(30)
-
-            def do_POST(self) -> None:
-                hub.bodies[self.path] = self.rfile.read(int(self.headers["Content-Length"]))
-                self.do_GET()
-
-            def do_PUT(self) -> None:
-                self.do_POST()
-
-            def log_message(self, format: str, *args: Any) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-        url = f"http://127.0.0.1:{self._server.server_port}"
-        self.hub = Hub(url, "jupyter", "jupyterhub", "jupyterhub", "secret")
-
-    def plays(self, **progress: Any) -> None:
-        """The way of a link through the hub, with this for its progress."""
-        self.answers = {
-            "/tmplogin": [Answer(302, to="/hub" + LINK)],
-            "/hub/tmplogin": [Answer(302, to="spawn?course=clustering", cookie="_xsrf=crumb; Path=/hub/")],
-            "/hub/spawn": [Answer(302, to=PENDING)],
-            PENDING: [Answer(lines=["your server is starting"]), Answer(302, to=SERVER)],
-            PROGRESS: [Answer(**progress)],
-            SERVER: [Answer(lines=["a notebook"])],
-        }
-
-    def close(self) -> None:
-        self.end.set()
-        self._server.shutdown()
-        self._server.server_close()
-
-
-@pytest.fixture
-def fake() -> Iterator[FakeHub]:
-    fake = FakeHub()
-    yield fake
-    fake.close()
-
-
-@pytest.fixture
-def visit(fake: FakeHub) -> Iterator[Callable[..., Student]]:
-    """A student who visits the hub."""
-    visitors: list[Student] = []
-
-    def visit(why_stuck: WhyStuck = lambda user: lambda: None) -> Student:
-        visitors.append(Student(fake.hub, why_stuck))
-        return visitors[-1]
-
-    yield visit
-    for visitor in visitors:
-        visitor.close()
-
-
-READY = [event(progress=0, message="Server requested"), ":keepalive\n\n", event(progress=100, ready=True, message="Up")]
+from harness.people.student import Student
+from tests.unit.people.conftest import never_stuck
+from tests.unit.people.fake_hub import LINK, NAME, PENDING, PROGRESS, READY, SERVER, Answer, FakeHub, event
 
 
 class TestLink:
@@ -184,8 +67,30 @@ class TestLink:
         fake.plays()
         fake.answers["/tmplogin"] = [Answer(302, to="/a%20b?c=%20")]
         fake.answers["/a%20b"] = [Answer()]
-        page = visit().open(LINK)
+        page = visit().open("/tmplogin")
         assert (page.path, page.url) == ("/a b", "/a%20b?c=%20")
+
+    @pytest.mark.parametrize("end", ["/hub/home", "/hub/spawn"])
+    def test_a_course_link_that_starts_no_server(self, fake: FakeHub, visit: Callable[..., Student], end: str) -> None:
+        """As with redirect_to_server = False, or a link whose course is lost on the way."""
+        fake.plays()
+        fake.answers["/hub/tmplogin"] = [Answer(302, to=end)]
+        fake.answers[end] = [Answer(lines=["My Server"])]
+        student = visit()
+        with pytest.raises(JourneyError) as error:
+            student.open(LINK)
+        first, *hops = str(error.value).splitlines()
+        assert first.startswith(f"{LINK} ended at {fake.hub.url}{end}: no server was started for it, expected a page ")
+        assert len(hops) == 3
+        assert student.name == ""
+
+    def test_a_server_whose_page_leads_elsewhere_was_started(
+        self, fake: FakeHub, visit: Callable[..., Student]
+    ) -> None:
+        fake.plays(lines=READY)
+        fake.answers[PENDING][-1].to = "/elsewhere"
+        fake.answers["/elsewhere"] = [Answer()]
+        assert visit().open(LINK).path == "/elsewhere"
 
     @pytest.mark.parametrize("status", [404, 500])
     def test_error_page(self, fake: FakeHub, visit: Callable[..., Student], status: int) -> None:
@@ -203,7 +108,7 @@ class TestLink:
         student = visit()
         with pytest.raises(JourneyError, match=rf"\A{LINK.replace('?', '.')} has no end: 20 hops\n302 /tmplogin"):
             student.open(LINK)
-        assert len(student.journey.hops) == students.MAX_HOPS
+        assert len(student.journey.hops) == journey.MAX_HOPS
 
     @pytest.mark.parametrize("place", ["https://jupyter.example/hub/", "//jupyter.example/", "http://127.0.0.1:1/"])
     def test_a_link_that_leaves_the_hub_is_not_followed(
@@ -232,10 +137,10 @@ class TestTimeline:
         """The hub names a student on the way, and another at a second visit: whoever asks for one gets all."""
         fake.plays(lines=READY)
         timeline = Timeline()
-        student = Student(fake.hub, timeline=timeline)
+        student = Student(fake.hub, never_stuck, timeline)
         student.open(LINK)
-        assert NAME in student.called
-        told = timeline.slice(student.began, time.time(), student.called)
+        assert NAME in student.aliases
+        told = timeline.slice(student.began, time.time(), student.aliases)
         assert [re.sub(r" \(?[\d.]+ s\)?$", "", f"{moment.source}: {moment.text}") for moment in told] == [
             f"http: GET 302 {LINK} -> /hub{LINK}",
             f"http: GET 302 /hub{LINK} -> spawn?course=clustering",
@@ -252,25 +157,13 @@ class TestTimeline:
         assert not timeline.slice(0, time.time(), {"other"})
         student.close()
 
-    def test_what_is_asked_of_the_server_is_told_and_no_hop(self, fake: FakeHub) -> None:
-        timeline = Timeline()
-        student = Student(fake.hub, timeline=timeline)
-        student.name, student._token = NAME, "abc"
-        fake.answers[f"/user/{NAME}/api/kernelspecs"] = [Answer(lines=['{"kernelspecs": {}}'])]
-        student.kernelspecs()
-        [moment] = timeline.slice(0, time.time(), student.called)
-        assert moment.text.startswith(f"GET 200 /user/{NAME}/api/kernelspecs (")
-        assert "abc" not in moment.text
-        assert student.journey.hops == []
-        student.close()
-
     def test_no_answer_is_told_too(self, fake: FakeHub) -> None:
         timeline = Timeline()
-        student = Student(fake.hub, timeline=timeline)
+        student = Student(fake.hub, never_stuck, timeline)
         fake.answers["/tmplogin"] = [Answer(drops=True)]
         with pytest.raises(httpx.HTTPError):
             student.get(LINK)
-        [moment] = timeline.slice(0, time.time(), student.called)
+        [moment] = timeline.slice(0, time.time(), student.aliases)
         assert moment.text == f"GET {LINK}: Server disconnected without sending a response."
         student.close()
 
@@ -316,7 +209,7 @@ class TestSpawn:
     def test_takes_too_long(
         self, fake: FakeHub, visit: Callable[..., Student], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(students, "SPAWN_TIMEOUT", 0.0)
+        monkeypatch.setattr(journey, "SPAWN_TIMEOUT", 0.0)
         fake.plays(lines=[event(message="Pulling")], hangs=True)
         with pytest.raises(SpawnError, match="did not come up within"):
             visit().open(LINK)
@@ -354,38 +247,11 @@ class TestSpawn:
     def test_no_cookie(self, fake: FakeHub, visit: Callable[..., Student]) -> None:
         fake.plays(lines=READY)
         fake.answers["/hub/tmplogin"][0].cookie = "_xsrf=crumb; Path=/elsewhere/"
-        with pytest.raises(JourneyError, match=f"Student {NAME} has no _xsrf cookie for /hub/"):
+        with pytest.raises(JourneyError, match=f"student {NAME} has no _xsrf cookie for /hub/"):
             visit().open(LINK)
 
 
-class TestServer:
-    @pytest.mark.parametrize("status", [200, 404])
-    def test_contents(self, fake: FakeHub, visit: Callable[..., Student], status: int) -> None:
-        student = visit()
-        student.name = NAME
-        fake.answers[f"/user/{NAME}/api/contents/a%20b/c.ipynb"] = [Answer(status)]
-        assert student.contents("a b/c.ipynb").status_code == status
-
-    def test_page_config(self, fake: FakeHub, visit: Callable[..., Student]) -> None:
-        student = visit()
-        student.name = NAME
-        tree = f"/user/{NAME}/tree"
-        script = '<script id="jupyter-config-data" type="application/json">{"disabledExtensions": ["git"]}</script>'
-        fake.answers[tree] = [Answer(200, lines=["<html>", script, "</html>"]), Answer(500)]
-        assert student.page_config()["disabledExtensions"] == ["git"]
-        with pytest.raises(JourneyError, match=f"student {NAME} has no jupyter-config-data: 500"):
-            student.page_config()
-
-    def test_a_saved_notebook_is_the_one_that_was_there(self, fake: FakeHub, visit: Callable[..., Student]) -> None:
-        student = visit()
-        student.name, student._token = NAME, "abc"
-        where = f"/user/{NAME}/api/contents/a%20b.ipynb"
-        fake.answers[where] = [Answer(200, lines=['{"content": {"cells": []}}']), Answer(403, lines=["not yours"])]
-        with pytest.raises(JourneyError, match=r"at PUT contents/a%20b\.ipynb: 403 not yours"):
-            student.save("a b.ipynb")
-        assert fake.asked == [("GET", where), ("PUT", where)]
-        assert json.loads(fake.bodies[where]) == {"type": "notebook", "format": "json", "content": {"cells": []}}
-
+class TestToken:
     def test_token_is_made_once(self, fake: FakeHub, visit: Callable[..., Student]) -> None:
         fake.plays(lines=READY)
         tokens = f"/hub/api/users/{NAME}/tokens"
@@ -400,8 +266,22 @@ class TestServer:
         fake.plays(lines=READY)
         student = visit()
         student.open(LINK)
-        with pytest.raises(JourneyError, match=f"Student {NAME} gets no token: 404 no such page"):
+        with pytest.raises(JourneyError, match=f"student {NAME} gets no token: 404 no such page"):
             _ = student.token
+
+
+@pytest.mark.parametrize(
+    ("path", "user"),
+    [
+        ("/user/7c1e/tree", "7c1e"),
+        ("/user/7c1e", "7c1e"),
+        ("/hub/spawn-pending/a%20b", "a b"),
+        ("/hub/home", ""),
+        ("/user/", ""),
+    ],
+)
+def test_user_in(path: str, user: str) -> None:
+    assert user_in(path) == user
 
 
 @pytest.mark.parametrize("error", [JourneyError, SpawnError, CellError])

@@ -1,0 +1,30 @@
+"""The identity of a checkout: containers that share a Docker daemon may have two of them at one path."""
+
+from __future__ import annotations
+
+import hashlib
+import socket
+from pathlib import Path
+
+STATE = ".harness"
+"""Directory of a run, in its checkout."""
+IDENTITY = "identity"
+"""File in that directory; it stays when a run is removed."""
+
+
+def identity(checkout: Path) -> str:
+    """Return what tells a checkout from all others that a Docker daemon may know, even from one at the same path."""
+    try:
+        return (checkout / STATE / IDENTITY).read_text().strip()
+    except OSError:
+        place = checkout.stat()
+        here = f"{socket.gethostname()}:{place.st_dev}:{place.st_ino}"
+        return hashlib.sha256(here.encode()).hexdigest()[:16]
+
+
+def keep_identity(checkout: Path) -> None:
+    """Write the identity down, so that it stays after a reboot and under another host name."""
+    file = checkout / STATE / IDENTITY
+    if not file.exists():
+        file.parent.mkdir(mode=0o700, exist_ok=True)
+        file.write_text(f"{identity(checkout)}\n")

@@ -1,0 +1,304 @@
+"""The kind cluster: its configuration, how kind is called, and its nodes."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from kubernetes import client
+from kubernetes.client.exceptions import ApiException
+from pytest_kind import KindCluster
+
+from harness.base.errors import HarnessError
+from harness.base.wait import NotYet, wait_until
+from harness.cluster.client import NoAnswerError
+from harness.cluster.kind import Cluster, check_port
+from harness.cluster.pods import PodWatch
+from tests.unit.cluster.builders import KUBECONFIG, cluster, node
+from tests.unit.fakes import Program
+
+ROOT = Path(__file__).parents[3]
+
+
+def create(it: Cluster, hub_port: int = 0, authoring_port: int = 0) -> None:
+    it.create(ROOT / "kind-config.yaml", hub_port=hub_port, authoring_port=authoring_port)
+
+
+def failed(it: Cluster, **ports: int) -> str:
+    with pytest.raises(HarnessError) as error:
+        create(it, **ports)
+    return str(error.value)
+
+
+def reachable(place: Path) -> Cluster:
+    """A cluster with a kubeconfig, at whose address nothing answers."""
+    it = cluster(place)
+    it.kubeconfig.write_text(KUBECONFIG.format(server="http://127.0.0.1:9"))
+    return it
+
+
+def configuration(place: Path) -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load((place / "state/kind-config.yaml").read_text())
+    return found
+
+
+class TestNodes:
+    """What is done to the nodes that kind has made."""
+
+    @pytest.fixture
+    def made(self, place: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Cluster, Program]:
+        """A cluster and its docker. When kind is done, the API server does not know the worker yet."""
+        network = json.dumps([{"NetworkSettings": {"Networks": {"jh-1": {"IPAddress": "9.9.9.9"}}}}])
+        docker = Program(place / "bin", "docker", f"[ $1 = exec ] || echo '{network}'")
+        it = cluster(place)
+        looks = {it.control_plane: ["10.244.0.0/24"], it.nodes[1]: ["", "10.244.1.0/24"]}
+        patched: list[str] = []
+
+        def read(core: client.CoreV1Api, name: str) -> client.V1Node:
+            if pods := looks[name].pop(0):
+                return client.V1Node(spec=client.V1NodeSpec(pod_cidr=pods))
+            raise ApiException(404, "Not Found")
+
+        nodes = client.V1NodeList(items=[node(name, "True") for name in it.nodes])
+        monkeypatch.setattr(KindCluster, "create", lambda *_: None)
+        monkeypatch.setattr(client.CoreV1Api, "read_node", read)
+        monkeypatch.setattr(client.CoreV1Api, "list_node", lambda core: nodes)
+        monkeypatch.setattr(client.CoreV1Api, "patch_node_status", lambda core, name, patch: patched.append(name))
+        monkeypatch.setattr(Cluster, "api", client.ApiClient())
+        create(it)
+        assert patched == [it.nodes[1]], "the worker is the one with GPUs"
+        return it, docker
+
+    def test_each_has_a_route_to_the_others_pods(self, made: tuple[Cluster, Program]) -> None:
+        """Though the API server knew the worker a moment later than kind was done with it."""
+        for name, others in zip(made[0].nodes, ("10.244.1.0/24", "10.244.0.0/24"), strict=True):
+            assert f"ip route replace {others} via 9.9.9.9 && " in self.done_in(name, made[1])
+
+    def test_what_is_meant_for_the_cluster_never_leaves_it(self, made: tuple[Cluster, Program]) -> None:
+        for name in made[0].nodes:
+            done = self.done_in(name, made[1])
+            assert "ip route replace unreachable 10.244.0.0/16 && " in done, "pods that are gone"
+            for chain in ("FORWARD", "OUTPUT"):
+                assert f"iptables --append {chain} --destination 10.96.0.0/16 --jump REJECT" in done, "Services"
+
+    def done_in(self, name: str, docker: Program) -> str:
+        [call] = [call for call in docker.calls if call.startswith(f"exec {name} ")]
+        return call
+
+
+class TestConfiguration:
+    @pytest.mark.parametrize(("given", "published"), [((0, 0), (-1, -1)), ((0, 8001), (-1, 8001))])
+    def test_ports_are_on_loopback(self, place: Path, given: tuple[int, int], published: tuple[int, int]) -> None:
+        failed(cluster(place), hub_port=given[0], authoring_port=given[1])
+        control_plane, worker = configuration(place)["nodes"]
+        assert control_plane["extraPortMappings"] == [
+            {"containerPort": 30000, "hostPort": published[0], "listenAddress": "127.0.0.1"},
+            {"containerPort": 30001, "hostPort": published[1], "listenAddress": "127.0.0.1"},
+            {"containerPort": 30002, "hostPort": -1, "listenAddress": "127.0.0.1"},
+        ]
+        assert "extraPortMappings" not in worker
+        assert "networking" not in configuration(place), "kind's own default for the API server is the loopback"
+
+    def test_nodes_see_the_registries_and_nobody_else_does(self, place: Path) -> None:
+        """The directory holds the credentials of the private registry."""
+        failed(cluster(place))
+        certs = place / "state/certs.d"
+        mount = {"hostPath": str(certs), "containerPath": "/etc/containerd/certs.d"}
+        assert [node["extraMounts"] for node in configuration(place)["nodes"]] == [[mount], [mount]]
+        assert certs.stat().st_mode & 0o777 == 0o700
+
+    def test_the_worker_plays_the_gpu_node(self, place: Path) -> None:
+        failed(cluster(place))
+        control_plane, worker = configuration(place)["nodes"]
+        assert worker["labels"] == {"ol.mit.edu/gpu_node": "true"}
+        [joining] = map(yaml.safe_load, worker["kubeadmConfigPatches"])
+        assert joining["nodeRegistration"]["taints"] == [
+            {"key": "ol.mit.edu/gpu_node", "value": "true", "effect": "NoSchedule"}
+        ]
+        [starting] = map(yaml.safe_load, control_plane["kubeadmConfigPatches"])
+        assert starting["nodeRegistration"]["taints"] == []
+
+
+class TestKind:
+    @pytest.mark.parametrize(("given", "used"), [(None, "jh-1"), ("shared", "shared")])
+    def test_network_of_its_own(self, place: Path, given: str | None, used: str) -> None:
+        it = cluster(place, 'echo "$KIND_EXPERIMENTAL_DOCKER_NETWORK" >> "$here/network"; [ "$1" = get ]', given)
+        failed(it)
+        assert (place / "bin/network").read_text().split() == [used, used]
+
+    def test_bounded(self, place: Path) -> None:
+        it = cluster(place, '[ "$1" = get ]')
+        failed(it)
+        listing, creating = (place / "bin/timeout.calls").read_text().splitlines()
+        assert listing == f"30 {place}/bin/kind get clusters"
+        limit, found, _ = creating.partition(f" {place}/bin/kind create cluster --name=jh-1 ")
+        assert found
+        assert "300" in limit.split()
+
+    def test_ends_with_its_script(self, place: Path) -> None:
+        """KindCluster kills the script on Ctrl-C, and kind must not go on making nodes."""
+        (place / "bin/timeout").unlink()
+        os.mkfifo(place / "bin/pid")
+        it = cluster(place, 'echo $$ > "$here/pid"; exec sleep 60')
+        it._kind_cluster()
+        script = subprocess.Popen([place / "state/kind", "create"])
+        pid = (place / "bin/pid").read_text().strip()
+        script.kill()
+        script.wait()
+
+        def ended() -> bool | NotYet:
+            status = Path(f"/proc/{pid}/status")
+            return not status.exists() or "\nState:\tZ" in status.read_text() or NotYet("running")
+
+        wait_until("the end of kind", ended, timeout=10)
+
+    def test_kubeconfig_of_its_own(self, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("KUBECONFIG", "/somebody/elses")
+        it = cluster(place, '[ "$1" = get ]')
+        failed(it)
+        created = (place / "bin/kind.calls").read_text().splitlines()[-1]
+        assert f"--kubeconfig={place}/state/kubeconfig" in created
+        assert "--image=node:1" in created
+        it.kubectl("get", "pods")
+        assert (place / "bin/kubectl.calls").read_text() == f"--kubeconfig {place}/state/kubeconfig get pods\n"
+
+    def test_a_create_that_takes_too_long(self, place: Path) -> None:
+        it = cluster(place, '[ "$1" = get ] || exit 124')
+        assert failed(it).startswith("kind could not create the cluster jh-1 within 300 s.")
+
+    def test_failure_shows_what_kind_said(self, place: Path, capfd: pytest.CaptureFixture[str]) -> None:
+        (place / "state/kind.log").write_text("of a run before\n")
+        it = cluster(place, '[ "$1" = get ] && exit; echo creating; echo ERROR: no space left >&2; exit 1')
+        assert failed(it) == ("kind could not create the cluster jh-1.\n  | creating\n  | ERROR: no space left")
+        assert capfd.readouterr() == ("", ""), "kind prints into its log alone"
+
+    def test_a_taken_port_is_seen_before_kind_starts(self, place: Path) -> None:
+        it = cluster(place)
+        with socket.socket() as other:
+            other.bind(("127.0.0.1", 0))
+            other.listen()
+            port = other.getsockname()[1]
+            assert f"Port {port} on 127.0.0.1 is taken" in failed(it, authoring_port=port)
+        assert not (place / "bin/kind.calls").exists()
+
+
+class TestAnswers:
+    def test_no_kubeconfig(self, place: Path) -> None:
+        it = cluster(place)
+        Program(place / "bin", "kubectl", "echo True True")
+        assert it.answers() is False
+
+    @pytest.mark.parametrize(
+        ("kubectl", "answers"),
+        [
+            ("echo True True", True),
+            ("echo True", False),
+            ("echo True Unknown", False),
+            ("echo The connection to the server was refused >&2; exit 1", False),
+        ],
+    )
+    def test_both_nodes_are_ready(self, place: Path, kubectl: str, answers: bool) -> None:
+        it = cluster(place)
+        it.kubeconfig.touch()
+        fake = Program(place / "bin", "kubectl", kubectl)
+        assert it.answers() is answers
+        [call] = fake.calls
+        assert "--request-timeout=5s" in call
+
+    def test_the_cluster_made_anew_is_the_one_talked_to(self, place: Path) -> None:
+        it = cluster(
+            place,
+            f"""[ "$1" = get ] || printf '{KUBECONFIG.format(server="http://127.0.0.1:99")}' > "$here/new"
+            [ "$1" = get ] || PATH=/usr/bin:/bin cp "$here/new" "$here/../state/kubeconfig"; [ "$1" = get ]""",
+        )
+        it.kubeconfig.write_text(KUBECONFIG.format(server="http://127.0.0.1:9"))
+        assert it.api.configuration.host == "http://127.0.0.1:9"
+        failed(it)
+        assert it.api.configuration.host == "http://127.0.0.1:99"
+
+
+class TestPort:
+    def test_free(self) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        check_port(port)
+
+    @pytest.mark.parametrize("address", ["127.0.0.1", "0.0.0.0"])
+    def test_taken(self, address: str) -> None:
+        with socket.socket() as other:
+            other.bind((address, 0))
+            other.listen()
+            port = other.getsockname()[1]
+            with pytest.raises(HarnessError) as error:
+                check_port(port)
+        assert str(error.value) == (
+            f"Port {port} on 127.0.0.1 is taken (Address already in use). Give another, or 0 for any free one."
+        )
+
+    def test_only_root_may_have_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Docker publishes the port, and Docker is root."""
+
+        def refuse(*_: object) -> None:
+            raise PermissionError(13, "Permission denied")
+
+        monkeypatch.setattr("harness.cluster.kind.socket.socket.bind", refuse)
+        check_port(80)
+
+
+@pytest.mark.parametrize("count", [0, 1, 2])
+def test_server_pod(place: Path, monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    pods = [client.V1Pod(metadata=client.V1ObjectMeta(name=f"jupyter-{number}")) for number in range(count)]
+    asked: list[str] = []
+
+    def look(_: PodWatch, selector: str) -> list[client.V1Pod]:
+        asked.append(selector)
+        return pods
+
+    monkeypatch.setattr(PodWatch, "look", look)
+    it = reachable(place)
+    if count == 1:
+        assert it.server_pod("jupyter", "7c1e") is pods[0]
+    else:
+        with pytest.raises(HarnessError, match="expected one pod of user 7c1e, found"):
+            it.server_pod("jupyter", "7c1e")
+    assert asked == ["hub.jupyter.org/username=7c1e"]
+
+
+def test_execute(place: Path) -> None:
+    """What a command in a pod says, though it fails."""
+    it = cluster(place)
+    fake = Program(place / "bin", "kubectl", "echo said")
+    assert it.execute("jupyter", "hub-1", "sh", "-c", "ls", container="hub") == "said\n"
+    [call] = fake.calls
+    assert call.endswith('exec --namespace jupyter hub-1 --container hub -- sh -c "$@" || : sh sh -c ls')
+
+
+def test_lost_nodes(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    nodes = client.V1NodeList(items=[node("control-plane", "True"), node("worker", "Unknown")])
+    monkeypatch.setattr(client.CoreV1Api, "list_node", lambda core, **_: nodes)
+    it = reachable(place)
+    assert it.lost(5) == {"worker": "the kubelet is Unknown"}
+
+
+@pytest.mark.parametrize("do", ["server_pod", "remove_server"])
+def test_a_user_without_a_name_is_never_looked_up(place: Path, do: str) -> None:
+    """The selector of an empty name would find the pods of every user, or of none."""
+    with pytest.raises(HarnessError, match=r"\ANo user to look up a server of: the journey named none\."):
+        getattr(reachable(place), do)("jupyter", "")
+    assert not (place / "bin/kubectl.calls").exists()
+
+
+def test_where_nobody_says_so_no_node_is_lost(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def silent(core: client.CoreV1Api, **_: object) -> None:
+        raise NoAnswerError("no answer")
+
+    monkeypatch.setattr(client.CoreV1Api, "list_node", silent)
+    it = reachable(place)
+    assert it.lost(5) == {}

@@ -1,0 +1,101 @@
+"""The verdict on a drill, from what its tests did."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from harness.base.timeline import BOOT
+from harness.drills.judge import CHEAP, Failure, SuiteRun, judge
+from harness.drills.promise_index import FIRST_TEST, Promise
+from harness.drills.results import Verdict
+from tests.unit.drills.examples import (
+    CULLED,
+    NAMED,
+    OTHER,
+    PASSED,
+    REGRESSION,
+    RENDERED,
+    SUITE,
+    VALID,
+    Suite,
+    failed,
+)
+
+
+class TestJudging:
+    def test_caught_by_the_promise_that_it_names(self) -> None:
+        suite = Suite(failed(NAMED.test))
+        found = judge(REGRESSION, suite, SUITE)
+        assert (found.verdict, found.test, found.message) == (Verdict.CAUGHT, NAMED.test, "course a opened b")
+        assert suite.runs == [[NAMED.test]]
+
+    @pytest.mark.parametrize(("says", "verdict"), [("opened b", Verdict.CAUGHT), ("opened c", Verdict.UNCLEAR)])
+    def test_a_message_names_the_cause_or_not(self, says: str, verdict: Verdict) -> None:
+        drill = dataclasses.replace(REGRESSION, says=says)
+        assert judge(drill, Suite(failed(NAMED.test)), SUITE).verdict is verdict
+
+    def test_caught_elsewhere_is_looked_for_from_the_cheapest(self) -> None:
+        suite = Suite(PASSED, failed(RENDERED.test))
+        assert judge(REGRESSION, suite, SUITE).verdict is Verdict.ELSEWHERE
+        assert suite.runs[1] == [RENDERED.test]
+
+    def test_survived(self) -> None:
+        suite = Suite(PASSED, PASSED)
+        assert judge(REGRESSION, suite, SUITE, thorough=True).verdict is Verdict.SURVIVED
+        assert suite.runs[1] == [RENDERED.test, OTHER.test, CULLED.test]
+
+    def test_a_promise_that_is_only_wanted(self) -> None:
+        drill = dataclasses.replace(REGRESSION, caught_by=(), wanted="Links open something")
+        suite = Suite(PASSED)
+        assert judge(drill, suite, SUITE).message == "wanted: Links open something"
+        assert suite.runs == [[RENDERED.test, NAMED.test]]
+
+    def test_a_promise_that_is_not_checked_here(self) -> None:
+        found = judge(REGRESSION, Suite(SuiteRun(skipped="no checkout")), SUITE)
+        assert (found.verdict, found.message) == (Verdict.NOT_HERE, "not checked here: no checkout")
+
+    def test_tests_with_parameters_are_one_promise(self) -> None:
+        drill = dataclasses.replace(REGRESSION, caught_by=(f"{NAMED.test}[a]",))
+        suite = Suite(PASSED, PASSED)
+        judge(drill, suite, SUITE)
+        assert suite.runs == [[f"{NAMED.test}[a]"], [RENDERED.test]]
+
+    def test_a_run_that_tells_nothing_is_no_survivor(self) -> None:
+        found = judge(REGRESSION, Suite(SuiteRun(trouble="no test ran")), SUITE)
+        assert (found.verdict, found.message) == (Verdict.ERROR, "no test ran")
+        assert judge(REGRESSION, Suite(PASSED, SuiteRun(trouble="late")), SUITE).verdict is Verdict.ERROR
+
+    @pytest.mark.parametrize(
+        ("caught_by", "verdict"), [((BOOT,), Verdict.CAUGHT), ((NAMED.test,), Verdict.ELSEWHERE)], ids=str
+    )
+    def test_a_boot_that_fails(self, caught_by: tuple[str, ...], verdict: Verdict) -> None:
+        drill = dataclasses.replace(REGRESSION, caught_by=caught_by)
+        found = judge(drill, Suite(SuiteRun(boot=Failure(BOOT, "the hub crashed"))), SUITE)
+        assert (found.verdict, found.test, found.message) == (verdict, BOOT, "the hub crashed")
+
+    def test_a_boot_that_should_have_failed(self) -> None:
+        drill = dataclasses.replace(REGRESSION, caught_by=(BOOT,))
+        suite = Suite(PASSED, PASSED)
+        assert judge(drill, suite, SUITE).verdict is Verdict.SURVIVED
+        assert suite.runs[0] == [FIRST_TEST]
+
+    def test_a_valid_change(self) -> None:
+        suite = Suite(PASSED)
+        assert judge(VALID, suite, SUITE).verdict is Verdict.QUIET
+        assert suite.runs == [[*CHEAP, OTHER.test]]
+
+    def test_the_whole_suite_on_a_valid_change(self) -> None:
+        suite = Suite(PASSED)
+        judge(VALID, suite, SUITE, thorough=True)
+        assert suite.runs == [[*CHEAP, OTHER.test, RENDERED.test, NAMED.test]]
+
+    @pytest.mark.parametrize(
+        "said", [failed(OTHER.test), SuiteRun(boot=Failure(BOOT, "the hub crashed"))], ids=["test", "boot"]
+    )
+    def test_an_alarm(self, said: SuiteRun) -> None:
+        assert judge(VALID, Suite(said), SUITE).verdict is Verdict.ALARM
+
+    def test_what_is_asked_of_valid_changes_is_there(self, suite: dict[str, Promise]) -> None:
+        assert set(CHEAP) <= set(suite)

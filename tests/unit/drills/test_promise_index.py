@@ -1,0 +1,55 @@
+"""The promises, as pytest collects them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.base.errors import HarnessError
+from harness.drills.promise_index import PEOPLE, RUNNING, SLOW, Layer, Promise, collect, promises
+from tests.unit.drills.examples import CHECKOUT
+
+
+@pytest.mark.parametrize(
+    ("test", "layer"),
+    [
+        ("test_resources.py::test_server_is_guaranteed_what_production_gives", Layer.RENDERED),
+        ("test_image_selection.py::test_request_decides", Layer.ASKED),
+        ("test_notebook_404.py::test_notebook_opens", Layer.LIVE),
+        ("test_authoring_workflow.py::TestMistakes::test_missing_image", Layer.LIVE),
+    ],
+)
+def test_layers(suite: dict[str, Promise], test: str, layer: Layer) -> None:
+    assert suite[test].layer is layer
+
+
+def test_a_promise_is_the_first_line_of_a_docstring(suite: dict[str, Promise]) -> None:
+    assert suite["test_hub_health.py::test_both_hubs_are_healthy"].sentence.startswith("Both hubs answer")
+
+
+def test_what_is_no_promise_of_the_deployment(suite: dict[str, Promise]) -> None:
+    files = {test.partition("::")[0] for test in suite}
+    assert not files & {"test_course.py", "test_charts_agree.py", "test_known_defects.py"}
+
+
+def test_the_cheapest_come_first(suite: dict[str, Promise]) -> None:
+    order = sorted(suite.values(), key=lambda promise: promise.cost)
+    assert order[0].layer is Layer.RENDERED
+    assert order[-1].slow
+
+
+def test_a_persons_options_change_nothing(suite: dict[str, Promise], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HARNESS_COURSE", "nowhere")
+    monkeypatch.setenv("PYTEST_ADDOPTS", "-k nothing")
+    assert promises(CHECKOUT) == suite
+
+
+def test_fixtures_that_decide_a_layer_are_there() -> None:
+    used = set[str]().union(*(test.fixtures for test in collect(CHECKOUT)))
+    assert used >= PEOPLE | RUNNING | {SLOW}, f"no promise asks for {sorted((PEOPLE | RUNNING | {SLOW}) - used)}"
+
+
+def test_a_suite_that_cannot_be_collected(tmp_path: Path) -> None:
+    with pytest.raises(HarnessError, match=r"The tests in tests/e2e cannot be collected\n  \| "):
+        collect(tmp_path)

@@ -1,0 +1,28 @@
+"""Postgres: it can read what it is started with."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from harness.services.container import Content
+from harness.services.postgres import Postgres
+from tests.unit.fakes import Program
+
+
+@pytest.fixture
+def strict_umask() -> Iterator[None]:
+    before = os.umask(0o077)
+    yield
+    os.umask(before)
+
+
+@pytest.mark.usefixtures("strict_umask")
+def test_its_script_is_readable_to_the_servers_own_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
+    Program(tmp_path / "bin", "docker")
+    Postgres("jh-1", tmp_path, "secret").launch("postgres:17", Content(("jupyterhub",)))
+    assert (tmp_path / "databases.sql").stat().st_mode & 0o777 == 0o644
