@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from harness.base.timeline import BOOT
 from harness.drills.model import Drill
-from harness.drills.promise_index import FIRST_TEST, Layer, Promise, function_of
+from harness.drills.promise_index import FIRST_PROGRAM_TEST, FIRST_TEST, Layer, Promise, function_of
 from harness.drills.results import Verdict
 
 CHEAP = (
@@ -16,7 +16,7 @@ CHEAP = (
     "test_image_selection.py::test_lists_of_courses_are_the_same",
     "test_culler.py::test_culler_runs_with_the_numbers_that_are_set",
 )
-"""Tests that run after every valid change; none of them starts a server."""
+"""Tests that run after every valid change of a deployment; none of them starts a server."""
 NAMED_TIMEOUT = 1200.0
 SUITE_TIMEOUT = 3600.0
 """Seconds for the tests that a drill names, and for the suite."""
@@ -70,11 +70,14 @@ class Judgement:
 
 def judge(drill: Drill, run: RunTests, suite: Mapping[str, Promise], *, thorough: bool = False) -> Judgement:
     """Run the tests that a planted drill names first, and only then the others, and return the verdict."""
+    if drill.program:
+        suite = {test: promise for test, promise in suite.items() if promise.layer is Layer.EVALUATED}
     if drill.valid:
         return _judge_valid(drill, run, suite, thorough=thorough)
+    first = FIRST_PROGRAM_TEST if drill.program else FIRST_TEST
     named = [test for test in drill.caught_by if test != BOOT]
     if drill.caught_by:
-        found = run(named or [FIRST_TEST], NAMED_TIMEOUT)
+        found = run(named or [first], NAMED_TIMEOUT)
         if found.trouble:
             return Judgement(Verdict.ERROR, message=found.trouble)
         if found.boot:
@@ -84,7 +87,7 @@ def judge(drill: Drill, run: RunTests, suite: Mapping[str, Promise], *, thorough
             return judge_failure(drill, failure) if named else _judgement(Verdict.ELSEWHERE, failure)
         if not found.passed:
             return Judgement(Verdict.NOT_HERE, message=f"not checked here: {found.skipped}")
-    asked = {function_of(test) for test in named or [FIRST_TEST]} if drill.caught_by else set()
+    asked = {function_of(test) for test in named or [first]} if drill.caught_by else set()
     others = [each for each in sorted(suite.values(), key=lambda promise: promise.cost) if each.test not in asked]
     found = run([each.test for each in others if thorough or each.layer is not Layer.LIVE], SUITE_TIMEOUT)
     return _failed(found, Verdict.ELSEWHERE) or Judgement(
@@ -93,8 +96,9 @@ def judge(drill: Drill, run: RunTests, suite: Mapping[str, Promise], *, thorough
 
 
 def _judge_valid(drill: Drill, run: RunTests, suite: Mapping[str, Promise], *, thorough: bool) -> Judgement:
-    tried = list(dict.fromkeys((*CHEAP, *drill.tries)))
-    if thorough:
+    tried = list(dict.fromkeys((*(() if drill.program else CHEAP), *drill.tries)))
+    # All promises about the program take seconds.
+    if thorough or drill.program:
         whole = sorted(suite.values(), key=lambda promise: promise.cost)
         tried = list(dict.fromkeys((*tried, *(each.test for each in whole if not each.slow))))
     found = run(tried, SUITE_TIMEOUT if thorough else NAMED_TIMEOUT)

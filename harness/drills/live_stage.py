@@ -6,8 +6,6 @@ import contextlib
 import dataclasses
 import io
 import json
-import re
-import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -28,7 +26,7 @@ from harness.deployment.model import Deployment
 from harness.drills.judge import RunTests
 from harness.drills.model import DoesNotApplyError, Drill, RefusedError
 from harness.drills.planting import build_changed_image, plant
-from harness.drills.pytest_run import run_tests
+from harness.drills.pytest_run import evidence_directory, run_tests
 from harness.plan.contract import REPOSITORY
 from harness.plan.hubs import HUBS, HubSpec
 from harness.plan.plan import Plan
@@ -60,8 +58,6 @@ class LiveStage:
         self.plan = plan
         self.steps = steps
         self.scratch = plan.state / "drill"
-        self.evidence = plan.evidence / "drills"
-        shutil.rmtree(self.evidence, ignore_errors=True)
 
     def boot(self) -> None:
         """Boot, and remember the deployment as it is without a drill."""
@@ -109,8 +105,8 @@ class LiveStage:
         differs = self._differs(changed, drill)
         if not differs and not images:
             raise HarnessError(f"{drill.where}: it leaves the system as it was")
-        place = self.evidence / re.sub(r"\W+", "-", f"{drill.subject} {drill.name}").strip("-")
-        return lambda tests, timeout: run_tests(changed, tests, place, timeout)
+        evidence = evidence_directory(self.plan, drill)
+        return lambda tests, timeout: run_tests(changed, tests, evidence, timeout)
 
     def _differs(self, changed: Plan, drill: Drill) -> bool:
         """Return True if the changed plan makes other releases than the stage's own.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -17,7 +17,7 @@ from harness.base.errors import HarnessError
 from harness.base.files import read_text
 from harness.base.timeline import BOOT
 from harness.charts.manifests import Loader
-from harness.drills.promise_index import function_of
+from harness.drills.promise_index import Layer, Promise, function_of
 from harness.plan.hubs import HubSpec
 
 DRILLS = "tests/drills"
@@ -31,6 +31,10 @@ class RefusedError(HarnessError):
 
 class DoesNotApplyError(HarnessError):
     """The deployment lacks what the drill changes."""
+
+
+class NoCheckoutError(HarnessError):
+    """The drill changes the owners' program, and the run was given none."""
 
 
 Texts = Annotated[tuple[str, ...], BeforeValidator(lambda given: [given] if isinstance(given, str) else given)]
@@ -170,6 +174,8 @@ class Drill:
         tries: tests that a valid change could disturb.
         deleted_tags, moved_tags: of the registry's course images; each moved tag with the tag whose image it gets.
         hub_package: a Python package that both hubs get in another version, as pip names it.
+        program: edits of the owners' files, by path from their checkout's root; such a drill has no other change, and
+            is judged by the promises about the program alone, without a deployment.
         written: the drill's own data, by which two versions of it differ.
     """
 
@@ -189,6 +195,7 @@ class Drill:
     image: ImageChange | None = None
     deleted_tags: tuple[str, ...] = ()
     moved_tags: Mapping[str, str] = field(default_factory=dict)
+    program: Mapping[str, tuple[Edit, ...]] = field(default_factory=dict)
     written: str = ""
 
     @property
@@ -206,13 +213,13 @@ def select_drills(drills: Iterable[Drill], *, words: str = "", shard: str = "") 
     """Return some of the drills.
 
     Args:
-        words: a part of a drill's name or subject, in any case; empty for all.
+        words: a part of "subject: name", in any case; empty for all.
         shard: `1/4` for the first of four equal parts.
 
     Raises:
         HarnessError: there is no such shard.
     """
-    chosen = [each for each in drills if words.lower() in f"{each.subject} {each.name}".lower()]
+    chosen = [each for each in drills if words.lower() in f"{each.subject}: {each.name}".lower()]
     if not shard:
         return chosen
     found = re.fullmatch(r"(\d+)/(\d+)", shard)
@@ -221,15 +228,23 @@ def select_drills(drills: Iterable[Drill], *, words: str = "", shard: str = "") 
     return chosen[int(found[1]) - 1 :: int(found[2])]
 
 
-def check_tests(drill: Drill, known: Collection[str]) -> None:
-    """Check that the tests that a drill names exist.
+def check_tests(drill: Drill, suite: Mapping[str, Promise]) -> None:
+    """Check that the tests that a drill names exist, and that a drill of the program needs no deployment for them.
 
     Raises:
-        HarnessError: one of them does not.
+        HarnessError: one of them does not exist, or needs a deployment.
     """
     for test in (*drill.caught_by, *drill.tries):
-        if test != BOOT and function_of(test) not in known:
+        if test == BOOT:
+            continue
+        promise = suite.get(function_of(test))
+        if not promise:
             raise HarnessError(f"{drill.where}: there is no promise {test}")
+        if drill.program and promise.layer is not Layer.EVALUATED:
+            raise HarnessError(
+                f"{drill.where}: expected promises that need the evaluated program alone, and {test} asks for what is "
+                f"{promise.layer.value}; name one of test_infrastructure.py"
+            )
 
 
 def merged(files: Iterable[Path]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A drill's changes, made to a plan, to a course's image and to a hub's packages."""
+"""A drill's changes, made to a plan, a course's image, a hub's packages and the owners' program."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from harness.deployment.releases import replaced_values
 from harness.drills.model import DoesNotApplyError, Drill, Edit, ValueChanges, merged
 from harness.plan.hubs import AUTHORING, HUBS, STUDENT, HubSpec
 from harness.plan.plan import Plan, check_spawner
+from harness.program.closure import SOURCE
 
 
 def plant(drill: Drill, plan: Plan, chart: Chart, scratch: Path) -> Plan:
@@ -78,6 +79,32 @@ def build_changed_image(
         else:
             raise DoesNotApplyError(f"course {change.course} has no file {name}")
     return builder.images([change.course], {change.course: changed})
+
+
+def copy_checkout(drill: Drill, checkout: Path, into: Path) -> None:
+    """Copy what is evaluated of the owners' checkout, with the drill's edits made to it.
+
+    Args:
+        into: directory of the copy, which is made anew.
+
+    Raises:
+        DoesNotApplyError: the checkout lacks what the drill changes.
+        HarnessError: the edits leave a file as it was.
+    """
+    shutil.rmtree(into, ignore_errors=True)
+    shutil.copytree(checkout / SOURCE, into / SOURCE, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("uv.lock", "pyproject.toml"):
+        if (checkout / name).is_file():
+            shutil.copy(checkout / name, into)
+    for name, edits in drill.program.items():
+        file = into / name
+        if not file.is_file():
+            raise DoesNotApplyError(f"the checkout has no file {name}")
+        before = file.read_text(encoding="utf-8")
+        after = _edited(before, edits, name)
+        if after == before:
+            raise HarnessError(f"{drill.where}: it leaves {name} as it was")
+        file.write_text(after, encoding="utf-8")
 
 
 def download_wheel(package: str, into: Path) -> Path:

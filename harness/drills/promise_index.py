@@ -16,12 +16,16 @@ from harness.base.shell import CommandError, run, tail
 
 SUITE = "tests/e2e"
 FIRST_TEST = "test_hub_health.py::test_both_hubs_are_healthy"
-"""The lightest test there is: both hubs answer."""
+"""The lightest test of a running deployment: both hubs answer."""
+FIRST_PROGRAM_TEST = "test_infrastructure.py::test_program_evaluates"
+"""The lightest test of the owners' program: it evaluates."""
 PLUGIN = "fixtures.promise_index"
 PEOPLE = {"visit", "visit_together", "student_class", "author", "browser", "scaled"}
 """Fixtures by which servers start."""
 RUNNING = {"target"}
 """Fixture by which something is asked that runs: cluster, hubs and services all ask for it."""
+PREPARED = {"prepared"}
+"""Fixture of the chart and the images, for which Docker must be there."""
 SLOW = "scaled"
 """The fixture in which servers live under the culler to their end."""
 
@@ -29,6 +33,8 @@ SLOW = "scaled"
 class Layer(StrEnum):
     """The part of a deployment that a promise needs; the cheapest first."""
 
+    EVALUATED = "evaluated"
+    """The owners' program, evaluated; neither Docker nor a chart is needed."""
     RENDERED = "rendered"
     """The objects that Helm renders; nothing runs."""
     ASKED = "asked"
@@ -75,7 +81,11 @@ class CollectedTest:
 
     @property
     def layer(self) -> Layer:
-        return Layer.LIVE if self.fixtures & PEOPLE else Layer.ASKED if self.fixtures & RUNNING else Layer.RENDERED
+        if self.fixtures & PEOPLE:
+            return Layer.LIVE
+        if self.fixtures & RUNNING:
+            return Layer.ASKED
+        return Layer.RENDERED if self.fixtures & PREPARED else Layer.EVALUATED
 
 
 def promises(checkout: Path) -> dict[str, Promise]:

@@ -16,6 +16,7 @@ from xml.etree import ElementTree
 from harness.base.shell import tail
 from harness.base.timeline import BOOT
 from harness.drills.judge import Failure, SuiteRun
+from harness.drills.model import Drill
 from harness.drills.promise_index import SUITE, function_of
 from harness.plan.plan import Plan
 from harness.plan.sources.ol_infrastructure import NO_STACK
@@ -23,6 +24,8 @@ from harness.program.model import STACKS
 from harness.report.outcomes import Status
 from harness.report.run_record import RecordError, read_record
 
+EVIDENCE = "drills"
+"""Directory of the drills in the evidence of a run."""
 ENDING_TIMEOUT = 120.0
 """Seconds for a pytest to clean up after SIGTERM."""
 NOT_PASSED_ON = {
@@ -63,6 +66,11 @@ def _theirs(plan: Plan) -> dict[str, list[str]]:
     return {"ol-infrastructure": theirs, "stack": [NO_STACK if theirs else STACKS[-1]]}
 
 
+def evidence_directory(plan: Plan, drill: Drill) -> Path:
+    """Return the directory for the evidence of a drill's tests."""
+    return plan.evidence / EVIDENCE / re.sub(r"\W+", "-", f"{drill.subject} {drill.name}").strip("-")
+
+
 def run_tests(
     plan: Plan, tests: Sequence[str], evidence: Path, timeout: float, python: str | Path = sys.executable
 ) -> SuiteRun:
@@ -79,10 +87,13 @@ def run_tests(
         left.unlink(missing_ok=True)
     options = pytest_options(dataclasses.replace(plan, evidence=evidence))
     command = [python, "-m", "pytest", *(f"{SUITE}/{test}" for test in tests), "-x", *options, f"--junitxml={report}"]
+    # A program drill's copy of a checkout lies in this one, and has no history of its own to be compared with.
+    apart = {"GIT_CEILING_DIRECTORIES": str(plan.state), "HARNESS_BASE": ""}
     # A session of its own, so that Ctrl-C reaches this process alone, which then ends the other in order.
     process = subprocess.Popen(
         command,
         cwd=plan.checkout,
+        env={**os.environ, **apart},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

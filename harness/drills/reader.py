@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, Validatio
 from harness.base.errors import HarnessError
 from harness.base.files import read_text
 from harness.base.validation import first_error
-from harness.drills.model import Addition, Drill, ImageChange, Person, Renaming, Replacement, Texts, ValueChanges
+from harness.drills.model import Addition, Drill, Edit, ImageChange, Person, Renaming, Replacement, Texts, ValueChanges
 from harness.plan.hubs import AUTHORING, STUDENT
 
 
@@ -44,8 +44,8 @@ class WrittenImage(Written):
     files: dict[str, str | None] = {}
 
 
-class WrittenChart(Written):
-    """A file of the chart, and an edit of it beside."""
+class WrittenFile(Written):
+    """A file of the chart or of the owners' checkout, and an edit of it beside."""
 
     file: str = Field(min_length=1)
     edit: WrittenEdit
@@ -81,9 +81,10 @@ class WrittenDrill(Written):
     authoring_values_deleted: Texts = Field((), alias="authoring values deleted")
     hub_package: str = Field("", alias="hub package")
     spawner: tuple[WrittenEdit, ...] = ()
-    chart: WrittenChart | None = None
+    chart: WrittenFile | None = None
     image: WrittenImage | None = None
     registry: WrittenRegistry = WrittenRegistry()
+    program: tuple[WrittenFile, ...] = ()
 
     @model_validator(mode="after")
     def _regression_or_valid_change(self) -> WrittenDrill:
@@ -95,10 +96,18 @@ class WrittenDrill(Written):
             raise ValueError("a regression has 'hurts': student, author or operator")
         if not self.valid and bool(self.caught_by) == bool(self.wanted):
             raise ValueError("a regression has the test that must catch it, 'caught by', or else the promise 'wanted'")
-        changes = (self.values, self.values_deleted, self.authoring_values, self.authoring_values_deleted)
-        if not any((*changes, self.hub_package, self.spawner, self.chart, self.image, *vars(self.registry).values())):
+        values = (self.values, self.values_deleted, self.authoring_values, self.authoring_values_deleted)
+        others = (*values, self.hub_package, self.spawner, self.chart, self.image, *vars(self.registry).values())
+        if not any((*others, self.program)):
             raise ValueError("it changes nothing")
+        if self.program and any(others):
+            raise ValueError("'program': a drill of the owners' program has no deployment, and changes nothing else")
         return self
+
+    def program_edits(self) -> dict[str, tuple[Edit, ...]]:
+        """Return the edits of the owners' files, by file, in the order in which they are written."""
+        files = dict.fromkeys(each.file for each in self.program)
+        return {file: tuple(each.edit for each in self.program if each.file == file) for file in files}
 
     def drill(self, file: Path, line: int, written: str) -> Drill:
         """Return the drill that is written at a place."""
@@ -123,6 +132,7 @@ class WrittenDrill(Written):
             image=ImageChange(**dict(self.image)) if self.image else None,
             deleted_tags=self.registry.delete,
             moved_tags=dict([self.registry.retag[::-1]]) if self.registry.retag else {},
+            program=self.program_edits(),
             written=written,
         )
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from harness.drills.promise_index import Promise, function_of
-from harness.drills.results import GOOD, Result, Results, Verdict
+from harness.drills.results import GOOD, NOT_JUDGED, Result, Results, Verdict
 
 SLOWEST, MEDIAN = 180.0, 20.0
 """Limits in seconds from a change to its verdict: for one drill (but for those of the culler), and for the median."""
@@ -19,12 +19,19 @@ PEOPLE = {"student": "A student", "author": "An author", "operator": "An operato
 
 def score(results: Sequence[Result]) -> str:
     """Return the score in words."""
-    counted = [result for result in results if result.verdict is not Verdict.NOT_HERE]
+    counted = [result for result in results if result.verdict not in NOT_JUDGED]
     planted = [result for result in counted if result.hurts]
     valid = [result for result in counted if not result.hurts]
     caught = sum(result.verdict is Verdict.CAUGHT for result in planted)
     quiet = sum(result.verdict is Verdict.QUIET for result in valid)
-    return f"{caught} of {len(planted)} regressions caught, {quiet} of {len(valid)} valid changes without an alarm"
+    kept = Counter(result.verdict for result in results)
+    reasons = {Verdict.NOT_HERE: "do not apply here", Verdict.NO_CHECKOUT: "need --ol-infrastructure"}
+    return "".join(
+        [
+            f"{caught} of {len(planted)} regressions caught, {quiet} of {len(valid)} valid changes without an alarm",
+            *(f"; {kept[verdict]} {reason}" for verdict, reason in reasons.items() if kept[verdict]),
+        ]
+    )
 
 
 def layers(results: Sequence[Result]) -> list[str]:
@@ -61,7 +68,7 @@ def lines(found: Results, suite: Mapping[str, Promise]) -> list[str]:
             *(f"  {each.test}: {each.sentence}" for each in unneeded),
             "",
         ]
-    for verdict in list(Verdict)[2:]:
+    for verdict in (Verdict.NOT_HERE, *(each for each in Verdict if each not in GOOD)):
         for result in (each for each in found.results if each.verdict is verdict):
             about = harm(result) if result.hurts else result.drill
             where = f" [{result.test}]" if result.test else ""
@@ -96,9 +103,15 @@ def page(found: Results, suite: Mapping[str, Promise]) -> str:
         system=found.system,
         score=score(results),
         layers=layers(results),
-        regressions=[result for result in results if result.hurts and result.verdict is not Verdict.NOT_HERE],
-        valid=[result for result in results if not result.hurts and result.verdict is not Verdict.NOT_HERE],
-        not_here=[result for result in results if result.verdict is Verdict.NOT_HERE],
+        regressions=[result for result in results if result.hurts and result.verdict not in NOT_JUDGED],
+        valid=[result for result in results if not result.hurts and result.verdict not in NOT_JUDGED],
+        not_judged={
+            title: [result for result in results if result.verdict is verdict]
+            for title, verdict in (
+                ("Drills that do not apply to this deployment", Verdict.NOT_HERE),
+                ("Drills of the owners' program, which need --ol-infrastructure", Verdict.NO_CHECKOUT),
+            )
+        },
         to_look_at=[
             result for verdict in list(Verdict)[len(GOOD) :] for result in results if result.verdict is verdict
         ],

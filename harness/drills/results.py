@@ -24,6 +24,8 @@ class Verdict(StrEnum):
     """A valid change, and nothing failed."""
     NOT_HERE = "does not apply"
     """The deployment lacks what the drill changes."""
+    NO_CHECKOUT = "needs a checkout"
+    """The drill changes the owners' program, and --ol-infrastructure was not given."""
     UNCLEAR = "caught, cause not named"
     """The right promise failed, with a message that does not name the cause."""
     ELSEWHERE = "caught elsewhere"
@@ -34,7 +36,8 @@ class Verdict(StrEnum):
     """The drill changed nothing, or its tests gave no result."""
 
 
-GOOD = (Verdict.CAUGHT, Verdict.QUIET, Verdict.NOT_HERE)
+NOT_JUDGED = (Verdict.NOT_HERE, Verdict.NO_CHECKOUT)
+GOOD = (Verdict.CAUGHT, Verdict.QUIET, *NOT_JUDGED)
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -18,9 +20,18 @@ from harness.base.timeline import BOOT
 from harness.drills import report as drill_report
 from harness.drills.judge import Failure, Judgement, RunTests, judge, judge_failure
 from harness.drills.live_stage import open_stage
-from harness.drills.model import DRILLS, DoesNotApplyError, Drill, RefusedError, check_tests, select_drills
+from harness.drills.model import (
+    DRILLS,
+    DoesNotApplyError,
+    Drill,
+    NoCheckoutError,
+    RefusedError,
+    check_tests,
+    select_drills,
+)
+from harness.drills.program_stage import ProgramStage
 from harness.drills.promise_index import Promise, promises
-from harness.drills.pytest_run import NOT_PASSED_ON
+from harness.drills.pytest_run import EVIDENCE, NOT_PASSED_ON
 from harness.drills.reader import read_drills
 from harness.drills.results import GOOD, Result, Results, Verdict, merge_results, read_results
 from harness.plan.plan import Plan
@@ -63,12 +74,50 @@ class Stage(Protocol):
 
         Raises:
             DoesNotApplyError: the deployment lacks what it changes.
+            NoCheckoutError: it changes the owners' program, which is not at hand.
             RefusedError: the change is refused before anything runs.
             HarnessError: it changes nothing.
         """
 
     def restore(self) -> None:
         """Take the drill's change back."""
+
+
+class Stages:
+    """A running deployment, and the owners' program beside it: each drill is planted in the one that it changes."""
+
+    def __init__(self, live: Stage, program: Stage) -> None:
+        self._live, self._program = live, program
+        self._planted = live
+        self.system, self.ours = live.system, live.ours
+
+    def _stage_of(self, drill: Drill) -> Stage:
+        return self._program if drill.program else self._live
+
+    def fingerprint_of(self, drill: Drill) -> str:
+        """Return the fingerprint of a drill and of what it is planted in."""
+        return self._stage_of(drill).fingerprint_of(drill)
+
+    def plant(self, drill: Drill) -> RunTests:
+        """Make the drill's change, and return what runs tests with it in place; errors are those of `Stage`."""
+        self._planted = self._stage_of(drill)
+        return self._planted.plant(drill)
+
+    def restore(self) -> None:
+        """Take the drill's change back."""
+        self._planted.restore()
+
+
+@contextmanager
+def open_stages(chosen: Sequence[Drill], plan: Plan, steps: Steps, *, keep: bool) -> Iterator[Stage]:
+    """Boot a deployment for drills, unless all of them change the owners' program alone."""
+    shutil.rmtree(plan.evidence / EVIDENCE, ignore_errors=True)
+    program = ProgramStage(plan)
+    if all(drill.program for drill in chosen):
+        yield program
+        return
+    with open_stage(plan, steps, keep=keep) as live:
+        yield Stages(live, program)
 
 
 def drills(plan: Plan, steps: Steps, request: DrillsRequest) -> None:
@@ -88,7 +137,7 @@ def drills(plan: Plan, steps: Steps, request: DrillsRequest) -> None:
         raise HarnessError(f"No drill has {request.words!r} in its name or subject")
     file = plan.evidence / "drills.json"
     before = read_results(file) if request.resume and file.exists() else None
-    with open_stage(plan, steps, keep=request.keep) as stage:
+    with open_stages(chosen, plan, steps, keep=request.keep) as stage:
         found = run_all(chosen, stage, suite, steps, file, before, thorough=request.thorough)
     _report(found, suite, plan, steps)
 
@@ -157,6 +206,8 @@ def run_one(drill: Drill, stage: Stage, suite: Mapping[str, Promise], *, thoroug
         found = judge(drill, stage.plant(drill), suite, thorough=thorough)
     except DoesNotApplyError as error:
         found = Judgement(Verdict.NOT_HERE, message=str(error))
+    except NoCheckoutError as error:
+        found = Judgement(Verdict.NO_CHECKOUT, message=str(error))
     except RefusedError as error:
         if BOOT in drill.caught_by:
             found = judge_failure(drill, Failure(BOOT, str(error)))

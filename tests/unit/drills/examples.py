@@ -12,7 +12,7 @@ import yaml
 from harness.base.errors import HarnessError
 from harness.charts.chart import Chart
 from harness.drills.judge import Failure, SuiteRun
-from harness.drills.model import DRILLS, Drill
+from harness.drills.model import DRILLS, Drill, Replacement
 from harness.drills.promise_index import Layer, Promise
 from harness.drills.reader import read_drills, read_file
 from harness.drills.results import Result, Results, Verdict
@@ -20,12 +20,22 @@ from harness.drills.results import Result, Results, Verdict
 CHECKOUT = Path(__file__).resolve().parents[3]
 OURS = read_drills(CHECKOUT / DRILLS)
 BUILTIN = Chart(CHECKOUT / "helm/jupyterhub", "0", "built-in")
+EVALUATED = Promise("test_p.py::test_route", "The route leads to the hub.", Layer.EVALUATED, slow=False)
 RENDERED = Promise("test_a.py::test_values", "The values are right.", Layer.RENDERED, slow=False)
 NAMED = Promise("test_a.py::test_link", "The link opens.", Layer.ASKED, slow=False)
 OTHER = Promise("test_b.py::test_class", "A class works.", Layer.LIVE, slow=False)
 CULLED = Promise("test_c.py::test_culled", "Nothing is left.", Layer.LIVE, slow=True)
 SUITE = {promise.test: promise for promise in (CULLED, OTHER, NAMED, RENDERED)}
 REGRESSION = Drill("links open nothing", Path("links.yaml"), 3, "student", (NAMED.test,), written="1")
+OF_THE_PROGRAM = Drill(
+    "no route leads to the hub",
+    Path("program.yaml"),
+    2,
+    "student",
+    (EVALUATED.test,),
+    program={"src/routes.py": (Replacement(("hub",), ("nowhere",)),)},
+    written="7",
+)
 VALID = Drill("more memory", Path("valid.yaml"), 1, valid="it is more", tries=(OTHER.test,), written="2")
 PASSED = SuiteRun(passed=1)
 WRITTEN = {"name": "all is lost", "hurts": "student", "caught by": "test_a.py::test_b", "values": {"a": 1}}
@@ -96,5 +106,6 @@ FOUND = Results(
         result_of(Verdict.QUIET, drill="more memory", hurts="", expected=(OTHER.test,)),
         result_of(Verdict.ALARM, drill="less noise", hurts="", test=OTHER.test, message="a log"),
         result_of(Verdict.NOT_HERE, drill="hooks", message="no hook puller"),
+        result_of(Verdict.NO_CHECKOUT, drill="no route", message="give --ol-infrastructure"),
     ),
 )

@@ -8,11 +8,13 @@ import pytest
 
 from harness.base.timeline import BOOT
 from harness.drills.judge import CHEAP, Failure, SuiteRun, judge
-from harness.drills.promise_index import FIRST_TEST, Promise
+from harness.drills.promise_index import FIRST_PROGRAM_TEST, FIRST_TEST, Layer, Promise
 from harness.drills.results import Verdict
 from tests.unit.drills.examples import (
     CULLED,
+    EVALUATED,
     NAMED,
+    OF_THE_PROGRAM,
     OTHER,
     PASSED,
     REGRESSION,
@@ -97,5 +99,27 @@ class TestJudging:
     def test_an_alarm(self, said: SuiteRun) -> None:
         assert judge(VALID, Suite(said), SUITE).verdict is Verdict.ALARM
 
+    def test_a_drill_of_the_program_asks_for_no_deployment(self) -> None:
+        suite = Suite(PASSED, PASSED)
+        everything = {**SUITE, EVALUATED.test: EVALUATED, FIRST_PROGRAM_TEST: OF_THE_PROGRAM_TOO}
+        assert judge(OF_THE_PROGRAM, suite, everything, thorough=True).verdict is Verdict.SURVIVED
+        assert suite.runs == [[EVALUATED.test], [FIRST_PROGRAM_TEST]]
+
+    def test_a_program_that_should_not_have_been_evaluated(self) -> None:
+        suite = Suite(PASSED, PASSED)
+        drill = dataclasses.replace(OF_THE_PROGRAM, caught_by=(BOOT,))
+        assert judge(drill, suite, {**SUITE, EVALUATED.test: EVALUATED}).verdict is Verdict.SURVIVED
+        assert suite.runs == [[FIRST_PROGRAM_TEST], [EVALUATED.test]]
+
+    def test_a_valid_change_of_the_program(self) -> None:
+        suite = Suite(PASSED)
+        drill = dataclasses.replace(OF_THE_PROGRAM, hurts="", caught_by=(), valid="it is", tries=(EVALUATED.test,))
+        assert judge(drill, suite, {**SUITE, EVALUATED.test: EVALUATED}).verdict is Verdict.QUIET
+        assert suite.runs == [[EVALUATED.test]]
+
     def test_what_is_asked_of_valid_changes_is_there(self, suite: dict[str, Promise]) -> None:
         assert set(CHEAP) <= set(suite)
+        assert suite[FIRST_PROGRAM_TEST].layer is Layer.EVALUATED
+
+
+OF_THE_PROGRAM_TOO = dataclasses.replace(EVALUATED, test=FIRST_PROGRAM_TEST)

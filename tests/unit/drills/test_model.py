@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -20,20 +21,31 @@ from harness.drills.model import (
     select_drills,
 )
 from tests.unit.drills.examples import (
+    EVALUATED,
+    NAMED,
+    OF_THE_PROGRAM,
     OURS,
+    SUITE,
     read_drill,
 )
 
 
 def test_a_test_that_there_is_none_of(tmp_path: Path) -> None:
     with pytest.raises(HarnessError, match=r"there is no promise test_a\.py::test_b"):
-        check_tests(read_drill(tmp_path), [])
-    check_tests(read_drill(tmp_path, **{"caught by": ["boot", "test_a.py::test_b[x]"]}), ["test_a.py::test_b"])
+        check_tests(read_drill(tmp_path), {})
+    check_tests(read_drill(tmp_path, **{"caught by": ["boot", f"{NAMED.test}[x]"]}), SUITE)
+
+
+def test_a_drill_of_the_program_names_promises_about_the_program() -> None:
+    suite = {**SUITE, EVALUATED.test: EVALUATED}
+    check_tests(OF_THE_PROGRAM, suite)
+    with pytest.raises(HarnessError, match=r"need the evaluated program alone, and test_a.py::test_link asks for"):
+        check_tests(dataclasses.replace(OF_THE_PROGRAM, caught_by=(NAMED.test,)), suite)
 
 
 class TestSelecting:
     def test_by_words(self) -> None:
-        assert {each.subject for each in select_drills(OURS, words="CULLER:")} <= {"culler"}
+        assert {each.subject for each in select_drills(OURS, words="CULLER:")} == {"culler"}
         assert [each.name for each in select_drills(OURS, words="uppercase links")] == [OURS_BY_WORD]
 
     def test_shards_are_all_and_share_nothing(self) -> None:

@@ -7,13 +7,16 @@ from pathlib import Path
 import pytest
 
 from harness.base.errors import HarnessError
-from harness.drills.promise_index import PEOPLE, RUNNING, SLOW, Layer, Promise, collect, promises
+from harness.drills.promise_index import PEOPLE, PREPARED, RUNNING, SLOW, Layer, Promise, collect, promises
 from tests.unit.drills.examples import CHECKOUT
 
 
 @pytest.mark.parametrize(
     ("test", "layer"),
     [
+        ("test_infrastructure.py::test_websockets_pass_the_route", Layer.EVALUATED),
+        ("test_infrastructure.py::TestDataHub::test_there_is_a_route", Layer.EVALUATED),
+        ("test_three_lists.py::test_build_jobs_are_sound", Layer.EVALUATED),
         ("test_resources.py::test_server_is_guaranteed_what_production_gives", Layer.RENDERED),
         ("test_image_selection.py::test_request_decides", Layer.ASKED),
         ("test_notebook_404.py::test_notebook_opens", Layer.LIVE),
@@ -35,7 +38,7 @@ def test_what_is_no_promise_of_the_deployment(suite: dict[str, Promise]) -> None
 
 def test_the_cheapest_come_first(suite: dict[str, Promise]) -> None:
     order = sorted(suite.values(), key=lambda promise: promise.cost)
-    assert order[0].layer is Layer.RENDERED
+    assert order[0].layer is Layer.EVALUATED
     assert order[-1].slow
 
 
@@ -47,7 +50,8 @@ def test_a_persons_options_change_nothing(suite: dict[str, Promise], monkeypatch
 
 def test_fixtures_that_decide_a_layer_are_there() -> None:
     used = set[str]().union(*(test.fixtures for test in collect(CHECKOUT)))
-    assert used >= PEOPLE | RUNNING | {SLOW}, f"no promise asks for {sorted((PEOPLE | RUNNING | {SLOW}) - used)}"
+    deciding = PEOPLE | RUNNING | PREPARED | {SLOW}
+    assert used >= deciding, f"no promise asks for {sorted(deciding - used)}"
 
 
 def test_a_suite_that_cannot_be_collected(tmp_path: Path) -> None:

@@ -7,9 +7,7 @@ from pathlib import Path
 import pytest
 
 from harness.base.errors import HarnessError
-from harness.drills.model import (
-    ValueChanges,
-)
+from harness.drills.model import Addition, Renaming, Replacement, ValueChanges
 from harness.drills.reader import read_drills, read_file
 from harness.plan.hubs import STUDENT
 from tests.unit.drills.examples import (
@@ -25,6 +23,15 @@ class TestReading:
         assert (found.name, found.hurts, found.caught_by) == ("all is lost", "student", ("test_a.py::test_b",))
         assert (found.subject, found.line, found.says) == ("cookies", 1, "lost")
         assert found.values == {STUDENT: ValueChanges({"a": 1})}
+
+    def test_edits_of_the_program_in_their_order(self, tmp_path: Path) -> None:
+        edits = [
+            {"file": "a", "replace": "b", "with": "c"},
+            {"file": "d", "append": "e"},
+            {"file": "a", "rename": "c", "to": "f"},
+        ]
+        found = read_drill(tmp_path, program=edits, values={})
+        assert found.program == {"a": (Replacement(("b",), ("c",)), Renaming("c", "f")), "d": (Addition("e"),)}
 
     @pytest.mark.parametrize(
         ("keys", "complaint"),
@@ -52,6 +59,12 @@ class TestReading:
             (
                 {"spawner": [{"replace": ["a", "b", "c"], "with": ["d", "e"]}]},
                 "spawner: 0: replace: expected 'with' one text",
+            ),
+            ({"program": [{"append": "a"}]}, "program: 0: file: expected, and missing"),
+            ({"program": [{"file": "a", "put": "b"}]}, "program: 0: edit: expected {replace, with}, {rename, to}"),
+            (
+                {"program": [{"file": "a", "append": "b"}]},
+                "'program': a drill of the owners' program has no deployment",
             ),
             ({"chart": {"append": "a"}}, "chart: file: expected, and missing"),
             ({"image": {"files": {}}}, "image: course: expected, and missing"),

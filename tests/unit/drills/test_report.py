@@ -18,7 +18,8 @@ from tests.unit.drills.examples import (
 class TestReport:
     def test_lines(self) -> None:
         said = drill_report.lines(FOUND, SUITE)
-        assert said[-1] == "1 of 3 regressions caught, 1 of 2 valid changes without an alarm"
+        score = "1 of 3 regressions caught, 1 of 2 valid changes without an alarm"
+        assert said[-1] == f"{score}; 1 do not apply here; 1 need --ol-infrastructure"
         text = "\n".join(said)
         assert re.search(r"SURVIVED +An author: nobody saves\n    wanted: Authors save", text)
         assert re.search(r"CAUGHT ELSEWHERE +A student: cells do not run \[test_b.py::test_class\]", text)
@@ -37,6 +38,7 @@ class TestReport:
         assert page.count('class="cell elsewhere"') == 1
         assert page.count('class="cell missed"') == 2
         assert "Nothing is left." in page
+        assert "which need --ol-infrastructure" in page
         assert (tmp_path / "drills.txt").exists()
 
     def test_nothing_at_all(self, tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,17 +15,16 @@ import pytest
 from harness.base.errors import HarnessError
 from harness.base.progress import Steps
 from harness.base.timeline import BOOT
+from harness.drills import run
 from harness.drills.judge import Failure, SuiteRun
-from harness.drills.model import (
-    DoesNotApplyError,
-    RefusedError,
-)
+from harness.drills.model import DoesNotApplyError, NoCheckoutError, RefusedError
 from harness.drills.results import Result, Results, Verdict, read_results
-from harness.drills.run import DrillsRequest, drills, report_again, run_all, run_one
+from harness.drills.run import DrillsRequest, drills, open_stages, report_again, run_all, run_one
 from harness.plan.plan import Plan
 from tests.unit.drills.examples import (
     FOUND,
     NAMED,
+    OF_THE_PROGRAM,
     REGRESSION,
     SUITE,
     VALID,
@@ -58,6 +59,12 @@ class TestOne:
         found = run_one(REGRESSION, stage, SUITE)
         assert found.verdict is Verdict.ERROR
         assert found.message == "it does not apply to our own deployment: there is no such list"
+
+    def test_a_drill_of_the_program_without_a_checkout_is_no_fault_of_ours(self) -> None:
+        stage = FakeStage(NoCheckoutError("give --ol-infrastructure"))
+        stage.ours = True
+        found = run_one(OF_THE_PROGRAM, stage, SUITE)
+        assert (found.verdict, found.message) == (Verdict.NO_CHECKOUT, "give --ol-infrastructure")
 
     def test_a_change_that_is_to_be_refused(self) -> None:
         drill = dataclasses.replace(REGRESSION, caught_by=(BOOT,))
@@ -95,6 +102,35 @@ class TestAll:
         assert [result.drill for result in found.results] == [REGRESSION.name, "worse", "other"]
 
 
+class TestStages:
+    """Drills of the program are planted in its copy, and all others in the running deployment."""
+
+    @pytest.fixture
+    def live(self, monkeypatch: pytest.MonkeyPatch) -> FakeStage:
+        """The deployment that a run boots, if it needs one."""
+        stage = FakeStage()
+
+        @contextmanager
+        def open_stage(*_: object, **__: object) -> Iterator[FakeStage]:
+            stage.done.append("booted")
+            yield stage
+
+        monkeypatch.setattr(run, "open_stage", open_stage)
+        return stage
+
+    def test_drills_of_the_program_alone_boot_nothing(self, live: FakeStage, plan: Plan, steps: Steps) -> None:
+        with open_stages([OF_THE_PROGRAM], plan, steps, keep=False) as stage:
+            assert stage.system == "no program"
+        assert live.done == []
+
+    def test_each_has_its_own(self, live: FakeStage, plan: Plan, steps: Steps, tmp_path: Path) -> None:
+        both = [REGRESSION, OF_THE_PROGRAM]
+        with open_stages(both, plan, steps, keep=False) as stage:
+            found = run_all(both, stage, SUITE, steps, tmp_path / "drills.json")
+        assert [result.verdict for result in found.results] == [Verdict.CAUGHT, Verdict.NO_CHECKOUT]
+        assert live.done == ["booted", REGRESSION.name, "restored"]
+
+
 def test_seconds_end_with_the_failure() -> None:
     failure = Failure(NAMED.test, "course a", time.time() - 1000)
     found = run_one(REGRESSION, FakeStage(run=Suite(SuiteRun((failure,)))), SUITE)
@@ -103,7 +139,7 @@ def test_seconds_end_with_the_failure() -> None:
 
 def test_a_report_of_earlier_runs(plan: Plan, tmp_path: Path, steps: Steps) -> None:
     FOUND.write(tmp_path / "one.json")
-    with pytest.raises(HarnessError, match="3 of 6 drills did not end as they must"):
+    with pytest.raises(HarnessError, match="3 of 7 drills did not end as they must"):
         report_again([tmp_path / "one.json"], plan, steps)
     assert (plan.evidence / "drills.html").exists()
 
