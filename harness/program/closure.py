@@ -55,18 +55,23 @@ class Imports:
     optional: dict[str, Place] = field(default_factory=dict)
 
 
-def closure(checkout: Path) -> set[Path]:
+def closure(checkout: Path, application: str = "") -> set[Path]:
     """Return the files whose change can change an evaluation, relative to the checkout.
 
-    These are the import closure, all that lies beside the two programs (settings, policies, stack files), and the
-    stack files of the clusters. Encrypted secrets and the lock file are not among them.
+    These are the import closure, all that lies beside the programs (settings, policies, stack files), and the stack
+    files of the clusters. Encrypted secrets and the lock file are not among them.
+
+    Args:
+        application: the one whose program alone is evaluated; without it, both, and the pipelines.
 
     Raises:
         ProgramError: a file is not Python.
     """
-    beside = {path for directory in APPLICATIONS.values() for path in (checkout / directory).glob("*")}
+    directories = [APPLICATIONS[application]] if application else list(APPLICATIONS.values())
+    beside = {path for directory in directories for path in (checkout / directory).glob("*")}
     stacks = set((checkout / CLUSTERS).glob("Pulumi.*.yaml"))
-    found = imports(checkout).files | beside | stacks
+    begins = [checkout / APPLICATIONS[application] / "__main__.py"] if application else entries(checkout)
+    found = imports(checkout, begins=begins).files | beside | stacks
     return {path.relative_to(checkout) for path in found if path.is_file()}
 
 
@@ -83,11 +88,12 @@ def applications(checkout: Path) -> list[str]:
     return [name for name, directory in APPLICATIONS.items() if (checkout / directory / "__main__.py").is_file()]
 
 
-def imports(checkout: Path, roots: Iterable[Path] = ()) -> Imports:
+def imports(checkout: Path, roots: Iterable[Path] = (), begins: Iterable[Path] = ()) -> Imports:
     """Follow the imports of all programs and pipelines.
 
     Args:
         roots: directories with modules of the checkout, beside `src`.
+        begins: files to begin with, in place of all programs and pipelines.
 
     Raises:
         ProgramError: a file is not Python, or the checkout has no JupyterHub application.
@@ -97,7 +103,7 @@ def imports(checkout: Path, roots: Iterable[Path] = ()) -> Imports:
             f"{checkout}: expected a file {APPLICATIONS['jupyterhub'] / '__main__.py'}, found none\n"
             "Is this a checkout of mitodl/ol-infrastructure?"
         )
-    return _Walk(checkout, [checkout / SOURCE, *roots]).follow(entries(checkout))
+    return _Walk(checkout, [checkout / SOURCE, *roots]).follow(list(begins) or entries(checkout))
 
 
 class _Walk:
