@@ -169,7 +169,7 @@ class Guard:
         elif self._is_under(text, self.hidden) or not self._is_under(text, (*self.readable, *SYSTEM, OWN)):
             self._refuse(READ, text)
         else:
-            self.asked.add(os.path.abspath(text))
+            self.asked.add(str(Path(text).absolute()))
 
     def _is_under(self, path: Any, directories: Iterable[str]) -> bool:
         if not isinstance(path, str | bytes | os.PathLike):
