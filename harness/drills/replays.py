@@ -25,7 +25,7 @@ from harness.drills.promise_index import SUITE
 from harness.drills.pytest_run import read_suite_run
 from harness.plan.plan import Plan
 from harness.program import closure, revision
-from harness.program.errors import ProgramError
+from harness.program.errors import ProgramError, PythonMissingError
 from harness.program.evaluation import evaluate
 from harness.program.model import STACKS
 
@@ -335,11 +335,11 @@ def _why_not(exported: Path, cache: Path) -> str:
     """Return why a revision does not evaluate; empty if it does.
 
     Raises:
-        EnvironmentFault: this machine cannot evaluate it.
+        PythonMissingError: this machine cannot evaluate it.
     """
     try:
         errors = evaluate(exported, cache, STACKS[-1:]).errors
-    except EnvironmentFault:
+    except PythonMissingError:
         raise
     except HarnessError as error:
         return str(error)

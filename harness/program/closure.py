@@ -7,7 +7,11 @@ import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+import yaml
+
+from harness.base.errors import HarnessError
 from harness.program.errors import ProgramError
 
 SOURCE = Path("src")
@@ -221,3 +225,26 @@ def stacks_of(checkout: Path) -> set[str]:
         for stack in file.parent.glob("Pulumi.*.yaml"):
             found.add(f"{project}/{stack.name.removeprefix('Pulumi.').removesuffix('.yaml')}")
     return found
+
+
+def settings_of(checkout: Path, application: str, stack: str) -> dict[str, Any]:
+    """Return the configuration of a program for a stack, as its stack file has it.
+
+    Raises:
+        HarnessError: there is no such file.
+    """
+    content = yaml.safe_load(stack_file(checkout / APPLICATIONS[application], stack).read_text(encoding="utf-8"))
+    return dict(content.get("config") or {})
+
+
+def stack_file(directory: Path, stack: str) -> Path:
+    """Return the file of a stack; older commits put the project's prefix before the stack's name."""
+    files = sorted(directory.glob("Pulumi.*.yaml"))
+    for path in files:
+        if path.name.lower().endswith(f".{stack.lower()}.yaml"):
+            return path
+    names = ", ".join(path.name for path in files) or "none"
+    raise HarnessError(
+        f"{directory}: expected a file Pulumi.{stack}.yaml, found {names}\n"
+        "A stack is evaluated with the configuration that this file has."
+    )

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.base.digest import fingerprint
-from harness.base.errors import HarnessError
+from harness.base.errors import EnvironmentFault, HarnessError
 from harness.program import environment as environments
 from harness.program.closure import applications, closure
 from harness.program.evaluate import OWN_DIRECTORY, SIDE_BY_SIDE, Evaluator
@@ -108,7 +108,8 @@ def evaluate(checkout: Path, cache: Path, stacks: Sequence[str] = STACKS) -> Eva
         cache: the harness's cache directory; environments and answers are kept there.
 
     Raises:
-        HarnessError: it is no checkout of the owners' repository, or its packages cannot be had.
+        HarnessError: it is no checkout of the owners' repository.
+        EnvironmentFault: its packages cannot be had, or this machine cannot shut an evaluation in.
     """
     there = applications(checkout)
     if HUBS not in there:
@@ -125,10 +126,14 @@ def evaluate(checkout: Path, cache: Path, stacks: Sequence[str] = STACKS) -> Eva
         for (name, stack), future in asked.items():
             try:
                 programs[name, stack] = future.result()
+            except EnvironmentFault:
+                raise
             except HarnessError as error:
                 errors[f"{name} for {stack}"] = error
         try:
             pipelines = asked_pipelines.result()
+        except EnvironmentFault:
+            raise
         except HarnessError as error:
             pipelines, errors["the pipelines"] = None, error
     return Evaluation(checkout, programs, pipelines, errors)

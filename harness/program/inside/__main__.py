@@ -64,6 +64,7 @@ def _program(request: dict[str, Any], report: _Report) -> dict[str, Any]:
         "stack": configuration.stack,
         "resources": resources,
         "references": sorted(engine.references),
+        "deleted_first": sorted(engine.deleted_first),
         "asked": sorted(report.answers.asked),
     }
 
