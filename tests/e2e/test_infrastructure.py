@@ -315,17 +315,19 @@ def test_headers_that_pass_the_gate_pass_the_proxy(applied: AppliedRelease) -> N
     assert size >= GATE_HEADERS, f"{applied}: the proxy takes headers of {size} bytes, and the gate of {GATE_HEADERS}"
 
 
-def test_proxy_takes_long_headers(applied: AppliedRelease) -> None:
+def test_proxy_takes_long_headers(applied_values: AppliedRelease) -> None:
     """The proxy takes headers of 32 KB, which the session's cookies need."""
-    options = str(applied.value("proxy.chp.extraEnv.NODE_OPTIONS", ""))
+    options = str(applied_values.value("proxy.chp.extraEnv.NODE_OPTIONS", ""))
     found = re.search(r"--max-http-header-size=(\d+)", options)
-    assert found, f"{applied}: NODE_OPTIONS is {options!r}: the proxy takes headers of 16 KB, and cookies are longer"
-    assert int(found[1]) >= 32 * 1024, f"{applied}: the proxy takes headers of {found[1]} bytes, expected 32768"
+    assert found, (
+        f"{applied_values}: NODE_OPTIONS is {options!r}: the proxy takes headers of 16 KB, and cookies are longer"
+    )
+    assert int(found[1]) >= 32 * 1024, f"{applied_values}: the proxy takes headers of {found[1]} bytes, expected 32768"
 
 
-def test_user_scheduler_has_its_memory(program: Program, applied: AppliedRelease) -> None:
+def test_user_scheduler_has_its_memory(applied_values: AppliedRelease) -> None:
     """The user scheduler has the memory that it was given after it had run out of it."""
-    _check_scheduler(str(applied), applied.values, SCHEDULER_MEMORY[applied.hub.release])
+    _check_scheduler(str(applied_values), applied_values.values, SCHEDULER_MEMORY[applied_values.hub.release])
 
 
 def _check_scheduler(whose: str, values: Mapping[str, Any], least: str) -> None:
