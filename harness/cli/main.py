@@ -18,6 +18,7 @@ from harness.charts.chart import SPAWNER_KEY, Release, load_chart
 from harness.charts.helm import Helm
 from harness.cli.bench import bench
 from harness.deployment import boot, releases, teardown
+from harness.drills.replays import ReplaysRequest, replays
 from harness.drills.run import DrillsRequest, drills, report_again
 from harness.host import runs
 from harness.plan.hubs import AUTHORING, STUDENT
@@ -40,6 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
         ("runs", "list the runs on this machine, of all checkouts: name, state, age, checkout"),
         ("bench", "measure the harness against the bare floor, and write bench.json"),
         ("drills", "plant regressions and valid changes one by one, and check that the suite tells them apart"),
+        ("replays", "check that the owners' past fixes, in a checkout with history, are what the promises see"),
         ("lint", "check with Helm that nothing is wrong with the built-in chart and the values"),
     ):
         command = commands.add_parser(name, help=text, description=text)
@@ -51,6 +53,10 @@ def main(arguments: list[str] | None = None) -> int:
             which.add_argument("--all", action="store_true", help="remove all runs on this machine that are not in use")
         if name == "drills":
             _add_drill_options(command)
+        if name == "replays":
+            command.add_argument("checkout", help="of mitodl/ol-infrastructure, with its history", type=Path)
+            command.add_argument("-k", help="only those with WORDS in commit, promise or what was wrong", default="")
+            command.add_argument("--walk", help="evaluate each commit since a DATE instead", metavar="DATE", default="")
     given = parser.parse_args(arguments)
     steps = Steps(Console(stderr=False))
     listen()
@@ -80,6 +86,8 @@ def run_command(given: argparse.Namespace, steps: Steps) -> None:
         lint(plan, steps)
     elif given.command == "bench":
         bench(plan, steps)
+    elif given.command == "replays":
+        replays(ReplaysRequest(given.checkout.expanduser().absolute(), given.k, given.walk), plan, steps)
     elif given.command == "drills" and given.report:
         report_again(given.report, plan, steps)
     elif given.command == "drills":

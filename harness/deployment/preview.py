@@ -14,42 +14,14 @@ from harness.base.errors import HarnessError
 from harness.charts.chart import SPAWNER_KEY, Chart, Release
 from harness.charts.helm import Helm
 from harness.charts.manifests import Manifest
-from harness.plan.hubs import AUTHORING, HUBS, HubSpec
+from harness.plan.hubs import AUTHORING
 from harness.plan.plan import Plan
 from harness.plan.sources.ol_infrastructure import OlInfrastructure
-from harness.program.difference import SECTIONS, Difference, compare, differences, merge_stacks
+from harness.program.difference import SECTIONS, Difference, Preview, compare, differences, merge_stacks
 from harness.program.evaluation import HUBS as HUBS_PROGRAM
 from harness.program.evaluation import Evaluation
-from harness.program.model import STACKS
-
-SHOWN = 40
-"""Differences of a section that lines show; a report has all of them."""
-
-
-@dataclass(frozen=True)
-class Preview:
-    """What a change changes.
-
-    Attributes:
-        compared: the revision that it is compared with, in words.
-        notes: what rendered the objects, and what could not be compared.
-    """
-
-    compared: str
-    differences: tuple[Difference, ...]
-    notes: tuple[str, ...]
-
-    def lines(self) -> Iterator[str]:
-        """Yield the preview in lines for the terminal."""
-        count = len(self.differences)
-        yield f"changed since {self.compared}: {f'{count} values' if count else 'nothing that would be applied'}"
-        for section in SECTIONS:
-            found = [each for each in self.differences if each.section == section]
-            for each in found[:SHOWN]:
-                yield f"  {section + ':':<17}{each}"
-            if len(found) > SHOWN:
-                yield f"  {section + ':':<17}{len(found) - SHOWN} more, in report.html"
-        yield from (f"  {note}" for note in self.notes)
+from harness.program.model import Program
+from harness.program.model import Release as ProgramRelease
 
 
 def preview(plan: Plan, theirs: OlInfrastructure, helm: Helm | None, chart: Chart | None) -> Preview | None:
@@ -65,50 +37,102 @@ def preview(plan: Plan, theirs: OlInfrastructure, helm: Helm | None, chart: Char
         notes.append(f"not checked: of {theirs.base.name}, {' '.join(theirs.base.trouble.split())}")
     if before is None:
         return Preview(theirs.base.name, (), tuple(notes))
-    found = differences(before, theirs.evaluation)
+    found: list[Difference] = []
+    try:
+        found += differences(before, theirs.evaluation)
+    except HarnessError as error:
+        notes.append(f"not checked: values: {' '.join(str(error).split())}")
     if helm and chart:
-        objects, why_not = _objects(plan, helm, chart, before, theirs.evaluation)
+        objects, missing = _objects(_Renderer(plan, helm, chart), before, theirs.evaluation)
         found += objects
-        notes.append(why_not or f"objects are rendered by chart {chart.version}, {chart.origin}")
+        notes += [f"objects are rendered by chart {chart.version}, {chart.origin}", *missing]
     else:
         notes.append("not checked: objects, because Helm and the chart are not at hand")
     found.sort(key=lambda each: (SECTIONS.index(each.section), each.where))
     return Preview(theirs.base.name, tuple(found), tuple(notes))
 
 
-def _objects(
-    plan: Plan, helm: Helm, chart: Chart, before: Evaluation, after: Evaluation
-) -> tuple[list[Difference], str]:
-    """Return the differences of rendered objects, and why there are none where they cannot be compared."""
-    found: dict[Difference, list[str]] = {}
-    stacks = [stack for stack in STACKS if all((HUBS_PROGRAM, stack) in side.programs for side in (before, after))]
-    for stack in stacks:
-        for spec in HUBS:
-            sides = [side.program(stack).release(spec.release) for side in (before, after)]
-            versions = " and ".join(dict.fromkeys(side.version for side in sides))
-            if " and " in versions and plan.chart in ("auto", "pinned"):
-                return [], f"not checked: objects, for charts {versions} are not both at hand (--chart takes one)"
-            if sides[0].values == sides[1].values:
-                continue
-            try:
-                trees = [{"objects": _tree(_render(plan, helm, chart, spec, side.values))} for side in sides]
-            except HarnessError as error:
-                return [], f"not checked: objects of {spec.release} for {stack}: {error}"
-            for each in compare(*trees):
-                found.setdefault(each, []).append(stack)
-    return merge_stacks(found, stacks), ""
+@dataclass(frozen=True)
+class _Renderer:
+    """Renders releases of a checkout by one chart."""
 
+    plan: Plan
+    helm: Helm
+    chart: Chart
 
-def _render(plan: Plan, helm: Helm, chart: Chart, spec: HubSpec, values: Mapping[str, Any]) -> list[Manifest]:
-    """Render a hub with a checkout's values, and with the values and the spawner that a person gave besides."""
-    theirs = plan.ol_infrastructure
-    given = plan.authoring_values if spec is AUTHORING else plan.values
-    spawner = {} if theirs and plan.spawner == theirs.spawner else {SPAWNER_KEY: plan.spawner}
-    with tempfile.TemporaryDirectory(prefix="harness-preview-") as directory:
-        file = Path(directory, "values.yaml")
-        file.write_text(yaml.safe_dump(dict(values), allow_unicode=True), encoding="utf-8")
+    def tree(self, application: str, release: ProgramRelease) -> dict[str, Any]:
+        """Return what a release is rendered to, by section, kind and name.
+
+        Raises:
+            HarnessError: the chart does not take the values.
+        """
+        with tempfile.TemporaryDirectory(prefix="harness-preview-") as directory:
+            file = Path(directory, "values.yaml")
+            file.write_text(yaml.safe_dump(dict(release.values), allow_unicode=True), encoding="utf-8")
+            more, spawner = self._given(release.name) if application == HUBS_PROGRAM else ((), {})
+            asked = Release(release.name, release.namespace, (file, *more), spawner)
+            return {"objects": _tree(self.helm.template(self.chart, asked))}
+
+    def _given(self, name: str) -> tuple[tuple[Path, ...], dict[str, Path]]:
+        """Return the values and the spawner that a person gave besides a checkout's."""
+        plan, theirs = self.plan, self.plan.ol_infrastructure
+        given = plan.authoring_values if name == AUTHORING.release else plan.values
+        spawner = {} if theirs and plan.spawner == theirs.spawner else {SPAWNER_KEY: plan.spawner}
         # The first of a plan's files is the one of the checkout that is in use.
-        return helm.template(chart, Release(spec.release, spec.namespace, (file, *given[1:]), spawner))
+        return given[1:], spawner
+
+
+def _objects(render: _Renderer, before: Evaluation, after: Evaluation) -> tuple[list[Difference], list[str]]:
+    """Return the differences of rendered objects, and the releases of which they cannot be told."""
+    found: dict[Difference, list[str]] = {}
+    missing: dict[str, list[str]] = {}
+    stacks: dict[str, list[str]] = {}
+    for (application, stack), program in sorted(after.programs.items()):
+        base = before.programs.get((application, stack))
+        if not base:
+            continue
+        stacks.setdefault(application, []).append(stack)
+        try:
+            pairs = list(_pairs(base, program))
+        except HarnessError as error:
+            missing.setdefault(f"objects of {application}: {' '.join(str(error).split())}", []).append(stack)
+            continue
+        for sides in pairs:
+            try:
+                differing = _compare_rendered(render, application, sides)
+            except HarnessError as error:
+                why = " ".join(str(error).split())
+                missing.setdefault(f"objects of {sides[1].name}: {why}", []).append(stack)
+                continue
+            for each in differing:
+                found.setdefault(each, []).append(stack)
+    compared = {stack for its in stacks.values() for stack in its}
+    notes = [f"not checked ({', '.join(its)}): {what}" for what, its in missing.items()]
+    return merge_stacks(found, compared), notes
+
+
+def _pairs(before: Program, after: Program) -> Iterator[tuple[ProgramRelease, ProgramRelease]]:
+    """Yield the releases of the JupyterHub chart that both sides have."""
+    known = {release.name: release for release in before.releases}
+    for release in after.releases:
+        if release.name in known and release.chart.rpartition("/")[2] == "jupyterhub":
+            yield known[release.name], release
+
+
+def _compare_rendered(
+    render: _Renderer, application: str, sides: tuple[ProgramRelease, ProgramRelease]
+) -> list[Difference]:
+    """Return the differences of two releases' objects.
+
+    Raises:
+        HarnessError: they cannot be rendered, or not both by their charts.
+    """
+    versions = " and ".join(dict.fromkeys(side.version for side in sides))
+    if " and " in versions and render.plan.chart in ("auto", "pinned"):
+        raise HarnessError(f"charts {versions} are not both at hand (--chart takes one)")
+    if sides[0].values == sides[1].values:
+        return []
+    return compare(*(render.tree(application, side) for side in sides))
 
 
 def _tree(objects: list[Manifest]) -> dict[str, Any]:

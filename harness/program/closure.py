@@ -7,7 +7,11 @@ import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+import yaml
+
+from harness.base.errors import HarnessError
 from harness.program.errors import ProgramError
 
 SOURCE = Path("src")
@@ -55,18 +59,23 @@ class Imports:
     optional: dict[str, Place] = field(default_factory=dict)
 
 
-def closure(checkout: Path) -> set[Path]:
+def closure(checkout: Path, application: str = "") -> set[Path]:
     """Return the files whose change can change an evaluation, relative to the checkout.
 
-    These are the import closure, all that lies beside the two programs (settings, policies, stack files), and the
-    stack files of the clusters. Encrypted secrets and the lock file are not among them.
+    These are the import closure, all that lies beside the programs (settings, policies, stack files), and the stack
+    files of the clusters. Encrypted secrets and the lock file are not among them.
+
+    Args:
+        application: the one whose program alone is evaluated; without it, both, and the pipelines.
 
     Raises:
         ProgramError: a file is not Python.
     """
-    beside = {path for directory in APPLICATIONS.values() for path in (checkout / directory).glob("*")}
+    directories = [APPLICATIONS[application]] if application else list(APPLICATIONS.values())
+    beside = {path for directory in directories for path in (checkout / directory).glob("*")}
     stacks = set((checkout / CLUSTERS).glob("Pulumi.*.yaml"))
-    found = imports(checkout).files | beside | stacks
+    begins = [checkout / APPLICATIONS[application] / "__main__.py"] if application else entries(checkout)
+    found = imports(checkout, begins=begins).files | beside | stacks
     return {path.relative_to(checkout) for path in found if path.is_file()}
 
 
@@ -83,11 +92,12 @@ def applications(checkout: Path) -> list[str]:
     return [name for name, directory in APPLICATIONS.items() if (checkout / directory / "__main__.py").is_file()]
 
 
-def imports(checkout: Path, roots: Iterable[Path] = ()) -> Imports:
+def imports(checkout: Path, roots: Iterable[Path] = (), begins: Iterable[Path] = ()) -> Imports:
     """Follow the imports of all programs and pipelines.
 
     Args:
         roots: directories with modules of the checkout, beside `src`.
+        begins: files to begin with, in place of all programs and pipelines.
 
     Raises:
         ProgramError: a file is not Python, or the checkout has no JupyterHub application.
@@ -97,7 +107,7 @@ def imports(checkout: Path, roots: Iterable[Path] = ()) -> Imports:
             f"{checkout}: expected a file {APPLICATIONS['jupyterhub'] / '__main__.py'}, found none\n"
             "Is this a checkout of mitodl/ol-infrastructure?"
         )
-    return _Walk(checkout, [checkout / SOURCE, *roots]).follow(entries(checkout))
+    return _Walk(checkout, [checkout / SOURCE, *roots]).follow(list(begins) or entries(checkout))
 
 
 class _Walk:
@@ -215,3 +225,26 @@ def stacks_of(checkout: Path) -> set[str]:
         for stack in file.parent.glob("Pulumi.*.yaml"):
             found.add(f"{project}/{stack.name.removeprefix('Pulumi.').removesuffix('.yaml')}")
     return found
+
+
+def settings_of(checkout: Path, application: str, stack: str) -> dict[str, Any]:
+    """Return the configuration of a program for a stack, as its stack file has it.
+
+    Raises:
+        HarnessError: there is no such file.
+    """
+    content = yaml.safe_load(stack_file(checkout / APPLICATIONS[application], stack).read_text(encoding="utf-8"))
+    return dict(content.get("config") or {})
+
+
+def stack_file(directory: Path, stack: str) -> Path:
+    """Return the file of a stack; older commits put the project's prefix before the stack's name."""
+    files = sorted(directory.glob("Pulumi.*.yaml"))
+    for path in files:
+        if path.name.lower().endswith(f".{stack.lower()}.yaml"):
+            return path
+    names = ", ".join(path.name for path in files) or "none"
+    raise HarnessError(
+        f"{directory}: expected a file Pulumi.{stack}.yaml, found {names}\n"
+        "A stack is evaluated with the configuration that this file has."
+    )

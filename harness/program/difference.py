@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import json
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,8 +18,14 @@ SECTIONS = ("values", "objects", "routes", "secrets", "access", "pipelines", "ot
 """Groups of differences, in the order in which they are shown."""
 SHOWN = 60
 """Characters of a value that a line shows."""
+LISTED = 40
+"""Differences of a section that lines for the terminal show; a report has all of them."""
 NAMES = ("name", "key", "id", "mountPath", "get", "put", "task", "hosts", "host", "Sid")
 """Keys by which an entry of a list is known, so that one more entry is one difference."""
+PUNCTUATED = re.compile(r"[.\s\[\]\"]")
+"""Characters that mean something in a path."""
+LAST_STEP = re.compile(r'(?:[. ]?(?:"(?:[^"\\]|\\.)*"|[^.\s\[\]"]+)|\[[^\]]*\])$')
+"""The last step of a path: a key, or the name of an entry."""
 
 
 @dataclass(frozen=True, order=True)
@@ -41,7 +49,51 @@ class Difference:
         whose = f" ({', '.join(self.stacks)})" if self.stacks else ""
         if "\n" in self.before + self.after:
             return f"{self.where}: {_lines(self.before, self.after)}{whose}"
-        return f"{self.where}: {_short(self.before)} → {_short(self.after)}{whose}"
+        before, after = _short_pair(self.before, self.after)
+        return f"{self.where}: {before} → {after}{whose}"
+
+    @property
+    def diff(self) -> str:
+        """Return the changed lines of two long texts, as diff -u shows them; empty for values that fit into a line."""
+        if not any("\n" in text or len(text) > SHOWN for text in (self.before, self.after)):
+            return ""
+        before, after = self.before.splitlines(), self.after.splitlines()
+        return "\n".join(difflib.unified_diff(before, after, "before", "after", lineterm="", n=2))
+
+
+@dataclass(frozen=True)
+class Preview:
+    """The difference that a change of a checkout makes.
+
+    Attributes:
+        compared: the revision that it is compared with, in words.
+        notes: what rendered the objects, and what could not be compared.
+    """
+
+    compared: str
+    differences: tuple[Difference, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def headline(self) -> str:
+        count = len(self.differences)
+        return f"changed since {self.compared}: {f'{count} values' if count else 'nothing that would be applied'}"
+
+    @property
+    def sections(self) -> dict[str, list[Difference]]:
+        """Return the differences by section, in the order of these."""
+        found = {name: [each for each in self.differences if each.section == name] for name in SECTIONS}
+        return {name: its for name, its in found.items() if its}
+
+    def lines(self) -> Iterator[str]:
+        """Yield the preview in lines for the terminal."""
+        yield self.headline
+        for section, found in self.sections.items():
+            for each in found[:LISTED]:
+                yield f"  {section + ':':<17}{each}"
+            if len(found) > LISTED:
+                yield f"  {section + ':':<17}{len(found) - LISTED} more, in report.html"
+        yield from (f"  {note}" for note in self.notes)
 
 
 def differences(before: Evaluation, after: Evaluation) -> list[Difference]:
@@ -67,25 +119,73 @@ def compare(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Differe
     """Return the differences of two trees, whose first level is the sections."""
     found = []
     for section in SECTIONS:
-        old, new = dict(flat(before.get(section, {}))), dict(flat(after.get(section, {})))
+        sides = [tree.get(section, {}) for tree in (before, after)]
+        old, new = (dict(flat(side)) for side in sides)
         for where in sorted(old.keys() | new.keys()):
             was, now = old.get(where, ABSENT), new.get(where, ABSENT)
-            if was != now:
+            if was != now and not (_was_empty(was, where, new) or _was_empty(now, where, old)):
                 found.append(Difference(section, where, was, now))
+        found += _moved(section, *(dict(_orders(side)) for side in sides))
     return list(_summarised(found))
 
 
-def flat(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
-    """Yield each leaf of a tree with its path; entries of a list by their name where they have one."""
-    if isinstance(value, Mapping) and value:
+def flat(value: Any) -> Iterator[tuple[str, str]]:
+    """Yield each leaf of a tree with its path; entries of a list by their name where they have one.
+
+    A text that could be taken for another value is in quotes, and so is a key with a dot.
+    """
+    for path, leaf in _walk(value):
+        if not (isinstance(leaf, Sequence) and leaf) or isinstance(leaf, str):
+            yield path, _text(leaf)
+
+
+def _was_empty(text: str, where: str, other: Mapping[str, str]) -> bool:
+    """Tell a mapping or list that has nothing in it on one side alone: what is in it on the other is told by itself."""
+    return text in ("{}", "[]") and any(path.startswith((f"{where}.", f"{where} ", f"{where}[")) for path in other)
+
+
+def _orders(value: Any) -> Iterator[tuple[str, list[str]]]:
+    """Yield the names in each list whose entries are known by names, in their order."""
+    for path, leaf in _walk(value):
+        if isinstance(leaf, Sequence) and not isinstance(leaf, str) and leaf:
+            yield path, [name for name, _ in _named(leaf)]
+
+
+def _moved(section: str, old: Mapping[str, list[str]], new: Mapping[str, list[str]]) -> Iterator[Difference]:
+    """Yield the lists of which entries that both sides have stand in another order."""
+    for path in sorted(old.keys() & new.keys()):
+        was, now = ([name for name in side[path] if name in old[path] and name in new[path]] for side in (old, new))
+        if was != now:
+            yield Difference(section, f"{path} (order)", ", ".join(was), ", ".join(now))
+
+
+def _walk(value: Any, path: str = "", depth: int = 0) -> Iterator[tuple[str, Any]]:
+    """Yield each leaf and each list of a tree, with its path; the first level is the owner: a release, a route."""
+    if isinstance(value, Mapping) and (value or not depth):
         for key, each in value.items():
-            # The first level is the owner: a release, a route, an object.
-            yield from flat(each, f"{path}.{key}" if " " in path or "." in path else f"{path} {key}".strip())
+            name = str(key) if depth == 0 or not PUNCTUATED.search(str(key)) else json.dumps(key)
+            yield from _walk(each, f"{path}{('', ' ')[depth] if depth < 2 else '.'}{name}", depth + 1)
     elif isinstance(value, Sequence) and not isinstance(value, str) and value:
+        yield path, value
         for name, each in _named(value):
-            yield from flat(each, f"{path}[{name}]")
+            yield from _walk(each, f"{path}[{name}]", max(depth, 2))
     else:
-        yield path, value if isinstance(value, str) else json.dumps(value, default=str)
+        yield path, value
+
+
+def _text(value: Any) -> str:
+    """Return a value as text, from which it can be told what it is."""
+    if not isinstance(value, str):
+        return json.dumps(value, default=str)
+    return json.dumps(value) if value in ("", ABSENT) or _is_json(value) else value
+
+
+def _is_json(text: str) -> bool:
+    """Tell a text that reads as a number, a truth value or null."""
+    try:
+        return not isinstance(json.loads(text), str | list | dict)
+    except ValueError:
+        return False
 
 
 def _named(entries: Sequence[Any]) -> Iterator[tuple[str, Any]]:
@@ -121,8 +221,7 @@ def _summarised(found: Iterable[Difference]) -> Iterator[Difference]:
 
 def _owner(where: str) -> str:
     """Return the path above a leaf: the thing that came or went."""
-    cut = max(where.rfind("."), where.rfind("["), where.rfind(" "))
-    return where[:cut] if cut > 0 else where
+    return LAST_STEP.sub("", where) or where
 
 
 def _of_program(program: Program) -> dict[str, Any]:
@@ -187,6 +286,15 @@ def _with_stacks(difference: Difference, stacks: Iterable[str]) -> Difference:
 def _short(text: str) -> str:
     one_line = " ".join(text.split()) or "''"
     return one_line if len(one_line) <= SHOWN else f"{one_line[: SHOWN - 1]}…"
+
+
+def _short_pair(before: str, after: str) -> tuple[str, str]:
+    """Return two values in short, from a little before the place at which they begin to differ."""
+    if before.split() == after.split():
+        return json.dumps(before), json.dumps(after)
+    same = next((at for at, pair in enumerate(zip(before, after, strict=False)) if pair[0] != pair[1]), 0)
+    cut = max(0, same - SHOWN // 3) if max(len(before), len(after)) > SHOWN else 0
+    return (_short(f"…{before[cut:]}"), _short(f"…{after[cut:]}")) if cut else (_short(before), _short(after))
 
 
 def _lines(before: str, after: str) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from harness.base.errors import HarnessError
+from harness.base.errors import EnvironmentFault
 from harness.base.shell import CommandError, run
 from harness.program.closure import imports
 from harness.program.lock import Pin, digest, read_lock, requirements
@@ -63,7 +63,8 @@ def prepare(checkout: Path, cache: Path, timeout: float = INSTALL_TIMEOUT) -> En
         timeout: seconds for building it.
 
     Raises:
-        HarnessError: no lock, no Python for it, a package that it lacks, or packages that cannot be had.
+        ProgramError: a file is not Python.
+        EnvironmentFault: no lock, no Python for it, a package that it lacks, or packages that cannot be had.
     """
     lock = read_lock(checkout)
     python = find_python(lock.requires_python)
@@ -77,7 +78,7 @@ def prepare(checkout: Path, cache: Path, timeout: float = INSTALL_TIMEOUT) -> En
                 _build(directory, python, pins, timeout)
             os.utime(directory)
     except Timeout as error:
-        raise HarnessError(
+        raise EnvironmentFault(
             f"{directory}: another run has been building this environment for {timeout:.0f} s\n"
             "Wait for it, or end it, and run again."
         ) from error
@@ -99,7 +100,7 @@ def _build(directory: Path, python: Python, pins: tuple[Pin, ...], timeout: floa
             command = pip if own_pip else [aside / "bin/python", "-m", "pip"]
             run(_cleanly(*command, *_install(pins), "--requirement", listed), timeout=timeout, what="pip install")
         except CommandError as error:
-            raise HarnessError(
+            raise EnvironmentFault(
                 f"the packages of the checkout's lock cannot be installed: {_reason(error)}\n"
                 "They come from where pip's settings (PIP_*, pip.conf) say, once; then they stay in the cache. Without "
                 "them the owners' program cannot be evaluated."

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from harness.base.errors import HarnessError
+from harness.base.errors import EnvironmentFault, HarnessError
 
 
 class ProgramError(HarnessError):
     """The owners' program cannot be evaluated: their file and line, and the reason."""
 
 
-class PythonMissingError(HarnessError):
+class PythonMissingError(EnvironmentFault):
     """No Python on this machine is in the range of the checkout's lock file."""

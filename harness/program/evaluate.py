@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.base.errors import HarnessError
+from harness.base.errors import EnvironmentFault, HarnessError
 from harness.base.shell import MARK, CommandError, run, tail
-from harness.program.closure import APPLICATIONS, Place
+from harness.program.closure import APPLICATIONS, Place, stack_file
 from harness.program.environment import Environment
 from harness.program.errors import ProgramError
 from harness.program.model import STACKS, Program, Resource
@@ -62,12 +62,13 @@ class Evaluator:
         request = {
             "kind": "program",
             "directory": str(directory),
-            "stack_file": str(_stack_file(directory, stack)),
+            "stack_file": str(stack_file(directory, stack)),
         }
         answer = self.answer(request, what)
         resources = tuple(_resource(each) for each in answer["resources"])
         references = tuple((stack_name, output) for stack_name, output in answer["references"])
-        return Program(stack, application, answer["project"], resources, references, tuple(answer["asked"]))
+        asked, deleted_first = tuple(answer["asked"]), tuple(answer["deleted_first"])
+        return Program(stack, application, answer["project"], resources, references, asked, deleted_first)
 
     def programs(self, wanted: Sequence[tuple[str, str]]) -> list[Program | HarnessError]:
         """Evaluate several, each an application and a stack, and return what came of each in their order."""
@@ -88,7 +89,7 @@ class Evaluator:
 
         Raises:
             ProgramError: the owners' code is in the way.
-            HarnessError: this machine cannot shut a process in.
+            EnvironmentFault: this machine cannot shut a process in.
         """
         self.environment.bytecode.mkdir(exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="harness-program-") as directory:
@@ -162,7 +163,7 @@ def without_network() -> list[str]:
     """Return what starts a program without a network.
 
     Raises:
-        HarnessError: this machine lets nobody do that.
+        EnvironmentFault: this machine lets no user do that.
     """
     for command in (["unshare", "-n"], ["unshare", "-rn"]):
         try:
@@ -170,7 +171,7 @@ def without_network() -> list[str]:
         except CommandError:
             continue
         return command
-    raise HarnessError(
+    raise EnvironmentFault(
         "the owners' program runs without a network, which takes unshare -n or, for other users than root, user "
         "namespaces; this machine has neither\nRun as root, or allow them: sysctl kernel.unprivileged_userns_clone=1, "
         "and on Ubuntu kernel.apparmor_restrict_unprivileged_userns=0"
@@ -183,19 +184,6 @@ def _run(command: Sequence[str], timeout: float, scratch: Path) -> str:
         return run(command, timeout=timeout, cwd=scratch, what="the evaluation")
     except CommandError as error:
         return error.output or str(error)
-
-
-def _stack_file(directory: Path, stack: str) -> Path:
-    """Return the file of a stack; older commits put the project's prefix before the stack's name."""
-    files = sorted(directory.glob("Pulumi.*.yaml"))
-    for path in files:
-        if path.name.lower().endswith(f".{stack.lower()}.yaml"):
-            return path
-    names = ", ".join(path.name for path in files) or "none"
-    raise HarnessError(
-        f"{directory}: expected a file Pulumi.{stack}.yaml, found {names}\n"
-        "A stack is evaluated with the configuration that this file has."
-    )
 
 
 def _resource(entry: Mapping[str, Any]) -> Resource:

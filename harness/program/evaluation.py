@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from harness.base.digest import fingerprint
-from harness.base.errors import HarnessError
+from harness.base.errors import EnvironmentFault, HarnessError
 from harness.program import environment as environments
-from harness.program.closure import closure
+from harness.program.closure import applications, closure
 from harness.program.evaluate import OWN_DIRECTORY, SIDE_BY_SIDE, Evaluator
 from harness.program.model import STACKS, Program
 from harness.program.pipelines import Pipelines, evaluate_pipelines
@@ -21,8 +22,8 @@ HUBS = "jupyterhub"
 DATA_HUB = "jupyterhub_data"
 APPLICATIONS = (HUBS, DATA_HUB)
 DIRECTORY = "program-answers"
-KEPT = 40
-"""Answers that stay in the cache; one checkout has seven."""
+KEPT = 500
+"""Answers that stay in the cache; one checkout has seven, of 60 kB each, and the replays have 34 checkouts."""
 
 
 @dataclass(frozen=True)
@@ -63,23 +64,41 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class _Remembering(Evaluator):
-    """An evaluator that asks nothing twice: an answer is kept by the content of all that it comes from."""
+    """An evaluator that asks nothing twice: an answer is kept by the content of all that it comes from.
+
+    Attributes:
+        inputs: fingerprint of what each application comes from, and of what pipelines do, under an empty name.
+    """
 
     kept: Path = Path()
-    inputs: str = ""
+    inputs: Mapping[str, str] = field(default_factory=dict)
 
     def answer(self, request: Mapping[str, Any], what: str) -> dict[str, Any]:
         portable = json.dumps(request, sort_keys=True).replace(str(self.checkout), "")
-        file = self.kept / f"{fingerprint([self.inputs, portable])}.json"
-        if file.is_file():
-            file.touch()
-            found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        application = Path(request.get("directory", "")).name
+        file = self.kept / f"{fingerprint([self.inputs[application], portable])}.json"
+        if found := self._kept_answer(file):
             return found
         answer = super().answer(request, what)
-        scratch = file.with_suffix(".new")
-        scratch.write_text(json.dumps(answer), encoding="utf-8")
+        scratch = file.with_suffix(f".{os.getpid()}")
+        scratch.write_text(json.dumps({"read": self._digests(answer["read"]), "answer": answer}), encoding="utf-8")
         scratch.replace(file)
         return answer
+
+    def _kept_answer(self, file: Path) -> dict[str, Any]:
+        """Return an answer of which all that was read is as it was; files beyond the closure are known only by this."""
+        if not file.is_file():
+            return {}
+        content = json.loads(file.read_text(encoding="utf-8"))
+        if content["read"] != self._digests(content["read"]):
+            return {}
+        file.touch()
+        found: dict[str, Any] = content["answer"]
+        return found
+
+    def _digests(self, files: Iterable[str]) -> dict[str, str]:
+        paths = {name: self.checkout / name for name in files}
+        return {name: fingerprint([path]) if path.is_file() else "" for name, path in paths.items()}
 
 
 def evaluate(checkout: Path, cache: Path, stacks: Sequence[str] = STACKS) -> Evaluation:
@@ -89,15 +108,16 @@ def evaluate(checkout: Path, cache: Path, stacks: Sequence[str] = STACKS) -> Eva
         cache: the harness's cache directory; environments and answers are kept there.
 
     Raises:
-        HarnessError: it is no checkout of the owners' repository, or its packages cannot be had.
+        HarnessError: it is no checkout of the owners' repository.
+        EnvironmentFault: its packages cannot be had, or this machine cannot shut an evaluation in.
     """
-    there = [name for name in APPLICATIONS if (checkout / "src/ol_infrastructure/applications" / name).is_dir()]
+    there = applications(checkout)
     if HUBS not in there:
         raise HarnessError(
             f"--ol-infrastructure {checkout}: expected a directory src/ol_infrastructure/applications/{HUBS}, found "
             "none; is this a checkout of mitodl/ol-infrastructure?"
         )
-    evaluator = _evaluator(checkout, cache)
+    evaluator = _evaluator(checkout, cache, there)
     programs: dict[tuple[str, str], Program] = {}
     errors: dict[str, HarnessError] = {}
     with ThreadPoolExecutor(SIDE_BY_SIDE) as side:
@@ -106,27 +126,32 @@ def evaluate(checkout: Path, cache: Path, stacks: Sequence[str] = STACKS) -> Eva
         for (name, stack), future in asked.items():
             try:
                 programs[name, stack] = future.result()
+            except EnvironmentFault:
+                raise
             except HarnessError as error:
                 errors[f"{name} for {stack}"] = error
         try:
             pipelines = asked_pipelines.result()
+        except EnvironmentFault:
+            raise
         except HarnessError as error:
             pipelines, errors["the pipelines"] = None, error
     return Evaluation(checkout, programs, pipelines, errors)
 
 
-def _evaluator(checkout: Path, cache: Path) -> _Remembering:
+def _evaluator(checkout: Path, cache: Path, there: Sequence[str]) -> _Remembering:
     environment = environments.prepare(checkout, cache)
     kept = cache / DIRECTORY
     kept.mkdir(parents=True, exist_ok=True)
     for old in sorted(kept.glob("*.json"), key=lambda file: file.stat().st_mtime, reverse=True)[KEPT:]:
         old.unlink(missing_ok=True)
-    return _Remembering(checkout, environment, kept=kept, inputs=fingerprint(_inputs(checkout, environment.directory)))
+    inputs = {name: fingerprint(_inputs(checkout, environment.directory, name)) for name in ("", *there)}
+    return _Remembering(checkout, environment, kept=kept, inputs=inputs)
 
 
-def _inputs(checkout: Path, packages: Path) -> Iterator[str | bytes | Path]:
+def _inputs(checkout: Path, packages: Path, application: str) -> Iterator[str | bytes | Path]:
     yield packages.name
     yield OWN_DIRECTORY / "inside"
-    for file in sorted(closure(checkout)):
+    for file in sorted(closure(checkout, application)):
         yield str(file)
         yield (checkout / file).read_bytes()

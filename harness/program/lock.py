@@ -16,9 +16,8 @@ from typing import Any
 from packaging.markers import Marker
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
-from harness.base.errors import HarnessError
+from harness.base.errors import EnvironmentFault
 from harness.program.closure import Imports, Place
-from harness.program.errors import ProgramError
 
 LOCK = "uv.lock"
 DISTRIBUTIONS = {
@@ -101,7 +100,7 @@ class Lock:
             environment: of the Python that will run, by the names that markers have.
 
         Raises:
-            ProgramError: the lock lacks a package that is imported, or has one without a hash.
+            EnvironmentFault: the lock lacks a package that is imported, or has one without a hash.
         """
         return _Selection(self, environment).of(imports)
 
@@ -110,19 +109,19 @@ def read_lock(checkout: Path) -> Lock:
     """Read the lock file of a checkout.
 
     Raises:
-        HarnessError: there is none, or it is not a lock file of uv.
+        EnvironmentFault: there is none, or it is not a lock file of uv.
     """
     path = checkout / LOCK
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise HarnessError(
+        raise EnvironmentFault(
             f"{path}: cannot be read: {error.strerror}\n"
             "The programs of the checkout run with the packages of its lock; is this a checkout of "
             "mitodl/ol-infrastructure?"
         ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise HarnessError(f"{path}: expected a lock file of uv, found no TOML: {error}") from error
+        raise EnvironmentFault(f"{path}: expected a lock file of uv, found no TOML: {error}") from error
     packages: dict[str, tuple[Mapping[str, Any], ...]] = {}
     try:
         requires_python = SpecifierSet(content["requires-python"])
@@ -130,7 +129,7 @@ def read_lock(checkout: Path) -> Lock:
             packages[package["name"]] = (*packages.get(package["name"], ()), package)
             package["source"].get("editable")
     except (KeyError, TypeError, AttributeError, InvalidSpecifier) as error:
-        raise HarnessError(f"{path}: expected a lock file of uv with packages; found none: {error}") from error
+        raise EnvironmentFault(f"{path}: expected a lock file of uv with packages; found none: {error}") from error
     return Lock(path, requires_python, packages)
 
 
@@ -155,7 +154,7 @@ class _Selection:
         for module, place in imports.required.items():
             name = self._distribution(module)
             if not name:
-                raise ProgramError(
+                raise EnvironmentFault(
                     f"{place}: imports {module}, for which {LOCK} has no package\n"
                     f"Add it to pyproject.toml of the checkout, and lock it with: uv lock"
                 )
@@ -193,7 +192,7 @@ class _Selection:
             self._pins[name] = _pin(package, place)
         elif "registry" not in package["source"] and not _is_in_place(package):
             kind = ", ".join(package["source"])
-            raise ProgramError(
+            raise EnvironmentFault(
                 f"{place}: needs {name}, which {LOCK} takes from somewhere that has no hash ({kind})\n"
                 "Only packages of a registry, and those in the checkout itself, can be installed for an evaluation."
             )
@@ -206,7 +205,7 @@ class _Selection:
                 not markers or any(self._applies(marker) for marker in markers)
             ):
                 return package
-        raise ProgramError(
+        raise EnvironmentFault(
             f"{place}: needs {name} {version or ''}".rstrip() + f", which {LOCK} lacks\n"
             "The lock is not whole; mend it in the checkout with: uv lock"
         )
@@ -223,7 +222,7 @@ def _pin(package: Mapping[str, Any], place: Place) -> Pin:
     wheels = tuple(_hashes(package.get("wheels", [])))
     source = tuple(_hashes([package["sdist"]])) if "sdist" in package else ()
     if not (wheels or source):
-        raise ProgramError(
+        raise EnvironmentFault(
             f"{place}: needs {package['name']}, of which {LOCK} has no hash\n"
             "Only packages with hashes are installed; lock it anew with: uv lock"
         )

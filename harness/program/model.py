@@ -206,6 +206,7 @@ class Program:
         resources: sorted by type and name.
         references: outputs that it asks of other stacks, as stack and output.
         asked: calls of AWS that it makes while it runs, as service and call.
+        deleted_first: references to other stacks that are deleted before they are replaced.
     """
 
     stack: str
@@ -214,6 +215,7 @@ class Program:
     resources: tuple[Resource, ...]
     references: tuple[tuple[str, str], ...] = ()
     asked: tuple[str, ...] = ()
+    deleted_first: tuple[str, ...] = ()
 
     def of_type(self, *types: str) -> tuple[Resource, ...]:
         return tuple(resource for resource in self.resources if resource.type in types)

@@ -37,9 +37,35 @@ def base_of(checkout: Path, wanted: str = "") -> str:
         raise HarnessError(f"--base {wanted}: {checkout} is no Git repository, so there is nothing to compare with.")
     if found := _ask(checkout, "rev-parse", "--verify", "--quiet", f"{wanted}^{{commit}}"):
         return found
-    shallow = _ask(checkout, "rev-parse", "--is-shallow-repository") == "true"
-    cure = "The checkout is shallow: git fetch --unshallow, or --depth that reaches it." if shallow else "See git log."
-    raise HarnessError(f"--base {wanted}: expected a commit of {checkout}, found none. {cure}")
+    raise HarnessError(f"--base {wanted}: expected a commit of {checkout}, found none. {cure(checkout)}")
+
+
+def cure(checkout: Path) -> str:
+    """Return what to do about a commit that a checkout lacks."""
+    if _ask(checkout, "rev-parse", "--is-shallow-repository") == "true":
+        return "The checkout is shallow: git fetch --unshallow, or --depth that reaches it."
+    return "See git log."
+
+
+def has(checkout: Path, commit: str) -> bool:
+    """Return whether a checkout has a commit."""
+    return bool(_ask(checkout, "rev-parse", "--verify", "--quiet", f"{commit}^{{commit}}"))
+
+
+def first_parents(checkout: Path, since: str) -> list[str]:
+    """Return the commits of the branch that is checked out since a date, without those that were merged into it."""
+    return _ask(checkout, "log", "--first-parent", "--reverse", f"--since={since}", "--format=%H").split()
+
+
+def changed_files(checkout: Path, commit: str) -> list[Path]:
+    """Return the files that a commit changes, against its first parent."""
+    names = _ask(checkout, "diff-tree", "-r", "-z", "--no-commit-id", "--name-only", f"{commit}~1", commit)
+    return [Path(name) for name in names.split("\0") if name]
+
+
+def lacks(checkout: Path, commit: str, fix: str) -> bool:
+    """Return whether a commit lacks a fix."""
+    return _ask(checkout, "merge-base", fix, commit) != _ask(checkout, "rev-parse", fix)
 
 
 def describe(checkout: Path, commit: str = "HEAD") -> str:

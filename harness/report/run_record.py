@@ -20,6 +20,7 @@ from harness.base.errors import HarnessError
 from harness.base.intervals import Span
 from harness.base.validation import first_error
 from harness.people.journey import Journey
+from harness.program.difference import Preview
 from harness.report.outcomes import Case, Status
 
 FORMAT = 2
@@ -87,6 +88,7 @@ class Record:
         steps: of booting and removing the deployment.
         waits: all waits of the tests and their set-up.
         boots: when the deployment came up, or was to.
+        preview: what the owners' checkout changes; None without a checkout, or a revision to compare with.
     """
 
     started: Annotated[str, AfterValidator(_local_time)] = field(
@@ -106,6 +108,7 @@ class Record:
     waits: list[Span] = field(default_factory=list)
     screenshots: list[Screenshot] = field(default_factory=list)
     boots: list[Span] = field(default_factory=list)
+    preview: Preview | None = None
 
     @property
     def began(self) -> float:

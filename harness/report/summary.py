@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from harness.program.difference import Preview
 from harness.report.history import Difference
 from harness.report.outcomes import Case, Status, groups
 from harness.report.run import broken, phases
@@ -26,6 +27,7 @@ def _lines(run: Record, found: Difference | None) -> Iterator[str]:
     yield f"## {SIGNS[conclusion.tone]} {_plain(conclusion.sentence)}"
     if conclusion.rest:
         yield f"\n{conclusion.rest}."
+    yield from _preview(run.preview) if run.preview else ()
     if run.cause:
         yield f"\n*Likely cause:* {_plain(run.cause)}"
     if found_broken := broken(run):
@@ -58,6 +60,15 @@ def _lines(run: Record, found: Difference | None) -> Iterator[str]:
             many = f" ({len(group.cases)} cases)" if len(group.cases) > 1 else ""
             yield f"- {_plain(group.promise)}{many}{': ' if group.why else ''}{_plain(group.why)}"
         yield "\n</details>"
+
+
+def _preview(found: Preview) -> Iterator[str]:
+    yield f"\n### {_plain(found.headline[0].upper() + found.headline[1:])}\n"
+    for section, differences in found.sections.items():
+        yield from (f"- {section}: {_plain(str(each))}" for each in differences[:MOST])
+        if len(differences) > MOST:
+            yield f"- {section}: {len(differences) - MOST} more, in report.html"
+    yield from (f"- *{_plain(note)}*" for note in found.notes)
 
 
 def _finding(cases: list[Case]) -> str:

@@ -17,7 +17,7 @@ from kubernetes.utils import parse_quantity
 from fixtures.infrastructure import AppliedRelease
 from harness.plan.contract import COURSE_REPOSITORY
 from harness.plan.hubs import AUTHORING, STUDENT
-from harness.program.closure import stacks_of
+from harness.program.closure import settings_of, stacks_of
 from harness.program.difference import flat
 from harness.program.evaluation import APPLICATIONS, Evaluation
 from harness.program.model import STACKS, VAULT_CONNECTION, Program, Route, VaultSecret
@@ -66,18 +66,36 @@ def test_other_stacks_are_there(owners: Evaluation) -> None:
     assert not wrong, "\n".join(wrong)
 
 
+def test_references_to_stacks_are_not_deleted_first(owners: Evaluation) -> None:
+    """A reference to another stack is made anew before the old one goes, whose stack may have another name by now."""
+    wrong = sorted(
+        f"{program.application} for {program.stack}: the reference {name} is deleted before it is replaced "
+        "(delete_before_replace), and Pulumi then asks for a stack under its old name"
+        for program in owners.programs.values()
+        for name in program.deleted_first
+    )
+    assert not wrong, "\n".join(wrong)
+
+
 def test_vault_is_the_same_for_all(owners: Evaluation) -> None:
-    """The hubs and the data hub of one stack ask one Vault, by one address."""
+    """The hubs and the data hub of one stack ask one Vault, by one address: in their settings and in their provider."""
     for stack in STACKS:
         addresses = {
-            str(resource.inputs.get("address")): application
+            address: application
             for (application, of), program in owners.programs.items()
             if of == stack
-            for resource in program.of_type("pulumi:providers:vault")
+            for address in _vaults(owners, program)
         }
         assert len(addresses) <= 1, f"two Vaults for {stack}: " + ", ".join(
             f"{b} asks {a}" for a, b in addresses.items()
         )
+
+
+def _vaults(owners: Evaluation, program: Program) -> Iterator[str]:
+    """Yield the addresses of Vault that a program asks: its provider's, and the one of the provider by default."""
+    yield from (str(resource.inputs.get("address")) for resource in program.of_type("pulumi:providers:vault"))
+    if address := settings_of(owners.checkout, program.application, program.stack).get("vault:address"):
+        yield str(address)
 
 
 def database_secret(program: Program, release: AppliedRelease) -> VaultSecret:
@@ -297,17 +315,19 @@ def test_headers_that_pass_the_gate_pass_the_proxy(applied: AppliedRelease) -> N
     assert size >= GATE_HEADERS, f"{applied}: the proxy takes headers of {size} bytes, and the gate of {GATE_HEADERS}"
 
 
-def test_proxy_takes_long_headers(applied: AppliedRelease) -> None:
+def test_proxy_takes_long_headers(applied_values: AppliedRelease) -> None:
     """The proxy takes headers of 32 KB, which the session's cookies need."""
-    options = str(applied.value("proxy.chp.extraEnv.NODE_OPTIONS", ""))
+    options = str(applied_values.value("proxy.chp.extraEnv.NODE_OPTIONS", ""))
     found = re.search(r"--max-http-header-size=(\d+)", options)
-    assert found, f"{applied}: NODE_OPTIONS is {options!r}: the proxy takes headers of 16 KB, and cookies are longer"
-    assert int(found[1]) >= 32 * 1024, f"{applied}: the proxy takes headers of {found[1]} bytes, expected 32768"
+    assert found, (
+        f"{applied_values}: NODE_OPTIONS is {options!r}: the proxy takes headers of 16 KB, and cookies are longer"
+    )
+    assert int(found[1]) >= 32 * 1024, f"{applied_values}: the proxy takes headers of {found[1]} bytes, expected 32768"
 
 
-def test_user_scheduler_has_its_memory(program: Program, applied: AppliedRelease) -> None:
+def test_user_scheduler_has_its_memory(applied_values: AppliedRelease) -> None:
     """The user scheduler has the memory that it was given after it had run out of it."""
-    _check_scheduler(str(applied), applied.values, SCHEDULER_MEMORY[applied.hub.release])
+    _check_scheduler(str(applied_values), applied_values.values, SCHEDULER_MEMORY[applied_values.hub.release])
 
 
 def _check_scheduler(whose: str, values: Mapping[str, Any], least: str) -> None:

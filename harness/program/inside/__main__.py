@@ -37,7 +37,10 @@ def main(request_file: str) -> None:
     report.answers = Answers(checkout, owners)
     report.answers.install()
     evaluate = _program if request["kind"] == "program" else _pipelines
-    report.finished(evaluate(request, report))
+    answer = evaluate(request, report)
+    asked = {os.path.relpath(path, checkout) for path in report.guard.asked if Path(path).is_relative_to(checkout)}
+    # Modules are found by their imports; of those that have bytecode no file is opened.
+    report.finished({**answer, "read": sorted(file for file in asked if not file.endswith(".py"))})
 
 
 def _installed(request: dict[str, Any]) -> list[str]:
@@ -61,6 +64,7 @@ def _program(request: dict[str, Any], report: _Report) -> dict[str, Any]:
         "stack": configuration.stack,
         "resources": resources,
         "references": sorted(engine.references),
+        "deleted_first": sorted(engine.deleted_first),
         "asked": sorted(report.answers.asked),
     }
 

@@ -54,6 +54,7 @@ class Engine:
         lines: of the resources, by type and name.
         resources: in the order in which they were registered, which is not that of the program.
         references: outputs that were asked of other stacks, as stack and output.
+        deleted_first: references to other stacks that are deleted before they are replaced.
     """
 
     checkout: Path
@@ -62,6 +63,7 @@ class Engine:
     answers: Answers
     resources: list[Recorded] = field(default_factory=list)
     references: set[tuple[str, str]] = field(default_factory=set)
+    deleted_first: set[str] = field(default_factory=set)
     lines: dict[tuple[str, str], Line | None] = field(default_factory=dict)
 
     def run(self, directory: Path) -> None:
@@ -115,6 +117,8 @@ class Engine:
             opts = options.get("opts") or next((it for it in args if isinstance(it, pulumi.ResourceOptions)), None)
             if opts is not None and opts.id is not None and kind != STACK_REFERENCE:
                 self.answers.refuse(f"for the {kind} that is there as {opts.id}")
+            if opts is not None and opts.delete_before_replace and kind == STACK_REFERENCE:
+                self.deleted_first.add(name)
             original(resource, kind, name, *args, **options)
 
         pulumi.Resource.__init__ = init

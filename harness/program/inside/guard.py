@@ -129,6 +129,7 @@ class Guard:
         hidden: directories in those that are not for reading.
         writable: directories for scratch files and bytecode.
         refusals: those that the owners' code asked for itself, whether or not it went on afterwards.
+        asked: files that it opened or tried to open for reading.
     """
 
     owners: Owners
@@ -136,6 +137,7 @@ class Guard:
     hidden: tuple[str, ...]
     writable: tuple[str, ...]
     refusals: list[Refusal] = field(default_factory=list)
+    asked: set[str] = field(default_factory=set)
     enabled: bool = False
 
     def enable(self) -> None:
@@ -166,6 +168,8 @@ class Guard:
             self._refuse(WRITE, text)
         elif self._is_under(text, self.hidden) or not self._is_under(text, (*self.readable, *SYSTEM, OWN)):
             self._refuse(READ, text)
+        else:
+            self.asked.add(str(Path(text).absolute()))
 
     def _is_under(self, path: Any, directories: Iterable[str]) -> bool:
         if not isinstance(path, str | bytes | os.PathLike):

@@ -11,7 +11,7 @@ import pytest
 from filelock import FileLock
 from packaging.specifiers import SpecifierSet
 
-from harness.base.errors import HarnessError
+from harness.base.errors import EnvironmentFault
 from harness.program.environment import DIRECTORY, KEPT, prepare
 from harness.program.errors import PythonMissingError
 from harness.program.pythons import find_python
@@ -75,7 +75,7 @@ class TestPackages:
         monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
         monkeypatch.setenv("PIP_NO_INDEX", "1")
         monkeypatch.setenv("PIP_CACHE_DIR", str(tmp_path / "pip"))
-        with pytest.raises(HarnessError) as error:
+        with pytest.raises(EnvironmentFault) as error:
             prepare(OURS, tmp_path)
         first, second = str(error.value).splitlines()
         assert first.startswith(
@@ -88,7 +88,7 @@ class TestPackages:
         checkout = Path(shutil.copytree(OURS, tmp_path / "checkout"))
         lock = checkout / "uv.lock"
         lock.write_text(lock.read_text().replace('name = "pulumi"', 'name = "another"'))
-        with pytest.raises(HarnessError, match=r"line 3: imports pulumi, for which uv.lock has no package\n"):
+        with pytest.raises(EnvironmentFault, match=r"line 3: imports pulumi, for which uv.lock has no package\n"):
             prepare(checkout, tmp_path / "cache")
 
     def test_while_another_run_builds_them(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,7 +96,7 @@ class TestPackages:
         (tmp_path / DIRECTORY).mkdir()
         with (
             FileLock(tmp_path / DIRECTORY / "key.lock"),
-            pytest.raises(HarnessError, match="another run has been building this environment for 0 s\n"),
+            pytest.raises(EnvironmentFault, match="another run has been building this environment for 0 s\n"),
         ):
             prepare(OURS, tmp_path, timeout=0.1)
 

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.base.errors import HarnessError
+from harness.base.errors import EnvironmentFault
 from harness.program.closure import Imports, Place
-from harness.program.errors import ProgramError
 from harness.program.lock import LOCK, Lock, Pin, digest, read_lock, requirements
 
 HERE = Place("main.py", 3)
@@ -92,7 +91,7 @@ def test_package_of_a_module(directory: Path, module: str, name: str) -> None:
 
 
 def test_package_that_the_lock_lacks(directory: Path) -> None:
-    with pytest.raises(ProgramError) as error:
+    with pytest.raises(EnvironmentFault) as error:
         names(lock(directory, package("a", WHEEL)), "b")
     assert str(error.value).splitlines()[0] == "main.py, line 3: imports b, for which uv.lock has no package"
 
@@ -103,13 +102,13 @@ def test_package_that_may_be_missing(directory: Path) -> None:
 
 
 def test_dependency_that_the_lock_lacks(directory: Path) -> None:
-    with pytest.raises(ProgramError, match=r"main.py, line 3: needs b, which uv.lock lacks\n"):
+    with pytest.raises(EnvironmentFault, match=r"main.py, line 3: needs b, which uv.lock lacks\n"):
         names(lock(directory, package("a", WHEEL, needs('{ name = "b" }'))), "a")
 
 
 @pytest.mark.parametrize("source", ['{ git = "https://example.org/a#1234" }', '{ url = "https://example.org/a.whl" }'])
 def test_package_without_a_hash(directory: Path, source: str) -> None:
-    with pytest.raises(ProgramError, match=r"main.py, line 3: needs a, which uv.lock takes from somewhere"):
+    with pytest.raises(EnvironmentFault, match=r"main.py, line 3: needs a, which uv.lock takes from somewhere"):
         names(lock(directory, package("a", source=source)), "a")
 
 
@@ -151,5 +150,5 @@ def test_key_depends_on_packages_and_python() -> None:
 def test_no_lock(directory: Path, content: str | None, message: str) -> None:
     if content is not None:
         (directory / LOCK).write_text(content)
-    with pytest.raises(HarnessError, match=message):
+    with pytest.raises(EnvironmentFault, match=message):
         read_lock(directory)

@@ -12,6 +12,8 @@ import pytest
 
 from harness.base.intervals import Span, common, merged, total, without
 from harness.people.journey import Journey
+from harness.program.difference import Difference as ValueDifference
+from harness.program.difference import Preview
 from harness.report import files
 from harness.report.history import KEPT, Difference, History, difference
 from harness.report.outcomes import Case, Status
@@ -380,3 +382,33 @@ class TestFiles:
         assert '<testsuite tests="1" errors="1"><testcase classname="boot" name="boot" time="2.000">' in told
         assert '<error message="the hub crashes">for ***</error>' in told
         assert '<property name="evidence" value="boot" />' in told
+
+
+class TestPreview:
+    """A change of the owners' checkout, in a run's reports."""
+
+    MANY = tuple(ValueDifference("values", f"jupyterhub a{number}", "1", "2") for number in range(50))
+    PREVIEW = Preview(
+        "1234 of today",
+        (*MANY, ValueDifference("routes", "hub <b>", "one\ntwo\n", "one\nthree\n")),
+        ("not checked: objects",),
+    )
+
+    def test_stands_first_in_the_page_and_whole(self, tmp_path: Path) -> None:
+        found = page(Record(preview=self.PREVIEW), tmp_path)
+        assert "<h2>Changed since" in re.findall(r"<h2>[^<]*", found)[0]
+        assert all(f"jupyterhub a{number}: 1 → 2" in found for number in range(50))
+        assert "hub &lt;b&gt;" in found
+        assert "-two\n+three" in found
+        assert "not checked: objects" in found
+
+    def test_stands_first_in_the_summary_in_short(self) -> None:
+        found = summary(Record(preview=self.PREVIEW))
+        assert found.splitlines()[0].startswith("## ")
+        assert "### Changed since 1234 of today: 51 values" in found
+        assert "- values: jupyterhub a0: 1 → 2" in found
+        assert "- values: 20 more, in report.html" in found
+        assert "- *not checked: objects*" in found
+
+    def test_is_in_the_record(self) -> None:
+        assert parse_record(Record(preview=self.PREVIEW).to_json()).preview == self.PREVIEW

@@ -1,0 +1,147 @@
+"""Replays of the owners' fixes: how they are written, and what makes a verdict."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from harness.base.errors import EnvironmentFault, HarnessError
+from harness.base.shell import run
+from harness.drills import replays
+from harness.drills.judge import Failure, SuiteRun
+from harness.drills.replays import Replay, Result, Tried, Verdict, read_replays, run_one, table
+from harness.program import revision
+from tests.unit.drills.examples import CHECKOUT
+
+WRITTEN = {"commit": "abcdef123", "wrong": "no hub", "promise": "test_a.py::test_b", "says": "no hub"}
+REPLAY = Replay.model_validate(WRITTEN)
+RED, GREEN = Tried("red", ("a: there is no hub",)), Tried("green")
+
+
+def test_ours_are_seventeen() -> None:
+    found = read_replays(CHECKOUT / replays.REPLAYS)
+    assert len(found) >= 17
+    assert len({each.commit for each in found}) == len(found)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"because": "x"}, "0: because: unknown"),
+        ({"commit": 74914737}, "0: commit: expected a text, found 74914737"),
+        ({"commit": "HEAD"}, "0: commit"),
+        ({"says": ""}, "expected 'promise' and 'says', or 'no copy' with the reason"),
+        ({"no copy": "it is about time"}, "it stands without one"),
+    ],
+)
+def test_what_is_not_written_as_it_should_be(tmp_path: Path, changes: dict[str, object], said: str) -> None:
+    file = tmp_path / "replays.yaml"
+    file.write_text(yaml.safe_dump([{**WRITTEN, **changes}]))
+    with pytest.raises(HarnessError, match=re.escape(said)) as error:
+        read_replays(file)
+    assert "A replay has the keys commit, wrong, promise, says, green at, no copy" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "verdict", "red"),
+    [
+        (RED, GREEN, Verdict.HOLDS, "a: there is no hub"),
+        (GREEN, GREEN, Verdict.NOT_RED, ""),
+        (Tried("red", ("a: 404",)), GREEN, Verdict.OTHER_CAUSE, "a: 404"),
+        (RED, Tried("red", ("b: 404",)), Verdict.NOT_GREEN, "b: 404"),
+        (Tried("", ("no Python",)), GREEN, Verdict.NONE, "no Python"),
+        (RED, Tried("", ("no Python",)), Verdict.NONE, "at abcdef123: no Python"),
+    ],
+)
+def test_verdicts(before: Tried, after: Tried, verdict: Verdict, red: str) -> None:
+    tried = {"abcdef123~1": before, "abcdef123": after}
+    found = run_one(REPLAY, lambda commit, _: tried[commit])
+    assert (found.verdict, found.red) == (verdict, red)
+
+
+def test_a_fix_that_was_not_enough_is_green_later() -> None:
+    asked = []
+    replay = Replay.model_validate({**WRITTEN, "green at": "fedcba987"})
+    run_one(replay, lambda commit, _: [RED, GREEN][asked.append(commit) or len(asked) - 1])  # type: ignore[func-returns-value]
+    assert asked == ["abcdef123~1", "fedcba987"]
+
+
+def test_what_no_copy_shows_runs_nothing() -> None:
+    replay = Replay.model_validate({"commit": "abcdef123", "wrong": "x", "no copy": "it is about time"})
+    found = run_one(replay, lambda *_: pytest.fail("it ran"))
+    assert (found.verdict, found.red) == (Verdict.NO_COPY, "it is about time")
+
+
+@pytest.mark.parametrize(
+    ("found", "ended", "tried"),
+    [
+        (SuiteRun((Failure("a", "404"),)), "pytest: exit code 1.", Tried("red", ("404",))),
+        # The program does not evaluate for the stack, which ends the run.
+        (SuiteRun(boot=Failure("boot", "main.py: no")), "pytest: exit code 1.", Tried("red", ("main.py: no",))),
+        (SuiteRun(boot=Failure("boot", "no Python")), "pytest: exit code 10.", Tried("", ("no Python",))),
+        (SuiteRun(trouble="no test ran"), "pytest: exit code 4.", Tried("", ("pytest: exit code 4.",))),
+    ],
+)
+def test_what_did_not_pass(found: SuiteRun, ended: str, tried: Tried) -> None:
+    assert replays._not_passed(found, ended) == tried
+
+
+def test_what_was_skipped_is_not_green() -> None:
+    assert replays._passed(SuiteRun(passed=2)) == GREEN
+    assert replays._passed(SuiteRun(passed=2, skipped="no data hub")) == Tried("", ("not checked: no data hub",))
+
+
+def test_table_and_exit_code() -> None:
+    found = [
+        Result("abcdef123", "no hub", "test_a", "a | b\nmore", Verdict.HOLDS),
+        Result("abcdef124", "no", "test_b", "", Verdict.NOT_RED),
+        Result("abcdef125", "no", "test_b", "no Python", Verdict.NONE),
+    ]
+    assert list(table(found))[2] == "| abcdef123 | no hub | a \\| b | holds |"
+    replays._conclude(found[:1])
+    with pytest.raises(HarnessError, match="1 of 3 replays do not hold: abcdef124") as error:
+        replays._conclude(found)
+    assert not isinstance(error.value, EnvironmentFault)
+    with pytest.raises(EnvironmentFault, match="1 of 1 replays have no verdict: no Python"):
+        replays._conclude(found[2:])
+
+
+class TestHistory:
+    """A checkout with history, and one without."""
+
+    @pytest.fixture
+    def checkout(self, tmp_path: Path) -> Path:
+        place = tmp_path / "checkout"
+        place.mkdir()
+        git(place, "init", "--quiet", "--initial-branch=main")
+        for number in range(3):
+            (place / f"file{number}").write_text("")
+            git(place, "add", ".")
+            git(place, "commit", "--quiet", "--message", f"{number}")
+        return place
+
+    def test_a_fix_that_is_there(self, checkout: Path) -> None:
+        replays._check_history(checkout, [REPLAY.model_copy(update={"commit": git(checkout, "rev-parse", "HEAD")})])
+
+    def test_shallow(self, checkout: Path, tmp_path: Path) -> None:
+        git(tmp_path, "clone", "--quiet", "--depth=1", f"file://{checkout}", "shallow")
+        shallow = REPLAY.model_copy(update={"commit": git(checkout, "rev-parse", "HEAD")})
+        with pytest.raises(HarnessError, match=r"expected the commit .*~1 in its history.* git fetch --unshallow"):
+            replays._check_history(tmp_path / "shallow", [shallow])
+
+    def test_walk_says_what_changed_and_what_mended_it(self, checkout: Path) -> None:
+        first, second, last = git(checkout, "rev-list", "--reverse", "HEAD").split()
+        assert revision.first_parents(checkout, "2000-01-01") == [first, second, last]
+        assert revision.changed_files(checkout, last) == [Path("file2")]
+        replay = REPLAY.model_copy(update={"commit": second})
+        assert replays._explains(replay, "no hub", checkout, first)
+        assert not replays._explains(replay, "no hub", checkout, second)
+        assert not replays._explains(replay, "404", checkout, first)
+
+
+def git(place: Path, *args: str) -> str:
+    author = ("-c", "user.name=a", "-c", "user.email=a@example.org")
+    return run(["git", *author, "-C", place, *args], timeout=20).strip()
