@@ -14,7 +14,7 @@ from tests.unit.drills.examples import CHECKOUT
 @pytest.mark.parametrize(
     ("test", "layer"),
     [
-        ("test_resources.py::test_server_is_guaranteed_what_production_gives", Layer.RENDERED),
+        ("test_production.py::test_server_is_guaranteed_what_production_gives", Layer.RENDERED),
         ("test_image_selection.py::test_request_decides", Layer.ASKED),
         ("test_notebook_404.py::test_notebook_opens", Layer.LIVE),
         ("test_authoring_workflow.py::TestMistakes::test_missing_image", Layer.LIVE),
