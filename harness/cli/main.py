@@ -18,6 +18,7 @@ from harness.charts.chart import SPAWNER_KEY, Release, load_chart
 from harness.charts.helm import Helm
 from harness.cli.bench import bench
 from harness.deployment import boot, releases, teardown
+from harness.deployment.scaling import write_overlay
 from harness.drills.replays import ReplaysRequest, replays
 from harness.drills.run import DrillsRequest, drills, report_again
 from harness.host import runs
@@ -172,10 +173,11 @@ def lint(plan: Plan, steps: Steps) -> None:
     helm = Helm(build_helm(read_versions(), plan.cache, steps))
     plan.state.mkdir(mode=0o700, parents=True, exist_ok=True)
     builtin = load_chart(CHECKOUT / "helm/jupyterhub", scratch=plan.state)
-    kind = CHECKOUT / "helm/values/kind.yaml"
     for hub_spec, values in ((STUDENT, plan.values), (AUTHORING, plan.authoring_values)):
         replaced = releases.replaced_values(plan, hub_spec)
-        release = Release("lint", "lint", (*values, kind), {SPAWNER_KEY: plan.spawner}, replaced)
+        scaled = releases.scaled_file(plan, hub_spec)
+        write_overlay(values, scaled)
+        release = Release("lint", "lint", (*values, scaled), {SPAWNER_KEY: plan.spawner}, replaced)
         helm.lint(builtin, release)
         helm.template(builtin, release)
         steps.say(f"helm lint: {' '.join(path.name for path in release.values)}: nothing wrong")

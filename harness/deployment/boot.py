@@ -26,6 +26,7 @@ from harness.deployment.releases import (
     write_run_values,
     write_spawner,
 )
+from harness.deployment.scaling import describe_scaling
 from harness.deployment.state import STATE, State, cluster_fingerprint
 from harness.evidence import environment
 from harness.evidence import store as evidence
@@ -66,6 +67,7 @@ def prepare(plan: Plan, steps: Steps) -> Prepared:
     helm = Helm(made.helm, plan.state / "kubeconfig", kubernetes)
     chart = find_chart(plan, helm)
     steps.say(f"{'chart:':<11}{chart.version}, {chart.origin}")
+    steps.say(f"{'scaled:':<11}{describe_scaling(plan.values, plan.authoring_values)}")
     write_spawner(plan)
     return Prepared(made, kubernetes, helm, chart)
 

@@ -19,6 +19,7 @@ from harness.charts import chart, manifests
 from harness.charts.chart import Chart, Release
 from harness.charts.helm import ChartRepositoryError, Helm, UnknownValuesError
 from harness.charts.manifests import Manifest
+from harness.deployment.scaling import write_overlay
 from harness.plan.hubs import AUTHORING, HUBS, SCALED, HubSpec
 from harness.plan.plan import Plan
 from harness.plan.sources.new_courses import pre_puller_with, spawner_with
@@ -141,23 +142,31 @@ def productions(plan: Plan) -> dict[HubSpec, Release]:
 
 
 def release(plan: Plan, hub_spec: HubSpec) -> Release:
-    """Return a release as in production, with what kind needs otherwise, and the values that this run decides."""
+    """Return a release as in production, scaled for kind, and with the values that this run decides."""
     own = production(plan, hub_spec)
-    kind = plan.checkout / "helm/values/kind.yaml"
-    return dataclasses.replace(own, values=(*own.values, kind, run_values_file(plan, hub_spec)))
+    return dataclasses.replace(own, values=(*own.values, scaled_file(plan, hub_spec), run_values_file(plan, hub_spec)))
+
+
+def scaled_file(plan: Plan, hub_spec: HubSpec) -> Path:
+    """Return where `write_run_values` writes what is scaled for kind."""
+    return plan.state / f"{hub_spec.release}-scaled-for-kind.yaml"
 
 
 def run_values_file(plan: Plan, hub_spec: HubSpec) -> Path:
-    """Return where `write_run_values` writes."""
+    """Return where `write_run_values` writes what the run decides."""
     return plan.state / f"{hub_spec.release}.yaml"
 
 
 def write_run_values(plan: Plan, hub_spec: HubSpec, secret: Mapping[str, str]) -> None:
-    """Write the values that this run decides: the NodePort that kind publishes, and the harness's own access.
+    """Write what is scaled for kind, and what this run decides: kind's NodePort, and the harness's own access.
 
     Args:
         secret: passwords and tokens by name.
+
+    Raises:
+        HarnessError: a file with the release's own values cannot be read.
     """
+    write_overlay(production(plan, hub_spec).values, scaled_file(plan, hub_spec))
     hub: dict[str, Any] = {
         "services": {"harness": {"apiToken": secret[hub_spec.release]}},
         "loadRoles": {"harness": {"services": ["harness"], "scopes": HARNESS_SCOPES}},

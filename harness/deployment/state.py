@@ -86,7 +86,7 @@ def fingerprints(parts: Mapping[str, str | Path]) -> str:
 
 
 def describe_changes(before: str, now: str) -> str:
-    """Name the parts that differ in two texts of `fingerprints`: "values kind.yaml and the chart have changed"."""
+    """Name the parts that differ in two texts of `fingerprints`: "values mine.yaml and the chart have changed"."""
     try:
         old, new = json.loads(before), json.loads(now)
     except ValueError:  # written by an older harness

@@ -10,13 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BeforeValidator, Field, with_config
 
 from harness.base.errors import HarnessError
-from harness.base.files import read_text
 from harness.base.timeline import BOOT
-from harness.charts.manifests import Loader
 from harness.drills.promise_index import Layer, Promise, function_of
 from harness.plan.hubs import HubSpec
 
@@ -247,23 +244,9 @@ def check_tests(drill: Drill, suite: Mapping[str, Promise]) -> None:
             )
 
 
-def merged(files: Iterable[Path]) -> dict[str, Any]:
-    """Merge values files as Helm does: mappings key by key, anything else as the later file has it."""
-    found: dict[str, Any] = {}
-    for file in files:
-        found = _merge(found, yaml.load(read_text(file, "--values"), Loader) or {})
-    return found
-
-
 def keys_of(path: str) -> list[str]:
     """Return the keys of a dotted path, in which a backslash keeps a dot that belongs to a key."""
     return [key.replace(r"\.", ".") for key in re.split(r"(?<!\\)\.", path)]
-
-
-def _merge(under: Any, over: Any) -> Any:
-    if isinstance(under, dict) and isinstance(over, dict):
-        return {**under, **{key: _merge(under.get(key), value) for key, value in over.items()}}
-    return over
 
 
 def _reach(values: Any, way: list[str], path: str, *, must_be_there: bool = False) -> Any:

@@ -16,9 +16,10 @@ from harness.base.errors import HarnessError
 from harness.base.files import read_text
 from harness.base.shell import CommandError, run, tail
 from harness.charts.chart import Chart
+from harness.charts.values import merge_values
 from harness.courses.images import CourseBuilder
 from harness.deployment.releases import replaced_values
-from harness.drills.model import DoesNotApplyError, Drill, Edit, ValueChanges, merged
+from harness.drills.model import DoesNotApplyError, Drill, Edit, ValueChanges
 from harness.plan.hubs import AUTHORING, HUBS, STUDENT, HubSpec
 from harness.plan.plan import Plan, check_spawner
 from harness.program.closure import SOURCE
@@ -139,7 +140,7 @@ def _values(changes: ValueChanges, plan: Plan, role: HubSpec, files: tuple[Path,
             if f"{path}.".startswith(f"{other}.") or f"{other}.".startswith(f"{path}."):
                 raise DoesNotApplyError(f"this run has a {other} of its own, in place of the one in the values")
     # In one file, because a key that is deleted from one of several is still in the others.
-    into.write_text(json.dumps(changes.on(merged(files)), indent=1))
+    into.write_text(json.dumps(changes.on(merge_values(files)), indent=1))
     return (into,)
 
 

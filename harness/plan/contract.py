@@ -5,6 +5,9 @@ Facts from the public repository mitodl/ol-infrastructure. A deployment that off
 
 from __future__ import annotations
 
+from harness.base.quantities import GIB
+from harness.plan.hubs import AUTHORING, STUDENT
+
 ACCOUNT, REGION = "610119931565", "us-east-1"
 """Production's AWS account, and the region that it uses."""
 ECR = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com"
@@ -64,3 +67,28 @@ CULL_EVERY = 300.0
 CULL_TIMEOUT = 900.0
 CULL_MAX_AGE = 14400.0
 """Seconds between two passes of the idle culler; seconds of idleness, and of age, after which it stops a server."""
+IDLE_END = 1800.0
+"""Seconds after its last use within which a server has to be gone."""
+
+MEMORY_GUARANTEE, MEMORY_LIMIT = 2 * GIB, 4 * GIB
+"""Bytes that each server is guaranteed, and may use."""
+CPU_GUARANTEE = 0.25
+SHARES = {
+    "hub": {"cpu": "100m", "memory": "256Mi"},
+    "proxy": {"cpu": "100m", "memory": "64Mi"},
+    "user-scheduler": {"cpu": "100m", "memory": "256Mi"},
+}
+"""What the parts of a release are given, by the component that they are."""
+USER_SCHEDULERS = 2
+"""Copies of the user scheduler; one places pods while a drain moves the other."""
+ROOM = {STUDENT: 4, AUTHORING: 1}
+"""Servers that room is kept for, on each hub."""
+START_TIMEOUT = 600.0
+"""Seconds that a server may take to start: a new node has to come up first, and to pull the image."""
+PATIENCE = {"http_timeout": 30.0, "k8s_api_request_timeout": 3.0, "k8s_api_request_retry_timeout": 30.0}
+"""Seconds that the spawner waits for a server's first answer, for one of Kubernetes, and for one after all retries:
+JupyterHub's own, which production leaves as they are."""
+CLOSED_SERVICES = frozenset({"ClusterIP", "NodePort"})
+"""Types of Services that a load balancer of AWS is not made for."""
+NODE_PORTS = range(30_000, 32_768)
+"""Ports that Kubernetes gives to Services of type NodePort."""

@@ -1,67 +1,42 @@
 """The idle culler: servers that nobody uses go, with their users, and those that somebody uses stay.
 
-Production's numbers are read from the running culler. What they mean is seen at a scale, on a hub of its own.
+The running culler has production's numbers, which test_production.py holds to the contract. What they mean is seen at
+a scale, on a hub of its own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import pytest
 
 from fixtures.session import attribute_to_test
 from harness.base.timeline import Timeline
 from harness.base.wait import NotYet, seldom, wait_until
-from harness.charts.manifests import variables
+from harness.charts.manifests import Manifest
 from harness.cluster.kind import Cluster
 from harness.deployment.model import Deployment
 from harness.deployment.rollout import restart_hub
 from harness.evidence.diagnosis import why_unrecoverable
 from harness.hub.api import Hub
-from harness.hub.culler import Times, configured, read_culler
+from harness.hub.culler import configured, read_culler
 from harness.people.link import EXAMPLE
 from harness.people.student import Student
-from harness.plan.contract import CULL_EVERY, CULL_MAX_AGE, CULL_TIMEOUT
 from harness.plan.hubs import HUBS, HubSpec
 from harness.scenarios.culling import SLACK, CulledServers
 from harness.scenarios.scaled_hub import FACTOR, LifetimeWatch, ServerLifetime
 from harness.services.postgres import Postgres
 
-PRODUCTION = Times(CULL_EVERY, CULL_TIMEOUT, CULL_MAX_AGE)
-IDLE_END = 1800.0
-"""Seconds after its last use within which a server has to be gone."""
-ACTIVITY_INTERVAL = 300.0
-"""Seconds between two reports of a server's activity, as JupyterHub has it where nothing is set."""
-
 
 @pytest.mark.parametrize("role", HUBS, ids=lambda role: role.release)
-def test_culler_runs_with_the_numbers_that_are_set(deployment: Deployment, cluster: Cluster, role: HubSpec) -> None:
-    """Each hub's culler runs, with the times that are set, and deletes users too."""
+def test_culler_runs_with_the_numbers_that_are_set(
+    deployment: Deployment, cluster: Cluster, production: Mapping[HubSpec, list[Manifest]], role: HubSpec
+) -> None:
+    """Each hub's culler runs, with the times that production's values set, and deletes users too."""
     culler = read_culler(cluster, deployment.hub(role))
-    expected = configured(deployment.objects[role])
+    expected = configured(production[role])
     assert culler.times == expected, f"the values say {expected}, and the culler runs with {culler.times}"
     assert culler.users, "the culler removes servers alone: without --cull-users their users stay for ever"
-    assert expected.timeout >= PRODUCTION.timeout, f"a learner may be idle for {PRODUCTION.timeout:.0f} s, not less"
-    assert expected.max_age, "no server ends for its age: with a maximum age of 0 an open page keeps it for ever"
-    assert expected.max_age >= PRODUCTION.max_age, f"a server may live for {PRODUCTION.max_age:.0f} s, not less"
-    gone = expected.timeout + expected.every
-    assert gone <= IDLE_END, f"an idle server is there for up to {gone:.0f} s, expected an end within {IDLE_END:.0f} s"
-
-
-def test_used_servers_report_in_time(student_values: Mapping[str, Any], author_values: Mapping[str, Any]) -> None:
-    """A server says that it is used at least twice within the culler's timeout."""
-    for who, values in (("a student", student_values), ("an author", author_values)):
-        timeout = float(values["cull"]["timeout"])
-        every = float(variables(values["singleuser"]).get("JUPYTERHUB_ACTIVITY_INTERVAL") or ACTIVITY_INTERVAL)
-        assert every <= timeout / 2, (
-            f"{who}'s server reports every {every:.0f} s, and is idle to the culler after {timeout:.0f} s"
-        )
-
-
-def test_authors_server_is_culled_though_its_user_is_an_admin(author_values: Mapping[str, Any]) -> None:
-    """The authors' culler does not spare admins: the only user there is one."""
-    assert author_values["cull"]["adminUsers"], "cull.adminUsers is false: the server that all authors share stays"
 
 
 @pytest.mark.timeout(900)

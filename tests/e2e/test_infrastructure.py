@@ -15,7 +15,7 @@ import pytest
 from kubernetes.utils import parse_quantity
 
 from fixtures.infrastructure import AppliedRelease
-from harness.plan.contract import COURSE_REPOSITORY
+from harness.plan.contract import CLOSED_SERVICES, COURSE_REPOSITORY
 from harness.plan.hubs import AUTHORING, STUDENT
 from harness.program.closure import settings_of, stacks_of
 from harness.program.difference import flat
@@ -33,8 +33,6 @@ SCHEDULER_MEMORY = {STUDENT.release: "512Mi", AUTHORING.release: "512Mi", "jupyt
 """Limits that user schedulers were given after they ran out of memory (f339dd9e6, 0eb789892)."""
 PRIVATE_IMAGES = ("ghcr.io/mitodl/",)
 """Beginnings of images that are pulled with a login only; for ECR the nodes have one."""
-CLOSED_SERVICES = {"ClusterIP", "NodePort"}
-"""Types of Services that a load balancer of AWS is not made for."""
 OF_A_STACK = re.compile(r"jupyter-courses-\w+|\.(ci|rc)\.|_(ci|qa)\b|\b(ci|qa|rc|production|Production|CI|QA)\b")
 """Texts that tell one stack from another, wherever they stand."""
 MEANT_TO_DIFFER = ("NOTEBOOK_BUCKET", "domain", "proxy", "ingress")

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,6 @@ import pytest
 from kubernetes.utils import parse_quantity
 
 from fixtures.target import AskSpawner
-from harness.base.quantities import GIB, spawner_bytes
 from harness.base.timeline import UUID
 from harness.base.wait import NotYet, wait_until
 from harness.cluster.kind import Cluster
@@ -51,23 +49,6 @@ def test_server_may_use_what_production_gives(ask_spawner: AskSpawner) -> None:
         memory = float(parse_quantity(limits["memory"]))
         assert memory >= 4 * GB, f"a student's server may use {memory / GB:.1f} GB, expected 4 ({found})"
         assert "cpu" not in limits, f"a student's server is held at {limits['cpu']} CPU ({found})"
-
-
-def test_server_is_guaranteed_what_production_gives(student_values: Mapping[str, Any]) -> None:
-    """Production guarantees each server 2 GB of memory and a quarter of a CPU (kind itself has less to give)."""
-    memory, cpu = student_values["singleuser"]["memory"], student_values["singleuser"]["cpu"]
-    guaranteed = spawner_bytes(memory["guarantee"], "singleuser.memory.guarantee")
-    assert guaranteed >= 2 * GIB, f"guaranteed memory is {memory['guarantee']}, expected 2G"
-    assert float(cpu["guarantee"]) >= 0.25, f"guaranteed CPU is {cpu['guarantee']}, expected 0.25"
-
-
-def test_author_may_use_what_a_student_may(student_values: Mapping[str, Any], author_values: Mapping[str, Any]) -> None:
-    """What runs in a student's server runs in the author's who wrote it: there is as much memory and CPU."""
-    for what, read in (("memory", lambda setting: spawner_bytes(setting, "singleuser.memory")), ("cpu", float)):
-        for bound, unset in (("guarantee", 0.0), ("limit", math.inf)):
-            given = [values["singleuser"][what][bound] for values in (student_values, author_values)]
-            student, author = (unset if each is None else read(each) for each in given)
-            assert author >= student, f"an author's {what} {bound} is {given[1]}, and a student's is {given[0]}"
 
 
 def test_student_whose_kernel_wants_too_much_is_told(

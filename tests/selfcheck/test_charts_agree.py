@@ -19,6 +19,7 @@ import yaml
 from harness.charts.chart import SPAWNER_KEY, Chart, Release
 from harness.charts.helm import Helm
 from harness.charts.manifests import Manifest, containers, hub_values
+from harness.deployment.scaling import write_overlay
 from harness.plan.plan import Plan
 
 MAY_DIFFER = {
@@ -44,16 +45,22 @@ Objects: TypeAlias = dict[str, Manifest]
 
 
 @pytest.fixture(scope="module", params=VALUES)
-def release(request: pytest.FixtureRequest, plan: Plan, releases: Mapping[str, Release]) -> Release:
-    return our_release(plan.checkout, releases[request.param])
+def release(
+    request: pytest.FixtureRequest,
+    plan: Plan,
+    releases: Mapping[str, Release],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Release:
+    return our_release(plan.checkout, releases[request.param], tmp_path_factory.mktemp("scaled") / "scaled.yaml")
 
 
-def our_release(checkout: Path, running: Release) -> Release:
-    """A running release with our own values and spawner in place of those that the run was given."""
-    values = tuple(checkout / "helm/values" / name for name in (VALUES[running.name], "kind.yaml"))
+def our_release(checkout: Path, running: Release, scaled: Path) -> Release:
+    """A running release with our own values, scaled for kind, and spawner in place of those that the run was given."""
+    ours = checkout / "helm/values" / VALUES[running.name]
+    write_overlay([ours], scaled)
     *_, decided_by_every_run = running.values
     spawner = {SPAWNER_KEY: checkout / "helm/spawner/dynamicImageConfig.py"}
-    return Release(running.name, running.namespace, (*values, decided_by_every_run), spawner)
+    return Release(running.name, running.namespace, (ours, scaled, decided_by_every_run), spawner)
 
 
 @pytest.fixture(scope="module")

@@ -12,12 +12,19 @@ import pytest
 from rich.console import Console
 
 from harness.base.progress import Steps
+from harness.drills.promise_index import Promise, promises
 from harness.plan.options import read
 from harness.plan.plan import Plan, make_plan
 from harness.plan.sources.ol_infrastructure import OlInfrastructure
 from tests.unit.fakes import FakeDocker
 
 ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="session")
+def suite() -> dict[str, Promise]:
+    """The promises in tests/e2e."""
+    return promises(ROOT)
 
 
 @pytest.fixture

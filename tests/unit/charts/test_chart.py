@@ -29,13 +29,8 @@ def release(name: str, namespace: str, *files: Path) -> Release:
     return Release(name, namespace, files, {SPAWNER_KEY: SPAWNER})
 
 
-STUDENT = release("jupyterhub", "jupyter", ROOT / "helm/values/production.yaml", ROOT / "helm/values/kind.yaml")
-AUTHORING = release(
-    "jupyterhub-authoring",
-    "jupyter-authoring",
-    ROOT / "helm/values/authoring.yaml",
-    ROOT / "helm/values/kind.yaml",
-)
+STUDENT = release("jupyterhub", "jupyter", ROOT / "helm/values/production.yaml")
+AUTHORING = release("jupyterhub-authoring", "jupyter-authoring", ROOT / "helm/values/authoring.yaml")
 
 
 @pytest.fixture

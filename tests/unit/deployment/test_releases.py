@@ -188,8 +188,9 @@ class TestRelease:
         plan = planned(values="mine.yaml")
         releases.write_run_values(plan, STUDENT, {"jupyterhub": "s3cret"})
         found = releases.release(plan, STUDENT)
-        own, kind, run = found.values
-        assert (own, kind) == (tmp_path / "mine.yaml", plan.checkout / "helm/values/kind.yaml")
+        own, scaled, run = found.values
+        assert own == tmp_path / "mine.yaml"
+        assert yaml.safe_load(scaled.read_text())["scheduling"] == {"userScheduler": {"replicas": 1}}
         assert found.set_files == {chart.SPAWNER_KEY: plan.spawner}
         assert run.stat().st_mode & 0o777 == 0o600
         values = yaml.safe_load(run.read_text())

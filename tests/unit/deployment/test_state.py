@@ -53,8 +53,8 @@ class TestState:
 
 class TestDescribeChanges:
     def test_named(self) -> None:
-        before = state.fingerprints({"the chart": "1", "values kind.yaml": "a: 1", "spawner one.py": "pass"})
-        now = state.fingerprints({"the chart": "2", "values kind.yaml": "a: 1", "spawner two.py": "pass"})
+        before = state.fingerprints({"the chart": "1", "values mine.yaml": "a: 1", "spawner one.py": "pass"})
+        now = state.fingerprints({"the chart": "2", "values mine.yaml": "a: 1", "spawner two.py": "pass"})
         assert state.describe_changes(before, now) == "spawner one.py and spawner two.py and the chart have changed"
 
     def test_one(self) -> None:

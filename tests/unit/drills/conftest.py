@@ -9,16 +9,9 @@ import pytest
 from rich.console import Console
 
 from harness.base.progress import Steps
-from harness.drills.promise_index import Promise, promises
 from harness.plan.options import OPTIONS
 from harness.plan.plan import Plan, make_plan
 from tests.unit.drills.examples import CHECKOUT
-
-
-@pytest.fixture(scope="session")
-def suite() -> dict[str, Promise]:
-    """The promises in tests/e2e."""
-    return promises(CHECKOUT)
 
 
 @pytest.fixture(scope="session")

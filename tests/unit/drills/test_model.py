@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from harness.base.errors import HarnessError
+from harness.charts.values import merge_values
 from harness.drills.model import (
     Addition,
     DoesNotApplyError,
@@ -17,7 +18,6 @@ from harness.drills.model import (
     ValueChanges,
     check_tests,
     keys_of,
-    merged,
     select_drills,
 )
 from tests.unit.drills.examples import (
@@ -108,4 +108,4 @@ class TestValues:
         files = [tmp_path / "one.yaml", tmp_path / "two.yaml"]
         files[0].write_text("a: {b: 1, c: [1, 2]}\nd: 1")
         files[1].write_text("a: {b: 2, c: [3]}")
-        assert merged(files) == {"a": {"b": 2, "c": [3]}, "d": 1}
+        assert merge_values(files) == {"a": {"b": 2, "c": [3]}, "d": 1}

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from harness.charts.values import merge_values
 from harness.drills.model import (
     DRILLS,
     Drill,
     check_tests,
-    merged,
 )
 from harness.drills.planting import plant
 from harness.drills.promise_index import Promise, function_of
@@ -61,8 +61,10 @@ class TestOurs:
         """Each applies to our own spawner, values and chart, and changes one of them."""
         found = plant(ours, plan, BUILTIN, tmp_path / "scratch")
         assert not ours.spawner or _tree(found.spawner) != _tree(plan.spawner)
-        assert STUDENT not in ours.values or merged(found.values) != merged(plan.values)
-        assert AUTHORING not in ours.values or merged(found.authoring_values) != merged(plan.authoring_values)
+        assert STUDENT not in ours.values or merge_values(found.values) != merge_values(plan.values)
+        assert AUTHORING not in ours.values or merge_values(found.authoring_values) != merge_values(
+            plan.authoring_values
+        )
 
     @pytest.mark.parametrize("ours", [each for each in OURS if each.spawner and each.valid], ids=lambda ours: ours.name)
     def test_lists_of_a_valid_spawner_can_be_extended(self, plan: Plan, tmp_path: Path, ours: Drill) -> None:

@@ -14,9 +14,9 @@ import yaml
 
 from harness.base.errors import HarnessError
 from harness.base.shell import run
+from harness.charts.values import merge_values
 from harness.drills.model import (
     DoesNotApplyError,
-    merged,
 )
 from harness.drills.planting import build_changed_image, download_wheel, plant, values_with_wheel
 from harness.plan.plan import Plan
@@ -53,7 +53,7 @@ class TestPlanting:
     def test_a_package_in_both_hubs(self, plan: Plan, tmp_path: Path, no_index: None) -> None:
         found = plant(read_drill(tmp_path, **{"hub package": "culler==2"}), plan, BUILTIN, tmp_path / "scratch")
         for files in (found.values, found.authoring_values):
-            hub = merged(files)["hub"]
+            hub = merge_values(files)["hub"]
             assert hub["extraFiles"]["wheel"] == {"mountPath": "/opt/culler==2.whl", "binaryData": "Y3VsbGVyPT0y"}
             assert hub["extraEnv"]["PYTHONPATH"] == "/opt/culler==2.whl"
             assert "DATABASE_URL" in hub["extraEnv"], "what was there is gone"

@@ -17,7 +17,7 @@ from tests.unit.drills.examples import CHECKOUT
         ("test_infrastructure.py::test_websockets_pass_the_route", Layer.EVALUATED),
         ("test_infrastructure.py::TestDataHub::test_there_is_a_route", Layer.EVALUATED),
         ("test_three_lists.py::test_build_jobs_are_sound", Layer.EVALUATED),
-        ("test_resources.py::test_server_is_guaranteed_what_production_gives", Layer.RENDERED),
+        ("test_production.py::test_server_is_guaranteed_what_production_gives", Layer.RENDERED),
         ("test_image_selection.py::test_request_decides", Layer.ASKED),
         ("test_notebook_404.py::test_notebook_opens", Layer.LIVE),
         ("test_authoring_workflow.py::TestMistakes::test_missing_image", Layer.LIVE),

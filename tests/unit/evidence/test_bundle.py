@@ -123,7 +123,7 @@ def hub(role: Any) -> Hub:
 
 
 def rendered(chart: object, release: Release) -> list[dict[str, Any]]:
-    values = {**OWN, **(KIND_ONLY if Path("kind.yaml") in release.values else {})}
+    values = {**OWN, **(KIND_ONLY if Path("scaled.yaml") in release.values else {})}
     data = {"values.yaml": base64.b64encode(yaml.safe_dump(values).encode()).decode()}
     return [{"kind": "Secret", "data": data}]
 
@@ -172,7 +172,7 @@ def cluster() -> Iterator[FakeCluster]:
 @pytest.fixture
 def scene(plan: Any, cluster: Any, docker: Program) -> Scene:
     releases = {
-        role: Release(role.release, role.namespace, (Path("production.yaml"), Path("kind.yaml")))
+        role: Release(role.release, role.namespace, (Path("production.yaml"), Path("scaled.yaml")))
         for role in (STUDENT, AUTHORING)
     }
     running: Any = SimpleNamespace(

@@ -23,9 +23,9 @@ def test_a_persons_values_and_spawner_are_left_out(tmp_path: Path) -> None:
     plan = make_plan(given, checkout=CHECKOUT, cwd=tmp_path, environ={})
     for hub in HUBS:
         running = production(plan, hub)
-        decided = tmp_path / "decided.yaml"
-        found = our_release(CHECKOUT, dataclasses.replace(running, values=(*running.values, decided)))
+        decided, scaled = tmp_path / "decided.yaml", tmp_path / "scaled.yaml"
+        found = our_release(CHECKOUT, dataclasses.replace(running, values=(*running.values, decided)), scaled)
         files = [*found.values, *found.set_files.values()]
-        assert [file for file in files if not file.is_relative_to(CHECKOUT)] == [decided]
+        assert [file for file in files if not file.is_relative_to(CHECKOUT)] == [scaled, decided]
         assert all(file.is_file() for file in files if file != decided)
         assert (found.name, found.namespace, found.replaced) == (running.name, running.namespace, {})

@@ -1,0 +1,262 @@
+"""The numbers of production: sizes, shares, copies, ports and times, in both releases as production renders them.
+
+What kind scales down or a run decides itself is held to the contract here, and nowhere else; nothing needs a cluster. A
+deployment that offers more than the contract breaks no promise.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+from kubernetes.utils import parse_quantity
+
+from harness.base.quantities import GIB, spawner_bytes
+from harness.charts.manifests import Manifest, containers, hub_values, variables
+from harness.charts.values import value_at
+from harness.hub.culler import configured
+from harness.plan.contract import (
+    CLOSED_SERVICES,
+    CPU_GUARANTEE,
+    CULL_MAX_AGE,
+    CULL_TIMEOUT,
+    IDLE_END,
+    MEMORY_GUARANTEE,
+    MEMORY_LIMIT,
+    NODE_PORTS,
+    PATIENCE,
+    ROOM,
+    SHARES,
+    START_TIMEOUT,
+    USER_SCHEDULERS,
+)
+from harness.plan.hubs import HUBS, STUDENT, HubSpec
+
+WAYS_IN = {"Ingress", "HTTPRoute", "Gateway"}
+"""Kinds of objects that lead to a Service from outside of the cluster."""
+SPAWNER_SECTIONS = ("KubeSpawner", "Spawner")
+"""Sections of hub.config that set the spawner's times; the first that does wins."""
+ACTIVITY_INTERVAL = 300.0
+"""Seconds between two reports of a server's activity, as JupyterHub has it where nothing is set."""
+
+
+@pytest.fixture(params=HUBS, ids=lambda role: role.release)
+def role(request: pytest.FixtureRequest) -> HubSpec:
+    """Each of the two hubs."""
+    spec: HubSpec = request.param
+    return spec
+
+
+@pytest.fixture
+def release(production: Mapping[HubSpec, list[Manifest]], role: HubSpec) -> list[Manifest]:
+    """The objects of the hub's release, as production has them."""
+    return production[role]
+
+
+@pytest.fixture
+def values(release: list[Manifest]) -> dict[str, Any]:
+    """Values of the hub, as production has them."""
+    return hub_values(release)
+
+
+def test_server_is_guaranteed_what_production_gives(role: HubSpec, values: Mapping[str, Any]) -> None:
+    """Each server is guaranteed 2 GB of memory and a quarter of a CPU."""
+    memory, cpu = (value_at(values, f"singleuser.{what}.guarantee") for what in ("memory", "cpu"))
+    assert memory_at(values, "guarantee", unset=0) >= MEMORY_GUARANTEE, (
+        f"{role.release}: guaranteed memory is {memory}, expected {MEMORY_GUARANTEE // GIB}G"
+    )
+    assert float(cpu or 0) >= CPU_GUARANTEE, f"{role.release}: guaranteed CPU is {cpu}, expected {CPU_GUARANTEE}"
+
+
+def test_server_has_a_limit_that_its_guarantee_keeps(role: HubSpec, values: Mapping[str, Any]) -> None:
+    """Each server may use 4 GB of memory, no server takes all of its node, and no guarantee exceeds its limit."""
+    limit = memory_at(values, "limit", unset=math.inf)
+    assert limit < math.inf, f"{role.release}: singleuser.memory.limit is not set: one server may take its whole node"
+    given = values["singleuser"]["memory"]
+    assert limit >= MEMORY_LIMIT, (
+        f"{role.release}: a server may use {given['limit']} of memory, expected {MEMORY_LIMIT // GIB}G"
+    )
+    cpu = values["singleuser"]["cpu"]
+    for what, guarantee, most in (
+        ("memory", memory_at(values, "guarantee", unset=0), limit),
+        ("cpu", float(cpu["guarantee"] or 0), float(cpu["limit"] or math.inf)),
+    ):
+        assert guarantee <= most, (
+            f"{role.release}: singleuser.{what} guarantees {values['singleuser'][what]['guarantee']}, and its limit is "
+            f"{values['singleuser'][what]['limit']}: Kubernetes refuses each server's pod"
+        )
+
+
+def memory_at(values: Mapping[str, Any], bound: str, *, unset: float) -> float:
+    """Bytes of memory that a server is guaranteed, or may use."""
+    key = f"singleuser.memory.{bound}"
+    setting = value_at(values, key)
+    return unset if setting is None else spawner_bytes(setting, key)
+
+
+def test_author_may_use_what_a_student_may(student_values: Mapping[str, Any], author_values: Mapping[str, Any]) -> None:
+    """What runs in a student's server runs in the author's who wrote it: there is as much memory and CPU."""
+    for what, read in (("memory", lambda setting: spawner_bytes(setting, "singleuser.memory")), ("cpu", float)):
+        for bound, unset in (("guarantee", 0.0), ("limit", math.inf)):
+            given = [values["singleuser"][what][bound] for values in (student_values, author_values)]
+            student, author = (unset if each is None else read(each) for each in given)
+            assert author >= student, f"an author's {what} {bound} is {given[1]}, and a student's is {given[0]}"
+
+
+@pytest.mark.parametrize("component", SHARES)
+def test_part_of_the_release_has_its_share(role: HubSpec, release: list[Manifest], component: str) -> None:
+    """Hub, proxy and user scheduler have the CPU and the memory that production gives them."""
+    pods = list(parts(release, "Deployment", component))
+    assert pods, f"{role.release} has no {component}"
+    for container in (container for pod in pods for container in containers(pod)):
+        resources = container.get("resources") or {}
+        limits = resources.get("limits") or {}
+        # Without a request, Kubernetes takes the limit for it.
+        requests = {**limits, **(resources.get("requests") or {})}
+        for what, least in SHARES[component].items():
+            for bound, given in (("is guaranteed", requests.get(what, 0)), ("may use", limits.get(what))):
+                assert given is None or parse_quantity(given) >= parse_quantity(least), (
+                    f"{role.release}: the {component} {bound} {given} of {what}, expected {least}"
+                )
+
+
+def test_user_scheduler_is_there_twice(role: HubSpec, release: list[Manifest]) -> None:
+    """The release's own scheduler places servers' pods, and there are two of it for when a node goes."""
+    [*found] = parts(release, "Deployment", "user-scheduler")
+    assert found, f"{role.release} has no user scheduler: servers are spread over all nodes, which then never empty"
+    copies = sum(each["spec"].get("replicas", 1) for each in found)
+    assert copies, f"{role.release}: the user scheduler has 0 replicas: nothing places a server's pod, none ever starts"
+    assert copies >= USER_SCHEDULERS, (
+        f"{role.release}: the user scheduler has {copies} replica, expected {USER_SCHEDULERS}: no server starts while "
+        "its node is drained"
+    )
+
+
+def test_room_is_kept(role: HubSpec, release: list[Manifest]) -> None:
+    """Production keeps room for four more students, and for one more author."""
+    room = sum(each["spec"]["replicas"] for each in parts(release, "StatefulSet", "user-placeholder"))
+    assert room >= ROOM[role], f"{role.release} keeps room for {room} more servers, expected {ROOM[role]}"
+
+
+def test_drain_of_a_node_spares_hub_and_proxy(role: HubSpec, release: list[Manifest]) -> None:
+    """No drain of a node takes the hub or the proxy away in the middle of a class."""
+    kept = {
+        component_of(manifest)
+        for manifest in release
+        if manifest["kind"] == "PodDisruptionBudget"
+        and (manifest["spec"].get("minAvailable") or manifest["spec"].get("maxUnavailable") == 0)
+    }
+    evicted = {"hub", "proxy"} - kept
+    assert not evicted, f"{role.release}: no PodDisruptionBudget keeps a drain from evicting {sorted(evicted)}"
+
+
+def test_nothing_is_reachable_past_the_gate(role: HubSpec, release: list[Manifest]) -> None:
+    """Nothing of a release is reached from outside but through the gate: no load balancer, address or ingress leads in.
+
+    The hubs let in everybody who reaches them, for it is the gate that asks for a login.
+    """
+    for manifest in release:
+        name = f"{role.release}: {manifest['kind']} {manifest['metadata']['name']}"
+        assert manifest["kind"] not in WAYS_IN, f"{name} leads to the hub past the gate, which asks for the login"
+        if manifest["kind"] == "Service":
+            kind = manifest["spec"].get("type", "ClusterIP")
+            assert kind in CLOSED_SERVICES, (
+                f"{name} has the type {kind}: strangers reach the hub past the gate; expected one of "
+                f"{', '.join(sorted(CLOSED_SERVICES))}"
+            )
+            for key in ("externalIPs", "loadBalancerIP"):
+                assert not manifest["spec"].get(key), f"{name} has {key}: strangers reach the hub past the gate"
+
+
+def test_hubs_have_ports_of_their_own(production: Mapping[HubSpec, list[Manifest]]) -> None:
+    """A port of the nodes is asked for by one Service alone, and is one that Kubernetes gives."""
+    owners: dict[int, str] = {}
+    for role in HUBS:
+        for manifest in production[role]:
+            for port in manifest["spec"].get("ports") or () if manifest["kind"] == "Service" else ():
+                if number := port.get("nodePort"):
+                    service = f"{role.release}'s {manifest['metadata']['name']}"
+                    assert number in NODE_PORTS, f"{service} asks for port {number}, expected 30000 to 32767"
+                    other = owners.setdefault(number, service)
+                    assert other == service, f"{service} and {other} ask for one port of the nodes, {number}"
+
+
+def test_server_has_time_to_start(role: HubSpec, values: Mapping[str, Any]) -> None:
+    """A server that has to wait for a new node and its image is not given up, on either hub."""
+    seconds = spawner_setting(values, "start_timeout", values["singleuser"]["startTimeout"])
+    assert seconds >= START_TIMEOUT, (
+        f"{role.release}: a server is given up after {seconds:g} s, expected {START_TIMEOUT:.0f}"
+    )
+
+
+@pytest.mark.parametrize("name", PATIENCE)
+def test_hub_waits_for_servers_and_the_api(role: HubSpec, values: Mapping[str, Any], name: str) -> None:
+    """The hub waits for a server's first answer, and for Kubernetes' API, no shorter than JupyterHub does by itself."""
+    seconds = spawner_setting(values, name, PATIENCE[name])
+    assert seconds >= PATIENCE[name], (
+        f"{role.release}: {name} is {seconds:g} s, expected {PATIENCE[name]:g}: servers that start on a busy node are "
+        "given up"
+    )
+
+
+def spawner_setting(values: Mapping[str, Any], name: str, default: float) -> float:
+    """A time of the spawner, as hub.config sets it."""
+    sections = [value_at(values, f"hub.config.{section}.{name}") for section in SPAWNER_SECTIONS]
+    return float(next((each for each in sections if each is not None), default))
+
+
+def test_culler_leaves_learners_their_time(role: HubSpec, release: list[Manifest]) -> None:
+    """A server may be idle for 15 minutes and live for 4 hours; within half an hour of its last use it is gone."""
+    times = configured(release)
+    assert times.timeout >= CULL_TIMEOUT, (
+        f"{role.release}: a learner may be idle for {CULL_TIMEOUT:.0f} s, not {times.timeout:.0f}"
+    )
+    assert times.max_age, (
+        f"{role.release}: no server ends for its age: with a maximum age of 0 an open page keeps it for ever"
+    )
+    assert times.max_age >= CULL_MAX_AGE, (
+        f"{role.release}: a server may live for {CULL_MAX_AGE:.0f} s, not {times.max_age:.0f}"
+    )
+    gone = times.timeout + times.every
+    assert gone <= IDLE_END, (
+        f"{role.release}: an idle server is there for up to {gone:.0f} s, expected an end within {IDLE_END:.0f} s"
+    )
+
+
+def test_used_servers_report_in_time(role: HubSpec, values: Mapping[str, Any]) -> None:
+    """A server says that it is used at least twice within the culler's timeout."""
+    timeout = float(values["cull"]["timeout"])
+    every = float(variables(values["singleuser"]).get("JUPYTERHUB_ACTIVITY_INTERVAL") or ACTIVITY_INTERVAL)
+    assert every <= timeout / 2, (
+        f"{role.release}: a server reports every {every:.0f} s, and is idle to the culler after {timeout:.0f} s"
+    )
+
+
+def test_authors_server_is_culled_though_its_user_is_an_admin(author_values: Mapping[str, Any]) -> None:
+    """The authors' culler does not spare admins: the only user there is one."""
+    assert author_values["cull"]["adminUsers"], "cull.adminUsers is false: the server that all authors share stays"
+
+
+def test_courses_are_pulled_before_students_come(pre_pulled: set[str]) -> None:
+    """Course images are brought to the nodes before any student asks for one."""
+    assert pre_pulled, f"{STUDENT.release} has no pre-puller: each course's first student on a node waits for minutes"
+
+
+def test_students_get_the_image_that_was_pushed_last(role: HubSpec, values: Mapping[str, Any]) -> None:
+    """A server's image is asked for again at every start: a course's tag stays while its image changes."""
+    policy = value_at(values, "singleuser.image.pullPolicy")
+    assert policy == "Always", (
+        f"{role.release}: singleuser.image.pullPolicy is {policy}, expected Always: a node keeps a course's old image"
+    )
+
+
+def parts(release: list[Manifest], kind: str, component: str) -> Iterator[Manifest]:
+    """The objects of a kind that are a component of a release."""
+    return (each for each in release if each["kind"] == kind and component_of(each) == component)
+
+
+def component_of(manifest: Manifest) -> str:
+    """The part of a release that an object belongs to, by its label."""
+    return str((manifest["metadata"].get("labels") or {}).get("component"))
