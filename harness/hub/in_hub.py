@@ -160,4 +160,5 @@ async def main() -> None:
         print(json.dumps({"answers": answers, "configuration": configuration(app, db)}))
 
 
-asyncio.run(main())
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -10,6 +10,7 @@ import base64
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 from urllib.parse import quote
 
@@ -69,7 +70,7 @@ class MadeHub:
     def for_students(self) -> bool:
         return self.hub is STUDENT
 
-    @property
+    @cached_property
     def values(self) -> dict[str, Any]:
         """Return the values of its release, with the chart's defaults."""
         return hub_values(self.objects)
