@@ -1,15 +1,18 @@
-"""Answers which pods this hub's spawner would create, inside the hub's own image and under its configuration.
+"""Answers what this hub makes of its configuration: the pods its spawner would create, and the settings in force.
 
-Arguments: those of the hub's own command line. Standard input: a JSON list of requests. Last line of standard output: a
-JSON list of answers. See harness/hub/spawner_probe.py, which has the form of both.
+It runs inside the hub's own image and under its configuration. Arguments: those of the hub's own command line. Standard
+input: a JSON list of requests. Last line of standard output: a JSON object, `answers` in the order of the requests and
+`configuration` by class. See harness/hub/spawner_probe.py, which has the form of both.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import re
 import sys
 import uuid
+from collections.abc import Callable, Mapping
 from types import SimpleNamespace
 from typing import Any
 
@@ -21,6 +24,10 @@ from jupyterhub.utils import maybe_future
 from kubernetes_asyncio.client import ApiClient
 from tornado.httputil import HTTPHeaders, HTTPServerRequest, RequestStartLine
 from tornado.web import Application, RequestHandler
+
+SECRET = re.compile(r"token|secret|passw|crypt|credential|db_url|_key$|^keys$", re.IGNORECASE)
+"""Part of a setting's name whose text stays here. Numbers are no secrets: a token's lifetime is one."""
+LEFT_OUT = "(left out)"
 
 
 class Created(BaseException):
@@ -47,18 +54,18 @@ def follow(query: str) -> RequestHandler:
     return RequestHandler(Application(), request)
 
 
-def new_user(app: JupyterHub, db: Any) -> User:
-    """Return a new user, with a spawner as this hub makes it."""
+def new_spawner(app: JupyterHub, db: Any) -> Any:
+    """Return the spawner of a new user, as this hub makes it."""
     known = orm.User(name=str(uuid.uuid4()))
     db.add(known)
     db.commit()
     hub = Hub(base_url="/hub/", ip="127.0.0.1", port=8081)
-    return User(known, {"spawner_class": app.spawner_class, "config": app.config, "hub": hub, "base_url": "/"})
+    user = User(known, {"spawner_class": app.spawner_class, "config": app.config, "hub": hub, "base_url": "/"})
+    return user.spawners[""]
 
 
-async def answer(user: User, request: dict[str, Any], kubernetes: ApiClient) -> dict[str, Any]:
+async def answer(spawner: Any, request: dict[str, Any], kubernetes: ApiClient) -> dict[str, Any]:
     """Do as JupyterHub's spawn handlers do for a user, up to the pod (jupyterhub/handlers/pages.py, user.py)."""
-    spawner = user.spawners[""]
     spawner.api = PodCatcher()
     spawner.api_token = "of no user"
     try:
@@ -75,12 +82,72 @@ async def answer(user: User, request: dict[str, Any], kubernetes: ApiClient) -> 
         else:
             options = {}
         spawner.user_options = options
+        await prepare(spawner)
         await maybe_future(spawner.start())
     except Created as created:
-        return {"pod": kubernetes.sanitize_for_serialization(created.pod)}
+        return {"pod": kubernetes.sanitize_for_serialization(created.pod), "spawner": in_force(spawner)}
     except Exception as error:  # noqa: BLE001  # any error of a spawner is its answer
-        return {"error": f"{type(error).__name__}: {error}"}
+        return {"error": describe(error)}
     return {"error": "the spawner started something without asking for a pod"}
+
+
+async def prepare(spawner: Any) -> None:
+    """Do what a hub does between a request and its spawner's start, as far as its version knows of it."""
+    await maybe_future(spawner.run_auth_state_hook(None))
+    if hasattr(spawner, "apply_group_overrides"):
+        await spawner.apply_group_overrides()
+    if hasattr(spawner, "_run_apply_user_options"):
+        await spawner._run_apply_user_options(spawner.user_options)
+    await maybe_future(spawner.run_pre_spawn_hook())
+
+
+def configuration(app: JupyterHub, db: Any) -> dict[str, Any]:
+    """Return the settings in force for the hub as a whole: of each of its parts, and under `given` as they were set."""
+    parts: dict[str, Callable[[], Any]] = {
+        "JupyterHub": lambda: app,
+        "Authenticator": lambda: app.authenticator_class(parent=app),
+        "Proxy": lambda: app.proxy_class(parent=app),
+        "Spawner": lambda: new_spawner(app, db),
+    }
+    return {name: settings(make) for name, make in parts.items()} | {"given": plain("", app.config)}
+
+
+def settings(make: Callable[[], Any]) -> dict[str, Any]:
+    """Return the settings of a part of the hub, or the error in which its making ends."""
+    try:
+        return in_force(make())
+    except Exception as error:  # noqa: BLE001  # any error of a class of anybody's is its answer
+        return {"error": describe(error)}
+
+
+def in_force(part: Any) -> dict[str, Any]:
+    """Return every setting of a part of the hub with its value, be it set or a default, and under `class` its class."""
+    found: dict[str, Any] = {"class": f"{type(part).__module__}.{type(part).__qualname__}"}
+    for name in part.trait_names(config=True):
+        try:
+            found[name] = plain(name, getattr(part, name))
+        except Exception as error:  # noqa: BLE001  # a default may ask for something that is not here
+            found[name] = f"(unknown: {describe(error)})"
+    return found
+
+
+def plain(name: str, value: Any) -> Any:
+    """Return a setting's value as JSON has it, without secrets; a function or an object becomes its name."""
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if SECRET.search(name):
+        return LEFT_OUT
+    if isinstance(value, str):
+        return value
+    if isinstance(value, Mapping):
+        return {str(key): plain(str(key), each) for key, each in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(name, each) for each in value]
+    return f"({getattr(value, '__qualname__', type(value).__qualname__)})"
+
+
+def describe(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
 
 
 async def main() -> None:
@@ -89,8 +156,9 @@ async def main() -> None:
     app.load_config_file(app.config_file)
     db = orm.new_session_factory("sqlite:///:memory:")()
     async with ApiClient() as kubernetes:
-        answers = [await answer(new_user(app, db), request, kubernetes) for request in json.load(sys.stdin)]
-    print(json.dumps(answers))
+        answers = [await answer(new_spawner(app, db), request, kubernetes) for request in json.load(sys.stdin)]
+        print(json.dumps({"answers": answers, "configuration": configuration(app, db)}))
 
 
-asyncio.run(main())
+if __name__ == "__main__":
+    asyncio.run(main())

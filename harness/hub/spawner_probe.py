@@ -1,4 +1,4 @@
-"""A probe of the deployed spawner: which pod it would create, in the hub's own image and under its configuration."""
+"""A probe of a hub in its own image: the pods that its spawner would create, and its settings in force."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from harness.charts.manifests import Manifest
 from harness.cluster.kind import Cluster
 from harness.hub.api import Hub
 
+Settings = Mapping[str, Any]
+"""Settings of one class in force, by name, without secrets."""
 GPU = "nvidia.com/gpu"
 GPU_NODE = "ol.mit.edu/gpu_node"
 
@@ -52,6 +54,8 @@ class Choice:
     error: str = ""
     pod: Manifest = field(default_factory=dict, compare=False, repr=False)
     """The whole pod."""
+    spawner: Settings = field(default_factory=dict, compare=False, repr=False)
+    """The spawner's settings in force when it asks for the pod."""
 
     @property
     def tag(self) -> str:
@@ -63,6 +67,20 @@ class Choice:
             return f"an error: {self.error}"
         gpu = ", a GPU" if self.gpus else ""
         return f"image {self.tag}, page {self.default_url or 'of its own choice'}{gpu}"
+
+
+@dataclass(frozen=True)
+class HubAnswer:
+    """A hub's answer to a probe.
+
+    Attributes:
+        choices: of its spawner, in the order of the requests.
+        configuration: settings in force by part of the hub: JupyterHub, Authenticator, Proxy and Spawner, each with
+            its `class`, or with the `error` in which its making ends; under `given`, as they were set, by class.
+    """
+
+    choices: list[Choice]
+    configuration: Mapping[str, Settings]
 
 
 def read_choice(answer: Mapping[str, Any]) -> Choice:
@@ -78,6 +96,7 @@ def read_choice(answer: Mapping[str, Any]) -> Choice:
         gpus=int((container["resources"].get("limits") or {}).get(GPU, 0)),
         on_gpu_node=_needs_gpu_node(pod["spec"]),
         pod=pod,
+        spawner=answer.get("spawner", {}),
     )
 
 
@@ -91,11 +110,12 @@ def _needs_gpu_node(spec: Mapping[str, Any]) -> bool:
     return bool(keys) and all(GPU_NODE in each for each in keys)
 
 
-def ask(cluster: Cluster, objects: Iterable[Manifest], requests: Iterable[Request]) -> list[Choice]:
-    """Ask a hub's spawner what it would create for each request, and return its choices in their order.
+def ask(cluster: Cluster, objects: Iterable[Manifest], requests: Iterable[Request]) -> HubAnswer:
+    """Ask a hub what its spawner would create for each request, and which settings are in force.
 
     All are asked at once, in one process: about 3 s for the first, milliseconds for each other. It runs in a pod like
-    the hub's own, in a namespace that is made for it; the hub itself need not be there.
+    the hub's own, but without the resources that the hub asks for, in a namespace that is made for it; the hub itself
+    need not be there.
 
     Args:
         objects: of the hub's release, as they are rendered, and those that it needs beside them.
@@ -120,8 +140,8 @@ def ask(cluster: Cluster, objects: Iterable[Manifest], requests: Iterable[Reques
         output = cluster.kubectl(*command, stdin=asked, timeout=120)
     finally:
         cluster.kubectl("delete", "namespace", name, "--ignore-not-found", "--wait=false")
-    answers: list[dict[str, Any]] = json.loads(output.splitlines()[-1])
-    return [read_choice(answer) for answer in answers]
+    found = json.loads(output.splitlines()[-1])
+    return HubAnswer([read_choice(answer) for answer in found["answers"]], found["configuration"])
 
 
 NEEDED = {"ServiceAccount", "Role", "RoleBinding", "Secret", "ConfigMap", "PersistentVolumeClaim"}

@@ -14,6 +14,8 @@ from harness.people.student import Student
 from harness.scenarios.classroom import Arrival
 
 COURSE = EXAMPLE.course
+CLUSTER_KEY = "/var/run/secrets/kubernetes.io"
+"""Where Kubernetes mounts a pod's token."""
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +50,13 @@ def test_nobody_reaches_anothers_server(two: tuple[Student, Student], hub: Hub) 
         pytest.fail(f"a student's browser opens another's server: {one.open(page).url}")
     mine = other.server.contents("private.txt")
     assert mine.status_code == 200, f"the student's own file answers {mine.status_code}"
+
+
+def test_no_key_to_the_cluster_in_a_server(two: tuple[Student, Student]) -> None:
+    """A student's server has no token of the cluster."""
+    with two[0].server.kernel() as kernel:
+        found = kernel.run(f"import os; print(os.path.exists({CLUSTER_KEY!r}))").stdout.strip()
+    assert found == "False", f"a student's server has the cluster's token in {CLUSTER_KEY}, expected nothing there"
 
 
 def test_nobody_stops_anothers_server(two: tuple[Student, Student], hub: Hub) -> None:

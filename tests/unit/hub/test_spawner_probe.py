@@ -145,13 +145,15 @@ class TestAsk:
 
         def kubectl(*command: str, **_: Any) -> str:
             calls.append(command)
-            return f"noise\n{json.dumps([answer([], {})])}"
+            found = {"answers": [answer([], {})], "configuration": {"JupyterHub": {"port": 1}}}
+            return f"noise\n{json.dumps(found)}"
 
         pod = SimpleNamespace(status=SimpleNamespace(phase="Running"))
         pods = SimpleNamespace(look=lambda _: [pod], change=lambda _: None)
         cluster: Any = SimpleNamespace(apply=lambda *each: applied.extend(each), kubectl=kubectl, pods=lambda _: pods)
-        [choice] = ask(cluster, [self.HUB, self.SECRET, self.BINDING, *self.OTHERS], [Request("course=intro")])
-        assert choice.tag == "intro"
+        found = ask(cluster, [self.HUB, self.SECRET, self.BINDING, *self.OTHERS], [Request("course=intro")])
+        assert [choice.tag for choice in found.choices] == ["intro"]
+        assert found.configuration == {"JupyterHub": {"port": 1}}
         namespace, secret, binding, asking = applied
         assert secret == {"kind": "Secret", "metadata": {"name": "hub"}}
         account, group = binding["subjects"]
