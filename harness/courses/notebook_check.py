@@ -86,6 +86,8 @@ class NotebookCheck:
     """The reasons why the notebook is not fit for learners; none for one that is."""
     remarks: list[str] = field(default_factory=list)
     """Clauses about a notebook that is fit, and that its author may want to know."""
+    page_troubles: list[str] = field(default_factory=list)
+    """The same as troubles, as seen in a browser; one notebook of a course is opened there."""
     served: Collection[str] = ()
     no_kernel: str = ""
     told_by: str = ""
@@ -93,7 +95,7 @@ class NotebookCheck:
     @property
     def trouble(self) -> str:
         """The troubles, a line or two each; empty for a notebook that is fit for learners."""
-        return "\n".join(self.troubles)
+        return "\n".join(self.troubles + self.page_troubles)
 
     @property
     def explanation(self) -> str:
@@ -106,7 +108,7 @@ class NotebookCheck:
     @property
     def result(self) -> str:
         """The result in a line."""
-        if self.troubles:
+        if self.trouble:
             return self.trouble.splitlines()[0]
         greedy = self.memory and self.memory.peak > self.quota.guarantee
         result = "ran" + ", with more memory than is guaranteed: on a full node it may be killed" * bool(greedy)

@@ -20,3 +20,13 @@ def test_learners_can_run_the_notebook(
         pytest.skip(f"{given_course.tag} has notebooks for the kernel {trial.no_kernel}, see {trial.told_by}")
     if trial.trouble:
         pytest.fail(trial.explanation, pytrace=False)
+
+
+@pytest.mark.timeout(0)  # Each wait has its own limit.
+def test_page_shows_what_the_notebook_makes(
+    open_page: Callable[[Repository], NotebookCheck], given_course: Repository
+) -> None:
+    """A page of the course opens in a browser, shows its widgets, and lacks none of its parts."""
+    trial = open_page(given_course)
+    if trial.page_troubles:
+        pytest.fail(f"{trial.course}, {trial.notebook}: " + "\n".join(trial.page_troubles), pytrace=False)
