@@ -67,12 +67,6 @@ class CourseBuilder:
             build_image(repository, tag=image, build_args=arguments, what=f"course {tag}", base=base)
         return image
 
-    def notebooks_at_home(self, tag: str, repository: Path) -> set[str]:
-        """Find the notebooks in the home directory of a course's image, which links open, by their paths from it."""
-        image, find = self.build(tag, repository), "cd && find . -name '*.ipynb' -not -path '*/.*/*'"
-        found = docker("run", "--rm", "--network", "none", "--entrypoint", "sh", image, "-c", find)
-        return {path.removeprefix("./") for path in found.splitlines()}
-
     def _marked(self, image: OciImage, tag: str) -> OciImage:
         name = f"course-{tag}-{fingerprint([image.digest, MARKER])}"
         return self.store.find(name) or self.store.with_file(image, MARKER, f"{tag}\n", name)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+import os
+import re
+import signal
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from harness.base.errors import HarnessError
@@ -11,14 +14,34 @@ from harness.base.quantities import GIB, spawner_bytes
 from harness.cluster.kind import Cluster
 from harness.cluster.pod_health import oom_killed
 from harness.cluster.pods import server_of
-from harness.people.link import Link
+from harness.people.journey import JourneyError
+from harness.people.link import COPY, Link, NoNotebookError, server_root
 from harness.people.memory import Memory, watched_memory
-from harness.people.notebook import NotebookRun, run_notebook
+from harness.people.notebook import NoKernelError, NotebookRun, run_notebook
 from harness.people.student import Student
+from harness.plan.course_repository import Repository
 from harness.services.registry import Registry
 
 HOST = "https://nb.learn.mit.edu"
 """The URL of production's students' hub."""
+ON_PURPOSE = (
+    "If this cell is to raise, give it the tag raises-exception (View, Right Sidebar, the gears, Cell Tags), and the "
+    "cells after it run too."
+)
+HINTS = {
+    "ModuleNotFoundError": "is it in requirements.txt?",
+    "PermissionError": f"files belong to root unless the Dockerfile says {COPY}",
+}
+"""The usual remedy for an error, by its name."""
+CAUSES = {
+    "SIGKILL": "something killed it, and not because the server was at its limit of memory",
+    "SIGSEGV": "a library crashed; see the versions in requirements.txt",
+    "SIGABRT": "a library gave up; its last words are in the server's log",
+    "SIGILL": "a library is built for another processor",
+}
+"""The usual cause of a death, by its signal."""
+ABOUT_SHARED_MEMORY = re.compile(r"bus error|shared memory|/dev/shm|\bshm\b", re.IGNORECASE)
+"""Errors of a kernel whose workers died of it (torch.utils.data), or that got none itself."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +70,9 @@ class NotebookCheck:
         url: the link to hand to learners, in production.
         opened: True if the link opened it in the course's own image.
         run: None if it never began.
+        served: all notebooks of the learner's server, by their paths in links, where the notebook was not at its own.
+        no_kernel: the kernel that the notebook wants and the image lacks.
+        told_by: the notebook whose check tells of that kernel; empty for the first that wants it.
     """
 
     course: str
@@ -56,39 +82,78 @@ class NotebookCheck:
     opened: bool = False
     run: NotebookRun | None = None
     memory: Memory | None = None
-    trouble: str = ""
-    """The reason why the notebook is not fit for learners; empty for one that is."""
+    troubles: list[str] = field(default_factory=list)
+    """The reasons why the notebook is not fit for learners; none for one that is."""
+    remarks: list[str] = field(default_factory=list)
+    """Clauses about a notebook that is fit, and that its author may want to know."""
+    page_troubles: list[str] = field(default_factory=list)
+    """The same as troubles, as seen in a browser; one notebook of a course is opened there."""
+    served: Collection[str] = ()
+    no_kernel: str = ""
+    told_by: str = ""
+
+    @property
+    def trouble(self) -> str:
+        """The troubles, a line or two each; empty for a notebook that is fit for learners."""
+        return "\n".join(self.troubles + self.page_troubles)
 
     @property
     def explanation(self) -> str:
         """The trouble, with the cell and its traceback."""
         failure = self.run and self.run.failure
         details = [failure.source, failure.traceback] if failure else []
-        return "\n\n".join([f"{self.course}, {self.notebook}: {self.trouble}", *filter(None, details)])
+        tag = [ON_PURPOSE] if failure and failure.traceback else []
+        return "\n\n".join([f"{self.course}, {self.notebook}: {self.trouble}", *tag, *filter(None, details)])
 
     @property
     def result(self) -> str:
         """The result in a line."""
         if self.trouble:
             return self.trouble.splitlines()[0]
-        if self.memory and self.memory.peak > self.quota.guarantee:
-            return "ran, with more memory than is guaranteed: on a full node it may be killed"
-        return "ran"
+        greedy = self.memory and self.memory.peak > self.quota.guarantee
+        result = "ran" + ", with more memory than is guaranteed: on a full node it may be killed" * bool(greedy)
+        return ", and ".join([result, *(self.run.cut_off if self.run else ()), *self.remarks])
 
 
-def find_at_home(notebook: str, at_home: Iterable[str]) -> str | None:
-    """Find a repository's notebook at home: at its own path, or in a directory whose content was copied."""
+def find_served(notebook: str, served: Iterable[str], others: Iterable[str] = ()) -> str | None:
+    """Find a repository's notebook on a server: at its own path, below a directory, or in one whose content was copied.
+
+    Args:
+        others: the repository's other notebooks; what has the path of one of them is that one.
+    """
+    there = set(served) - set(others)
     parts = PurePosixPath(notebook).parts
+    below = sorted((path for path in there if path.endswith(f"/{notebook}")), key=lambda path: (len(path), path))
     ends = ["/".join(parts[start:]) for start in range(len(parts))]
-    there = set(at_home)
-    return next((end for end in ends if end in there), None)
+    return next((path for path in [notebook, *below, *ends] if path in there), None)
+
+
+def add_facts_of_the_course(check: NotebookCheck, course: Repository, before: Iterable[NotebookCheck]) -> None:
+    """Add to a check what the course's other notebooks have to do with it.
+
+    Args:
+        before: the run's checks so far, of whatever course.
+    """
+    check.remarks += [
+        f"its name differs from that of {twin} in upper and lower case alone: macOS and Windows keep one of the two"
+        for twin in course.same_but_for_case(check.notebook)
+    ]
+    if not check.no_kernel:
+        return
+    told = [each for each in before if (each.course, each.no_kernel) == (check.course, check.no_kernel)]
+    if told:
+        check.told_by = told[0].notebook
+        check.troubles = [f"not run: it wants the kernel {check.no_kernel} too, see {check.told_by}"]
+    elif others := [name for name in course.with_kernel(check.no_kernel) if name != check.notebook]:
+        check.troubles.append(f"The same kernel is wanted by: {', '.join(others)}")
 
 
 def check_notebook(
     check: NotebookCheck, link: Link, student: Student, cluster: Cluster, registry: Registry, cell_timeout: float
 ) -> None:
-    """Let a student open a notebook by its link and run all of it, and record the result in the check."""
+    """Let a student open a notebook by its link, run all of it and save it, and record the result in the check."""
     check.url = f"{HOST}{link}"
+    check.troubles.clear()
     try:
         link.follow(student, cluster, registry)
         check.opened = True
@@ -96,24 +161,68 @@ def check_notebook(
         with watched_memory(cluster, student.hub.namespace, pod) as memory:
             check.run = run_notebook(student, link.notebook, cell_timeout=cell_timeout)
         check.memory = memory
+        check.troubles += filter(None, [_failure(check), _why_not_saved(link.notebook, student, cluster, pod)])
     except HarnessError as error:
+        if isinstance(error, NoNotebookError):
+            check.served = error.served
+        if isinstance(error, NoKernelError):
+            check.no_kernel = error.kernel
         # With cgroup v2 the kernel kills all of a container at once, and the program that watches its memory with it.
         gone = check.opened and oom_killed(cluster.pods(student.hub.namespace).look(server_of(student.name)))
-        check.trouble = f"the whole server was {_over(check)}" if gone else str(error)
-    else:
-        check.trouble = _failure(check)
+        check.troubles.append(f"the whole server was {_over(check)}" if gone else str(error))
 
 
 def _failure(check: NotebookCheck) -> str:
     failure, memory = check.run and check.run.failure, check.memory
-    if not failure:
+    if not check.run or not failure:
         return ""
     if memory and memory.kills:
         return f"cell {failure.number}: {_over(check)}"
-    missing = " (is it in requirements.txt?)" if failure.error.startswith("ModuleNotFoundError") else ""
-    return f"cell {failure.number}: {failure.error}{missing}"
+    if memory and check.run.died:
+        return f"cell {failure.number}: {_death(memory)}"
+    shared = bool(memory and memory.shared and ABOUT_SHARED_MEMORY.search(failure.error))
+    hints = [hint for error, hint in HINTS.items() if failure.error.startswith(error)]
+    hints += [f"{_shared(memory)}: see num_workers=0 of a DataLoader"] if memory and shared else []
+    return f"cell {failure.number}: {failure.error}" + "".join(f" ({hint})" for hint in hints)
+
+
+def _death(memory: Memory) -> str:
+    """Return how a kernel died, by its exit status."""
+    if memory.ended is None:
+        return "the kernel died"
+    if not os.WIFSIGNALED(memory.ended):
+        return f"the kernel ended by itself, with exit code {os.waitstatus_to_exitcode(memory.ended)}"
+    number = os.WTERMSIG(memory.ended)
+    try:
+        name = signal.Signals(number).name
+    except ValueError:
+        return f"the kernel died of signal {number}"
+    cause = _shared(memory) if number == signal.SIGBUS else CAUSES.get(name, "")
+    return f"the kernel died of signal {number} ({name})" + f": {cause}" * bool(cause)
+
+
+def _shared(memory: Memory) -> str:
+    return f"a learner's server has {memory.shared / 2**20:g} MB of shared memory, in /dev/shm"
 
 
 def _over(check: NotebookCheck) -> str:
     limit = f"{check.quota.limit / GIB:g} GiB"
     return f"killed for its memory: it wanted more than the {limit} that a learner's server may take"
+
+
+def _why_not_saved(notebook: str, student: Student, cluster: Cluster, pod: str) -> str:
+    """Save a notebook as it is, and return why learners cannot; empty if they can."""
+    try:
+        student.server.save(notebook)
+    except JourneyError as error:
+        file = PurePosixPath(server_root(student), notebook)
+        look = ("stat", "--format", "%n belongs to %U (%A)", str(file), str(file.parent))
+        owners = cluster.execute(student.hub.namespace, pod, *look).splitlines()
+        learner = cluster.execute(student.hub.namespace, pod, "id", "-un").strip()
+        if not owners:
+            return f"learners cannot save it: {error}"
+        return (
+            f"learners cannot save it: {', '.join(owners)}, and they are {learner}. "
+            f"Have the Dockerfile give them what it copies: {COPY}"
+        )
+    return ""

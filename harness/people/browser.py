@@ -54,7 +54,7 @@ const { baseUrl } = JSON.parse(data.textContent);
 const [, xsrf] = /\\b_xsrf=([^;]*)/.exec(document.cookie) || [];
 fetch(`${baseUrl}api/kernels`, { headers: { "X-XSRFToken": xsrf || "" } })
   .then((answer) => answer.ok ? answer.json() : Promise.reject(`${answer.status} for the server's list of kernels`))
-  .then((kernels) => done(kernels.reduce((sum, kernel) => sum + kernel.connections, 0)))
+  .then((kernels) => done(kernels.reduce((sum, kernel) => sum + Math.max(0, kernel.connections), 0)))
   .catch((error) => done(String(error)));
 """
 """Asks the server of Jupyter's page for the number of connections to its kernels; a text says why that failed."""
@@ -128,6 +128,8 @@ class Browser:
         self.aliases = {self._alias}
         """Names in the timeline: the window's own, and those of the users to whom its pages belonged."""
         self._timeline = Timeline() if timeline is None else timeline
+        self.console_errors: list[str] = []
+        """Severe messages on the consoles of the window's pages, as of the last call of `tell`."""
 
     def open(self, url: str) -> None:
         """Go to a URL, and wait until the page's own load event fired.
@@ -180,13 +182,13 @@ class Browser:
             return instead() or self._hub_gave_up() or self._why_unrecoverable(self.driver.current_url)
         return None
 
-    def wait_for_notebook(self, what: str = "the notebook") -> str:
-        """Wait until the first heading of a notebook is on screen, and return its text.
+    def wait_for_notebook(self, what: str = "the notebook", part: str = "h1") -> str:
+        """Wait until the first heading of a notebook, or another part, is on screen, and return its text.
 
         Raises:
             HarnessError: as `wait_for`; at once if something else opens: the list of files, a text editor, an error.
         """
-        return self.wait_for(what, ".jp-Notebook h1", instead=self._no_notebook)
+        return self.wait_for(what, f".jp-Notebook {part}", instead=self._no_notebook)
 
     def _no_notebook(self) -> str | None:
         """Return what Jupyter shows in place of a notebook; None while it may still show one."""
@@ -241,6 +243,29 @@ class Browser:
             keys = webdriver.ActionChains(self.driver)
             keys.key_down(Keys.CONTROL).send_keys("a").key_up(Keys.CONTROL).send_keys(Keys.DELETE).send_keys(code)
             keys.key_down(Keys.SHIFT).send_keys(Keys.ENTER).key_up(Keys.SHIFT).perform()
+
+    def run_all_cells(self) -> None:
+        """Run all cells of the notebook on screen, by the keyboard; return before they are done.
+
+        Raises:
+            HarnessError: as `run_first_cell`.
+        """
+
+        def connected() -> bool | NotYet:
+            # The page asks where a notebook names no kernel, and has one on offer.
+            if "Select Kernel" in str(self._shown(".jp-Dialog-header")):
+                self.press(".jp-Dialog .jp-mod-accept")
+            return self._connected()
+
+        self._wait("the page's connection to its kernel", connected, self._trouble)
+        with self._acting("the first code cell"):
+            self.driver.find_element(By.CSS_SELECTOR, ".jp-CodeCell .jp-InputPrompt").click()
+            keys = webdriver.ActionChains(self.driver).send_keys(Keys.ESCAPE)
+            keys.key_down(Keys.CONTROL).send_keys("a").send_keys(Keys.ENTER).key_up(Keys.CONTROL).perform()
+
+    def outputs(self, mime_type: str) -> list[str]:
+        """Return the texts of the notebook's outputs that are shown as being of a type."""
+        return self._on_screen(f'.jp-OutputArea-output[data-mime-type="{mime_type}"]')
 
     def _connected(self) -> bool | NotYet:
         try:
@@ -302,6 +327,7 @@ class Browser:
                     self._tell(page, entry["timestamp"])
             for entry in self.driver.get_log("browser"):
                 self._tell(f"{entry['level']}: {entry['message']}", entry["timestamp"])
+                self.console_errors += [entry["message"]] if entry["level"] == "SEVERE" else []
         except (WebDriverException, HTTPError, OSError) as error:
             # The browser's end belongs to the timeline, and its reader already has a failure to report.
             self._tell(f"the browser is gone: {getattr(error, 'msg', None) or error}", time.time() * 1000)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import queue
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,6 +30,11 @@ START_TIMEOUT = 60.0
 """Seconds for a kernel to answer after its start."""
 MAX_MESSAGE = 2**30
 """Bytes of one message, such as a picture; nothing that a browser would show is larger."""
+
+WIDGET = "application/vnd.jupyter.widget-view+json"
+"""MIME type of an output that a widget's page half shows."""
+CUT_OFF = re.compile(r"IOPub (data|message) rate exceeded\..*iopub_\w+_rate_limit=([\d.]+)", re.DOTALL)
+"""The notice that a server puts in the place of output that comes too fast (jupyter_server, _limit_rate)."""
 
 
 class CellError(HarnessError):
@@ -114,6 +120,21 @@ class Kernel:
             except (DeadKernelError, WebSocketClosedError) as error:
                 raise CellError("the kernel died", cell.source, died=True) from error
             yield cell
+
+
+def cut_off(cell: NotebookNode) -> str:
+    """Return the rate above which the server dropped output of a cell that ran; empty if it dropped none."""
+    printed = (each.text for each in cell.outputs if each.get("name") == "stderr")
+    found = next(filter(None, map(CUT_OFF.search, printed)), None)
+    if not found:
+        return ""
+    limit = float(found[2])
+    return f"{limit / 1e6:g} MB a second" if found[1] == "data" else f"{limit:g} messages a second"
+
+
+def has_widget(cell: NotebookNode) -> bool:
+    """Return True if an output of a cell that ran is a widget."""
+    return any(WIDGET in each.get("data", {}) for each in cell.outputs)
 
 
 @contextmanager

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 import shlex
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
@@ -26,12 +29,21 @@ class WrongImageError(HarnessError):
 
 
 class NoNotebookError(HarnessError):
-    """The right image, and the link's notebook is not in it."""
+    """The right image, and its server has no notebook at the link's path.
+
+    Attributes:
+        served: the notebooks that the server has, by their paths in links.
+    """
+
+    def __init__(self, message: str, served: Collection[str] = ()) -> None:
+        super().__init__(message)
+        self.served = served
 
 
 OTHER_PARAMETERS = ("tag", "needs_gpu")
 """Further parameters of a link that the spawner reads."""
 COPY = "COPY --chown=${NB_UID}:100 . ${HOME}/"
+_NOTEBOOKS = "find . -name '*.ipynb' -not -path '*/.*/*' 2>/dev/null"
 
 
 @dataclass(frozen=True)
@@ -40,7 +52,7 @@ class Link:
 
     course: str
     notebook: str = ""
-    """Path from the learner's home directory, not encoded."""
+    """Path from the root of the learner's server, most often the home directory; not encoded."""
 
     def __str__(self) -> str:
         query = {"course": self.course, **({"notebook": self.notebook} if self.notebook else {})}
@@ -99,28 +111,58 @@ class Link:
             return
         answer = student.server.contents(self.notebook)
         if answer.status_code == httpx.codes.NOT_FOUND:
+            pod = cluster.server_pod(student.hub.namespace, student.name).metadata.name
+            inside = functools.partial(cluster.execute, student.hub.namespace, pod)
+            root = server_root(student)
+            found = inside("sh", "-c", f"cd {shlex.quote(root)} && {_NOTEBOOKS}").splitlines()
+            served = [path.removeprefix("./") for path in found]
             raise NoNotebookError(
                 f"{self} opened the right image, {self.course}, and {self.notebook} is not in it (404). Check the "
                 "notebook's path, upper and lower case included, and that the link has it URL-encoded.\n"
-                f"{self._whereabouts(student, cluster)}"
+                f"{self._whereabouts(student, root, served, inside)}",
+                served,
             )
         answer.raise_for_status()
 
-    def _whereabouts(self, student: Student, cluster: Cluster) -> str:
+    def _whereabouts(self, student: Student, root: str, served: list[str], inside: Callable[..., str]) -> str:
         """Return where the notebook is instead, as far as the student's own server shows."""
-        pod = cluster.server_pod(student.hub.namespace, student.name).metadata.name
-
-        def find(command: str) -> list[str]:
-            return cluster.execute(student.hub.namespace, pod, "sh", "-c", f"cd && {command} 2>/dev/null").splitlines()
-
-        name = shlex.quote(PurePosixPath(self.notebook).name)
-        if there := find(f"find . -iname {name} -not -path '*/.*/*'"):
-            moved = there[0].removeprefix("./")
-            return f"The learner's home directory has it as {moved}: {Link(self.course, moved)}"
-        if there := find(f"find / -xdev -iname {name} -not -path '/proc/*'"):
+        name = PurePosixPath(self.notebook).name
+        alike = [path for path in served if PurePosixPath(path).name.lower() == name.lower()]
+        # A link that is handed out is one that leads there.
+        for path in sorted(alike, key=self._likeness, reverse=True):
+            if student.server.contents(path).is_success:
+                case_alone = ", which differs in upper and lower case alone" * (path.lower() == self.notebook.lower())
+                return f"The server has it as {path}{case_alone}: {Link(self.course, path)}"
+        home, *workdir = inside("sh", "-c", "cd && pwd && readlink /proc/1/cwd").splitlines()
+        by_name = f"find / -xdev -iname {shlex.quote(name)} -not -path '/proc/*' 2>/dev/null"
+        there = inside("sh", "-c", by_name).splitlines()
+        if root != home:
+            from_image = workdir == [root]
+            cause = "the last WORKDIR of the Dockerfile" if from_image else "set by ServerApp.root_dir or by the hub"
+            mend = "end the Dockerfile with WORKDIR ${HOME}" if from_image else "copy the notebooks there"
+            place = f", and the notebook is at {there[0]}" if there else ""
+            return f"Links count from the server's root: {root}, {cause}, not {home}{place}. Do this: {mend}."
+        if there:
             return f"The image has it as {there[0]}: have the Dockerfile copy it to the home directory, {COPY}"
-        others = ", ".join(path.removeprefix("./") for path in find("find . -name '*.ipynb' -not -path '*/.*/*'")[:5])
-        return f"The image has no file of that name. Notebooks in the learner's home directory: {others or 'none'}"
+        return (
+            "The image has no file of that name. Notebooks in the learner's home directory: "
+            f"{', '.join(served[:5]) or 'none'}"
+        )
+
+    def _likeness(self, path: str) -> int:
+        """Return how many of the last parts a path has in common with the link's notebook."""
+        pairs = zip(reversed(PurePosixPath(path).parts), reversed(PurePosixPath(self.notebook).parts), strict=False)
+        return sum(1 for _ in itertools.takewhile(lambda pair: pair[0].lower() == pair[1].lower(), pairs))
+
+
+def server_root(student: Student) -> str:
+    """Return the directory in the image from which a student's server counts paths, and with it every link.
+
+    Raises:
+        HarnessError: the server has no kernel of Python that could look.
+    """
+    with student.server.kernel() as kernel:
+        return kernel.run("import os; print(os.getcwd())").stdout.strip()
 
 
 EXAMPLE = Link("supervised_learning_fundamentals", "lectures/lecture1/regression.ipynb")

@@ -9,8 +9,20 @@ import nbformat
 from nbformat import NotebookNode
 
 from harness.base.errors import HarnessError
-from harness.people.kernel import CELL_TIMEOUT, CellError
+from harness.people.kernel import CELL_TIMEOUT, CellError, cut_off, has_widget
 from harness.people.student import Student
+
+
+class NoKernelError(HarnessError):
+    """The image has not the kernel that a notebook wants.
+
+    Attributes:
+        kernel: the kernel's name.
+    """
+
+    def __init__(self, message: str, kernel: str) -> None:
+        super().__init__(message)
+        self.kernel = kernel
 
 
 @dataclass(frozen=True)
@@ -40,6 +52,10 @@ class NotebookRun:
     failure: CellFailure | None
     died: bool
     """The kernel went away during the failing cell."""
+    cut_off: tuple[str, ...] = ()
+    """Each cell of whose output the page shows only a part, in a clause."""
+    widgets: bool = False
+    """An output is a widget."""
 
 
 def run_notebook(student: Student, path: str, *, cell_timeout: float = CELL_TIMEOUT) -> NotebookRun:
@@ -53,7 +69,8 @@ def run_notebook(student: Student, path: str, *, cell_timeout: float = CELL_TIME
         cell_timeout: seconds for one cell.
 
     Raises:
-        HarnessError: there is no such notebook, it is none, or its kernel is not in the image or does not start.
+        NoKernelError: its kernel is not in the image.
+        HarnessError: there is no such notebook, it is none, or its kernel does not start.
     """
     notebook = _read(student, path)
     code = [cell for cell in notebook.cells if _is_code(cell)]
@@ -67,20 +84,32 @@ def run_notebook(student: Student, path: str, *, cell_timeout: float = CELL_TIME
         except CellError as error:
             failed = error
         seconds = time.monotonic() - started
+    # A cell that was skipped has the outputs that its author saved.
+    ran = {number: cell for number, cell in enumerate(done, 1) if not _is_skipped(cell)}
     failure = None
     if failed:
         failure = CellFailure(len(done) + 1, code[len(done)].source, failed.error, failed.traceback)
     return NotebookRun(
         cells=len(code),
-        run=sum("skip-execution" not in cell.metadata.get("tags", []) for cell in done),
+        run=len(ran),
         seconds=seconds,
         failure=failure,
         died=failed is not None and failed.died,
+        cut_off=tuple(
+            f"the page shows only part of cell {number}'s output: it prints more than {limit}"
+            for number, cell in ran.items()
+            if (limit := cut_off(cell))
+        ),
+        widgets=any(map(has_widget, ran.values())),
     )
 
 
 def _is_code(cell: NotebookNode) -> bool:
     return cell.cell_type == "code" and bool(cell.source.strip())
+
+
+def _is_skipped(cell: NotebookNode) -> bool:
+    return "skip-execution" in cell.metadata.get("tags", [])
 
 
 def _read(student: Student, path: str) -> NotebookNode:
@@ -106,8 +135,9 @@ def _kernel_name(student: Student, path: str, notebook: NotebookNode) -> str:
     language = notebook.metadata.get("language_info", {}).get("name")
     alike = [name for name, spoken in there.items() if spoken == language]
     if len(alike) != 1:
-        raise HarnessError(
+        raise NoKernelError(
             f"{path} wants the kernel {wanted}; the image has: {', '.join(sorted(there))}.\n"
-            "Choose one of these in the notebook and save it, or add the kernel to the image."
+            "Choose one of these in the notebook and save it, or add the kernel to the image.",
+            wanted,
         )
     return alike[0]

@@ -39,6 +39,12 @@ COPIES = re.compile(r"^\s*(COPY|ADD)\s(?!.*--from=)", re.IGNORECASE | re.MULTILI
 WANTS_REQUIREMENTS = re.compile(r"""[\s=,"'\[](\./)?requirements\.txt\b""")
 """requirements.txt at the repository's top, not a path in the image such as /tmp/requirements.txt."""
 
+LFS_POINTER = re.compile(rb"version https://(git-lfs|hawser)\.github\.com/spec/")
+LARGEST_POINTER = 1024
+"""A pointer has fewer bytes (git-lfs, docs/spec.md)."""
+ANNEXED = "/.git/annex/objects/"
+"""Part of the target of a link that git-annex has in the place of a file."""
+
 SCHEMAS = {3: 0, 4: 4}
 """Versions of notebooks that Jupyter opens, each with the newest minor version to validate against. 4.5 adds only cell
 ids, and Jupyter adds missing ones itself."""
@@ -59,6 +65,15 @@ class Repository:
     def __str__(self) -> str:
         gpu = ", with a GPU" if self.needs_gpu else ""
         return f"{self.tag} ({len(self.notebooks)} notebook{'s' * (len(self.notebooks) != 1)}{gpu})"
+
+    def with_kernel(self, kernel: str) -> list[str]:
+        """Return the notebooks that name a kernel as theirs."""
+        metadata = {name: json.loads((self.path / name).read_bytes())["metadata"] for name in self.notebooks}
+        return [name for name, its in metadata.items() if its.get("kernelspec", {}).get("name", "python3") == kernel]
+
+    def same_but_for_case(self, notebook: str) -> list[str]:
+        """Return the other notebooks whose paths differ from one's in upper and lower case alone."""
+        return [name for name in self.notebooks if name != notebook and name.casefold() == notebook.casefold()]
 
     @property
     def needs_gpu(self) -> bool:
@@ -176,7 +191,11 @@ def read_repository(path: Path, tag: str) -> Repository:
     if path.is_dir():
         files = sorted(_walk(path, (".git",)))
         notebooks = tuple(file.as_posix() for file in files if file.suffix == ".ipynb" and not _is_hidden(file))
-        problems += [*_dockerfile_problems(path), *_notebook_problems(path, notebooks), *_size_problems(path, files)]
+        absent = [*_pointers(path, files)]
+        present = [name for name in notebooks if name not in {file.as_posix() for file, _ in absent}]
+        problems += [*_dockerfile_problems(path), *_pointer_problems(absent), *_submodule_problems(path)]
+        problems += ["no notebooks: expected at least one file *.ipynb outside hidden directories"] * (not notebooks)
+        problems += [*_notebook_problems(path, present), *_size_problems(path, files)]
     else:
         problems.append(f"{path} is not a directory" if path.exists() else f"{path} does not exist")
     if problems:
@@ -215,9 +234,46 @@ def _instructions(dockerfile: Path) -> str:
     return "\n".join(line for line in lines if not line.lstrip().startswith("#"))
 
 
-def _notebook_problems(path: Path, notebooks: tuple[str, ...]) -> Iterator[str]:
-    if not notebooks:
-        yield "no notebooks: expected at least one file *.ipynb outside hidden directories"
+def _pointers(root: Path, files: Iterable[Path]) -> Iterator[tuple[Path, str]]:
+    """Yield the files that stand for a file kept elsewhere, each with the command of what keeps it."""
+    for file in files:
+        there = root / file
+        if there.is_symlink():
+            if ANNEXED in f"/{there.readlink().as_posix()}/" and not there.exists():
+                yield file, "git annex get"
+        elif there.is_file() and there.stat().st_size < LARGEST_POINTER:
+            start = there.read_bytes()[:100]
+            if LFS_POINTER.match(start):
+                yield file, "git lfs pull"
+            elif start.startswith(b"/annex/objects/"):
+                yield file, "git annex get"
+
+
+def _pointer_problems(absent: Iterable[tuple[Path, str]]) -> Iterator[str]:
+    for command, tool in (("git lfs pull", "Git LFS"), ("git annex get", "git-annex")):
+        names = [file.as_posix() for file, needs in absent if needs == command]
+        if not names:
+            continue
+        more = f", and so are {len(names) - 1} more, such as {names[1]}" if len(names) > 1 else ""
+        program = command.rpartition(" ")[0].replace(" ", "-")
+        install = "" if shutil.which(program) else f" (install {program} first: it is not on this machine)"
+        yield (
+            f"{names[0]} is a pointer of {tool}, not the file itself{more}: "
+            f"run {command} in a work tree, and give that{install}"
+        )
+
+
+def _submodule_problems(root: Path) -> Iterator[str]:
+    modules = root / ".gitmodules"
+    named = re.findall(
+        r"^\s*path\s*=\s*(.+?)\s*$", modules.read_text(errors="replace") if modules.is_file() else "", re.M
+    )
+    for name in named:
+        if not any((root / name).glob("*")):
+            yield f"{name} is a submodule without its files: run git submodule update --init"
+
+
+def _notebook_problems(path: Path, notebooks: Iterable[str]) -> Iterator[str]:
     for name in notebooks:
         problem = _why_not_a_notebook(path / name)
         if problem:

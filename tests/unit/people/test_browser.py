@@ -193,6 +193,25 @@ def test_no_cell_is_run_before_the_page_has_a_kernel() -> None:
     assert "1 more" in str(error.value.__cause__), "the cell was looked for before the page had a kernel"
 
 
+def test_kernel_that_the_page_offers_is_taken() -> None:
+    """A notebook that names no kernel has its page ask for one, and no cell runs before the answer."""
+    pressed: list[str] = []
+
+    class Asks(Kernels):
+        def find_elements(self, by: str, css: str) -> list[Any]:
+            return [element("Select Kernel")] if css == ".jp-Dialog-header" and not pressed else []
+
+        def find_element(self, by: str, css: str) -> Any:
+            found = super().find_element(by, css)
+            found.click = lambda: pressed.append(css)
+            return found
+
+    driver: Any = Asks(0, 1)
+    with pytest.raises(NeverError, match="the first code cell is not on the page"):
+        Browser(driver).run_all_cells()
+    assert pressed == [".jp-Dialog .jp-mod-accept"]
+
+
 @pytest.mark.parametrize(
     ("said", "seen"),
     [

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import httpx
 import pytest
 
+from harness.people.kernel import CellResult
 from harness.people.link import Link, LinkError, NoNotebookError, WrongImageError
 from harness.plan.contract import COURSE_REPOSITORY
+
+HOME = "/home/jovyan"
 
 
 @pytest.mark.parametrize(
@@ -44,24 +50,79 @@ def test_read_as_it_was_not_meant(query: str, message: str) -> None:
         Link.read(f"/tmplogin?{query}")
 
 
+MENDED = "Do this: end the Dockerfile with WORKDIR ${HOME}."
+CONFIGURED = "set by ServerApp.root_dir or by the hub"
+
+
 @pytest.mark.parametrize(
-    ("finds", "message"),
+    ("root", "files", "said"),
     [
+        (HOME, {"labs/A.ipynb"}, "The server has it as labs/A.ipynb: /tmplogin?course=intro&notebook=labs%2FA.ipynb"),
         (
-            {"find . -iname A.ipynb": "./labs/A.ipynb"},
-            r"has it as labs/A\.ipynb: /tmplogin\?course=intro&notebook=labs%2F",
+            HOME,
+            {"a.ipynb", "labs/A.ipynb"},
+            "The server has it as a.ipynb, which differs in upper and lower case alone: /tmplogin?course=intro&notebook"
+            "=a.ipynb",
         ),
-        ({"find / ": "/opt/A.ipynb"}, r"The image has it as /opt/A\.ipynb: have the Dockerfile copy it"),
-        ({"-name '*.ipynb'": "./B.ipynb\n./C.ipynb"}, r"no file of that name\. Notebooks in .*: B\.ipynb, C\.ipynb"),
-        ({}, r"home directory: none"),
+        (HOME, {"/opt/A.ipynb"}, "The image has it as /opt/A.ipynb: have the Dockerfile copy it to the home director"),
+        (HOME, {"B.ipynb", "C.ipynb"}, "no file of that name. Notebooks in the learner's home directory: B.ipynb, C.i"),
+        (HOME, set(), "home directory: none"),
+        (
+            "/opt",
+            {f"{HOME}/A.ipynb"},
+            "Links count from the server's root: /opt, the last WORKDIR of the Dockerfile, not /home/jovyan, and the "
+            f"notebook is at {HOME}/A.ipynb. {MENDED}",
+        ),
+        ("/opt", set(), f"of the Dockerfile, not /home/jovyan. {MENDED}"),
+        ("/srv", set(), f"Links count from the server's root: /srv, {CONFIGURED}, not /home/jovyan. Do this: copy the"),
+        ("/srv/course", {"content/A.ipynb"}, "The server has it as content/A.ipynb: /tmplogin?course=intro&notebook=c"),
     ],
-    ids=["moved", "elsewhere", "other notebooks", "nothing"],
-)
-def test_whereabouts(finds: dict[str, str], message: str) -> None:
+    ids=["moved", "other case", "elsewhere", "other notebooks", "nothing", "outside the root", "root", "configured",
+         "below the root"],
+)  # fmt: skip
+def test_whereabouts(root: str, files: set[str], said: str) -> None:
+    """Links count from the root that the server has, and one that is advised leads to a notebook."""
     student, cluster, registry = world(status=404)
-    cluster.execute = lambda *command: next((out for find, out in finds.items() if find in command[-1]), "")
-    with pytest.raises(NoNotebookError, match=message):
+    served = {path for path in files if not path.startswith("/")}
+    student.server.root = root
+    student.server.contents = lambda path: httpx.Response(200 if path in served else 404)
+
+    def execute(namespace: str, pod: str, shell: str, option: str, script: str) -> str:
+        if script == f"cd {root} && find . -name '*.ipynb' -not -path '*/.*/*' 2>/dev/null":
+            return "".join(f"./{path}\n" for path in sorted(served))
+        if "/proc/1/cwd" in script:
+            return f"{HOME}\n{'/opt' if root == '/opt' else HOME}\n"
+        assert script.startswith("find / -xdev -iname A.ipynb"), script
+        return "".join(f"{path}\n" for path in files - served)
+
+    cluster.execute = execute
+    with pytest.raises(NoNotebookError) as caught:
         Link("intro", "A.ipynb").follow(student, cluster, registry)
+    assert said in str(caught.value)
+    assert set(caught.value.served) == served
+
+
+def test_link_that_does_not_lead_there_is_not_advised() -> None:
+    """The file is below the root, and the server does not serve it all the same."""
+    student, cluster, registry = world(status=404)
+    cluster.execute = lambda *command: "./x/A.ipynb\n" if "-name" in command[-1] else f"{HOME}\n{HOME}\n"
+    with pytest.raises(NoNotebookError) as caught:
+        Link("intro", "A.ipynb").follow(student, cluster, registry)
+    assert "notebook=x" not in str(caught.value)
+
+
+class FakeServer:
+    """A student's server, with the same answer for every path."""
+
+    def __init__(self, status: int) -> None:
+        self.root = HOME
+        self.contents: Callable[[str], httpx.Response] = lambda path: httpx.Response(
+            status, request=httpx.Request("GET", "http://127.0.0.1")
+        )
+
+    @contextmanager
+    def kernel(self) -> Iterator[Any]:
+        yield SimpleNamespace(run=lambda code: CellResult("", f"{self.root}\n"))
 
 
 def world(image: str = "intro", image_id: str = "sha256:ff", status: int = 200) -> tuple[Any, Any, Any]:
@@ -70,11 +131,9 @@ def world(image: str = "intro", image_id: str = "sha256:ff", status: int = 200) 
     state = SimpleNamespace(container_statuses=[SimpleNamespace(image_id=f"{COURSE_REPOSITORY}@{image_id}")])
     named = SimpleNamespace(name="jupyter-1")
     pod = SimpleNamespace(metadata=named, spec=SimpleNamespace(containers=[container]), status=state)
-    answer = SimpleNamespace(status_code=status, raise_for_status=lambda: None)
     hub = SimpleNamespace(namespace="jupyter")
-    server = SimpleNamespace(contents=lambda path: answer)
-    student = SimpleNamespace(hub=hub, name="1", open=lambda link: f"page of {link}", server=server)
-    cluster = SimpleNamespace(server_pod=lambda namespace, user: pod, execute=lambda *command: "")
+    student = SimpleNamespace(hub=hub, name="1", open=lambda link: f"page of {link}", server=FakeServer(status))
+    cluster = SimpleNamespace(server_pod=lambda namespace, user: pod, execute=lambda *command: f"{HOME}\n")
     return student, cluster, SimpleNamespace(digest=lambda course: "sha256:ff")
 
 

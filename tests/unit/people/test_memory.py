@@ -35,6 +35,7 @@ class Pod:
 
     def kubectl(self, *args: str, timeout: float) -> str:
         script = args[-1].replace("/tmp/", f"{self.root}/").replace("/sys/fs/cgroup", str(self.root))
+        script = script.replace("/proc/", f"{self.root}/proc/")
         return subprocess.run(
             ["sh", "-c", script], check=True, capture_output=True, text=True, timeout=min(timeout, 20)
         ).stdout
@@ -61,6 +62,26 @@ def test_peak_and_kills(pod: Any) -> None:
         names[0].write_text("9000\n")
     assert found.kills == 1
     assert found.peak == 9000 - 500
+
+
+def test_how_the_kernel_ended(pod: Any) -> None:
+    """A dead kernel that waits to be asked for its end is seen; the dead that it started itself are not meant."""
+    with memory.watched_memory(pod, "jupyter", "jupyter-1") as found:
+        for process, stat in {
+            "7": "7 (python) S 1 7 7 0 -1 0",
+            "9": "9 (a worker) Z 7 9 7 0 -1 9",
+            "8": "8 (python (3)) Z 1 8 8 0 -1 7",
+        }.items():
+            (pod.root / "proc" / process).mkdir(parents=True)
+            (pod.root / "proc" / process / "stat").write_text(f"{stat}\n")
+    assert found.ended == 7
+    assert found.shared > 0
+
+
+def test_kernel_that_lives(pod: Any) -> None:
+    with memory.watched_memory(pod, "jupyter", "jupyter-1") as found:
+        pass
+    assert found.ended is None
 
 
 def test_pod_that_is_gone() -> None:

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from jupyter_client.jsonutil import json_default
 from jupyter_client.session import Session
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 from tornado.web import Application, RequestHandler
@@ -27,8 +27,8 @@ from harness.base.errors import HarnessError
 from harness.hub.api import Hub
 from harness.people import kernel as kernels
 from harness.people.journey import JourneyError
-from harness.people.kernel import CellError
-from harness.people.notebook import CellFailure, NotebookRun, run_notebook
+from harness.people.kernel import WIDGET, CellError
+from harness.people.notebook import CellFailure, NoKernelError, NotebookRun, run_notebook
 from harness.people.student import Student
 from tests.unit.people.conftest import never_stuck
 
@@ -36,10 +36,26 @@ NAME = "7c1e"
 PATH = "unit 1/pandas.ipynb"
 
 
+NOTICE = """IOPub {0} rate exceeded.
+The Jupyter server will temporarily stop sending output
+to the client in order to avoid crashing it.
+To change this limit, set the config variable
+`--ServerApp.iopub_{1}_rate_limit`.
+
+Current values:
+ServerApp.iopub_{1}_rate_limit={2} (bytes/sec)
+ServerApp.rate_limit_window=3.0 (secs)
+
+"""
+"""As jupyter_server 2.21 sends it."""
+TOO_FAST = {"data": NOTICE.format("data", "data", 1e6), "message": NOTICE.format("message", "msg", 1000.0)}
+
+
 class FakeServer:
     """A student's server, which pings its visitors.
 
-    Cells are Python, and of these names: hang, die, drop, interrupt (Ctrl-C here), shout (an error that is not shown).
+    Cells are Python, and of these names: hang, die, drop, interrupt (Ctrl-C here), shout (an error that is not shown),
+    data and message (the notice that output came too fast), slider (a widget).
     """
 
     def __init__(self) -> None:
@@ -168,7 +184,12 @@ class Channels(WebSocketHandler):
             return None
         if code == "widget":
             self.say_with_buffer()
-        reply = {"status": "ok", "execution_count": self.count} if code == "widget" else self.evaluate(code, content)
+        if code == "slider":
+            self.say("iopub", "display_data", {"data": {WIDGET: {"model_id": "m"}}, "metadata": {}})
+        if code in TOO_FAST:
+            self.say("iopub", "stream", {"name": "stderr", "text": TOO_FAST[code]})
+        plain = code in ("widget", "slider", *TOO_FAST)
+        reply = {"status": "ok", "execution_count": self.count} if plain else self.evaluate(code, content)
         self.say("shell", "execute_reply", reply)
         self.say("iopub", "status", {"execution_state": "idle"})
         return None
@@ -292,6 +313,21 @@ class TestRun:
         server.has("print('x' * 20_000_000)")
         assert run_notebook(student, PATH).run == 1
 
+    def test_output_that_the_page_cuts_off(self, server: FakeServer, student: Student) -> None:
+        """The server's own limit is named, and a notice that an author saved in a skipped cell is none."""
+        skipped = tagged("1 / 0", "skip-execution")
+        skipped.outputs = [new_output("stream", name="stderr", text=TOO_FAST["data"])]
+        server.has("1", "data", skipped, "message", "1")
+        run = run_notebook(student, PATH)
+        part = "the page shows only part of cell {}'s output: it prints more than {}"
+        assert run.cut_off == (part.format(2, "1 MB a second"), part.format(4, "1000 messages a second"))
+        assert run.run == 4
+
+    @pytest.mark.parametrize(("code", "widgets"), [("slider", True), ("1", False)])
+    def test_widget_in_an_output(self, server: FakeServer, student: Student, code: str, widgets: bool) -> None:
+        server.has(code)
+        assert run_notebook(student, PATH).widgets is widgets
+
     def test_session_is_ended_even_if_the_server_refuses_at_first(self, server: FakeServer, student: Student) -> None:
         server.refusals = 2
         server.has("die")
@@ -325,8 +361,11 @@ class TestKernelName:
     def test_none_or_several(self, server: FakeServer, student: Student, language: str) -> None:
         server.specs["python2"] = "python"
         server.has("1", kernelspec={"name": "mine", "display_name": "mine"}, language_info={"name": language})
-        with pytest.raises(HarnessError, match=rf"{PATH} wants the kernel mine; the image has: python2, python3\."):
+        with pytest.raises(
+            NoKernelError, match=rf"{PATH} wants the kernel mine; the image has: python2, python3\."
+        ) as caught:
             run_notebook(student, PATH)
+        assert caught.value.kernel == "mine"
 
 
 class TestRefusals:

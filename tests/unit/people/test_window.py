@@ -62,6 +62,7 @@ def test_pages_and_console_are_told_at_their_time_and_once() -> None:
         (4.0, "browser", "dialog: Leave?"),
     ]
     assert not timeline.slice(0, 9, {USER}), "what a window says is the window's"
+    assert browser.console_errors == ["http://hub/x.js - 404"]
 
 
 @pytest.mark.parametrize("error", [WebDriverException("tab crashed"), ProtocolError("gone"), ConnectionError("gone")])

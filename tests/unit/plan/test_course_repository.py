@@ -25,6 +25,7 @@ from harness.plan.course_repository import (
 ROOT = Path(__file__).parents[3]
 DOCKERFILE = "ARG BASE_IMAGE\nFROM ${BASE_IMAGE}\nCOPY . ${HOME}/\n"
 NOTEBOOK = json.dumps({"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5})
+LFS = f"version https://git-lfs.github.com/spec/v1\noid sha256:{0:064}\nsize 886\n"
 COURSE = {"Dockerfile": DOCKERFILE, "intro.ipynb": NOTEBOOK}
 
 
@@ -208,6 +209,41 @@ class TestReadRepository:
     def test_notebooks_that_jupyter_opens(self, document: dict[str, object], tmp_path: Path) -> None:
         assert read_repository(write(tmp_path, {**COURSE, "a.ipynb": json.dumps(document)}), "t")
 
+    @pytest.mark.parametrize(
+        "name", ["data/x.csv", "intro.ipynb", ".hidden/model.bin"], ids=["data", "notebook", "hidden"]
+    )
+    def test_pointer_of_git_lfs(self, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """It is named with what brings the file, wherever it is, and no notebook is called damaged for it."""
+        monkeypatch.setattr("shutil.which", lambda program: program)
+        write(tmp_path, {**COURSE, name: LFS})
+        pulled = "run git lfs pull in a work tree, and give that"
+        assert problem(tmp_path) == f"{name} is a pointer of Git LFS, not the file itself: {pulled}"
+
+    def test_pointers_are_one_problem(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("shutil.which", lambda program: None)
+        write(tmp_path, {**COURSE, "a.csv": LFS, "b.csv": LFS, "c.csv": LFS.replace("git-lfs", "hawser")})
+        said = problem(tmp_path)
+        assert said.startswith("a.csv is a pointer of Git LFS, not the file itself, and so are 2 more, such as b.csv: ")
+        assert said.endswith("(install git-lfs first: it is not on this machine)")
+
+    def test_text_about_git_lfs_is_none(self, tmp_path: Path) -> None:
+        write(tmp_path, {**COURSE, "README.md": f"A pointer:\n{LFS}", "big.txt": LFS + "x" * 1024})
+        assert read_repository(tmp_path, "t")
+
+    def test_pointers_of_git_annex(self, tmp_path: Path) -> None:
+        """Locked ones are links into .git, which no copy has; unlocked ones are text."""
+        write(tmp_path, {**COURSE, "data/b.csv": "/annex/objects/SHA256E-s886--0.csv\n"})
+        (tmp_path / "data/a.csv").symlink_to("../.git/annex/objects/0/1/SHA256E-s886--0.csv/SHA256E-s886--0.csv")
+        assert problem(tmp_path).startswith(
+            "data/a.csv is a pointer of git-annex, not the file itself, and so are 1 mo"
+        )
+
+    def test_submodule_without_its_files(self, tmp_path: Path) -> None:
+        write(tmp_path, {**COURSE, ".gitmodules": '[submodule "d"]\n\tpath = shared/data\n\turl = ../data\n'})
+        assert problem(tmp_path) == "shared/data is a submodule without its files: run git submodule update --init"
+        write(tmp_path, {"shared/data/x.csv": ""})
+        assert read_repository(tmp_path, "t")
+
     def test_huge(self, tmp_path: Path) -> None:
         for name, size in (("data/small.bin", 10**9), ("data/b.bin", 15 * 10**8), (".git/objects/x", 9 * 10**9)):
             (write(tmp_path, {**COURSE, name: ""}) / name).open("wb").truncate(size)
@@ -215,6 +251,23 @@ class TestReadRepository:
         assert said.startswith("more than 2 GB of files, data/b.bin the largest of them (1.5 GB). Keep large data else")
         (tmp_path / "data/b.bin").unlink()
         assert read_repository(tmp_path, "t")
+
+
+def test_same_but_for_case(tmp_path: Path) -> None:
+    course = read_repository(write(tmp_path, {**COURSE, "Lab/a.ipynb": NOTEBOOK, "lab/A.ipynb": NOTEBOOK}), "t")
+    assert course.same_but_for_case("Lab/a.ipynb") == ["lab/A.ipynb"]
+    assert course.same_but_for_case("intro.ipynb") == []
+
+
+def test_with_kernel(tmp_path: Path) -> None:
+    document = {
+        "cells": [],
+        "metadata": {"kernelspec": {"name": "ir", "display_name": "R"}},
+        "nbformat": 4,
+        "nbformat_minor": 5,
+    }
+    course = read_repository(write(tmp_path, {**COURSE, "r/a.ipynb": json.dumps(document)}), "t")
+    assert (course.with_kernel("ir"), course.with_kernel("python3")) == (["r/a.ipynb"], ["intro.ipynb"])
 
 
 class TestParseCourse:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import re
 
-import pytest
-
-from harness.courses.notebook_check import MemoryQuota, NotebookCheck, find_at_home
+from harness.courses.notebook_check import MemoryQuota, NotebookCheck
 from harness.people.memory import Memory
 from harness.people.notebook import CellFailure, NotebookRun
 from harness.report import courses
@@ -27,9 +25,9 @@ def trial(**what: object) -> NotebookCheck:
 
 FIT = trial(opened=True, run=RAN, memory=Memory(2**29))
 UNFIT = trial(
-    opened=True, run=NotebookRun(4, 1, 1.0, RAISED, False), memory=Memory(2**30), trouble=f"cell 2: {RAISED.error}"
+    opened=True, run=NotebookRun(4, 1, 1.0, RAISED, False), memory=Memory(2**30), troubles=[f"cell 2: {RAISED.error}"]
 )
-ABSENT = trial(trouble="it is nowhere in the image\nmore")
+ABSENT = trial(troubles=["it is nowhere in the image\nmore"])
 
 
 def test_table() -> None:
@@ -59,18 +57,3 @@ def test_page() -> None:
 
 def test_memory_over_the_guarantee_is_told() -> None:
     assert trial(opened=True, run=RAN, memory=Memory(3 * 2**30)).result.startswith("ran, with more memory than")
-
-
-@pytest.mark.parametrize(
-    ("at_home", "place"),
-    [
-        ({"notebooks/a/x.ipynb", "x.ipynb"}, "notebooks/a/x.ipynb"),
-        ({"a/x.ipynb"}, "a/x.ipynb"),
-        ({"x.ipynb"}, "x.ipynb"),
-        ({"b/x.ipynb", "ax.ipynb"}, None),
-        (set(), None),
-    ],
-)
-def test_find_at_home(at_home: set[str], place: str | None) -> None:
-    """A notebook is where its path says, or where the Dockerfile put what is in its directory."""
-    assert find_at_home("notebooks/a/x.ipynb", at_home) == place
