@@ -70,7 +70,7 @@ class Plan:
         return self.state / "secrets.json"
 
     def describe(self) -> list[str]:
-        """The plan as lines for the report header."""
+        """Return the plan as lines for the report header."""
         shown = {
             "chart": self.chart,
             "spawner": self._short(self.spawner),

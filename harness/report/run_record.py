@@ -31,7 +31,7 @@ PHASES = ("boot", "login", "pull", "spawn", "page", "kernel")
 kernel answers.
 """
 INTERRUPTED = "interrupted"
-"""Why a run ended that was stopped by Ctrl-C."""
+"""The reason that is recorded for a run that Ctrl-C ended."""
 _PULLED = re.compile(r"Successfully pulled image .*? in ((?:[\d.]+(?:h|ms|m|s|us|µs|ns))+)")
 _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
 

@@ -75,7 +75,7 @@ class StudentResult:
     cookies: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Values of the cookies that the hub and the student's server know the student by, by the cookie's name."""
     trouble: str = ""
-    """Why the student has no running notebook; empty for one who has."""
+    """The reason why the student has no running notebook; empty for a student who has one."""
 
 
 @dataclass

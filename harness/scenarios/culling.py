@@ -39,7 +39,7 @@ while True:
 
 @dataclass(frozen=True)
 class CulledServers:
-    """What became of three servers: one that is not used, one in which a cell runs, and one whose page is open."""
+    """The ends of three servers: one that is not used, one in which a cell runs, and one whose page is open."""
 
     hub: Hub
     times: Times
