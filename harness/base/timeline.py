@@ -14,7 +14,7 @@ UUID = r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}"
 ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\^_])")
 """Escape sequences for a terminal, such as colours (ECMA-48: CSI, OSC, and those of two bytes)."""
 SOURCES = ("test", "http", "spawn", "event", "pod", "hub", "proxy", "notebook", "browser")
-"""Where a moment can come from: a step of a test, an answer that a person got, a message on the spawn page, an event of
+"""Sources of moments: a step of a test, an answer that a person got, a message on the spawn page, an event of
 Kubernetes, a pod's change, a line in the log of a hub, a proxy or a server, a browser."""
 MOST = 100_000
 """Moments that are kept; a whole run has a tenth of them."""
@@ -51,7 +51,7 @@ class Timeline:
         self._lock = threading.Lock()
 
     def add(self, source: str, text: str, *, who: str = "", at: float | None = None, place: str = "") -> None:
-        """Write something down, without colours; it happened now unless `at` is given."""
+        """Add a moment, its text without colours; it happened now unless `at` is given."""
         moment = Moment(time.time() if at is None else at, source, who, plain(text)[:LONGEST], place)
         with self._lock:
             self._moments.append(moment)

@@ -255,7 +255,7 @@ class Cluster:
         return pods[0]
 
     def remove_server(self, namespace: str, user: str) -> None:
-        """Remove the pod of a user's server, past the hub: it is gone at once, even from a node that is lost."""
+        """Remove the pod of a user's server without the hub: it is gone at once, even from a node that is lost."""
         at_once = ("--grace-period=0", "--force")
         self.kubectl("delete", "pod", "--namespace", namespace, "--selector", server_of(user), *at_once)
 

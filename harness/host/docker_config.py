@@ -37,7 +37,7 @@ def read(environ: Mapping[str, str]) -> dict[str, Any]:
 
 
 def check_daemon_is_here(environ: Mapping[str, str]) -> None:
-    """See that docker talks to a daemon of this machine.
+    """Check that docker talks to a daemon of this machine.
 
     Raises:
         EnvironmentFault: it is another machine's.

@@ -13,7 +13,7 @@ IDENTITY = "identity"
 
 
 def identity(checkout: Path) -> str:
-    """Return what tells a checkout from all others that a Docker daemon may know, even from one at the same path."""
+    """Return an identity that no other checkout on a Docker daemon has, not even one at the same path."""
     try:
         return (checkout / STATE / IDENTITY).read_text().strip()
     except OSError:

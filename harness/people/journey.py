@@ -265,7 +265,7 @@ class Visitor:
                 messages = " | ".join(self.journey.progress[-3:])
                 raise SpawnError(
                     f"The server of {self} did not come up within {elapsed:.1f} s: "
-                    f"{cause or 'no cause named by Kubernetes'}.\nThe hub said: {messages}"
+                    f"{cause or 'no cause named by Kubernetes'}.\nThe hub's messages: {messages}"
                 )
         raise SpawnError(f"The hub ended the progress of {self}'s server without a verdict")
 

@@ -49,7 +49,7 @@ class Difference:
     broken: list[Case] = field(default_factory=list)
     mended: list[Case] = field(default_factory=list)
     unchecked: list[Case] = field(default_factory=list)
-    """No longer checked."""
+    """Cases that are no longer checked."""
     new: list[Case] = field(default_factory=list)
     gone: list[Case] = field(default_factory=list)
     changes: list[Change] = field(default_factory=list)

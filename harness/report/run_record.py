@@ -82,7 +82,7 @@ class Record:
         booted: whether the deployment came up.
         ended: why it ended early; empty for a run that came to its end.
         cause: the likely cause of a deployment that did not come up, where one is named.
-        void: the test environment failed, and the run is no verdict.
+        void: the test environment failed, and the run has no verdict.
         phases: by name, those of PHASES.
         steps: of booting and removing the deployment.
         waits: all waits of the tests and their set-up.
