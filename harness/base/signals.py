@@ -135,7 +135,7 @@ def uninterrupted(name: str, show: Callable[[str], None]) -> Iterator[Callable[[
     """Let a clean-up come to its end: the first signal prints a line about it, the second one stops it.
 
     Yield a function that returns whether a signal came, for a caller that has more to do afterwards.
-    Inside another such block, and outside the main thread, which alone gets signals, nothing changes.
+    Inside another such block, and outside the main thread, which alone gets signals, it has no effect.
 
     Args:
         name: the run whose cluster and containers may be left when the clean-up is stopped.

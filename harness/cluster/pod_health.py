@@ -27,7 +27,7 @@ UNRECOVERABLE = {
     "CreateContainerError",
     "RunContainerError",
 }
-"""Reasons for which a container waits and which time alone does not mend (kubelet, pkg/kubelet/images, kuberuntime)."""
+"""Reasons of a waiting container that do not go away by themselves (kubelet, pkg/kubelet/images, kuberuntime)."""
 MOUNT_ATTEMPTS = 5
 """Failed attempts of the kubelet to mount a volume, within a quarter of a minute, after which its source is missing."""
 RECREATED_WITHIN = 5.0
@@ -225,7 +225,7 @@ def _over_memory(pod: client.V1Pod, container: str) -> str:
 
 def _end_details(ended: client.V1ContainerStateTerminated, limit: str) -> str:
     """Return the runtime's message about the end of a container with a memory limit; nothing where there is none."""
-    # A limit too low for the sandbox ends a container that never ran, whatever its message; a missing program does not.
+    # A limit too low for the sandbox ends a container that never ran, with any message; a missing program does not.
     never_ran = ended.reason == "StartError" and limit != "none" and 'exec: "' not in (ended.message or "")
     memory = f" with a memory limit of {limit}" if never_ran else ""
     return f", {ended.reason}{memory}: {ended.message}" if ended.message else ""

@@ -76,7 +76,7 @@ class Source:
     """One source of evidence.
 
     Attributes:
-        name: its file in the bundle; if there are several files, `read` names them, and this is for a reason why not.
+        name: its file in the bundle; if there are several files, `read` names them, and this one is for an error.
         about: a description for the index.
     """
 

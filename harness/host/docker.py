@@ -111,7 +111,7 @@ def address(name: str, network: str) -> str:
 
 
 def create_network(owner: str, checkout: Path, *, kept: bool) -> None:
-    """Create the run's network, named like it; its labels tell which checkout it belongs to.
+    """Create the run's network, named like it; its labels name the checkout that it belongs to.
 
     Raises:
         EnvironmentFault: Docker has no addresses left for it.

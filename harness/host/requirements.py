@@ -174,7 +174,7 @@ def why_not_install(may_install: bool, lacking: tuple[Need, ...]) -> str | None:
 
 def _shopping_list(lacking: tuple[Need, ...], refusal: str) -> str:
     names = "; ".join(f"{need.program} ({need.why})" for need in lacking)
-    # Debian 12 and Ubuntu have no docker-cli, and where there is one, docker.io recommends it.
+    # Debian 12 and Ubuntu have no docker-cli; elsewhere docker.io recommends it.
     packages = sorted({package for need in lacking for package in need.packages} - {"docker-cli"})
     by_hand = [f"{need.program} from its own site" for need in lacking if not need.packages]
     get = "apt-get install" if shutil.which("apt-get") else "this system's packages like Debian's"

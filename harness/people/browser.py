@@ -213,7 +213,7 @@ class Browser:
             shown = [each for each in self.driver.find_elements(By.CSS_SELECTOR, css) if each.is_displayed()]
             return shown[0].text or " " if shown else NotYet(f"no {css}")
         except StaleElementReferenceException:
-            return NotYet(f"{css}, on its way out")
+            return NotYet(f"{css}, being replaced")
         except TimeoutException:
             return NotYet(BUSY)
 
@@ -267,7 +267,7 @@ class Browser:
         except NoSuchElementException as error:
             raise NeverError(f"{on} is not on the page. The page shows: {self.summary()}") from error
         except TimeoutException as error:
-            raise TooLateError(f"{on} is on {BUSY}, for {self._patience:.0f} s by now") from error
+            raise TooLateError(f"{on} is on {BUSY}, for {self._patience:.0f} s so far") from error
 
     def menu(self, label: str) -> list[str]:
         """Open a menu of the menu bar, and return the commands of its entries.
@@ -289,7 +289,7 @@ class Browser:
         return self._on_screen(css)
 
     def _on_screen(self, css: str, attribute: str = "") -> list[str]:
-        """Return an attribute of each element on screen that matches, or its text, all of one moment: pages change."""
+        """Return an attribute of each element on screen that matches, or its text, all at the same moment."""
         with self._acting(css):
             return cast(list[str], self.driver.execute_script(ON_SCREEN, css, attribute))
 

@@ -23,7 +23,7 @@ MAX_HOPS = 20
 SPAWN_TIMEOUT = 280.0
 """Seconds for a server to come up, pull included; production's own limit is 600 (singleuser.startTimeout).
 
-Fewer than a test has (pyproject.toml), so that a spawn that hangs is reported as one.
+Fewer than a test has (pyproject.toml), so that the message is about the spawn.
 """
 SPAWN_PENDING = "/hub/spawn-pending/"
 SPAWNING_PATHS = ("/tmplogin", "/hub/tmplogin", "/hub/spawn")

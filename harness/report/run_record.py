@@ -27,7 +27,7 @@ FORMAT = 2
 PHASES = ("boot", "login", "pull", "spawn", "page", "kernel")
 """The phases that are timed, in the order in which a student meets them.
 
-`pull` is one image onto one node, as the kubelet's event says it; `spawn` has the pull in it. `kernel` is until a new
+`pull` is one image onto one node, as the kubelet's event has it; `spawn` includes the pull. `kernel` is until a new
 kernel answers.
 """
 INTERRUPTED = "interrupted"

@@ -167,7 +167,7 @@ def test_a_page_that_is_too_busy_to_take_a_key() -> None:
             fail(TimeoutException("Timed out receiving message from renderer"))
 
     driver: Any = Busy()
-    with pytest.raises(TooLateError, match=r"\Athe button #go is on a page that is busy, .* for 9 s by now\Z"):
+    with pytest.raises(TooLateError, match=r"\Athe button #go is on a page that is busy, .* for 9 s so far\Z"):
         Browser(driver, patience=9).press("#go")
 
 
@@ -222,7 +222,7 @@ def test_what_a_busy_page_shows_is_not_told() -> None:
             fail(TimeoutException("Timed out receiving message from renderer"))
 
     driver: Any = Busy()
-    with pytest.raises(TooLateError, match=r"\A\.lm-MenuBar-itemLabel is on a page that is busy, .* for 9 s by now\Z"):
+    with pytest.raises(TooLateError, match=r"\A\.lm-MenuBar-itemLabel is on a page that is busy, .* for 9 s so far\Z"):
         Browser(driver, patience=9).texts(".lm-MenuBar-itemLabel")
 
 
