@@ -121,7 +121,7 @@ if files := value("singleuser.extraFiles"):
         for number, (key, file) in enumerate(files.items())
     }
 
-# Services: the culler, with a role of just what it does, and whatever else the values name.
+# Services: the culler, with a role of just what it does, and all others that the values name.
 c.JupyterHub.services = []
 c.JupyterHub.load_roles = []
 if value("cull.enabled"):
