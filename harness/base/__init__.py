@@ -1,1 +1,1 @@
-"""What every other package stands on, with no knowledge of JupyterHub."""
+"""The base of all other packages, with no knowledge of JupyterHub."""

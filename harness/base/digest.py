@@ -1,4 +1,4 @@
-"""Digests by which changes are found."""
+"""Digests that show what has changed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def fingerprint(parts: Iterable[str | bytes | Path]) -> str:
-    """Return a short digest of texts and of the content of files and directories, wherever these are."""
+    """Return a short digest of texts and of the content of files and directories, but not of their paths."""
     digest = hashlib.sha256()
     for part in parts:
         if isinstance(part, Path):

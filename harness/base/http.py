@@ -1,4 +1,4 @@
-"""HTTP to what a run has started: past any proxy, and with time-outs that name the request."""
+"""HTTP client for what a run has started: without a proxy, and with time-outs that name the request."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ def merged(spans: Iterable[Span], gap: float = 0.0) -> list[Span]:
 
 
 def common(spans: Iterable[Span], others: Iterable[Span]) -> list[Span]:
-    """Return the time that is in both."""
+    """Return the time that both have in common."""
     these, those, found = merged(spans), merged(others), list[Span]()
     while these and those:
         start, end = max(these[0].start, those[0].start), min(these[0].end, those[0].end)

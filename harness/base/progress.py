@@ -38,7 +38,7 @@ class Step:
 
 
 class StoppedError(HarnessError):
-    """The run is ending, and what was about to start does not."""
+    """A step was not started, because the run is ending."""
 
 
 class Steps:
@@ -81,7 +81,7 @@ class Steps:
         self._stopping.set()
 
     def go_on(self) -> None:
-        """Do nothing, or end a long step at this place if the run is ending.
+        """End a long step at this place if the run is ending; do nothing otherwise.
 
         Raises:
             StoppedError: the run is ending.

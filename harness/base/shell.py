@@ -13,7 +13,7 @@ from pathlib import Path
 from harness.base.errors import HarnessError
 
 MARK = "OL_JUPYTERHUB_HARNESS_RUN"
-"""Variable in a run's environment: every process that comes from the run has it, whatever its parent is by now."""
+"""Environment variable that all processes of a run inherit, so that one whose parent is gone is found too."""
 BAR = "  | "
 """Prefix of each line of a program's output in a message."""
 TAIL = 12

@@ -1,6 +1,6 @@
 """The early end of a run: Ctrl-C, `kill -TERM`, a terminal that closes, the death of tox, or its own limit.
 
-Python's own handler raises KeyboardInterrupt wherever the main thread happens to be. That is right in a test and wrong
+Python's own handler raises KeyboardInterrupt at any line of the main thread. That is right in a test and wrong
 in the removal of a cluster: there a signal is only answered, and the removal goes on.
 """
 
@@ -25,15 +25,15 @@ ALARM = signal.SIGUSR1
 PARENT_DIED = signal.SIGUSR2
 SHELLS = {"ash", "bash", "busybox", "csh", "dash", "fish", "ksh", "mksh", "sh", "tcsh", "zsh"}
 ECHO = 1.0
-"""Seconds in which a signal counts as one with the last: tox sends its own beside the terminal's."""
+"""Seconds within which two signals count as one: at Ctrl-C, tox sends one beside the terminal's."""
 GAVE_UP = 130
-"""Exit code of a run that was made to end before it had cleaned up: a shell's own for Ctrl-C."""
+"""Exit code of a run that was ended while it cleaned up; a shell's own for Ctrl-C."""
 _PR_SET_PDEATHSIG = 1
 """From linux/prctl.h."""
 
 
 class _Handler:
-    """Calls `first` at a signal and `further` at every later one; signals of one moment count as one."""
+    """A handler that calls `first` at a signal and `further` at each later one; simultaneous ones count as one."""
 
     def __init__(self, first: Callable[[], None], further: Callable[[], None]) -> None:
         self._next = (first, further)
@@ -59,10 +59,10 @@ class _Handler:
 
 
 class _Patient(_Handler):
-    """The handler while something is cleaned up."""
+    """The handler during a clean-up."""
 
     def parent_died(self, frame: FrameType | None) -> None:
-        # A person who presses twice gives up waiting; a parent that died does not.
+        # Only a person can ask twice for the end of the clean-up.
         self.came = True
 
 
@@ -102,7 +102,7 @@ def _listen_to_parent() -> None:
 
     signal.signal(PARENT_DIED, look)
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, PARENT_DIED)
-    # It may have died before the kernel was asked to tell.
+    # It may have died before the kernel was asked for the signal.
     look(PARENT_DIED, None)
 
 
@@ -114,10 +114,10 @@ def _is_shell(process: int) -> bool:
 
 
 def _drop_closed_streams() -> None:
-    """Point what leads to a closed terminal or to a dead reader at nothing: cleaning up would fail as it prints."""
+    """Redirect what leads to a closed terminal or a dead reader to /dev/null: printing would end the clean-up."""
     nowhere = os.open(os.devnull, os.O_RDWR)
     for link in Path("/proc/self/fd").iterdir():
-        with suppress(FileNotFoundError):  # that of the list itself
+        with suppress(FileNotFoundError):  # of the directory's own listing
             if _is_closed(int(link.name), str(link.readlink())):
                 os.dup2(nowhere, int(link.name))
     os.close(nowhere)
@@ -131,25 +131,25 @@ def _is_closed(descriptor: int, leads_to: str) -> bool:
 
 
 @contextmanager
-def uninterrupted(name: str, tell: Callable[[str], None]) -> Iterator[Callable[[], bool]]:
-    """Let a block that cleans up come to its end: the first signal is answered with what goes on, the second gives up.
+def uninterrupted(name: str, show: Callable[[str], None]) -> Iterator[Callable[[], bool]]:
+    """Let a clean-up come to its end: the first signal prints a line about it, the second one stops it.
 
-    Yield a function that tells whether a signal came, for a caller that would go on with something else afterwards.
-    Inside another such block, and outside the main thread, which alone gets signals, nothing changes.
+    Yield a function that returns whether a signal came, for a caller that has more to do afterwards.
+    Inside another such block, and outside the main thread, which alone gets signals, it has no effect.
 
     Args:
-        name: the run whose cluster and containers may be left when the person gives up.
-        tell: shows a line to the person at once.
+        name: the run whose cluster and containers may be left when the clean-up is stopped.
+        show: prints a line at once.
     """
     if threading.current_thread() is not threading.main_thread() or cleaning_up():
         yield lambda: False
         return
     patient = _Patient(
-        lambda: tell(f"Cleaning up {name}, which takes up to a minute. Once more leaves it as it is."),
-        lambda: _give_up(name, tell),
+        lambda: show(f"Cleaning up {name}, which takes up to a minute. Another Ctrl-C stops that."),
+        lambda: _give_up(name, show),
     )
     if isinstance(current := signal.getsignal(signal.SIGINT), _Handler):
-        # The echo of what ended the run may come only now.
+        # The second signal of the pair that ended the run may come only now.
         patient.last = current.last
     before = {number: signal.signal(number, patient) for number in SIGNALS}
     try:
@@ -164,10 +164,10 @@ def cleaning_up() -> bool:
     return isinstance(signal.getsignal(signal.SIGTERM), _Patient)
 
 
-def _give_up(name: str, tell: Callable[[str], None]) -> None:
-    tell(f"Given up. What is left of {name} stays on this machine: 'tox -e down' removes it.")
+def _give_up(name: str, show: Callable[[str], None]) -> None:
+    show(f"Stopped. What is left of {name} stays on this machine: 'tox -e down' removes it.")
     kill_children()
-    # Not by an exception: code that catches it would go on with what the person does not want to wait for.
+    # Not by an exception: code that catches one would go on with the clean-up.
     os._exit(GAVE_UP)
 
 
@@ -183,7 +183,7 @@ def limited(seconds: float, reached: Callable[[], None]) -> Iterator[None]:
     def end() -> None:
         if not cleaning_up():
             reached()
-            # To the main thread itself: whatever call it waits in is interrupted.
+            # To the main thread itself, so that the call in which it waits is interrupted.
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
 
     timer = threading.Timer(seconds, end)
@@ -197,9 +197,9 @@ def limited(seconds: float, reached: Callable[[], None]) -> Iterator[None]:
 
 
 class Alarm:
-    """Raises an error in the main thread for another thread, even while the main thread waits in a call.
+    """A way for a thread to raise an error in the main thread, even while that waits in a call.
 
-    The error comes inside a `heard` block; one that rings elsewhere comes at the beginning of the next block.
+    The error is raised inside a `heard` block; outside of one, at the beginning of the next.
     """
 
     def __init__(self) -> None:

@@ -14,11 +14,11 @@ UUID = r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}"
 ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\^_])")
 """Escape sequences for a terminal, such as colours (ECMA-48: CSI, OSC, and those of two bytes)."""
 SOURCES = ("test", "http", "spawn", "event", "pod", "hub", "proxy", "notebook", "browser")
-"""Where a moment can come from: a step of a test, an answer that a person got, a message on the spawn page, an event of
+"""Sources of moments: a step of a test, an answer that a person got, a message on the spawn page, an event of
 Kubernetes, a pod's change, a line in the log of a hub, a proxy or a server, a browser."""
 MOST = 100_000
 """Moments that are kept; a whole run has a tenth of them."""
-LONGEST = 2000
+LONGEST_MOMENT = 2000
 """Characters of a moment that are kept: a Java trace or an image in a log line is no reason to run out of memory."""
 BOOT = "boot"
 """The name of the promise that every run checks before any test: the deployment comes up."""
@@ -30,7 +30,7 @@ class Moment:
 
     Attributes:
         at: its time, as time.time(). A line of a log has its container's own time, which is this machine's clock, and
-            an event of Kubernetes the time at which it was heard.
+            an event of Kubernetes the time at which it arrived.
         source: one of SOURCES.
         who: the person that it belongs to, a user's name or another alias; empty if it belongs to no single person.
         place: the namespace of the hub that it is about; empty if it is about no single hub.
@@ -51,8 +51,8 @@ class Timeline:
         self._lock = threading.Lock()
 
     def add(self, source: str, text: str, *, who: str = "", at: float | None = None, place: str = "") -> None:
-        """Write something down, without colours; it happened now unless `at` is given."""
-        moment = Moment(time.time() if at is None else at, source, who, plain(text)[:LONGEST], place)
+        """Add a moment, its text without colours; it happened now unless `at` is given."""
+        moment = Moment(time.time() if at is None else at, source, who, plain(text)[:LONGEST_MOMENT], place)
         with self._lock:
             self._moments.append(moment)
 

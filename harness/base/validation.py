@@ -1,4 +1,4 @@
-"""What pydantic finds wrong, in a line for people."""
+"""Describe an error that pydantic finds, in one line for people."""
 
 from __future__ import annotations
 

@@ -55,12 +55,12 @@ def waiting(what: str) -> Iterator[None]:
 
 
 def pause(seconds: float) -> None:
-    """Let a moment pass, where there is nothing to watch."""
+    """Wait a moment, where there is nothing to watch."""
     time.sleep(min(seconds, 0.2))
 
 
 def seldom(look: Callable[[], str | None], every: float = 3.0) -> Callable[[], str | None]:
-    """Return a `fail_if` for an expensive look, which is taken once in so many seconds and finds nothing in between."""
+    """Return a `fail_if` that calls an expensive check once in so many seconds, and returns None in between."""
     due = time.monotonic() + every
 
     def looked() -> str | None:

@@ -156,7 +156,7 @@ def others(given: argparse.Namespace, steps: Steps) -> None:
         teardown.remove_left(removable, steps)
         for run in found:
             if run not in removable:
-                steps.say(f"{run}: left alone")
+                steps.say(f"{run}: not removed")
     else:
         for run in found:
             steps.say(str(run))

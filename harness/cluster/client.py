@@ -31,7 +31,7 @@ class BoundedApiClient(client.ApiClient):  # type: ignore[misc]  # kubernetes ha
 
 
 def connect(kubeconfig: Path) -> BoundedApiClient:
-    """Return a client of the cluster that a kubeconfig leads to."""
+    """Return a client of the cluster of a kubeconfig."""
     configuration = client.Configuration()
     # A call without an answer is not repeated behind the caller's back.
     configuration.retries = False

@@ -255,7 +255,7 @@ class Cluster:
         return pods[0]
 
     def remove_server(self, namespace: str, user: str) -> None:
-        """Remove the pod of a user's server, past the hub: it is gone at once, even from a node that is lost."""
+        """Remove the pod of a user's server without the hub: it is gone at once, even from a node that is lost."""
         at_once = ("--grace-period=0", "--force")
         self.kubectl("delete", "pod", "--namespace", namespace, "--selector", server_of(user), *at_once)
 
@@ -268,7 +268,7 @@ class Cluster:
         previous: bool = False,
         seconds: float | None = None,
     ) -> str:
-        """Return the last lines that a pod's container wrote; empty where there is nothing yet or no more.
+        """Return the last lines that a pod's container wrote; empty where there is nothing, or nothing is left.
 
         Args:
             previous: of the container before its last restart.
@@ -285,7 +285,7 @@ class Cluster:
         run([self._kind, "export", "logs", into, "--name", self.name], timeout=timeout, what="kind export logs")
 
     def execute(self, namespace: str, pod: str, *command: str, container: str | None = None) -> str:
-        """Run a command in a pod and return its standard output, whatever its exit code, within 60 s.
+        """Run a command in a pod and return its standard output, for any exit code, within 60 s.
 
         By kubectl: the client has no limit until it is connected, and takes Ctrl-C for an error of the API.
 
@@ -301,7 +301,7 @@ class Cluster:
         self.kubectl("--namespace", namespace, "apply", "--filename", "-", stdin=yaml.safe_dump_all(wanted))
 
     def kubectl(self, *args: str, stdin: str | None = None, timeout: float = 60) -> str:
-        """Run kubectl on this cluster, whatever the caller's KUBECONFIG is."""
+        """Run kubectl on this cluster, and never on that of the caller's KUBECONFIG."""
         command: list[str | Path] = [self._kubectl, "--kubeconfig", self.kubeconfig, *args]
         return run(command, timeout=timeout, stdin=stdin, what=f"kubectl {' '.join(args[:4])}")
 

@@ -27,11 +27,11 @@ UNRECOVERABLE = {
     "CreateContainerError",
     "RunContainerError",
 }
-"""Reasons for which a container waits and which time alone does not mend (kubelet, pkg/kubelet/images, kuberuntime)."""
+"""Reasons of a waiting container that do not go away by themselves (kubelet, pkg/kubelet/images, kuberuntime)."""
 MOUNT_ATTEMPTS = 5
-"""Vain attempts of the kubelet to mount a volume, within a quarter of a minute, after which its source is missing."""
+"""Failed attempts of the kubelet to mount a volume, within a quarter of a minute, after which its source is missing."""
 RECREATED_WITHIN = 5.0
-"""Seconds in which kubespawner makes a pod anew that it takes for an old one (_make_create_pod_request, at a 409)."""
+"""Seconds within which kubespawner replaces a pod that it takes for an old one (_make_create_pod_request, at a 409)."""
 STARTS_WITHIN = timedelta(seconds=5)
 """Usual time until a pod's first container starts. Events are read only later: the API server reads all of them."""
 CREATED_WITHIN = timedelta(seconds=15)
@@ -125,7 +125,7 @@ def memory_limit(pod: client.V1Pod, container: str) -> str:
 
 
 class Disappearance:
-    """Notice, look by look, that a pod which was there is gone and is not made anew."""
+    """Detection, from one look to the next, of a pod that was there, is gone and is not replaced."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -137,7 +137,7 @@ class Disappearance:
         now = self._clock()
         self._missed = min(self._missed, now) if self._last and not pods else float("inf")
         if now - self._missed > RECREATED_WITHIN:
-            return f"pod {self._last} is gone, and was not the hub's to stop: deleted, evicted, or its node went"
+            return f"pod {self._last} is gone, and not by the hub: deleted, evicted, or its node is gone"
         self._last = next((pod.metadata.name for pod in pods if not pod.metadata.deletion_timestamp), self._last)
         return None
 
@@ -225,7 +225,7 @@ def _over_memory(pod: client.V1Pod, container: str) -> str:
 
 def _end_details(ended: client.V1ContainerStateTerminated, limit: str) -> str:
     """Return the runtime's message about the end of a container with a memory limit; nothing where there is none."""
-    # A limit too low for the sandbox ends a container that never ran, whatever its message; a missing program does not.
+    # A limit too low for the sandbox ends a container that never ran, with any message; a missing program does not.
     never_ran = ended.reason == "StartError" and limit != "none" and 'exec: "' not in (ended.message or "")
     memory = f" with a memory limit of {limit}" if never_ran else ""
     return f", {ended.reason}{memory}: {ended.message}" if ended.message else ""
@@ -234,7 +234,7 @@ def _end_details(ended: client.V1ContainerStateTerminated, limit: str) -> str:
 def _last_words(output: str) -> str:
     """Return the last line of a crashed program's output, and the lines before it; nothing for no output."""
     lines = output.strip().splitlines()
-    return f". It said last: {lines[-1].strip()}{tail(output, 15)}" if lines else ""
+    return f". Last output: {lines[-1].strip()}{tail(output, 15)}" if lines else ""
 
 
 def _kubelet_retries(waiting: client.V1ContainerStateWaiting) -> bool:

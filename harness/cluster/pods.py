@@ -35,7 +35,7 @@ class PodWatch:
         return list(found.items)
 
     def change(self, seconds: float) -> None:
-        """Return when a pod changed since the last look, after the seconds given, or after two, whichever is first."""
+        """Return when a pod changed since the last look, after the seconds given, or after two seconds."""
         limit = max(1, int(min(seconds, 2)))
         watching = watch.Watch()
         try:

@@ -37,7 +37,7 @@ def changed(running: Deployment, hub_spec: HubSpec, release: Release) -> Iterato
 
 @contextmanager
 def images_changed(plan: Plan) -> Iterator[None]:
-    """Let the block change the registry's images and bring them back; after a killed one the next run does so."""
+    """Restore the registry's images after a block that changes them; if it is killed, the next run restores them."""
     known = State(plan.state / STATE)
     before = known.get("images")
     known.forget("images")

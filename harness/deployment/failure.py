@@ -50,7 +50,7 @@ def with_evidence(
     find_fault: Callable[..., str] = environment.fault,
     write: Callable[..., str | None] = bundle.write_boot,
 ) -> Iterator[None]:
-    """Keep the evidence of a failure before anything is removed, and tell a fault of the environment from others.
+    """Keep the evidence of a failure before anything is removed, and distinguish faults of the environment.
 
     Args:
         find_fault: returns what failed of the environment, in a line; nothing where it is sound.
@@ -70,7 +70,7 @@ def with_evidence(
             if context.nodes_exist and not fault:
                 _keep_evidence(context, error, write)
         if fault:
-            raise EnvironmentFault(f"{fault} The run ends, and is no verdict about the deployment.") from error
+            raise EnvironmentFault(f"{fault} The run ends and has no verdict about the deployment.") from error
         raise
 
 

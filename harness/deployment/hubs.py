@@ -58,7 +58,7 @@ def wait_for_hub(context: BootContext, hub: Hub) -> str:
 
 
 def remove_users(context: BootContext, hub: Hub) -> None:
-    """Remove the users that an earlier run left on a hub, in whatever state their servers are.
+    """Remove the users that an earlier run left on a hub, in any state of their servers.
 
     An admin without a server stays: a hub makes those of its configuration itself, whenever it starts.
     """
@@ -86,12 +86,12 @@ def _delete_users(context: BootContext, hub: Hub, names: list[str]) -> None:
         try:
             list(pool.map(functools.partial(hub.delete_user, fail_if=why_not), names))
         finally:
-            # Of no effect on what is done; Ctrl-C is not to wait for what is not.
+            # For Ctrl-C, which must not wait for the deletions that are left.
             ending.set()
 
 
 def _is_starting(user: dict[str, Any]) -> bool:
-    """Return whether a user's server is on its way, or a hub that was restarted still checks whether it is.
+    """Return whether a user's server is starting, or a hub that was restarted still checks whether it is.
 
     A hub does not delete such a user, and waits up to ten minutes for a server that never comes. Restarted, it lets go
     of the server if its pod is gone by then, and waits all the same if it is not.

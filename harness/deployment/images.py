@@ -95,7 +95,7 @@ def built_image(artifacts: Artifacts, image: str) -> OciImage:
 
 
 def push_images(context: BootContext, registry: Registry, images: RegistryImages) -> None:
-    """Push the images, and lead their names to the registry inside the nodes; nothing to push where none changed."""
+    """Push the images, and resolve their names to the registry inside the nodes; nothing to push where none changed."""
     mirrors = {host: place for host, place in context.plan.mirrors.items() if host in REGISTRIES}
     registry.resolve_in_nodes(context.cluster.certs, images.hosts, mirrors)
     wanted = fingerprints({f"image {name}": image.digest for name, image in images.by_name.items()})

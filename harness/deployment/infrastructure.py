@@ -27,7 +27,7 @@ def reuse_or_reset(context: BootContext, made_of: str) -> None:
     if kept:
         broken = f"{' '.join(lacking)} not running" if lacking else "its API server does not answer"
         why = describe_changes(kept, made_of) if kept != made_of else f"it is no longer whole: {broken}"
-        say(f"{'kept:':<11}cluster {plan.name} is made anew, {why}")
+        say(f"{'kept:':<11}cluster {plan.name} is replaced, {why}")
     docker.remove(plan.name, plan.name)
     state.clear()
     plan.secrets.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""The target: everything that tests can ask for, whatever they run against."""
+"""The target: everything that tests can ask for, of any deployment that they run against."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ def remove(plan: Plan, steps: Steps) -> None:
     """Remove every trace of the plan's run from the machine; what is cached for later runs stays.
 
     Raises:
-        HarnessError: Docker does not answer, or does not let something go; the message says what is left.
+        HarnessError: Docker does not answer, or cannot remove something; the message lists what is left.
     """
     remove_run(plan.name, plan.state, steps)
 

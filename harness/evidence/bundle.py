@@ -73,10 +73,10 @@ Content = str | bytes | Mapping[str, str]
 
 @dataclass(frozen=True)
 class Source:
-    """One thing to read.
+    """One source of evidence.
 
     Attributes:
-        name: its file in the bundle; if there are several files, `read` names them, and this is for a reason why not.
+        name: its file in the bundle; if there are several files, `read` names them, and this one is for an error.
         about: a description for the index.
     """
 
@@ -134,7 +134,7 @@ class Scene:
                 Source("tables.txt", "users, spawners and servers in Postgres", self._tables),
                 Source(
                     "values.diff",
-                    "what of the releases' values is not as in production; all: values.yaml",
+                    "differences between the releases' values and production's; all values: values.yaml",
                     self._values,
                 ),
             ]
@@ -150,12 +150,12 @@ class Scene:
         def values(objects: Iterable[Manifest]) -> str:
             return yaml.dump(scrub(hub_values(objects)), Dumper=_Dumper, allow_unicode=True)
 
-        def production(role: HubSpec, here: Release) -> str:
-            return values(running.helm.template(running.chart, _production(self.plan, role, here)))
+        def production(spec: HubSpec, here: Release) -> str:
+            return values(running.helm.template(running.chart, _production(self.plan, spec, here)))
 
         return {
-            here.name: (production(role, here), values(running.objects[role]))
-            for role, here in running.releases.items()
+            here.name: (production(spec, here), values(running.objects[spec]))
+            for spec, here in running.releases.items()
         }
 
     def _get(self, *args: str) -> Callable[[], str]:
@@ -193,9 +193,9 @@ class Scene:
         return {"values.yaml": everything, "values.diff": "".join(differing)}
 
 
-def _production(plan: Plan, role: HubSpec, release: Release) -> Release:
+def _production(plan: Plan, spec: HubSpec, release: Release) -> Release:
     """Return a release as production would have it, without the values for kind and for this run."""
-    return dataclasses.replace(release, values=plan.authoring_values if role is AUTHORING else plan.values)
+    return dataclasses.replace(release, values=plan.authoring_values if spec is AUTHORING else plan.values)
 
 
 def write(
@@ -304,7 +304,7 @@ class Missing(str):
 def _outcome(future: Future[Any], end: float) -> Any:
     """Return the result of a call, or the reason why it has none."""
     try:
-        # Whatever is wrong with one source, the bundle has the failure and the other sources.
+        # A source that fails in any way leaves the other sources in the bundle.
         error = future.exception(max(0.0, end - time.monotonic()))
     except TimeoutError:
         return Missing(f"cannot be read within {LIMIT:.0f} s")

@@ -86,7 +86,7 @@ class _Container:
 
 
 class ClusterWatcher:
-    """Writes what it hears from a cluster into a timeline, between start and stop.
+    """The watches of a cluster, which write into a timeline between start and stop.
 
     Args:
         core: a client of its own, whose connections are closed with the watcher.
@@ -120,7 +120,7 @@ class ClusterWatcher:
         self._spawn(self._listen, self._core.list_event_for_all_namespaces, self._look_at_events, self._hear_of_event)
 
     def stop(self) -> None:
-        """End within LAST seconds, whatever state the cluster is in."""
+        """End within LAST seconds, in any state of the cluster."""
         self._over.set()
         with self._lock:
             for response in self._open:
@@ -183,7 +183,7 @@ class ClusterWatcher:
                 if change["type"] != "BOOKMARK" and about["namespace"] in self._namespaces:
                     hear(change["object"], change["type"] == "DELETED")
             if time.monotonic() - started < 1:
-                self._over.wait(self._again)  # a server that is going away says goodbye at once
+                self._over.wait(self._again)  # an API server that is shutting down ends each watch at once
 
     def _look_at_pods(self, pods: list[Object], first: bool) -> None:
         there = {pod["metadata"]["uid"] for pod in pods}
@@ -204,7 +204,7 @@ class ClusterWatcher:
             self._write("pod", now.namespace, f"{now.name}: {', '.join(new)}", now.user)
         for container in now.containers - self._followed:
             self._followed.add(container)
-            # What was there before has a past that is no part of this run.
+            # The past of a pod that was there before is not part of this run.
             self._spawn(self._follow, container, about["uid"], self._began if first else 0.0)
         if gone:
             self._forget(about["uid"])

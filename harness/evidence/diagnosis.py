@@ -24,7 +24,7 @@ from harness.hub.api import Hub
 from harness.people.journey import user_in
 from harness.plan.hubs import HUBS, SCALED
 
-NAMESPACES = tuple(role.namespace for role in (*HUBS, SCALED))
+NAMESPACES = tuple(spec.namespace for spec in (*HUBS, SCALED))
 HUB, PROXY = "hub", "proxy"
 NEEDED = (HUB, PROXY)
 """The parts without which nothing of a release answers."""
@@ -164,7 +164,7 @@ class _Symptoms:
         return when is not None and when.timestamp() >= self._since
 
     def _crashed(self, parts: Sequence[client.V1Pod]) -> str | None:
-        """Return why a part of the release cannot run, for a hub with its own last words."""
+        """Return why a part of the release cannot run, for a hub with the exception in its log."""
         for pod in parts:
             if stuck := stuck_reason([pod]):
                 # A crash that began before the test counts too, for it goes on.
@@ -176,7 +176,7 @@ class _Symptoms:
         """Return a needed part of a release that is ending before another pod of it is there."""
         for (_, part), pods in self._parts().items():
             if all(pod.metadata.deletion_timestamp for pod in pods):
-                return f"the {part} is going away: pod {pods[0].metadata.name} was told to end"
+                return f"the {part} is going away: pod {pods[0].metadata.name} is being deleted"
         return None
 
     def _missing(self) -> str | None:
@@ -219,7 +219,7 @@ class _Symptoms:
             return None
         newest = ranked[-1]
         about = newest.involved_object
-        # The time tells a hub's pod from the one that followed it.
+        # The time distinguishes a hub's pod from its successor.
         created = next(
             (
                 pod.metadata.creation_timestamp

@@ -105,7 +105,7 @@ _IN_A_LINE = tuple(
         (("cookie",), r"(?i)(?P<before>\bcookie\\*[\"']?:\s*\")(?:[^\"\\\r\n]|\\.)+"),
         (("cookie",), r"(?i)(?P<before>\bcookie\\*[\"']?:\s*')[^'\r\n]+"),
         (("cookie",), r"(?i)(?P<before>\bcookie[\"']?:\s*)(?!\[redacted)[^\"'\s][^\r\n]*"),
-        # The hub's cookies by name, and what tornado signs, wherever it is.
+        # The hub's cookies by name, and everything that tornado signs.
         (("jupyterhub-",), r"(?P<before>\bjupyterhub-(?:session-id|hub-login|user-[\w%.-]+)=\\*[\"']?)[^\s;,\"'\\\[]+"),
         (("2|1:",), r"(?P<before>)\b2\|1:\d+\|\d+:[^\s\"';,&]+"),
         # A field of a page's form.

@@ -32,7 +32,7 @@ NO_ADDRESSES = ("non-overlapping IPv4 address pool", "address pools have been fu
 """Parts of Docker's messages for used-up address pools, of older and of newer versions."""
 
 FAILURES = {"die": "died", "pause": "was paused"}
-"""Docker's events after which a container does not work any more, and how a message calls them."""
+"""Docker's events after which a container no longer works, each with its word in messages."""
 LIST_TIMEOUT = 8.0
 """Seconds for a list of containers."""
 
@@ -111,7 +111,7 @@ def address(name: str, network: str) -> str:
 
 
 def create_network(owner: str, checkout: Path, *, kept: bool) -> None:
-    """Create the run's network, named like it; its labels tell which checkout it belongs to.
+    """Create the run's network, named like it; its labels name the checkout that it belongs to.
 
     Raises:
         EnvironmentFault: Docker has no addresses left for it.
@@ -150,7 +150,7 @@ def running(owner: str) -> set[str]:
 
 
 def stopped(owner: str, expected: Iterable[str] = ()) -> str | None:
-    """Describe the run's containers and nodes that do not run any more; None where all do.
+    """Describe the run's containers and nodes that are not running; None where all are.
 
     Args:
         expected: names of containers that have to exist; others may.
@@ -169,7 +169,7 @@ def stopped(owner: str, expected: Iterable[str] = ()) -> str | None:
 
 def _quoted_last_line(name: str) -> str:
     line = last_words(name)
-    return f", its last words: {line}" if line else ""
+    return f", its last line: {line}" if line else ""
 
 
 @contextmanager

@@ -30,14 +30,14 @@ def read(environ: Mapping[str, str]) -> dict[str, Any]:
     try:
         settings = json.loads(file.read_text()) if file.is_file() else {}
     except (OSError, ValueError) as error:
-        raise EnvironmentFault(f"{file} cannot be read: {error}. Mend it, or set DOCKER_CONFIG.") from error
+        raise EnvironmentFault(f"{file} cannot be read: {error}. Correct it, or set DOCKER_CONFIG.") from error
     if not isinstance(settings, dict):
-        raise EnvironmentFault(f"{file}: expected a JSON object. Mend it, or set DOCKER_CONFIG.")
+        raise EnvironmentFault(f"{file}: expected a JSON object. Correct it, or set DOCKER_CONFIG.")
     return settings
 
 
 def check_daemon_is_here(environ: Mapping[str, str]) -> None:
-    """See that docker talks to a daemon of this machine.
+    """Check that docker talks to a daemon of this machine.
 
     Raises:
         EnvironmentFault: it is another machine's.

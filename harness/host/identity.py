@@ -6,16 +6,16 @@ import hashlib
 import socket
 from pathlib import Path
 
-STATE = ".harness"
+STATE_DIRECTORY = ".harness"
 """Directory of a run, in its checkout."""
 IDENTITY = "identity"
 """File in that directory; it stays when a run is removed."""
 
 
 def identity(checkout: Path) -> str:
-    """Return what tells a checkout from all others that a Docker daemon may know, even from one at the same path."""
+    """Return an identity that no other checkout on a Docker daemon has, not even one at the same path."""
     try:
-        return (checkout / STATE / IDENTITY).read_text().strip()
+        return (checkout / STATE_DIRECTORY / IDENTITY).read_text().strip()
     except OSError:
         place = checkout.stat()
         here = f"{socket.gethostname()}:{place.st_dev}:{place.st_ino}"
@@ -24,7 +24,7 @@ def identity(checkout: Path) -> str:
 
 def keep_identity(checkout: Path) -> None:
     """Write the identity down, so that it stays after a reboot and under another host name."""
-    file = checkout / STATE / IDENTITY
+    file = checkout / STATE_DIRECTORY / IDENTITY
     if not file.exists():
         file.parent.mkdir(mode=0o700, exist_ok=True)
         file.write_text(f"{identity(checkout)}\n")

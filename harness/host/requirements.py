@@ -1,4 +1,4 @@
-"""Requirements of a run: look what the machine lacks, install it where that is possible, refuse what cannot work.
+"""Requirements of a run: check the machine, install what is missing where that is possible, refuse what cannot work.
 
 A machine that has a working Docker is left as it is, but for the tools a run cannot do without.
 """
@@ -100,7 +100,7 @@ def prepare(steps: Steps, *, building: bool, may_install: bool, cache: Path, che
 
 
 def check_directories(*directories: Path) -> None:
-    """See that programs can be run from some directories, and that Docker can mount them.
+    """Check that programs can be run from some directories, and that Docker can mount them.
 
     Raises:
         EnvironmentFault: they cannot.
@@ -120,7 +120,7 @@ def check_directories(*directories: Path) -> None:
 
 
 def check_limits() -> None:
-    """See that the kernel lets nodes and browser watch files, and this process open them.
+    """Check that the kernel lets nodes and browser watch files, and this process open them.
 
     Raises:
         EnvironmentFault: a limit is too low.
@@ -141,7 +141,7 @@ def check_limits() -> None:
 
 
 def check_network_is_shared() -> None:
-    """See that a run in a container reaches what its Docker daemon publishes on the host's loopback.
+    """Check that a run in a container reaches what its Docker daemon publishes on the host's loopback.
 
     Raises:
         EnvironmentFault: the container has a network of its own.
@@ -174,7 +174,7 @@ def why_not_install(may_install: bool, lacking: tuple[Need, ...]) -> str | None:
 
 def _shopping_list(lacking: tuple[Need, ...], refusal: str) -> str:
     names = "; ".join(f"{need.program} ({need.why})" for need in lacking)
-    # Debian 12 and Ubuntu have no docker-cli, and where there is one, docker.io recommends it.
+    # Debian 12 and Ubuntu have no docker-cli; elsewhere docker.io recommends it.
     packages = sorted({package for need in lacking for package in need.packages} - {"docker-cli"})
     by_hand = [f"{need.program} from its own site" for need in lacking if not need.packages]
     get = "apt-get install" if shutil.which("apt-get") else "this system's packages like Debian's"
@@ -183,7 +183,7 @@ def _shopping_list(lacking: tuple[Need, ...], refusal: str) -> str:
 
 
 def install(lacking: tuple[Need, ...], steps: Steps) -> None:
-    """Install what is missing from the machine's own Debian or Ubuntu mirror; a line for each tells what and why.
+    """Install what is missing from the machine's own Debian or Ubuntu mirror; a line for each names it and the reason.
 
     Raises:
         EnvironmentFault: apt-get fails (its last lines are shown).
@@ -262,7 +262,7 @@ def docker_root() -> Path:
 
 
 def check_disk(needed: int, *places: Path) -> None:
-    """See that there is room for `needed` bytes in Docker's directory and in each of the places.
+    """Check that there is room for `needed` bytes in Docker's directory and in each of the places.
 
     Raises:
         EnvironmentFault: a disk has less.

@@ -13,7 +13,7 @@ from filelock import FileLock, Timeout
 
 from harness.base.errors import EnvironmentFault, HarnessError
 from harness.host import docker
-from harness.host.identity import IDENTITY, STATE, identity
+from harness.host.identity import IDENTITY, STATE_DIRECTORY, identity
 from harness.host.requirements import daemon_answers
 
 LOCK = "lock"
@@ -41,7 +41,7 @@ class Run:
     @property
     def directory(self) -> Path | None:
         """The run's directory; None where it is gone, or where the checkout at that path here is another one."""
-        found = self.checkout / STATE if self.checkout else None
+        found = self.checkout / STATE_DIRECTORY if self.checkout else None
         if not self.checkout or not found or not found.is_dir():
             return None
         return found if self.identity in ("", identity(self.checkout)) else None

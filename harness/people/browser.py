@@ -57,7 +57,7 @@ fetch(`${baseUrl}api/kernels`, { headers: { "X-XSRFToken": xsrf || "" } })
   .then((kernels) => done(kernels.reduce((sum, kernel) => sum + Math.max(0, kernel.connections), 0)))
   .catch((error) => done(String(error)));
 """
-"""Asks the server of Jupyter's page for the number of connections to its kernels; a text says why that failed."""
+"""Script that returns the number of connections to the kernels of the page's server, or why it cannot, as text."""
 ON_SCREEN = """
 const [css, attribute] = arguments;
 const seen = { visibilityProperty: true, opacityProperty: true };
@@ -68,13 +68,13 @@ FASTER_TIMERS = """
 const later = window.setTimeout;
 window.setTimeout = (what, milliseconds, ...rest) => later(what, milliseconds / %g, ...rest);
 """
-"""Divides the time of every timer of a page."""
+"""Script that divides the time of every timer of a page."""
 CRASHED = ("crashed", "not reachable", "disconnected", "session deleted", "DevToolsActivePort", "unable to connect")
 """chromedriver's words for a browser that is gone, or never came up (chromium, chrome/test/chromedriver)."""
 
 
 class BrowserCrashedError(HarnessError):
-    """The browser or its driver went away: that says nothing about the page."""
+    """The browser or its driver went away: no verdict about the page."""
 
 
 class _Chrome(webdriver.Chrome):
@@ -98,8 +98,8 @@ def _crashed(error: Exception, log: Path) -> BrowserCrashedError:
     lines = str(getattr(error, "msg", None) or error).strip().splitlines() or [type(error).__name__]
     words = tail(log.read_text(errors="replace"), 3) if log.is_file() else ""
     return BrowserCrashedError(
-        f"The browser is gone, which says nothing about the page: {lines[0]}\n"
-        f"chromedriver said last:{words or ' nothing'}"
+        f"The browser is gone, which is no fault of the page: {lines[0]}\n"
+        f"chromedriver's last output:{words or ' nothing'}"
     )
 
 
@@ -107,7 +107,7 @@ class Browser:
     """One person's browser window.
 
     Args:
-        why_unrecoverable: returns why the page at a URL waits in vain, as Kubernetes sees it; None while it may come.
+        why_unrecoverable: returns why the page at a URL can never come, as Kubernetes sees it; None while it may.
         timeline: for the pages that were open, and their messages on the console.
         patience: seconds for a page to load, and for it to show what it should.
     """
@@ -193,7 +193,7 @@ class Browser:
     def _no_notebook(self) -> str | None:
         """Return what Jupyter shows in place of a notebook; None while it may still show one."""
         dialog = str(self._shown(".jp-Dialog-header"))
-        return self.another_page() or (f"a dialog says {dialog}" if "Error" in dialog else None)
+        return self.another_page() or (f"a dialog shows {dialog}" if "Error" in dialog else None)
 
     def another_page(self) -> str | None:
         """Return what opened in place of a notebook's page, be the notebook there or not; None if nothing did."""
@@ -208,14 +208,14 @@ class Browser:
         if urlsplit(self.driver.current_url).path == "/hub/home":
             return "the hub's home page opened, and no server was started (see redirect_to_server and default_url)"
         heading = self._shown("h1")
-        return f"the hub says {heading}" if re.match("500 : |Spawn failed", str(heading)) else None
+        return f"the hub shows {heading}" if re.match("500 : |Spawn failed", str(heading)) else None
 
     def _shown(self, css: str) -> str | NotYet:
         try:
             shown = [each for each in self.driver.find_elements(By.CSS_SELECTOR, css) if each.is_displayed()]
             return shown[0].text or " " if shown else NotYet(f"no {css}")
         except StaleElementReferenceException:
-            return NotYet(f"{css}, on its way out")
+            return NotYet(f"{css}, being replaced")
         except TimeoutException:
             return NotYet(BUSY)
 
@@ -292,7 +292,7 @@ class Browser:
         except NoSuchElementException as error:
             raise NeverError(f"{on} is not on the page. The page shows: {self.summary()}") from error
         except TimeoutException as error:
-            raise TooLateError(f"{on} is on {BUSY}, for {self._patience:.0f} s by now") from error
+            raise TooLateError(f"{on} is on {BUSY}, for {self._patience:.0f} s so far") from error
 
     def menu(self, label: str) -> list[str]:
         """Open a menu of the menu bar, and return the commands of its entries.
@@ -314,11 +314,11 @@ class Browser:
         return self._on_screen(css)
 
     def _on_screen(self, css: str, attribute: str = "") -> list[str]:
-        """Return an attribute of each element on screen that matches, or its text, all of one moment: pages change."""
+        """Return an attribute of each element on screen that matches, or its text, all at the same moment."""
         with self._acting(css):
             return cast(list[str], self.driver.execute_script(ON_SCREEN, css, attribute))
 
-    def tell(self) -> None:
+    def update_timeline(self) -> None:
         """Add to the timeline what has happened in the window since the last call."""
         try:
             for entry in self.driver.get_log("performance"):
@@ -416,7 +416,7 @@ def browser(
             try:
                 yield window
             finally:
-                window.tell()
+                window.update_timeline()
         finally:
             chrome.quit()
             # A chromedriver that died left its Chromium behind.

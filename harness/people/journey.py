@@ -23,7 +23,7 @@ MAX_HOPS = 20
 SPAWN_TIMEOUT = 280.0
 """Seconds for a server to come up, pull included; production's own limit is 600 (singleuser.startTimeout).
 
-Fewer than a test has (pyproject.toml), so that a spawn that hangs is reported as one.
+Fewer than a test has (pyproject.toml), so that the message is about the spawn.
 """
 SPAWN_PENDING = "/hub/spawn-pending/"
 SPAWNING_PATHS = ("/tmplogin", "/hub/tmplogin", "/hub/spawn")
@@ -265,7 +265,7 @@ class Visitor:
                 messages = " | ".join(self.journey.progress[-3:])
                 raise SpawnError(
                     f"The server of {self} did not come up within {elapsed:.1f} s: "
-                    f"{cause or 'no cause named by Kubernetes'}.\nThe hub said: {messages}"
+                    f"{cause or 'no cause named by Kubernetes'}.\nThe hub's messages: {messages}"
                 )
         raise SpawnError(f"The hub ended the progress of {self}'s server without a verdict")
 

@@ -110,7 +110,7 @@ class UserServer:
         def gone() -> bool | NotYet:
             url = f"{self._path}/api/sessions/{session}"
             answer = self._user.call("DELETE", url, headers=self._authorization)
-            # 500 while the server starts a killed kernel anew.
+            # 500 while the server restarts a killed kernel.
             return answer.status_code != 500 or NotYet(f"500 {answer.text[:200]}")
 
         # A server that is gone has taken its kernel along.

@@ -71,7 +71,7 @@ OPTIONS = (
     ),
     Option(
         "base",
-        "the revision of it that is compared with, to show what a change changes; without it, the one at which its "
+        "the revision of it to compare with, to show what a branch changes; by default the one at which the "
         "branch left the main branch",
         metavar="REF",
     ),

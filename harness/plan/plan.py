@@ -15,7 +15,7 @@ import yaml
 from harness.base.errors import HarnessError
 from harness.base.files import parse_python, read_text
 from harness.charts.chart import chart_directory
-from harness.host.identity import STATE, identity
+from harness.host.identity import STATE_DIRECTORY, identity
 from harness.plan.contract import KNOWN_COURSES
 from harness.plan.course_repository import Repository, check_out, parse_course, read_repository
 from harness.plan.hubs import AUTHORING, STUDENT, HubSpec
@@ -70,7 +70,7 @@ class Plan:
         return self.state / "secrets.json"
 
     def describe(self) -> list[str]:
-        """The plan as lines for the report header."""
+        """Return the plan as lines for the report header."""
         shown = {
             "chart": self.chart,
             "spawner": self._short(self.spawner),
@@ -138,7 +138,7 @@ def make_plan(
     return Plan(
         checkout=checkout,
         name=cluster_name or run_name(checkout),
-        state=checkout / STATE,
+        state=checkout / STATE_DIRECTORY,
         cache=cwd / default_cache(environ),
         evidence=cwd / Path(one("evidence")).expanduser(),
         chart=chart,

@@ -58,7 +58,7 @@ class Pin:
     is_source: bool = False
 
     def __str__(self) -> str:
-        """The line of a requirements file."""
+        """Return the line of a requirements file."""
         return " ".join([f"{self.name}=={self.version}", *(f"--hash={each}" for each in self.hashes)])
 
 

@@ -30,7 +30,7 @@ def write(run: Record, evidence: Path, history: History, clean: Callable[[str], 
     evidence.mkdir(parents=True, exist_ok=True)
     text = run.to_json(clean)
     (evidence / RECORD).write_text(text)
-    # From here on nothing is known but what the record says.
+    # The reports are made from the record alone.
     run = parse_record(text)
     found, alone = _compared(run, history)
     (evidence / PICTURE).write_text(picture(run))

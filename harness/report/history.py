@@ -8,7 +8,7 @@ from pathlib import Path
 from harness.report.outcomes import Case, Status
 from harness.report.run_record import PHASES, Record, RecordError, median, read_record
 
-KEPT = 20
+KEPT_RUNS = 20
 """Records of runs that stay on a machine for each checkout."""
 RATIO, LEAST = 1.5, 0.2
 """The least ratio, and the least seconds, by which a phase counts as slower or faster."""
@@ -49,7 +49,7 @@ class Difference:
     broken: list[Case] = field(default_factory=list)
     mended: list[Case] = field(default_factory=list)
     unchecked: list[Case] = field(default_factory=list)
-    """No longer checked."""
+    """Cases that are no longer checked."""
     new: list[Case] = field(default_factory=list)
     gone: list[Case] = field(default_factory=list)
     changes: list[Change] = field(default_factory=list)
@@ -131,7 +131,7 @@ class History:
         """
         self.directory.mkdir(parents=True, exist_ok=True)
         (self.directory / f"{run.began:.3f}.json").write_text(text)
-        for file in self._newest_first()[KEPT:]:
+        for file in self._newest_first()[KEPT_RUNS:]:
             file.unlink(missing_ok=True)
 
     def _newest_first(self) -> list[Path]:

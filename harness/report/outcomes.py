@@ -19,7 +19,7 @@ class Status(StrEnum):
     STILL_THERE = "still there"
     """A known defect that is there today."""
     FIXED = "fixed"
-    """A known defect that is there no more."""
+    """A known defect that is no longer there."""
     UNCHECKED = "not checked"
     BROKEN = "BROKEN"
 

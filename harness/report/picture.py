@@ -24,11 +24,11 @@ MOST_TICKS = 10
 
 
 class Kind(StrEnum):
-    """The use of a second."""
+    """The uses of a run's time."""
 
     BOOTING = "booting"
     WAITING = "waiting"
-    """For something to come true: a server, a culler, a page in the browser."""
+    """Until something is there: a server, a page in the browser, the end of an idle server."""
     WORKING = "working"
     ELSE = "else"
 
@@ -132,7 +132,7 @@ class _Scale:
         return LEFT + seconds / self.seconds * (RIGHT - LEFT)
 
     def marks(self, spans: Iterable[Span], kind: Kind, faint: bool = False) -> Iterator[Mark]:
-        """Bars of some spans, those that no eye tells apart as one."""
+        """Yield the bars of spans; spans too close together to be seen apart share one."""
         for span in merged(spans, gap=self.seconds / (RIGHT - LEFT) / 3):
             yield self.mark(span, kind, faint)
 

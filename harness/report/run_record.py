@@ -28,11 +28,11 @@ FORMAT = 2
 PHASES = ("boot", "login", "pull", "spawn", "page", "kernel")
 """The phases that are timed, in the order in which a student meets them.
 
-`pull` is one image onto one node, as the kubelet's event says it; `spawn` has the pull in it. `kernel` is until a new
+`pull` is one image onto one node, as the kubelet's event has it; `spawn` includes the pull. `kernel` is until a new
 kernel answers.
 """
 INTERRUPTED = "interrupted"
-"""Why a run ended that was stopped by Ctrl-C."""
+"""The reason that is recorded for a run that Ctrl-C ended."""
 _PULLED = re.compile(r"Successfully pulled image .*? in ((?:[\d.]+(?:h|ms|m|s|us|µs|ns))+)")
 _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
 
@@ -83,7 +83,7 @@ class Record:
         booted: whether the deployment came up.
         ended: why it ended early; empty for a run that came to its end.
         cause: the likely cause of a deployment that did not come up, where one is named.
-        void: the test environment failed, and the run is no verdict.
+        void: the test environment failed, and the run has no verdict.
         phases: by name, those of PHASES.
         steps: of booting and removing the deployment.
         waits: all waits of the tests and their set-up.

@@ -57,7 +57,7 @@ def conclude(run: Record) -> Conclusion:
     if not run.booted and not run.tests:
         if _interrupted(run):
             return Conclusion(Tone.DOUBTFUL, "Interrupted before the deployment was up; no promise was checked")
-        # What is not part of the copy goes without saying where there is no copy.
+        # Without a copy, what a copy cannot show need not be listed.
         why = f": {first_line(run.ended)}" if run.ended else ""
         return Conclusion(Tone.BAD, f"The deployment did not come up{why}")
     if broken:

@@ -26,7 +26,7 @@ from harness.scenarios.user_cleanup import UserCleanup
 AT_ONCE = 4
 """Servers, or kernels of a class, that start at a time: more only wait for each other."""
 COOKIES = "jupyterhub-"
-"""Beginning of the names of the cookies that hub and servers know a person by."""
+"""Prefixes of the names of the cookies by which hub and servers identify a person."""
 SESSION_COOKIE, LOGIN_COOKIE = "jupyterhub-session-id", "jupyterhub-hub-login"
 
 
@@ -36,7 +36,7 @@ class Arrival:
 
     student: Student
     began: float
-    """When the student set out, as time.time()."""
+    """Start of the journey, as time.time()."""
     _end: Future[Page]
 
     @property
@@ -73,9 +73,9 @@ class StudentResult:
     """The course in the image's marker file, read through the student's kernel."""
     gpus: int = 0
     cookies: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """Values of the cookies that the hub and the student's server know the student by, by the cookie's name."""
+    """Values of the cookies by which hub and server identify the student, by the cookie's name."""
     trouble: str = ""
-    """Why the student has no running notebook; empty for one who has."""
+    """The reason why the student has no running notebook; empty for a student who has one."""
 
 
 @dataclass
@@ -95,7 +95,7 @@ def arrive(
     new: Callable[[], Student],
     cleanup: UserCleanup,
 ) -> ClassArrival:
-    """Have a new student of each course follow the course's link, all at once; each is deleted when it was seen."""
+    """Have a new student of each course follow the course's link, all at once; each is deleted once observed."""
     wanted = sorted(courses)
     start_barrier, kernels = threading.Barrier(len(wanted)), threading.Semaphore(AT_ONCE)
     arrived = ClassArrival()

@@ -23,7 +23,7 @@ from harness.people.student import Student
 from harness.scenarios.scaled_hub import LifetimeWatch, ServerLifetime, scaled_hub
 
 SLACK = 30.0
-"""Seconds that a server may need to go once the culler has decided so, on a machine that a whole class keeps busy."""
+"""Seconds that a server may need to end after the culler's decision, on a machine that is busy with a class."""
 PATIENCE = 240.0
 """Seconds for the page of a student in the background: no test waits for it, and whole classes come first."""
 TIMER_SPEEDUP = 5.0
@@ -39,7 +39,7 @@ while True:
 
 @dataclass(frozen=True)
 class CulledServers:
-    """What became of three servers: one that is not used, one in which a cell runs, and one whose page is open."""
+    """The ends of three servers: one that is not used, one in which a cell runs, and one whose page is open."""
 
     hub: Hub
     times: Times

@@ -1,4 +1,4 @@
-"""The students' hub once more, its culler's times brought down to what a test can wait for."""
+"""A second students' hub, whose culler's times are short enough for a test."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def scaled_values(times: Times) -> dict[str, Any]:
 
 @contextmanager
 def scaled_hub(running: Deployment) -> Iterator[Hub]:
-    """Install the students' release once more, its culler's times divided by FACTOR; remove it at the end."""
+    """Install the students' release a second time, its culler's times divided by FACTOR; remove it at the end."""
     plan, cluster = running.plan, running.cluster
     secret = releases.read_secrets(plan.secrets)
     student = running.helm.template(running.chart, running.releases[STUDENT])
@@ -89,7 +89,7 @@ class ServerLifetime:
 
 
 class LifetimeWatch:
-    """Looks at a hub's servers, and records until when each was there."""
+    """A record of how long each of a hub's servers was there."""
 
     def __init__(self, hub: Hub) -> None:
         self.lifetimes: dict[str, ServerLifetime] = {}

@@ -14,20 +14,20 @@ from harness.hub.api import Hub
 AT_ONCE = 4
 """Deletions at a time; each is mostly a wait for the end of a pod."""
 START_TIMEOUT = 60.0
-"""Seconds for a server that is on its way to come, so that its user can be deleted."""
+"""Seconds for a server that is starting, until its user can be deleted."""
 CANCEL_TIMEOUT = 30.0
 """Seconds for a hub to delete the user of a server that it was asked to give up on."""
 
 
 class UserCleanup:
-    """Deletes users, servers and all, in the background."""
+    """The deletion of users and their servers in the background."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
         self._pool = ThreadPoolExecutor(AT_ONCE)
         self._deletions: list[tuple[Hub, str, Future[None]]] = []
         self._held: list[tuple[Hub, str]] = []
-        """Users whom their hub does not let go."""
+        """Users that their hub does not delete."""
         self._given_up = threading.Event()
 
     def add(self, hub: Hub, user: str) -> None:
@@ -48,7 +48,7 @@ class UserCleanup:
             self._delete_user(hub, user)
 
     def give_up(self) -> None:
-        """Begin no other deletion, and end those that run at their next look: nothing answers any more."""
+        """Begin no further deletion, and end those under way at their next check: the hubs no longer answer."""
         self._given_up.set()
 
     def _delete_or_hold(self, hub: Hub, user: str) -> None:
@@ -66,13 +66,13 @@ class UserCleanup:
                 fail_if=seldom(lambda: self._why_pointless(hub) or stuck(), every=1),
             )
         except (NeverError, TooLateError):
-            # The hub deletes no user whose server is on its way, and one that never comes is so for startTimeout.
+            # The hub deletes no user whose server is starting, which lasts for startTimeout if it never comes up.
             return self._cancel(hub, user)
         self._delete_user(hub, user)
         return True
 
     def _cancel(self, hub: Hub, user: str) -> bool:
-        """Have the hub give up on a server that never comes, and delete its user; return False where it does not."""
+        """Have the hub give up on a server that never comes up, and delete its user; return False where it does not."""
         self._cluster.remove_server(hub.namespace, user)
         if self._given_up.is_set():
             return False
@@ -92,7 +92,7 @@ class UserCleanup:
         )
 
     def wait(self) -> None:
-        """Wait until all users are gone; a hub that holds one is restarted, and forgets the servers that never came.
+        """Wait until all users are gone; a hub that holds one is restarted, and forgets the servers that never came up.
 
         Raises:
             HarnessError: a user does not go.

@@ -35,7 +35,7 @@ class Registry(HttpService):
     PORT = 5000
     HEALTH_PATH = "/v2/"
     HEALTHY_STATUS = 401
-    """It refuses a stranger."""
+    """The status for a request without credentials."""
 
     aws: Aws
     _pushed: set[tuple[str, str]] = field(default_factory=set, init=False, repr=False, compare=False)
@@ -46,9 +46,9 @@ class Registry(HttpService):
         return cls(run, state, earlier[Aws])
 
     def launch(self, image: str, content: Content) -> None:
-        """Start the container with the content's images in its storage, which is free and makes their push so."""
+        """Start the container with the content's images in its storage already, which is faster than a push."""
         storage = self.state / "registry"
-        # A run that was killed, or a cluster that is made anew, leaves its storage behind.
+        # A run that was killed, or a cluster that is replaced, leaves its storage behind.
         shutil.rmtree(storage, ignore_errors=True)
         storage.mkdir()
         for name, oci_image in content.images.items():

@@ -45,7 +45,7 @@ class QueryStringKubeSpawner(KubeSpawner):
 
     def start(self) -> Awaitable[tuple[str, int]]:
         self.image = f"{COURSE_IMAGES}:{DEFAULT_COURSE}"
-        # Without a handler nobody followed a link: the hub itself starts the server.
+        # Without a handler no link was followed: the hub itself starts the server.
         if self.handler:
             self._follow_link()
         return super().start()
@@ -80,5 +80,5 @@ c.JupyterHub.logo_file = "/opt/mit_learn.svg"
 c.JupyterHub.template_vars = {"logo_url": "https://learn.mit.edu/dashboard"}
 # One item, because the chart has put settings of its own there.
 c.JupyterHub.tornado_settings["cookie_options"] = {"expires_days": 1}
-# Neither authenticator lets anybody in without it.
+# Without it, neither authenticator admits a user.
 c.Authenticator.allow_all = True

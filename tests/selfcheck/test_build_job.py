@@ -27,7 +27,7 @@ pytestmark = pytest.mark.timeout(900)  # a build takes as long as the package in
 
 @pytest.mark.parametrize("name", ["template", "data_science_example", "gpu_example"])
 def test_template_and_examples_are_repositories(plan: Plan, name: str) -> None:
-    """What authors begin with, and what they can look at, are repositories that a course can be built of."""
+    """The template and the example courses are repositories from which a course can be built."""
     found = read_repository(plan.checkout / "courses" / name, name)
     assert found.notebooks, f"courses/{name} has no notebooks"
     assert found.needs_gpu == (name == "gpu_example"), (
@@ -48,8 +48,8 @@ def test_base_image_is_built_from_its_archive(
     job = BuildJob("base_from_archive", s3_bucket=bucket, s3_object_path=key)
     course = run_job(job, tmp_path, aws, deployment.builder, registry)
     assert course.tags == ("base_from_archive",), f"an archive has no version, and is pushed under {course.tags}"
-    told, served = aws.image_digests().get("base_from_archive"), registry.digest("base_from_archive")
-    assert told == served, f"ECR knows base_from_archive as {told}, and the registry serves {served}"
+    known, served = aws.image_digests().get("base_from_archive"), registry.digest("base_from_archive")
+    assert known == served, f"ECR knows base_from_archive as {known}, and the registry serves {served}"
     with pytest.raises(HarnessError, match=rf"cannot get s3://{bucket}/nothing"):
         run_job(dataclasses.replace(job, s3_object_path="nothing"), tmp_path, aws, deployment.builder, registry)
 

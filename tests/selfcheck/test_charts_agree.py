@@ -123,7 +123,7 @@ def by_name(manifests: list[Manifest]) -> Objects:
 
 
 def readable(manifest: Manifest) -> Manifest:
-    """An object with what Kubernetes takes in several forms in one of them."""
+    """Return an object in which settings that Kubernetes takes in several forms have one form."""
     if manifest["kind"] == "Secret":
         plain = {key: base64.b64decode(value).decode() for key, value in (manifest.get("data") or {}).items()}
         return manifest | {"data": plain | (manifest.get("stringData") or {}), "stringData": None}
@@ -135,7 +135,7 @@ def readable(manifest: Manifest) -> Manifest:
 
 
 def permissions(rules: list[dict[str, list[str]]]) -> Iterator[str]:
-    """Each single thing that the rules of a role allow."""
+    """Yield each single action that the rules of a role allow."""
     for rule in rules:
         for group in rule["apiGroups"]:
             for resource in rule["resources"]:
@@ -144,9 +144,9 @@ def permissions(rules: list[dict[str, list[str]]]) -> Iterator[str]:
 
 
 def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Every single setting with its path, in which a list's entries go by their names where they have any.
+    """Yield every single setting with its path, in which entries of a list have their names, if they have any.
 
-    Nothing, however it is written, is no setting.
+    An empty value of any form is no setting.
     """
     if isinstance(value, dict):
         entries = [(str(key), entry) for key, entry in value.items()]
@@ -170,7 +170,7 @@ def label(entry: Any, number: int) -> str | int:
 
 
 def differences(ours: Flat, theirs: Flat, allowed: str) -> list[str]:
-    """What is not the same and may not differ, a line each."""
+    """Return the differences that are not allowed, a line each."""
     return [
         f"{path}: the built-in chart makes it {ours.get(path)!r}, upstream's {theirs.get(path)!r}"
         for path in sorted(ours.keys() | theirs.keys())

@@ -1,4 +1,4 @@
-"""The nodes' network: what is meant for a pod that is gone stays in the cluster."""
+"""The nodes' network: packets for a pod that is gone stay in the cluster."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from harness.cluster.kind import Cluster
 from harness.host import docker
 
 
-def test_the_address_of_a_pod_that_is_gone_is_nobodys(cluster: Cluster) -> None:
-    """What is meant for a server that is gone stays in the cluster, on either node: nobody outside answers for it."""
+def test_packets_for_a_pod_that_is_gone_stay_in_the_cluster(cluster: Cluster) -> None:
+    """Packets for a server that is gone stay in the cluster, on either node, and no host outside answers them."""
     for node in cluster.core.list_node().items:
-        # Addresses are given out from the first on. Whether a sender is told is another matter: Linux limits that.
+        # Addresses are given out from the first on. The sender may get no error, since Linux limits their rate.
         last = ipaddress.ip_network(node.spec.pod_cidr)[-2]
         try:
             leads = docker.docker("exec", node.metadata.name, "ip", "route", "get", str(last))
         except CommandError as error:
             leads = error.output
-        assert "No route to host" in leads, f"{last}, of no pod on {node.metadata.name}, is looked for at {leads}"
+        assert "No route to host" in leads, f"{last}, of no pod on {node.metadata.name}, is routed to {leads}"

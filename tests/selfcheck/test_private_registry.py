@@ -1,4 +1,4 @@
-"""The private registry: what is in it, who may pull from it, and what ECR knows of it."""
+"""The private registry: its content, its login, and the agreement with ECR."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ def test_pull_without_credentials_is_refused(cluster: Cluster, on_node: Callable
     """The private registry refuses a pull without credentials, from the machine and from a node."""
     tag = min(registry.tags())
     answer = http.get(f"http://{registry.address}/v2/{REPOSITORY}/manifests/{tag}", timeout=5)
-    assert answer.status_code == 401, f"expected 401 for a stranger, found {answer.status_code}"
+    assert answer.status_code == 401, f"expected 401 without credentials, found {answer.status_code}"
     anonymous = f"{registry.location}/{REPOSITORY}:{tag}"
     with pytest.raises(CommandError) as refused:
         on_node(cluster.control_plane, "ctr", "images", "pull", "--plain-http", anonymous)
-    said = refused.value.output
-    assert "401" in said or "no basic auth" in said, f"the pull failed, but not for want of credentials: {said}"
+    output = refused.value.output
+    assert "401" in output or "no basic auth" in output, f"the pull failed, but not for want of credentials: {output}"
 
 
 def test_node_pulls_by_production_name(cluster: Cluster, on_node: Callable[..., str], registry: Registry) -> None:
     """With ECR's token, a node pulls a course image by the name it has in production."""
     image = f"{COURSE_REPOSITORY}:{min(registry.tags())}"
     ctr = ["ctr", "--namespace", "harness", "images", "pull", "--hosts-dir", "/etc/containerd/certs.d"]
-    said = on_node(cluster.control_plane, *ctr, image)
+    output = on_node(cluster.control_plane, *ctr, image)
     digest = registry.digest(image.rpartition(":")[2])
-    assert digest in said, f"expected {image} as {digest}, and the pull says: {said}"
+    assert digest in output, f"expected {image} as {digest}, and the pull printed: {output}"
 
 
 def test_ecr_knows_what_was_pushed(aws: Aws, registry: Registry) -> None:

@@ -43,7 +43,7 @@ imagePullSecrets:
 {{- end }}
 {{- end }}
 
-{{- /* Environment variables, from a map of values (or of what says where a value comes from) or a list as it is. */}}
+{{- /* Environment variables, from a map of values (or of sources of values), or a list as it is. */}}
 {{- define "env" -}}
 {{- if kindIs "slice" . -}}
 {{ toYaml . }}
@@ -87,7 +87,7 @@ imagePullSecrets:
 {{ toYaml $resources }}
 {{- end }}
 
-{{- /* What a pod of ours may do: nothing, as nobody. */}}
+{{- /* The security context of our pods: no rights, as user nobody. */}}
 {{- define "securityContext" -}}
 securityContext:
   runAsNonRoot: true

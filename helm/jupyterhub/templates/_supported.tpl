@@ -1,4 +1,4 @@
-{{- /* Says at once what this chart leaves to the upstream one; a hub that quietly lacks it would be worse. */}}
+{{- /* Fails for values that only the upstream chart supports, so that no hub lacks them without notice. */}}
 {{- define "supported" -}}
 {{- if .Values.prePuller.hook.enabled }}
   {{- fail "the built-in chart has no hook image puller: set prePuller.hook.enabled to false" }}

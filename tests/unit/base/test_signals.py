@@ -223,6 +223,7 @@ class TestParent:
         assert self.end(tmp_path) == "nothing ended it"
 
     def test_a_run_that_cleans_up_already_goes_on(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(signals, "_is_shell", lambda process: False)
         listen()
         monkeypatch.setattr(os, "getppid", lambda: 1)
         told: list[str] = []
@@ -235,6 +236,7 @@ class TestParent:
     def test_a_run_that_ends_already_is_not_interrupted_again(
         self, monkeypatch: pytest.MonkeyPatch, no_echo: None
     ) -> None:
+        monkeypatch.setattr(signals, "_is_shell", lambda process: False)
         listen()
         with pytest.raises(KeyboardInterrupt):
             press(signal.SIGTERM)
@@ -262,8 +264,8 @@ class TestUninterrupted:
             clean()
         assert done == ["went on"]
         cleaning, gave_up = told
-        assert cleaning == "Cleaning up jh-1, which takes up to a minute. Once more leaves it as it is."
-        assert gave_up == "Given up. What is left of jh-1 stays on this machine: 'tox -e down' removes it."
+        assert cleaning == "Cleaning up jh-1, which takes up to a minute. Another Ctrl-C stops that."
+        assert gave_up == "Stopped. What is left of jh-1 stays on this machine: 'tox -e down' removes it."
 
     def test_the_echo_of_what_ended_the_run_counts_for_nothing(self) -> None:
         listen()

@@ -7,7 +7,7 @@ from dataclasses import FrozenInstanceError
 
 import pytest
 
-from harness.base.timeline import LONGEST, Moment, Timeline, render
+from harness.base.timeline import LONGEST_MOMENT, Moment, Timeline, render
 
 ME, OTHER = "11111111-2222-4333-8444-555555555555", "99999999-2222-4333-8444-555555555555"
 
@@ -45,8 +45,8 @@ class TestTimeline:
 
     def test_a_moment_has_an_end(self) -> None:
         timeline = Timeline()
-        timeline.add("notebook", "x" * (LONGEST + 1))
-        assert told(timeline) == ["x" * LONGEST]
+        timeline.add("notebook", "x" * (LONGEST_MOMENT + 1))
+        assert told(timeline) == ["x" * LONGEST_MOMENT]
 
     def test_many_write_at_once(self) -> None:
         timeline = Timeline()

@@ -108,7 +108,7 @@ class TestStuckReason:
         first, *lines = why.splitlines()
         assert first == (
             f"pod jupyter-1: container notebook: CrashLoopBackOff, image {IMAGE}: back-off 10s. "
-            "It said last: KeyError: 'image'"
+            "Last output: KeyError: 'image'"
         )
         assert len(lines) == 15
         assert lines[-1] == "  | KeyError: 'image'"
@@ -122,7 +122,7 @@ class TestStuckReason:
         why = stuck_reason([pod(twice)], log)
         assert why == (
             f"pod jupyter-1: container notebook crashed twice, exit code 127, image {IMAGE}. "
-            "It said last: singleuser: not found\n  | singleuser: not found"
+            "Last output: singleuser: not found\n  | singleuser: not found"
         )
 
     def test_what_never_ran_is_told_as_the_runtime_tells_it(self) -> None:
@@ -214,7 +214,7 @@ class TestNotStarted:
         (["old, ending", "", "new"], None),
         (["new", ""], None),
         (["new", "", "new", ""], None),
-        (["new", "", ""], "pod new is gone, and was not the hub's to stop: deleted, evicted, or its node went"),
+        (["new", "", ""], "pod new is gone, and not by the hub: deleted, evicted, or its node is gone"),
         (["", "new", "new, ending", "", ""], "pod new is gone"),
     ],
 )

@@ -97,7 +97,7 @@ class TestStuck:
         no_core: Any = None
         found = PodWatch(no_core, "jupyter").stuck_reason([crashed])
         assert found is not None
-        assert "It said last: jupyter-1 notebook True" in found
+        assert "Last output: jupyter-1 notebook True" in found
 
     def test_nodes_and_events(self) -> None:
         listed: list[str] = []
@@ -137,4 +137,4 @@ class TestServerProbe:
         there.metadata.creation_timestamp = datetime.now(UTC)
         *before, gone = self.probe(monkeypatch, [there], [])
         assert before == [None]
-        assert str(gone).startswith("pod jupyter-1 is gone, and was not the hub's to stop")
+        assert str(gone).startswith("pod jupyter-1 is gone, and not by the hub")

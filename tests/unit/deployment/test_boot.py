@@ -217,7 +217,7 @@ class TestInfrastructure:
     ) -> None:
         docker.path.write_text(docker.path.read_text().replace('"info "*) echo / ;;', '"info "*) exit 1 ;;'))
         with pytest.raises(
-            EnvironmentFault, match=r"\AThe Docker daemon does not answer: .* is no verdict about"
+            EnvironmentFault, match=r"\AThe Docker daemon does not answer: .* has no verdict about"
         ) as error:
             boot.boot(planned(), steps, self.failing_at_rendering(docker, HarnessError("no")))
         assert str(error.value.__cause__) == "no"

@@ -157,7 +157,7 @@ class TestEvidence:
 
         never = lambda *_, **__: pytest.fail("evidence of a failure that says nothing")  # noqa: E731
         with (
-            pytest.raises(EnvironmentFault, match=r"\AThe disk is full\. The run ends, ") as error,
+            pytest.raises(EnvironmentFault, match=r"\AThe disk is full\. The run ends ") as error,
             with_evidence(context, find_fault, never),
         ):
             raise HarnessError("no")

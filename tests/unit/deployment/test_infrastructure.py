@@ -37,7 +37,7 @@ def remade(call: str, plan: Plan, names: str = "") -> str:
     return call.format(names=names, **about)
 
 
-ANEW = "kept:      cluster jh-1 is made anew, "
+ANEW = "kept:      cluster jh-1 is replaced, "
 
 
 class TestReuseOrReset:

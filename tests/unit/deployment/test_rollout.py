@@ -107,7 +107,7 @@ class TestReady:
         with pytest.raises(NeverError) as error:
             wait_ready(cluster)
         assert str(error.value).endswith(
-            f"pod hub-{NEW}: container hub: CrashLoopBackOff, image image. It said last: KeyError: 'image'"
+            f"pod hub-{NEW}: container hub: CrashLoopBackOff, image image. Last output: KeyError: 'image'"
             f"\n  | log of hub-{NEW}, previous=True\n  | KeyError: 'image'"
         )
         assert cluster.changes == 0

@@ -197,7 +197,7 @@ class TestContainers:
     def test_one_that_stopped_comes_before_all_that_follows_from_it(self, docker: Callable[..., None]) -> None:
         docker(registry="exited Exited (1) 3 seconds ago")
         found = cause(FakeCluster(PULLED_NOT))
-        assert found == "container jh-1-registry does not run: Exited (1) 3 seconds ago, its last words: no space left"
+        assert found == "container jh-1-registry does not run: Exited (1) 3 seconds ago, its last line: no space left"
 
     def test_a_paused_node(self, docker: Callable[..., None]) -> None:
         docker(worker="paused Up 2 minutes (Paused)")
@@ -263,7 +263,7 @@ class TestPods:
     def test_a_hub_that_is_told_to_end(self) -> None:
         hub = pod("hub-1", ended("Error", 2), component="hub", born=BEFORE, ending=True)
         found = cause(FakeCluster(hub, log=traceback("RuntimeError: the end of it")))
-        assert found == "the hub is going away: pod hub-1 was told to end"
+        assert found == "the hub is going away: pod hub-1 is being deleted"
 
     def test_a_hub_that_another_one_has_followed(self) -> None:
         old, new = pod("hub-1", component="hub", born=BEFORE, ending=True), pod("hub-2", component="hub")

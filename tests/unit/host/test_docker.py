@@ -223,7 +223,7 @@ class TestStopped:
     def test_one_does_not_and_one_is_gone(self, path: Path) -> None:
         Program(path, "docker", f"""case "$1" in ps) printf '{self.LISTED}' ;; logs) echo 'no space left' ;; esac""")
         assert docker.stopped("jh-1", ["jh-1-moto", "jh-1-registry"]) == (
-            "container jh-1-worker does not run: Up 2 minutes (Paused), its last words: no space left; "
+            "container jh-1-worker does not run: Up 2 minutes (Paused), its last line: no space left; "
             "container jh-1-registry is gone"
         )
 

@@ -121,8 +121,8 @@ class TestCommands:
             assert command.main(["down", "--all"]) == 0
         assert self.removed(docker) == ["network rm jh-2", "network rm jh-3"]
         kept, unknown = capsys.readouterr().out.splitlines()[-2:]
-        assert kept.endswith(f"{tmp_path}/kept: left alone")
-        assert unknown.endswith("?: left alone")
+        assert kept.endswith(f"{tmp_path}/kept: not removed")
+        assert unknown.endswith("?: not removed")
 
     def test_down_by_name_of_an_older_harness_touches_nobodys_files(
         self, docker: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

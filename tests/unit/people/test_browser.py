@@ -90,7 +90,7 @@ def test_a_page_that_is_to_say_so_is_waited_for() -> None:
 
 @pytest.mark.parametrize("heading", ["500 : Internal Server Error", "Spawn failed"])
 def test_a_hub_that_gave_up_is_not_waited_for(heading: str) -> None:
-    with pytest.raises(NeverError, match=f"the menus on the page: will not come.*: the hub says {heading}"):
+    with pytest.raises(NeverError, match=f"the menus on the page: will not come.*: the hub shows {heading}"):
         window([], heading=heading).wait_for("the menus", "h2")
 
 
@@ -111,7 +111,7 @@ def test_the_list_of_files_is_no_notebook() -> None:
 
 def test_a_notebook_that_does_not_load_is_not_waited_for() -> None:
     driver: Any = Driver([], dialog="File Load Error for a.ipynb")
-    with pytest.raises(NeverError, match=r"will not come.*: a dialog says File Load Error for a\.ipynb"):
+    with pytest.raises(NeverError, match=r"will not come.*: a dialog shows File Load Error for a\.ipynb"):
         Browser(driver).wait_for_notebook()
 
 
@@ -167,7 +167,7 @@ def test_a_page_that_is_too_busy_to_take_a_key() -> None:
             fail(TimeoutException("Timed out receiving message from renderer"))
 
     driver: Any = Busy()
-    with pytest.raises(TooLateError, match=r"\Athe button #go is on a page that is busy, .* for 9 s by now\Z"):
+    with pytest.raises(TooLateError, match=r"\Athe button #go is on a page that is busy, .* for 9 s so far\Z"):
         Browser(driver, patience=9).press("#go")
 
 
@@ -241,7 +241,7 @@ def test_what_a_busy_page_shows_is_not_told() -> None:
             fail(TimeoutException("Timed out receiving message from renderer"))
 
     driver: Any = Busy()
-    with pytest.raises(TooLateError, match=r"\A\.lm-MenuBar-itemLabel is on a page that is busy, .* for 9 s by now\Z"):
+    with pytest.raises(TooLateError, match=r"\A\.lm-MenuBar-itemLabel is on a page that is busy, .* for 9 s so far\Z"):
         Browser(driver, patience=9).texts(".lm-MenuBar-itemLabel")
 
 
@@ -285,7 +285,7 @@ def failing(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
 )
 def test_a_browser_that_went_away(chrome: Any, monkeypatch: pytest.MonkeyPatch, error: Exception, said: str) -> None:
     failing(monkeypatch, error)
-    message = rf"\AThe browser is gone, which says nothing about the page: {said}.*\nchromedriver said last:"
+    message = rf"\AThe browser is gone, which is no fault of the page: {said}.*\nchromedriver's last output:"
     with pytest.raises(BrowserCrashedError, match=message) as found:
         chrome.execute("getTitle")
     assert str(found.value).endswith("\n  | [INFO]: two\n  | [INFO]: three\n  | [INFO]: its last words")

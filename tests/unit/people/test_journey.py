@@ -187,7 +187,7 @@ class TestSpawn:
         first, second = str(error.value).splitlines()
         assert first.startswith(f"The server of student {NAME} did not come up within 0.")
         assert first.endswith(f" s: {named}.")
-        assert second == "The hub said: two | three | Spawn failed"
+        assert second == "The hub's messages: two | three | Spawn failed"
 
     @pytest.mark.parametrize("line", [event(message="Pulling"), ":keepalive\n\n"])
     def test_fails_as_soon_as_kubernetes_names_a_cause(

@@ -52,7 +52,7 @@ def test_pages_and_console_are_told_at_their_time_and_once() -> None:
     driver.happens(4.0, "Page.javascriptDialogOpening", message="Leave?", url="http://hub/tree")
     driver.says(2.5, "SEVERE", "http://hub/x.js - 404")
     for _ in range(2):
-        browser.tell()
+        browser.update_timeline()
     assert browser.aliases >= {USER}
     assert [(moment.at, moment.source, moment.text) for moment in timeline.slice(0, 9, browser.aliases)] == [
         (1.5, "browser", f"page http://hub/user/{USER}/lab"),
@@ -68,6 +68,6 @@ def test_pages_and_console_are_told_at_their_time_and_once() -> None:
 @pytest.mark.parametrize("error", [WebDriverException("tab crashed"), ProtocolError("gone"), ConnectionError("gone")])
 def test_a_browser_that_is_gone_is_told(error: Exception) -> None:
     browser, timeline = window(FakeDriver(error))
-    browser.tell()
+    browser.update_timeline()
     [moment] = timeline.slice(0, 1e12, browser.aliases)
     assert moment.text in ("the browser is gone: tab crashed", "the browser is gone: gone")

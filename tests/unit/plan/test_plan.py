@@ -11,7 +11,7 @@ import pytest
 
 from harness.base.digest import fingerprint
 from harness.base.errors import HarnessError
-from harness.host.identity import STATE, keep_identity
+from harness.host.identity import STATE_DIRECTORY, keep_identity
 from harness.plan.hubs import AUTHORING, STUDENT
 from harness.plan.options import read
 from harness.plan.plan import (
@@ -287,7 +287,7 @@ class TestName:
         assert run_name(tmp_path) != mine
 
     def test_same_after_a_run_on_a_host_that_was_renamed(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        (tmp_path / STATE).mkdir()
+        (tmp_path / STATE_DIRECTORY).mkdir()
         mine = run_name(tmp_path)
         keep_identity(tmp_path)
         monkeypatch.setattr("socket.gethostname", lambda: "another")

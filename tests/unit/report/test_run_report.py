@@ -15,7 +15,7 @@ from harness.people.journey import Journey
 from harness.program.difference import Difference as ValueDifference
 from harness.program.difference import Preview
 from harness.report import files
-from harness.report.history import KEPT, Difference, History, difference
+from harness.report.history import KEPT_RUNS, Difference, History, difference
 from harness.report.outcomes import Case, Status
 from harness.report.picture import Kind, picture, spent
 from harness.report.run import page
@@ -238,7 +238,7 @@ class TestHistory:
     def test_only_the_newest_stay(self, tmp_path: Path) -> None:
         history = History(tmp_path)
         self.remember(history, *(run(case(), started=f"2026-02-{day:02}T00:00:00.000+00:00") for day in range(1, 26)))
-        assert len(list(tmp_path.iterdir())) == KEPT
+        assert len(list(tmp_path.iterdir())) == KEPT_RUNS
         before = history.before(run(case(), started="2026-03-01T00:00:00.000+00:00"))
         assert before
         assert before.started.startswith("2026-02-25")

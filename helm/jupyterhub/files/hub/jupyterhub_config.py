@@ -14,7 +14,7 @@ VALUES = yaml.safe_load((SECRET / "values.yaml").read_text())
 
 
 def value(path: str) -> Any:
-    """What the values say under this dotted path, None where they say nothing."""
+    """Return the value at this dotted path, None where there is none."""
     found: Any = VALUES
     for key in path.split("."):
         found = (found or {}).get(key)
@@ -22,14 +22,14 @@ def value(path: str) -> Any:
 
 
 def configure(section: Any, source: str, **traits: str) -> None:
-    """Gives each trait what the values say under its path, and leaves it its own default where that is nothing."""
+    """Set each trait to the value at its path; without a value it keeps its own default."""
     for trait, path in traits.items():
         if (setting := value(f"{source}.{path}")) is not None:
             section[trait] = setting
 
 
 def secret(key: str) -> str:
-    """What the chart chose or generated under this name, whether or not the values have it."""
+    """Return what the chart chose or generated under this name, whether or not the values have it."""
     return (SECRET / key).read_text()
 
 
@@ -121,7 +121,7 @@ if files := value("singleuser.extraFiles"):
         for number, (key, file) in enumerate(files.items())
     }
 
-# Services: the culler, with a role of just what it does, and whatever else the values name.
+# Services: the culler, with a role of just what it does, and all others that the values name.
 c.JupyterHub.services = []
 c.JupyterHub.load_roles = []
 if value("cull.enabled"):
