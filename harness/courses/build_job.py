@@ -34,7 +34,7 @@ def run_job(job: BuildJob, workspace: Path, aws: Aws, builder: CourseBuilder, re
 
 
 def get(job: BuildJob, workspace: Path, aws: Aws) -> Repository:
-    """The first step: the course's repository, from Git or from an archive in S3.
+    """Get the course's repository, from Git or from an archive in S3: the first step.
 
     Raises:
         HarnessError: the job is wrong, there is no such repository or archive, or a course cannot be built of it.
@@ -50,7 +50,7 @@ def get(job: BuildJob, workspace: Path, aws: Aws) -> Repository:
 
 
 def build(course: Repository, builder: CourseBuilder) -> OciImage:
-    """The second step: the image of a course.
+    """Build the image of a course: the second step.
 
     Raises:
         HarnessError: the Dockerfile does not build; the step that failed and its last lines are in the message.
@@ -59,7 +59,7 @@ def build(course: Repository, builder: CourseBuilder) -> OciImage:
 
 
 def put(course: Repository, image: OciImage, registry: Registry) -> None:
-    """The last step: push the image under the course's tag, and under the tag that stays for ever. ECR knows both."""
+    """Push the image under the course's tag, and under the version's own, which stays: the last step; ECR has both."""
     registry.push(image, REPOSITORY, *course.tags)
 
 

@@ -13,7 +13,7 @@ TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 
 
 def differences(known: Collection[str], pre_pulled: Collection[str], built: Collection[str]) -> list[str]:
-    """What is in one list of courses and not in another, and what comes of it: a sentence each, sorted by course.
+    """Return the differences of the lists of courses and their consequences, a sentence each, sorted by course.
 
     Args:
         known: courses that the spawner knows.
@@ -35,7 +35,7 @@ def differences(known: Collection[str], pre_pulled: Collection[str], built: Coll
 
 
 def job_faults(jobs: Iterable[BuildJob]) -> list[str]:
-    """What is wrong with build jobs themselves, a sentence each.
+    """Return the faults of build jobs themselves, a sentence each.
 
     A repository's address may end in .git or not: both work, and name the same repository.
     """
@@ -59,7 +59,7 @@ def job_faults(jobs: Iterable[BuildJob]) -> list[str]:
 
 
 def _shared(jobs: Iterable[BuildJob], key: Callable[[BuildJob], str]) -> list[tuple[str, list[BuildJob]]]:
-    """The jobs that have a key in common, by that key."""
+    """Return the jobs that have a key in common, by that key."""
     by_key: dict[str, list[BuildJob]] = {}
     for job in jobs:
         by_key.setdefault(key(job), []).append(job)

@@ -41,7 +41,7 @@ def check_page(window: Browser, hub_url: str, check: NotebookCheck) -> list[str]
             troubles += _why_no_widget(window, PAGE_TIMEOUT + 2 * check.run.seconds)
     except HarnessError as error:
         troubles.append(f"its page does not open in a browser: {error}")
-    window.tell()
+    window.update_timeline()
     missing = list(dict.fromkeys(message for message in window.console_errors if MISSING.search(message)))
     return troubles + [f"its page lacks a part, the console says: {message.strip()[:300]}" for message in missing[:3]]
 

@@ -1,4 +1,4 @@
-"""What kind needs otherwise than production, as a rule over a person's own values.
+"""The values that kind needs in place of production's, as a rule over a person's own values.
 
 A kind cluster is one small machine: two nodes that each count its 2 CPUs and 24 GB as their own. What is scaled here
 hides a change of the same key from all that runs on kind, so each line names the promise that holds production's own

@@ -32,7 +32,7 @@ class Culler:
 
     times: Times
     users: bool
-    """Whether it deletes users too, not only their servers."""
+    """True if it deletes users too, not only their servers."""
 
 
 def read_culler(cluster: Cluster, hub: Hub) -> Culler:

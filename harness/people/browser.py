@@ -129,7 +129,7 @@ class Browser:
         """Names in the timeline: the window's own, and those of the users to whom its pages belonged."""
         self._timeline = Timeline() if timeline is None else timeline
         self.console_errors: list[str] = []
-        """Severe messages on the consoles of the window's pages, as of the last call of `tell`."""
+        """Severe messages on the consoles of the window's pages, as of the last call of `update_timeline`."""
 
     def open(self, url: str) -> None:
         """Go to a URL, and wait until the page's own load event fired.

@@ -78,7 +78,7 @@ SHARES = {
     "proxy": {"cpu": "100m", "memory": "64Mi"},
     "user-scheduler": {"cpu": "100m", "memory": "256Mi"},
 }
-"""What the parts of a release are given, by the component that they are."""
+"""Resources that the parts of a release have, by the component that they are."""
 USER_SCHEDULERS = 2
 """Copies of the user scheduler; one places pods while a drain moves the other."""
 ROOM = {STUDENT: 4, AUTHORING: 1}

@@ -37,7 +37,7 @@ class Window:
     def outputs(self, mime_type: str) -> list[str]:
         return self.widgets.pop(0) if len(self.widgets) > 1 else self.widgets[0]
 
-    def tell(self) -> None:
+    def update_timeline(self) -> None:
         self.console_errors += self._console
 
 
