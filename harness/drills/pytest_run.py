@@ -24,6 +24,8 @@ from harness.program.model import STACKS
 from harness.report.outcomes import Status
 from harness.report.run_record import RecordError, read_record
 
+SHORTENED = "full report in element text]"
+"""End of a message that pytest has shortened for JUnit: the cause may stand in its last line."""
 EVIDENCE = "drills"
 """Directory of the drills in the evidence of a run."""
 ENDING_TIMEOUT = 120.0
@@ -160,10 +162,19 @@ def _name_of(case: ElementTree.Element) -> str:
 def _message_of(broken: ElementTree.Element) -> str:
     """Return a test's message without the name of its exception, and without pytest's own lines on the assertion."""
     message = broken.get("message", "")
+    if SHORTENED in message[-50:]:
+        message = _whole_message(broken.text or "")
     if found := re.match(r'failed on (?:setup|teardown) with "(.*)"$', message, re.DOTALL):
         message = found[1]
     message = re.sub(r"^(?:[\w.]*\.)?(?:\w*(?:Error|Exception)|Failed): ", "", message)
     return message.partition("\nassert ")[0].replace("\n  ", "\n")
+
+
+def _whole_message(report: str) -> str:
+    """Return a failure's whole message from pytest's report on it; without a traceback the report is the message."""
+    last = re.split(r"^(?:.* another exception occurred|.* direct cause .*):\n+", report, flags=re.MULTILINE)[-1]
+    blocks = re.findall(r"(?:^E(?: {3}.*)?\n?)+", last, re.MULTILINE)
+    return re.sub(r"^E {0,3}", "", blocks[-1], flags=re.MULTILINE).rstrip() if blocks else last
 
 
 def _end(process: subprocess.Popen[str]) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -32,6 +35,30 @@ JUNIT = """<testsuites><testsuite>
 </testcase>
 <testcase classname="tests.e2e.test_culler" name="test_e"><failure message="Failed: course z">long</failure></testcase>
 </testsuite></testsuites>"""
+LONG_MESSAGES = """
+import pytest
+TEXT = "\\n".join(["the server did not come up", "a long line of a log " * 30, "", "PostStartHook failed"])
+
+def error(): raise ValueError(TEXT)
+def failed(): pytest.fail(TEXT)
+def shown_without_its_place(): pytest.fail(TEXT, pytrace=False)
+def asserted(): assert not TEXT, TEXT
+
+WAYS = (error, failed, shown_without_its_place, asserted)
+
+@pytest.fixture
+def ready(request): request.param()
+
+@pytest.mark.parametrize("ready", WAYS, indirect=True)
+def test_a_fixture(ready): pass
+
+@pytest.mark.parametrize("fail", WAYS)
+def test_after_another_error(fail):
+    try:
+        1 / 0
+    except ZeroDivisionError:
+        fail()
+"""
 
 
 class TestRead:
@@ -45,6 +72,18 @@ class TestRead:
             Failure("test_culler.py::test_d", "the culler does not run"),
             Failure("test_culler.py::test_e", "course z"),
         )
+
+    def test_long_messages_are_whole(self, tmp_path: Path) -> None:
+        """pytest shortens messages in its JUnit report, and the cause is often the last line."""
+        (tmp_path / "test_a.py").write_text(LONG_MESSAGES)
+        report = tmp_path / "junit.xml"
+        command = [sys.executable, "-m", "pytest", "--tb=short", "-c", os.devnull, f"--rootdir={tmp_path}", "test_a.py"]
+        subprocess.run([*command, f"--junitxml={report}"], cwd=tmp_path, capture_output=True, timeout=60, check=False)
+        found = read_suite_run(report, "").failures
+        assert len(found) == 8
+        for failure in found:
+            first, *_, last = failure.message.splitlines()
+            assert (first, last) == ("the server did not come up", "PostStartHook failed"), failure
 
     def test_of_a_boot_that_failed(self, tmp_path: Path) -> None:
         said = "no tests ran in 8s\n!!! _pytest.outcomes.Exit: error: pods of jupyter\n  | KeyError: 'A' !!!\n"
