@@ -63,29 +63,33 @@ def values(release: list[Manifest]) -> dict[str, Any]:
 
 def test_server_is_guaranteed_what_production_gives(role: HubSpec, values: Mapping[str, Any]) -> None:
     """Each server is guaranteed 2 GB of memory and a quarter of a CPU."""
-    memory, cpu = (value_at(values, f"singleuser.{what}.guarantee") for what in ("memory", "cpu"))
+    memory, cpu = (values["singleuser"][what]["guarantee"] for what in ("memory", "cpu"))
     assert memory_at(values, "guarantee", unset=0) >= MEMORY_GUARANTEE, (
         f"{role.release}: guaranteed memory is {memory}, expected {MEMORY_GUARANTEE // GIB}G"
     )
-    assert float(cpu or 0) >= CPU_GUARANTEE, f"{role.release}: guaranteed CPU is {cpu}, expected {CPU_GUARANTEE}"
+    assert cpu_at(values, "guarantee", unset=0) >= CPU_GUARANTEE, (
+        f"{role.release}: guaranteed CPU is {cpu}, expected {CPU_GUARANTEE}"
+    )
 
 
-def test_server_has_a_limit_that_its_guarantee_keeps(role: HubSpec, values: Mapping[str, Any]) -> None:
-    """Each server may use 4 GB of memory, no server takes all of its node, and no guarantee exceeds its limit."""
+def test_server_has_the_limits_of_production(role: HubSpec, values: Mapping[str, Any]) -> None:
+    """Each server may use 4 GB of memory, and not all of its node, and as much CPU as there is."""
+    memory, cpu = (values["singleuser"][what]["limit"] for what in ("memory", "cpu"))
     limit = memory_at(values, "limit", unset=math.inf)
     assert limit < math.inf, f"{role.release}: singleuser.memory.limit is not set: one server may take its whole node"
-    given = values["singleuser"]["memory"]
     assert limit >= MEMORY_LIMIT, (
-        f"{role.release}: a server may use {given['limit']} of memory, expected {MEMORY_LIMIT // GIB}G"
+        f"{role.release}: a server may use {memory} of memory, expected {MEMORY_LIMIT // GIB}G"
     )
-    cpu = values["singleuser"]["cpu"]
-    for what, guarantee, most in (
-        ("memory", memory_at(values, "guarantee", unset=0), limit),
-        ("cpu", float(cpu["guarantee"] or 0), float(cpu["limit"] or math.inf)),
-    ):
-        assert guarantee <= most, (
-            f"{role.release}: singleuser.{what} guarantees {values['singleuser'][what]['guarantee']}, and its limit is "
-            f"{values['singleuser'][what]['limit']}: Kubernetes refuses each server's pod"
+    assert cpu is None, f"{role.release}: a server is held at {cpu} CPU, expected no limit"
+
+
+def test_no_guarantee_exceeds_its_limit(role: HubSpec, values: Mapping[str, Any]) -> None:
+    """No more memory or CPU is guaranteed to a server than it may use."""
+    for what, read in (("memory", memory_at), ("cpu", cpu_at)):
+        given = values["singleuser"][what]
+        assert read(values, "guarantee", unset=0) <= read(values, "limit", unset=math.inf), (
+            f"{role.release}: singleuser.{what} guarantees {given['guarantee']}, and its limit is {given['limit']}: "
+            "Kubernetes refuses each server's pod"
         )
 
 
@@ -96,13 +100,10 @@ def memory_at(values: Mapping[str, Any], bound: str, *, unset: float) -> float:
     return unset if setting is None else spawner_bytes(setting, key)
 
 
-def test_author_may_use_what_a_student_may(student_values: Mapping[str, Any], author_values: Mapping[str, Any]) -> None:
-    """What runs in a student's server runs in the author's who wrote it: there is as much memory and CPU."""
-    for what, read in (("memory", lambda setting: spawner_bytes(setting, "singleuser.memory")), ("cpu", float)):
-        for bound, unset in (("guarantee", 0.0), ("limit", math.inf)):
-            given = [values["singleuser"][what][bound] for values in (student_values, author_values)]
-            student, author = (unset if each is None else read(each) for each in given)
-            assert author >= student, f"an author's {what} {bound} is {given[1]}, and a student's is {given[0]}"
+def cpu_at(values: Mapping[str, Any], bound: str, *, unset: float) -> float:
+    """CPUs that a server is guaranteed, or may use."""
+    setting = value_at(values, f"singleuser.cpu.{bound}")
+    return unset if setting is None else float(setting)
 
 
 @pytest.mark.parametrize("component", SHARES)
