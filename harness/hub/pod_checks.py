@@ -283,8 +283,9 @@ def check_kernel_culling(hub: MadeHub, course: str, server: Choice) -> Iterator[
         least = hub.max_age if connected else float(cull.get("timeout") or 0)
         for setting, seconds in CULLING.findall(text):
             if 0 < int(seconds) < least:
+                what = "the server" if setting.startswith("shutdown") else "kernels"
                 page = "also under an open page, " if connected else ""
-                yield f"{where} ends kernels {page}after {seconds} s ({setting}), expected {least:.0f} s or never"
+                yield f"{where} ends {what} {page}after {seconds} s ({setting}), expected {least:.0f} s or never"
 
 
 def mounted_files(hub: MadeHub, server: Choice) -> dict[str, str]:

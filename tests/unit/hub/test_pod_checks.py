@@ -318,6 +318,12 @@ SERVER_FAULTS: list[tuple[ServerCheck, dict[str, Any], str]] = [
         {"container": lambda each: each["args"].append("--MappingKernelManager.cull_idle_timeout=600")},
         f"{IN_EACH}the server's command ends kernels after 600 s (cull_idle_timeout), expected 900 s or never",
     ),
+    (
+        pod_checks.check_kernel_culling,
+        {"container": lambda each: each["args"].append("--ServerApp.shutdown_no_activity_timeout=300")},
+        f"{IN_EACH}the server's command ends the server after 300 s (shutdown_no_activity_timeout), expected 900 s or "
+        "never",
+    ),
 ]
 
 
