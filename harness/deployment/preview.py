@@ -71,7 +71,7 @@ class _Renderer:
             file.write_text(yaml.safe_dump(dict(release.values), allow_unicode=True), encoding="utf-8")
             more, spawner = self._given(release.name) if application == HUBS_PROGRAM else ((), {})
             asked = Release(release.name, release.namespace, (file, *more), spawner)
-            return {"objects": _tree(self.helm.template(self.chart, asked))}
+            return {"objects": _tree(release.name, self.helm.template(self.chart, asked))}
 
     def _given(self, name: str) -> tuple[tuple[Path, ...], dict[str, Path]]:
         """Return the values and the spawner that a person gave besides a checkout's."""
@@ -135,13 +135,13 @@ def _compare_rendered(
     return compare(*(render.tree(application, side) for side in sides))
 
 
-def _tree(objects: list[Manifest]) -> dict[str, Any]:
-    """Return objects by namespace, kind and name, without digests of what else differs anyway."""
+def _tree(release: str, objects: list[Manifest]) -> dict[str, Any]:
+    """Return a release's objects by kind and name, without digests of what else differs anyway."""
     tree = {}
     for manifest in objects:
         # What is in a Secret is compared as values, or is drawn anew each time.
         content = {**manifest, "data": sorted(manifest.get("data") or {})} if manifest["kind"] == "Secret" else manifest
-        tree[f"{manifest['kind']}/{manifest['metadata']['name']}"] = _without_digests(content)
+        tree[f"{release}: {manifest['kind']}/{manifest['metadata']['name']}"] = _without_digests(content)
     return tree
 
 

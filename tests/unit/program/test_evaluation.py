@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.base.errors import HarnessError
+from harness.base.errors import EnvironmentFault, HarnessError
 from harness.base.shell import run
 from harness.plan.plan import default_cache
 from harness.program.closure import APPLICATIONS, COURSES_PIPELINE
@@ -354,7 +354,7 @@ class TestShutIn:
 
     def test_nobody_may_take_the_network_away(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.setenv("PATH", str(tmp_path))
-        with pytest.raises(HarnessError, match="runs without a network, which takes unshare"):
+        with pytest.raises(EnvironmentFault, match="runs without a network, which takes unshare"):
             without_network()
 
     def test_keys_of_the_caller_are_not_in_the_environment(self, copy: Copy, monkeypatch: pytest.MonkeyPatch) -> None:
