@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from harness.base.errors import HarnessError
-from harness.charts.values import merge_values
 from harness.drills.model import (
     Addition,
     DoesNotApplyError,
@@ -103,9 +102,3 @@ class TestValues:
     def test_deleted_and_not_there(self, path: str) -> None:
         with pytest.raises(DoesNotApplyError, match=path):
             ValueChanges(deleted=(path,)).on(self.BEFORE)
-
-    def test_files_merge_as_helm_merges_them(self, tmp_path: Path) -> None:
-        files = [tmp_path / "one.yaml", tmp_path / "two.yaml"]
-        files[0].write_text("a: {b: 1, c: [1, 2]}\nd: 1")
-        files[1].write_text("a: {b: 2, c: [3]}")
-        assert merge_values(files) == {"a": {"b": 2, "c": [3]}, "d": 1}
