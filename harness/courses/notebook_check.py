@@ -110,6 +110,8 @@ class NotebookCheck:
         """The result in a line."""
         if self.trouble:
             return self.trouble.splitlines()[0]
+        if not self.run:
+            return "interrupted"
         greedy = self.memory and self.memory.peak > self.quota.guarantee
         result = "ran" + ", with more memory than is guaranteed: on a full node it may be killed" * bool(greedy)
         return ", and ".join([result, *(self.run.cut_off if self.run else ()), *self.remarks])

@@ -9,7 +9,6 @@ from harness.base.errors import HarnessError
 from harness.base.wait import NotYet, wait_until
 from harness.courses.notebook_check import HOST, NotebookCheck
 from harness.people.browser import PAGE_TIMEOUT, Browser
-from harness.people.kernel import WIDGET
 
 MISSING = re.compile(
     r"/(lab/extensions|nbextensions)/\S+ - Failed to load|\bmodel not found|\bmodule\b.*\bnot (found|registered)"
@@ -50,7 +49,7 @@ def _why_no_widget(window: Browser, seconds: float) -> list[str]:
     """Wait until a widget is on the page, and return why there is none."""
 
     def shown() -> str | NotYet:
-        texts = window.outputs(WIDGET)
+        texts = window.widgets()
         settled = [text for text in texts if not text.startswith("Loading widget")]
         return settled[0] if settled else NotYet("widgets that are loading" if texts else "no output is a widget")
 

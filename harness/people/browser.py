@@ -263,9 +263,9 @@ class Browser:
             keys = webdriver.ActionChains(self.driver).send_keys(Keys.ESCAPE)
             keys.key_down(Keys.CONTROL).send_keys("a").send_keys(Keys.ENTER).key_up(Keys.CONTROL).perform()
 
-    def outputs(self, mime_type: str) -> list[str]:
-        """Return the texts of the notebook's outputs that are shown as being of a type."""
-        return self._on_screen(f'.jp-OutputArea-output[data-mime-type="{mime_type}"]')
+    def widgets(self) -> list[str]:
+        """Return the texts of the notebook's widgets that are on screen: an extension's outputs name no MIME type."""
+        return self._on_screen(".jp-OutputArea-output:not([data-mime-type])")
 
     def _connected(self) -> bool | NotYet:
         try:

@@ -117,9 +117,9 @@ class Link:
             found = inside("sh", "-c", f"cd {shlex.quote(root)} && {_NOTEBOOKS}").splitlines()
             served = [path.removeprefix("./") for path in found]
             raise NoNotebookError(
-                f"{self} opened the right image, {self.course}, and {self.notebook} is not in it (404). Check the "
-                "notebook's path, upper and lower case included, and that the link has it URL-encoded.\n"
-                f"{self._whereabouts(student, root, served, inside)}",
+                f"{self} opened the right image, {self.course}, and {self.notebook} is not in it (404). "
+                f"{self._whereabouts(student, root, served, inside)}\n"
+                "Check the notebook's path, upper and lower case included, and that the link has it URL-encoded.",
                 served,
             )
         answer.raise_for_status()

@@ -19,7 +19,7 @@ class Window:
     """A browser window with these widgets on its page, and these messages on its console."""
 
     def __init__(self, *widgets: list[str], console: tuple[str, ...] = (), error: str = "") -> None:
-        self.widgets, self.error = list(widgets), error
+        self.looks, self.error = list(widgets), error
         self.opened, self.has_run = "", False
         self.console_errors: list[str] = []
         self._console = console
@@ -34,8 +34,8 @@ class Window:
     def run_all_cells(self) -> None:
         self.has_run = True
 
-    def outputs(self, mime_type: str) -> list[str]:
-        return self.widgets.pop(0) if len(self.widgets) > 1 else self.widgets[0]
+    def widgets(self) -> list[str]:
+        return self.looks.pop(0) if len(self.looks) > 1 else self.looks[0]
 
     def update_timeline(self) -> None:
         self.console_errors += self._console
