@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,8 @@ class _Renderer:
     plan: Plan
     helm: Helm
     chart: Chart
+    trees: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Rendered releases by what they are made of: most are the same for all stacks."""
 
     def tree(self, application: str, release: ProgramRelease) -> dict[str, Any]:
         """Return what a release is rendered to, by section, kind and name.
@@ -66,6 +69,12 @@ class _Renderer:
         Raises:
             HarnessError: the chart does not take the values.
         """
+        key = json.dumps([application, release.name, release.namespace, release.values], sort_keys=True, default=str)
+        if key not in self.trees:
+            self.trees[key] = self._rendered(application, release)
+        return self.trees[key]
+
+    def _rendered(self, application: str, release: ProgramRelease) -> dict[str, Any]:
         with tempfile.TemporaryDirectory(prefix="harness-preview-") as directory:
             file = Path(directory, "values.yaml")
             file.write_text(yaml.safe_dump(dict(release.values), allow_unicode=True), encoding="utf-8")
