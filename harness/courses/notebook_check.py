@@ -30,7 +30,7 @@ ON_PURPOSE = (
 )
 HINTS = {
     "ModuleNotFoundError": "is it in requirements.txt?",
-    "PermissionError": f"files belong to root unless the Dockerfile says {COPY}",
+    "PermissionError": f"files belong to root unless the Dockerfile has {COPY}",
 }
 """The usual remedy for an error, by its name."""
 CAUSES = {
@@ -142,9 +142,9 @@ def add_facts_of_the_course(check: NotebookCheck, course: Repository, before: It
     ]
     if not check.no_kernel:
         return
-    told = [each for each in before if (each.course, each.no_kernel) == (check.course, check.no_kernel)]
-    if told:
-        check.told_by = told[0].notebook
+    earlier = [each for each in before if (each.course, each.no_kernel) == (check.course, check.no_kernel)]
+    if earlier:
+        check.told_by = earlier[0].notebook
         check.troubles = [f"not run: it wants the kernel {check.no_kernel} too, see {check.told_by}"]
     elif others := [name for name in course.with_kernel(check.no_kernel) if name != check.notebook]:
         check.troubles.append(f"The same kernel is wanted by: {', '.join(others)}")

@@ -1,4 +1,4 @@
-"""The check of one page of a course in a real browser: what only a screen shows, and what the console says."""
+"""The check of one page of a course in a real browser: what only a screen shows, and the lines of the console."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def check_page(window: Browser, hub_url: str, check: NotebookCheck) -> list[str]
         troubles.append(f"its page does not open in a browser: {error}")
     window.update_timeline()
     missing = list(dict.fromkeys(message for message in window.console_errors if MISSING.search(message)))
-    return troubles + [f"its page lacks a part, the console says: {message.strip()[:300]}" for message in missing[:3]]
+    return troubles + [f"its page lacks a part, its console has: {message.strip()[:300]}" for message in missing[:3]]
 
 
 def _why_no_widget(window: Browser, seconds: float) -> list[str]:

@@ -93,7 +93,7 @@ def boot_infrastructure(
     """Build all but the hubs: the cluster, the services beside it, and the images in the registry.
 
     What was kept is used again only if nothing that it was made of has changed. On any failure and on Ctrl-C
-    everything is removed again, unless the plan says to keep it. A failure before anything is built does not touch what
+    everything is removed again, unless the plan keeps it. A failure before anything is built does not touch what
     an earlier run kept.
 
     Args:

@@ -31,7 +31,7 @@ CALLS = (httpx.HTTPError, urllib3.exceptions.HTTPError, BotoCoreError, ClientErr
 
 @contextmanager
 def undone_on_failure(plan: Plan, steps: Steps, undo: Callable[[], None] | None = None) -> Iterator[None]:
-    """Remove everything again when the block fails or is interrupted, unless the plan says to keep it.
+    """Remove everything again when the block fails or is interrupted, unless the plan keeps it.
 
     Args:
         undo: called in place of the removal.

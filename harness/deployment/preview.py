@@ -21,8 +21,7 @@ from harness.plan.sources.ol_infrastructure import OlInfrastructure
 from harness.program.difference import SECTIONS, Difference, Preview, compare, differences, merge_stacks
 from harness.program.evaluation import HUBS as HUBS_PROGRAM
 from harness.program.evaluation import Evaluation
-from harness.program.model import Program
-from harness.program.model import Release as ProgramRelease
+from harness.program.model import Program, ProgramRelease
 
 
 def preview(plan: Plan, theirs: OlInfrastructure, helm: Helm | None, chart: Chart | None) -> Preview | None:
@@ -92,7 +91,7 @@ class _Renderer:
 
 
 def _objects(render: _Renderer, before: Evaluation, after: Evaluation) -> tuple[list[Difference], list[str]]:
-    """Return the differences of rendered objects, and the releases of which they cannot be told."""
+    """Return the differences of rendered objects, and the releases that cannot be compared."""
     found: dict[Difference, list[str]] = {}
     missing: dict[str, list[str]] = {}
     stacks: dict[str, list[str]] = {}

@@ -49,7 +49,7 @@ class Rule:
     at_most: str = ""
     at_least: str = ""
 
-    def apply(self, values: Mapping[str, Any]) -> Iterator[Change]:
+    def apply(self, values: Mapping[str, Any]) -> Iterator[ScaledValue]:
         """Yield what becomes of the key, unless its value stays as it is."""
         before = value_at(values, self.key, self.default)
         if before in (NOTHING, None) or not self._is_sound(before, values):
@@ -57,7 +57,7 @@ class Rule:
         amount = self.amount(before)
         after = self.scaled(amount)
         if self.amount(after) != amount:
-            yield Change(self.key, before, after)
+            yield ScaledValue(self.key, before, after)
 
     def _is_sound(self, value: Any, values: Mapping[str, Any]) -> bool:
         amount = self._read(value)
@@ -78,7 +78,7 @@ class Rule:
 
 
 @dataclass(frozen=True)
-class Change:
+class ScaledValue:
     """A value that is another one on kind."""
 
     key: str
@@ -184,7 +184,7 @@ DECIDED = {
 """Values that every run decides itself, each with the promise that watches the key in production's layer."""
 
 
-def scale(files: Iterable[Path]) -> list[Change]:
+def scale(files: Iterable[Path]) -> list[ScaledValue]:
     """Return what the rule makes of some values files, of which later ones win.
 
     Raises:

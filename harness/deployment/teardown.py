@@ -18,7 +18,7 @@ from harness.plan.plan import Plan
 
 
 def undo_boot(plan: Plan, steps: Steps) -> None:
-    """Remove what a boot built before it failed, or leave it where the plan says to keep it."""
+    """Remove what a boot built before it failed, or leave it where the plan keeps it."""
     if plan.keep:
         steps.say(f"Kept as it is, because of --keep-cluster: {plan.name}. 'tox -e down' removes it.")
     else:

@@ -23,7 +23,7 @@ SUITE_TIMEOUT = 3600.0
 
 
 @dataclass(frozen=True)
-class Failure:
+class SuiteFailure:
     """A test that failed.
 
     Attributes:
@@ -47,10 +47,10 @@ class SuiteRun:
         trouble: why the run gave no result at all.
     """
 
-    failures: tuple[Failure, ...] = ()
+    failures: tuple[SuiteFailure, ...] = ()
     passed: int = 0
     skipped: str = ""
-    boot: Failure | None = None
+    boot: SuiteFailure | None = None
     trouble: str = ""
 
 
@@ -113,10 +113,10 @@ def _failed(found: SuiteRun, verdict: Verdict) -> Judgement | None:
     return next((_judgement(verdict, failure) for failure in failures), None)
 
 
-def judge_failure(drill: Drill, failure: Failure) -> Judgement:
+def judge_failure(drill: Drill, failure: SuiteFailure) -> Judgement:
     """Judge a failure of a test that a drill names."""
     return _judgement(Verdict.CAUGHT if drill.says in failure.message else Verdict.UNCLEAR, failure)
 
 
-def _judgement(verdict: Verdict, failure: Failure) -> Judgement:
+def _judgement(verdict: Verdict, failure: SuiteFailure) -> Judgement:
     return Judgement(verdict, failure.test, failure.message, failure.at)

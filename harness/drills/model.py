@@ -1,4 +1,4 @@
-"""A drill: one change to the deployment, planted to see whether the suite says of it what it must."""
+"""A drill: one change to the deployment, planted to see whether the suite gives the verdict that it must."""
 
 from __future__ import annotations
 

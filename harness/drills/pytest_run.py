@@ -15,7 +15,7 @@ from xml.etree import ElementTree
 
 from harness.base.shell import tail
 from harness.base.timeline import BOOT
-from harness.drills.judge import Failure, SuiteRun
+from harness.drills.judge import SuiteFailure, SuiteRun
 from harness.drills.model import Drill
 from harness.drills.promise_index import SUITE, function_of
 from harness.plan.plan import Plan
@@ -122,7 +122,7 @@ def read_suite_run(report: Path, output: str, at: float | None = None) -> SuiteR
         at: when it failed, if it did and that is known.
     """
     if found := re.search(r"Exit: error: (.*?) !+\s*$", output, re.MULTILINE | re.DOTALL):
-        return SuiteRun(boot=Failure(BOOT, found[1], at))
+        return SuiteRun(boot=SuiteFailure(BOOT, found[1], at))
     try:
         cases = list(ElementTree.parse(report).iter("testcase"))
     except (OSError, ElementTree.ParseError) as error:
@@ -134,7 +134,7 @@ def read_suite_run(report: Path, output: str, at: float | None = None) -> SuiteR
         broken = [each for kind in ("failure", "error") for each in case.findall(kind)]
         reason = case.find("skipped")
         if broken:
-            failures.append(Failure(_name_of(case), _message_of(broken[0]), at))
+            failures.append(SuiteFailure(_name_of(case), _message_of(broken[0]), at))
         elif reason is not None:
             skipped = skipped or reason.get("message", "")
         else:

@@ -68,7 +68,7 @@ class Replay(BaseModel):
         return self.green_at or self.commit
 
 
-class Verdict(StrEnum):
+class ReplayVerdict(StrEnum):
     """The verdict on a replay."""
 
     HOLDS = "holds"
@@ -97,7 +97,7 @@ class Tried:
 
 
 @dataclass(frozen=True)
-class Result:
+class ReplayResult:
     """A replay that was run.
 
     Attributes:
@@ -108,7 +108,7 @@ class Result:
     wrong: str
     promise: str
     red: str
-    verdict: Verdict
+    verdict: ReplayVerdict
     seconds: float = 0.0
 
 
@@ -189,31 +189,31 @@ def read_replays(file: Path) -> list[Replay]:
         raise HarnessError(f"{file}: {first_error(error)}\nA replay has the keys {known}") from error
 
 
-def run_one(replay: Replay, try_promise: Try) -> Result:
+def run_one(replay: Replay, try_promise: Try) -> ReplayResult:
     """Run one replay: its promise at the parent of the fix, and where it must hold."""
     began = time.monotonic()
 
-    def result(verdict: Verdict, red: str) -> Result:
+    def result(verdict: ReplayVerdict, red: str) -> ReplayResult:
         seconds = round(time.monotonic() - began, 1)
-        return Result(replay.commit, replay.wrong, replay.promise, red, verdict, seconds)
+        return ReplayResult(replay.commit, replay.wrong, replay.promise, red, verdict, seconds)
 
     if replay.no_copy:
-        return result(Verdict.NO_COPY, replay.no_copy)
+        return result(ReplayVerdict.NO_COPY, replay.no_copy)
     before = try_promise(f"{replay.commit}~1", replay.promise)
     first = next(iter(before.lines), "")
     if not before.state:
-        return result(Verdict.NONE, first)
+        return result(ReplayVerdict.NONE, first)
     if before.state == "green":
-        return result(Verdict.NOT_RED, "")
+        return result(ReplayVerdict.NOT_RED, "")
     red = before.mentions(replay.says)
     if not red:
-        return result(Verdict.OTHER_CAUSE, first)
+        return result(ReplayVerdict.OTHER_CAUSE, first)
     after = try_promise(replay.mended_at, replay.promise)
     if not after.state:
-        return result(Verdict.NONE, f"at {replay.mended_at}: {next(iter(after.lines), '')}")
+        return result(ReplayVerdict.NONE, f"at {replay.mended_at}: {next(iter(after.lines), '')}")
     if after.state == "red":
-        return result(Verdict.NOT_GREEN, next(iter(after.lines), ""))
-    return result(Verdict.HOLDS, red)
+        return result(ReplayVerdict.NOT_GREEN, next(iter(after.lines), ""))
+    return result(ReplayVerdict.HOLDS, red)
 
 
 def try_promise(checkout: Path, here: Path, cache: Path, commit: str, promise: str) -> Tried:
@@ -258,7 +258,7 @@ def _not_passed(found: SuiteRun, ended: str) -> Tried:
     return Tried("", lines or (ended,))
 
 
-def table(found: Iterable[Result]) -> Iterator[str]:
+def table(found: Iterable[ReplayResult]) -> Iterator[str]:
     """Yield the results as a table in Markdown."""
     yield "| commit | what was wrong | red line | verdict |"
     yield "| --- | --- | --- | --- |"
@@ -267,9 +267,13 @@ def table(found: Iterable[Result]) -> Iterator[str]:
         yield f"| {each.commit} | {each.wrong} | {first} | {each.verdict} |"
 
 
-def _conclude(found: Sequence[Result]) -> None:
-    wrong = [each for each in found if each.verdict in (Verdict.NOT_RED, Verdict.OTHER_CAUSE, Verdict.NOT_GREEN)]
-    none = [each for each in found if each.verdict is Verdict.NONE]
+def _conclude(found: Sequence[ReplayResult]) -> None:
+    wrong = [
+        each
+        for each in found
+        if each.verdict in (ReplayVerdict.NOT_RED, ReplayVerdict.OTHER_CAUSE, ReplayVerdict.NOT_GREEN)
+    ]
+    none = [each for each in found if each.verdict is ReplayVerdict.NONE]
     if wrong:
         raise HarnessError(f"{len(wrong)} of {len(found)} replays do not hold: {', '.join(e.commit for e in wrong)}")
     if none:

@@ -18,7 +18,7 @@ from harness.base.errors import HarnessError
 from harness.base.progress import Steps
 from harness.base.timeline import BOOT
 from harness.drills import report as drill_report
-from harness.drills.judge import Failure, Judgement, RunTests, judge, judge_failure
+from harness.drills.judge import Judgement, RunTests, SuiteFailure, judge, judge_failure
 from harness.drills.live_stage import open_stage
 from harness.drills.model import (
     DRILLS,
@@ -210,7 +210,7 @@ def run_one(drill: Drill, stage: Stage, suite: Mapping[str, Promise], *, thoroug
         found = Judgement(Verdict.NO_CHECKOUT, message=str(error))
     except RefusedError as error:
         if BOOT in drill.caught_by:
-            found = judge_failure(drill, Failure(BOOT, str(error)))
+            found = judge_failure(drill, SuiteFailure(BOOT, str(error)))
         else:
             found = Judgement(Verdict.NOT_HERE, message=f"this chart does not take it: {error}")
     except (HarnessError, httpx.HTTPError) as error:

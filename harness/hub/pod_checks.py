@@ -77,7 +77,7 @@ class MadeHub:
 
     @property
     def max_age(self) -> float:
-        """Return how long a server may live, in seconds, as its culler is told."""
+        """Return how long a server may live, in seconds, as its culler is configured."""
         return float(self.values.get("cull", {}).get("maxAge") or CULL_MAX_AGE)
 
 
@@ -202,7 +202,7 @@ def check_account(hub: MadeHub, course: str, server: Choice) -> Iterator[str]:
 
 
 def check_environment(hub: MadeHub, course: str, server: Choice) -> Iterator[str]:
-    """Check that students are told of no bucket and get no credentials, and that authors are told of the bucket."""
+    """Check that students get no bucket and no credentials, and that authors get the bucket."""
     container = _container(server)
     variables = {each["name"]: each.get("value") or each.get("valueFrom") for each in container.get("env") or ()}
     bucket = variables.get(BUCKET)
@@ -274,8 +274,8 @@ def check_mounts(hub: MadeHub, course: str, server: Choice) -> Iterator[str]:
 def check_kernel_culling(hub: MadeHub, course: str, server: Choice) -> Iterator[str]:
     """Check that no setting of a server ends its kernels sooner than the hub's culler ends the server."""
     container = _container(server)
-    told = [*(container.get("command") or ()), *(container.get("args") or ())]
-    texts = {"the server's command": "\n".join(map(str, told)), **mounted_files(hub, server)}
+    arguments = [*(container.get("command") or ()), *(container.get("args") or ())]
+    texts = {"the server's command": "\n".join(map(str, arguments)), **mounted_files(hub, server)}
     cull = hub.values.get("cull", {})
     for where, text in texts.items():
         connected = bool(CULLS_CONNECTED.search(text))

@@ -140,7 +140,7 @@ def flat(value: Any) -> Iterator[tuple[str, str]]:
 
 
 def _was_empty(text: str, where: str, other: Mapping[str, str]) -> bool:
-    """Tell a mapping or list that has nothing in it on one side alone: what is in it on the other is told by itself."""
+    """Tell a mapping or list that is empty on one side alone: each value of the other side is a difference."""
     return text in ("{}", "[]") and any(path.startswith((f"{where}.", f"{where} ", f"{where}[")) for path in other)
 
 
@@ -174,7 +174,7 @@ def _walk(value: Any, path: str = "", depth: int = 0) -> Iterator[tuple[str, Any
 
 
 def _text(value: Any) -> str:
-    """Return a value as text, from which it can be told what it is."""
+    """Return a value as text, that shows its type."""
     if not isinstance(value, str):
         return json.dumps(value, default=str)
     return json.dumps(value) if value in ("", ABSENT) or _is_json(value) else value

@@ -140,7 +140,7 @@ class Evaluator:
         if not stack and seconds < self.timeout + GRACE:
             return ProgramError(f"{what}: the evaluation ended without an answer{tail(output, 1) or ', and no output'}")
         place = _place_in(stack, self.checkout.resolve())
-        where = f"{place}: still there" if place else f"{what}: still running, in no line that can be told,"
+        where = f"{place}: still there" if place else f"{what}: still running, in no known line,"
         return ProgramError(
             f"{where} when the time for {what} was over, {self.timeout:g} s\n"
             "The program does not end, or waits for something that an evaluation does not have."

@@ -1,4 +1,4 @@
-"""Everything that a checkout says of the hubs: both programs for all stacks, and the pipelines."""
+"""Everything in a checkout about the hubs: both programs for all stacks, and the pipelines."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ class KubernetesObject:
 
 
 @dataclass(frozen=True)
-class Release:
+class ProgramRelease:
     """A Helm release.
 
     Attributes:
@@ -231,7 +231,7 @@ class Program:
         return tuple(each for each in self.objects if each.kind == kind)
 
     @property
-    def releases(self) -> tuple[Release, ...]:
+    def releases(self) -> tuple[ProgramRelease, ...]:
         """Return the Helm releases, sorted by name.
 
         Raises:
@@ -240,7 +240,7 @@ class Program:
         found = [_release(resource) for resource in self.of_type(RELEASE)]
         return tuple(sorted(found, key=lambda release: (release.name, release.namespace)))
 
-    def release(self, name: str) -> Release:
+    def release(self, name: str) -> ProgramRelease:
         """Return the release of a name.
 
         Raises:
@@ -315,7 +315,7 @@ class Program:
 
     @property
     def trusts(self) -> tuple[Policy, ...]:
-        """Return, of each role of AWS, the policy that says who may take it."""
+        """Return the trust policy of each AWS role."""
         return tuple(Policy(each.name, _document(each, "assumeRolePolicy"), each.place) for each in self.of_type(ROLE))
 
 
@@ -337,7 +337,7 @@ def _known(values: Mapping[str, Any], what: str, place: Place) -> None:
         for path in unknown_in(value, key):
             raise ProgramError(
                 f"{place}: {path} of {what} is not known before it is applied\n"
-                "It comes from another stack or from a provider, and nothing in the checkout tells it."
+                "It comes from another stack or from a provider, and nothing in the checkout has it."
             )
 
 
@@ -366,11 +366,11 @@ def _annotations(account: KubernetesObject) -> Mapping[str, str]:
     return _mapping(_mapping(account.body["metadata"]).get("annotations"))
 
 
-def _release(resource: Resource) -> Release:
+def _release(resource: Resource) -> ProgramRelease:
     inputs = resource.inputs
     used = ("chart", "name", "namespace", "repositoryOpts", "values", "version")
     _known({key: inputs.get(key) for key in used}, f"the Helm release {resource.name}", resource.place)
-    return Release(
+    return ProgramRelease(
         name=str(inputs.get("name", "")),
         namespace=str(inputs.get("namespace", "")),
         chart=str(inputs.get("chart", "")),

@@ -123,7 +123,7 @@ def pipeline_runs(checkout: Path) -> Iterator[tuple[Path, tuple[str, ...]]]:
     """
     if not (checkout / COURSES_PIPELINE).is_file():
         raise ProgramError(
-            f"{checkout}: expected a file {COURSES_PIPELINE}, found none\nIt says which courses' images are built."
+            f"{checkout}: expected a file {COURSES_PIPELINE}, found none\nIt lists the courses whose images are built."
         )
     for path in entries(checkout):
         file = path.relative_to(checkout)

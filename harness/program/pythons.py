@@ -87,7 +87,7 @@ def find_python(accepted: SpecifierSet, environ: Mapping[str, str] = os.environ)
 
 
 def _candidates(environ: Mapping[str, str]) -> Iterator[tuple[Path, str]]:
-    """Yield interpreters in the order of preference, each with the version that its name tells, if it does."""
+    """Yield interpreters in the order of preference, each with the version in its name, if there is one."""
     yield Path(sys.executable), ".".join(str(part) for part in sys.version_info[:3])
     on_path: list[tuple[Path, str]] = []
     for directory in environ.get("PATH", "").split(os.pathsep):

@@ -70,9 +70,9 @@ def lacks(checkout: Path, commit: str, fix: str) -> bool:
 
 def describe(checkout: Path, commit: str = "HEAD") -> str:
     """Return a commit in a few words, and whether files are changed since; empty outside a repository."""
-    said = _ask(checkout, "log", "-1", "--format=%h of %cs", commit)
+    words = _ask(checkout, "log", "-1", "--format=%h of %cs", commit)
     changed = commit == "HEAD" and _ask(checkout, "status", "--porcelain", "--untracked-files=no")
-    return f"{said}, with changes that are not committed" if said and changed else said
+    return f"{words}, with changes that are not committed" if words and changed else words
 
 
 def export(checkout: Path, commit: str, cache: Path) -> Path:

@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 from harness.base.errors import HarnessError
 from harness.base.timeline import BOOT
-from harness.report.history import Difference, History, difference
+from harness.report.history import History, RunDifference, difference
 from harness.report.picture import picture
 from harness.report.run import page
 from harness.report.run_record import Record, RecordError, parse_record
@@ -43,7 +43,7 @@ def write(run: Record, evidence: Path, history: History, clean: Callable[[str], 
     return evidence / PAGE
 
 
-def _compared(run: Record, history: History) -> tuple[Difference | None, str]:
+def _compared(run: Record, history: History) -> tuple[RunDifference | None, str]:
     """Return the difference to an earlier run, or why there is none."""
     try:
         before = history.before(run)

@@ -15,7 +15,7 @@ RATIO, LEAST = 1.5, 0.2
 
 
 @dataclass(frozen=True)
-class Change:
+class PhaseChange:
     """A phase whose time has changed; medians in seconds."""
 
     phase: str
@@ -34,7 +34,7 @@ class Change:
 
 
 @dataclass(frozen=True)
-class Difference:
+class RunDifference:
     """The differences between an earlier run and this one, in the tests that both ran.
 
     Attributes:
@@ -52,19 +52,19 @@ class Difference:
     """Cases that are no longer checked."""
     new: list[Case] = field(default_factory=list)
     gone: list[Case] = field(default_factory=list)
-    changes: list[Change] = field(default_factory=list)
+    changes: list[PhaseChange] = field(default_factory=list)
 
     @property
     def nothing(self) -> bool:
         return not (self.broken or self.mended or self.unchecked or self.new or self.gone or self.changes)
 
 
-def difference(before: Record, now: Record) -> Difference:
+def difference(before: Record, now: Record) -> RunDifference:
     """Compare two runs."""
     was = {case.test: case for case in before.cases if case.test}
     both = [(was[case.test].status, case) for case in now.cases if case.test in was]
     whole = before.whole and now.whole
-    return Difference(
+    return RunDifference(
         before,
         len(both),
         whole,
@@ -77,7 +77,7 @@ def difference(before: Record, now: Record) -> Difference:
     )
 
 
-def _changes(before: Record, now: Record) -> list[Change]:
+def _changes(before: Record, now: Record) -> list[PhaseChange]:
     """Return the phases that are slower or faster, in what both runs did."""
     found = []
     for phase in PHASES:
@@ -85,7 +85,7 @@ def _changes(before: Record, now: Record) -> list[Change]:
         shared = {timing.test for timing in was} & {timing.test for timing in is_}
         was, is_ = ([timing for timing in timings if timing.test in shared] for timings in (was, is_))
         if shared:
-            change = Change(phase, median(was), median(is_))
+            change = PhaseChange(phase, median(was), median(is_))
             if change.ratio > RATIO and abs(change.now - change.before) >= LEAST:
                 found.append(change)
     return found

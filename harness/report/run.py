@@ -14,7 +14,7 @@ from markupsafe import Markup
 from harness.base.intervals import Span, total, without
 from harness.base.timeline import UUID
 from harness.report import render
-from harness.report.history import Difference
+from harness.report.history import RunDifference
 from harness.report.outcomes import Case, Status, groups
 from harness.report.picture import picture
 from harness.report.run_record import PHASES, Record, Screenshot, Timing, median, worst
@@ -41,7 +41,7 @@ class Phase:
         return worst(self.timings)
 
 
-def page(run: Record, evidence: Path, found: Difference | None = None, alone: str = "") -> str:
+def page(run: Record, evidence: Path, found: RunDifference | None = None, alone: str = "") -> str:
     """Return the page.
 
     Args:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from harness.program.difference import Preview
-from harness.report.history import Difference
+from harness.report.history import RunDifference
 from harness.report.outcomes import Case, Status, groups
 from harness.report.run import broken, phases
 from harness.report.run_record import Record
@@ -17,12 +17,12 @@ MOST = 30
 """Broken promises that are listed; GitHub cuts a summary at a megabyte."""
 
 
-def summary(run: Record, found: Difference | None = None) -> str:
+def summary(run: Record, found: RunDifference | None = None) -> str:
     """Return the conclusion, what is broken and why, what is not checked, the phases' times, and the differences."""
     return "\n".join([*_lines(run, found), ""])
 
 
-def _lines(run: Record, found: Difference | None) -> Iterator[str]:
+def _lines(run: Record, found: RunDifference | None) -> Iterator[str]:
     conclusion = conclude(run)
     yield f"## {SIGNS[conclusion.tone]} {_plain(conclusion.sentence)}"
     if conclusion.rest:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from harness.report.history import Change, Difference
+from harness.report.history import PhaseChange, RunDifference
 from harness.report.outcomes import Case, Status
 from harness.report.run_record import INTERRUPTED, Record
 
@@ -113,14 +113,14 @@ def moment(started: str) -> str:
     return f"{when.day} {when:%B %Y, %H:%M}"
 
 
-def since(found: Difference) -> str:
+def since(found: RunDifference) -> str:
     """Name the run that a run is compared with, and the tests that are compared."""
     commit = found.before.about.get("commit")
     text = f"the run of {moment(found.before.started)}" + (f" (commit {commit})" if commit else "")
     return text if found.whole else f"{text}, in the {count(found.both, 'test')} that ran in both"
 
 
-def describe_change(change: Change) -> str:
+def describe_change(change: PhaseChange) -> str:
     """Return in words how the time of a phase has changed."""
     how = "slower" if change.slower else "faster"
     return f"{change.phase} is {change.ratio:.1f} times {how}: {duration(change.before)} → {duration(change.now)}"

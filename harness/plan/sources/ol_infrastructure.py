@@ -16,7 +16,7 @@ from harness.plan.hubs import HUBS, STUDENT, HubSpec
 from harness.program import revision
 from harness.program.evaluate import canonical
 from harness.program.evaluation import Evaluation, evaluate
-from harness.program.model import STACKS, Program, Release
+from harness.program.model import STACKS, Program, ProgramRelease
 from harness.program.pipelines import BuildJob
 
 DIRECTORY = "program-values"
@@ -29,7 +29,7 @@ class Base:
     """The revision that a checkout is compared with.
 
     Attributes:
-        evaluation: None where it does not evaluate; `trouble` says why then.
+        evaluation: None where it does not evaluate; `trouble` has the reason then.
     """
 
     name: str
@@ -63,7 +63,7 @@ class OlInfrastructure:
         return self.evaluation.program(_stack_or_last(self.stack))
 
     @property
-    def student_release(self) -> Release:
+    def student_release(self) -> ProgramRelease:
         return self.program.release(STUDENT.release)
 
     @property
@@ -139,7 +139,7 @@ def _stack_or_last(stack: str) -> str:
 
 
 def _base(checkout: Path, commit: str, cache: Path) -> Base | None:
-    """Evaluate the revision to compare with; one that does not evaluate is told, and takes no verdict away."""
+    """Evaluate the revision to compare with; one that does not evaluate is printed, and changes no verdict."""
     if not commit:
         return None
     name = revision.describe(checkout, commit)
@@ -151,7 +151,7 @@ def _base(checkout: Path, commit: str, cache: Path) -> Base | None:
     return Base(name, found, "\n".join(failed))
 
 
-def _spawner(release: Release) -> str:
+def _spawner(release: ProgramRelease) -> str:
     extra: Mapping[str, Any] = release.values.get("hub", {}).get("extraConfig", {})
     if SPAWNER_NAME in extra:
         return str(extra[SPAWNER_NAME])

@@ -110,7 +110,7 @@ class _Report:
     def _described(self, error: BaseException) -> dict[str, Any]:
         """Return the first exception of the chain that passed a line of the owners', else the outermost.
 
-        An end of the program is the last to count: what it ended for says more.
+        An exit of the program counts last: its cause is more useful.
         """
         for each in sorted(chain(error), key=lambda each: isinstance(each, SystemExit)):
             if line := self.owners.raising(each):

@@ -141,7 +141,7 @@ class Engine:
                 setattr(pulumi.runtime, name, wrap(original))
 
     def _wrap_references(self) -> None:
-        """Give the outputs of other stacks that the checkout itself tells; all others are unknown."""
+        """Give the outputs of other stacks that are in the checkout itself; all others are unknown."""
         reference = pulumi.StackReference
         require, get, details = reference.require_output, reference.get_output, reference.get_output_details
 
@@ -200,7 +200,7 @@ def _monitor(engine: Engine) -> Any:
 
 
 def _with_texts(answer: Any, path: Any) -> Any:
-    """Give the answer for a secret in Vault a text under every key; which keys there are, nothing tells."""
+    """Give the answer for a secret in Vault a text under every key; nothing in the checkout lists the keys."""
 
     def fill(given: Any) -> Any:
         pulumi.set(given, "data", VaultTexts(str(path)))

@@ -107,7 +107,7 @@ OWN = f"/proc/{os.getpid()}"
 """Files about this process; those of another have its environment."""
 
 
-class RefusedError(PermissionError):
+class ForbiddenError(PermissionError):
     """The owners' code tried what an evaluation may not do."""
 
 
@@ -142,7 +142,7 @@ class Guard:
 
     def enable(self) -> None:
         self.enabled = True
-        # It starts processes for multiprocessing, and no audit event tells.
+        # It starts processes for multiprocessing, and raises no audit event.
         _posixsubprocess.fork_exec = lambda *_arguments: self._refuse(PROCESS, "fork_exec")
         sys.addaudithook(self._hook)
 
@@ -180,7 +180,7 @@ class Guard:
     def _refuse(self, what: str, detail: str) -> NoReturn:
         if line := self.owners.asking_itself():
             self.refusals.append(Refusal(what, detail, line))
-        raise RefusedError(f"refused, since an evaluation may not {what}: {detail}")
+        raise ForbiddenError(f"refused, since an evaluation may not {what}: {detail}")
 
 
 def _first(arguments: tuple[Any, ...]) -> str:

@@ -82,7 +82,7 @@ class EndedError(Exception):
 
 @contextmanager
 def ended_well() -> Iterator[None]:
-    """Take a script's end for one only if its exit code says that all went well.
+    """Count a script as finished only if its exit code is 0.
 
     Raises:
         EndedError: it does not.

@@ -1,4 +1,4 @@
-"""A course's page in a browser: widgets that are not shown, and what the console says of a part that is missing."""
+"""A course's page in a browser: widgets that are not shown, and the line of the console about a missing part."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_widget_that_is_not_shown(texts: list[str], found: str) -> None:
 )  # fmt: skip
 def test_console_that_misses_a_part(message: str) -> None:
     [said] = troubles(Window(console=(message, message)))
-    assert said == f"its page lacks a part, the console says: {message}"
+    assert said == f"its page lacks a part, its console has: {message}"
 
 
 @pytest.mark.parametrize(

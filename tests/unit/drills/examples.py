@@ -11,7 +11,7 @@ import yaml
 
 from harness.base.errors import HarnessError
 from harness.charts.chart import Chart
-from harness.drills.judge import Failure, SuiteRun
+from harness.drills.judge import SuiteFailure, SuiteRun
 from harness.drills.model import DRILLS, Drill, Replacement
 from harness.drills.promise_index import Layer, Promise
 from harness.drills.reader import read_drills, read_file
@@ -42,7 +42,7 @@ WRITTEN = {"name": "all is lost", "hurts": "student", "caught by": "test_a.py::t
 
 
 def failed(test: str, message: str = "course a opened b") -> SuiteRun:
-    return SuiteRun((Failure(test, message),))
+    return SuiteRun((SuiteFailure(test, message),))
 
 
 class Suite:

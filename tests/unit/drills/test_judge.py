@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from harness.base.timeline import BOOT
-from harness.drills.judge import CHEAP, Failure, SuiteRun, judge
+from harness.drills.judge import CHEAP, SuiteFailure, SuiteRun, judge
 from harness.drills.promise_index import FIRST_PROGRAM_TEST, FIRST_TEST, Layer, Promise
 from harness.drills.results import Verdict
 from tests.unit.drills.examples import (
@@ -74,7 +74,7 @@ class TestJudging:
     )
     def test_a_boot_that_fails(self, caught_by: tuple[str, ...], verdict: Verdict) -> None:
         drill = dataclasses.replace(REGRESSION, caught_by=caught_by)
-        found = judge(drill, Suite(SuiteRun(boot=Failure(BOOT, "the hub crashed"))), SUITE)
+        found = judge(drill, Suite(SuiteRun(boot=SuiteFailure(BOOT, "the hub crashed"))), SUITE)
         assert (found.verdict, found.test, found.message) == (verdict, BOOT, "the hub crashed")
 
     def test_a_boot_that_should_have_failed(self) -> None:
@@ -94,7 +94,7 @@ class TestJudging:
         assert suite.runs == [[*CHEAP, OTHER.test, RENDERED.test, NAMED.test]]
 
     @pytest.mark.parametrize(
-        "said", [failed(OTHER.test), SuiteRun(boot=Failure(BOOT, "the hub crashed"))], ids=["test", "boot"]
+        "said", [failed(OTHER.test), SuiteRun(boot=SuiteFailure(BOOT, "the hub crashed"))], ids=["test", "boot"]
     )
     def test_an_alarm(self, said: SuiteRun) -> None:
         assert judge(VALID, Suite(said), SUITE).verdict is Verdict.ALARM

@@ -14,7 +14,7 @@ import pytest
 
 from harness.base.intervals import Span
 from harness.base.timeline import BOOT
-from harness.drills.judge import Failure, SuiteRun
+from harness.drills.judge import SuiteFailure, SuiteRun
 from harness.drills.pytest_run import NOT_PASSED_ON, pytest_options, read_suite_run, run_tests
 from harness.plan.options import OPTIONS
 from harness.plan.plan import Plan, make_plan
@@ -68,9 +68,9 @@ class TestRead:
         found = read_suite_run(file, "")
         assert (found.passed, found.skipped) == (1, "no checkout")
         assert found.failures == (
-            Failure("test_authoring_workflow.py::TestMistakes::test_c", "course x opened y\nand more"),
-            Failure("test_culler.py::test_d", "the culler does not run"),
-            Failure("test_culler.py::test_e", "course z"),
+            SuiteFailure("test_authoring_workflow.py::TestMistakes::test_c", "course x opened y\nand more"),
+            SuiteFailure("test_culler.py::test_d", "the culler does not run"),
+            SuiteFailure("test_culler.py::test_e", "course z"),
         )
 
     def test_long_messages_are_whole(self, tmp_path: Path) -> None:
@@ -87,7 +87,9 @@ class TestRead:
 
     def test_of_a_boot_that_failed(self, tmp_path: Path) -> None:
         said = "no tests ran in 8s\n!!! _pytest.outcomes.Exit: error: pods of jupyter\n  | KeyError: 'A' !!!\n"
-        assert read_suite_run(tmp_path / "none.xml", said).boot == Failure(BOOT, "pods of jupyter\n  | KeyError: 'A'")
+        assert read_suite_run(tmp_path / "none.xml", said).boot == SuiteFailure(
+            BOOT, "pods of jupyter\n  | KeyError: 'A'"
+        )
 
     def test_of_nothing(self, tmp_path: Path) -> None:
         file = tmp_path / "junit.xml"

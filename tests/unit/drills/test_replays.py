@@ -11,8 +11,8 @@ import yaml
 from harness.base.errors import EnvironmentFault, HarnessError
 from harness.base.shell import run
 from harness.drills import replays
-from harness.drills.judge import Failure, SuiteRun
-from harness.drills.replays import Replay, Result, Tried, Verdict, read_replays, run_one, table
+from harness.drills.judge import SuiteFailure, SuiteRun
+from harness.drills.replays import Replay, ReplayResult, ReplayVerdict, Tried, read_replays, run_one, table
 from harness.program import revision
 from tests.unit.drills.examples import CHECKOUT
 
@@ -48,15 +48,15 @@ def test_what_is_not_written_as_it_should_be(tmp_path: Path, changes: dict[str, 
 @pytest.mark.parametrize(
     ("before", "after", "verdict", "red"),
     [
-        (RED, GREEN, Verdict.HOLDS, "a: there is no hub"),
-        (GREEN, GREEN, Verdict.NOT_RED, ""),
-        (Tried("red", ("a: 404",)), GREEN, Verdict.OTHER_CAUSE, "a: 404"),
-        (RED, Tried("red", ("b: 404",)), Verdict.NOT_GREEN, "b: 404"),
-        (Tried("", ("no Python",)), GREEN, Verdict.NONE, "no Python"),
-        (RED, Tried("", ("no Python",)), Verdict.NONE, "at abcdef123: no Python"),
+        (RED, GREEN, ReplayVerdict.HOLDS, "a: there is no hub"),
+        (GREEN, GREEN, ReplayVerdict.NOT_RED, ""),
+        (Tried("red", ("a: 404",)), GREEN, ReplayVerdict.OTHER_CAUSE, "a: 404"),
+        (RED, Tried("red", ("b: 404",)), ReplayVerdict.NOT_GREEN, "b: 404"),
+        (Tried("", ("no Python",)), GREEN, ReplayVerdict.NONE, "no Python"),
+        (RED, Tried("", ("no Python",)), ReplayVerdict.NONE, "at abcdef123: no Python"),
     ],
 )
-def test_verdicts(before: Tried, after: Tried, verdict: Verdict, red: str) -> None:
+def test_verdicts(before: Tried, after: Tried, verdict: ReplayVerdict, red: str) -> None:
     tried = {"abcdef123~1": before, "abcdef123": after}
     found = run_one(REPLAY, lambda commit, _: tried[commit])
     assert (found.verdict, found.red) == (verdict, red)
@@ -72,16 +72,16 @@ def test_a_fix_that_was_not_enough_is_green_later() -> None:
 def test_what_no_copy_shows_runs_nothing() -> None:
     replay = Replay.model_validate({"commit": "abcdef123", "wrong": "x", "no copy": "it is about time"})
     found = run_one(replay, lambda *_: pytest.fail("it ran"))
-    assert (found.verdict, found.red) == (Verdict.NO_COPY, "it is about time")
+    assert (found.verdict, found.red) == (ReplayVerdict.NO_COPY, "it is about time")
 
 
 @pytest.mark.parametrize(
     ("found", "ended", "tried"),
     [
-        (SuiteRun((Failure("a", "404"),)), "pytest: exit code 1.", Tried("red", ("404",))),
+        (SuiteRun((SuiteFailure("a", "404"),)), "pytest: exit code 1.", Tried("red", ("404",))),
         # The program does not evaluate for the stack, which ends the run.
-        (SuiteRun(boot=Failure("boot", "main.py: no")), "pytest: exit code 1.", Tried("red", ("main.py: no",))),
-        (SuiteRun(boot=Failure("boot", "no Python")), "pytest: exit code 10.", Tried("", ("no Python",))),
+        (SuiteRun(boot=SuiteFailure("boot", "main.py: no")), "pytest: exit code 1.", Tried("red", ("main.py: no",))),
+        (SuiteRun(boot=SuiteFailure("boot", "no Python")), "pytest: exit code 10.", Tried("", ("no Python",))),
         (SuiteRun(trouble="no test ran"), "pytest: exit code 4.", Tried("", ("pytest: exit code 4.",))),
     ],
 )
@@ -96,9 +96,9 @@ def test_what_was_skipped_is_not_green() -> None:
 
 def test_table_and_exit_code() -> None:
     found = [
-        Result("abcdef123", "no hub", "test_a", "a | b\nmore", Verdict.HOLDS),
-        Result("abcdef124", "no", "test_b", "", Verdict.NOT_RED),
-        Result("abcdef125", "no", "test_b", "no Python", Verdict.NONE),
+        ReplayResult("abcdef123", "no hub", "test_a", "a | b\nmore", ReplayVerdict.HOLDS),
+        ReplayResult("abcdef124", "no", "test_b", "", ReplayVerdict.NOT_RED),
+        ReplayResult("abcdef125", "no", "test_b", "no Python", ReplayVerdict.NONE),
     ]
     assert list(table(found))[2] == "| abcdef123 | no hub | a \\| b | holds |"
     replays._conclude(found[:1])

@@ -16,7 +16,7 @@ from harness.base.errors import HarnessError
 from harness.base.progress import Steps
 from harness.base.timeline import BOOT
 from harness.drills import run
-from harness.drills.judge import Failure, SuiteRun
+from harness.drills.judge import SuiteFailure, SuiteRun
 from harness.drills.model import DoesNotApplyError, NoCheckoutError, RefusedError
 from harness.drills.results import Result, Results, Verdict, read_results
 from harness.drills.run import DrillsRequest, drills, open_stages, report_again, run_all, run_one
@@ -132,7 +132,7 @@ class TestStages:
 
 
 def test_seconds_end_with_the_failure() -> None:
-    failure = Failure(NAMED.test, "course a", time.time() - 1000)
+    failure = SuiteFailure(NAMED.test, "course a", time.time() - 1000)
     found = run_one(REGRESSION, FakeStage(run=Suite(SuiteRun((failure,)))), SUITE)
     assert -1001 < found.seconds < -990
 

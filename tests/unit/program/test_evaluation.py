@@ -397,7 +397,7 @@ class TestShutIn:
         monkeypatch.setattr("harness.program.evaluate.GRACE", 1.0)
         copy.in_script("import faulthandler; faulthandler.cancel_dump_traceback_later(); [0 for _ in iter(int, 1)]")
         assert copy.refusal_of_script(timeout=4).startswith(
-            "the pipelines: still running, in no line that can be told, when the time for the pipelines was over, 4 s\n"
+            "the pipelines: still running, in no known line, when the time for the pipelines was over, 4 s\n"
         )
 
 

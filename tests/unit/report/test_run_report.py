@@ -12,10 +12,9 @@ import pytest
 
 from harness.base.intervals import Span, common, merged, total, without
 from harness.people.journey import Journey
-from harness.program.difference import Difference as ValueDifference
-from harness.program.difference import Preview
+from harness.program.difference import Difference, Preview
 from harness.report import files
-from harness.report.history import KEPT_RUNS, Difference, History, difference
+from harness.report.history import KEPT_RUNS, History, RunDifference, difference
 from harness.report.outcomes import Case, Status
 from harness.report.picture import Kind, picture, spent
 from harness.report.run import page
@@ -318,7 +317,7 @@ class TestPage:
             assert each in said
 
     def test_difference(self, tmp_path: Path) -> None:
-        found = Difference(run(started=EARLIER), 1, whole=False, broken=[case("x", Status.BROKEN)])
+        found = RunDifference(run(started=EARLIER), 1, whole=False, broken=[case("x", Status.BROKEN)])
         said = page(run(case()), tmp_path, found)
         assert "the run of 2 February 2026, 21:14, in the 1 test that ran in both" in said
         assert "Promise x." in said
@@ -387,10 +386,10 @@ class TestFiles:
 class TestPreview:
     """A change of the owners' checkout, in a run's reports."""
 
-    MANY = tuple(ValueDifference("values", f"jupyterhub a{number}", "1", "2") for number in range(50))
+    MANY = tuple(Difference("values", f"jupyterhub a{number}", "1", "2") for number in range(50))
     PREVIEW = Preview(
         "1234 of today",
-        (*MANY, ValueDifference("routes", "hub <b>", "one\ntwo\n", "one\nthree\n")),
+        (*MANY, Difference("routes", "hub <b>", "one\ntwo\n", "one\nthree\n")),
         ("not checked: objects",),
     )
 
