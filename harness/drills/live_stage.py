@@ -89,7 +89,7 @@ class LiveStage:
         """Return the fingerprint of a drill and of the deployment that it is planted in."""
         plan = self.plan
         files = [self.running.chart.path, plan.spawner, *plan.values, *plan.authoring_values]
-        replaced = [json.dumps(releases.replaced_values(plan, role)) for role in HUBS]
+        replaced = [json.dumps(releases.replaced_values(plan, hub_spec)) for hub_spec in HUBS]
         return fingerprint([drill.written, *files, *replaced])
 
     def plant(self, drill: Drill) -> RunTests:
@@ -119,12 +119,12 @@ class LiveStage:
             return changed.spawner.read_bytes() != self.plan.spawner.read_bytes()
         chart = releases.find_chart(changed, self.running.helm) if drill.chart else self.running.chart
         before, after = releases.productions(self.plan), releases.productions(changed)
-        touched = {role: each for role, each in after.items() if drill.chart or each != before[role]}
+        touched = {hub_spec: each for hub_spec, each in after.items() if drill.chart or each != before[hub_spec]}
         try:
             now = rendered(chart, self.running.helm, touched)
         except HarnessError as error:
             raise RefusedError(str(error)) from error
-        return any(objects != self.rendered[role] for role, objects in now.items())
+        return any(objects != self.rendered[hub_spec] for hub_spec, objects in now.items())
 
     def _plant_images(self, drill: Drill) -> bool:
         """Change the registry's images; returns True if they differ then."""
@@ -204,7 +204,7 @@ def rendered(chart: Chart, helm: Helm, wanted: Mapping[HubSpec, Release]) -> dic
     Raises:
         HarnessError: the chart refuses the values.
     """
-    return {role: comparable(each) for role, each in releases.templates(helm, chart, wanted).items()}
+    return {hub_spec: comparable(each) for hub_spec, each in releases.templates(helm, chart, wanted).items()}
 
 
 def comparable(objects: Iterable[Manifest]) -> list[Manifest]:

@@ -39,7 +39,7 @@ def plant(drill: Drill, plan: Plan, chart: Chart, scratch: Path) -> Plan:
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
     package = values_with_wheel(download_wheel(drill.hub_package, scratch)) if drill.hub_package else {}
-    changes = {role: drill.values.get(role, ValueChanges()).and_also(package) for role in HUBS}
+    changes = {hub_spec: drill.values.get(hub_spec, ValueChanges()).and_also(package) for hub_spec in HUBS}
     return dataclasses.replace(
         plan,
         values=_values(changes[STUDENT], plan, STUDENT, plan.values, scratch / "values.yaml"),
@@ -132,11 +132,13 @@ def values_with_wheel(wheel: Path) -> dict[str, Any]:
     }
 
 
-def _values(changes: ValueChanges, plan: Plan, role: HubSpec, files: tuple[Path, ...], into: Path) -> tuple[Path, ...]:
+def _values(
+    changes: ValueChanges, plan: Plan, hub_spec: HubSpec, files: tuple[Path, ...], into: Path
+) -> tuple[Path, ...]:
     if not changes.paths:
         return files
     for path in changes.paths:
-        for other in replaced_values(plan, role):
+        for other in replaced_values(plan, hub_spec):
             if f"{path}.".startswith(f"{other}.") or f"{other}.".startswith(f"{path}."):
                 raise DoesNotApplyError(f"this run has a {other} of its own, in place of the one in the values")
     # In one file, because a key that is deleted from one of several is still in the others.

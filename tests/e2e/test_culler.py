@@ -28,13 +28,13 @@ from harness.scenarios.scaled_hub import FACTOR, LifetimeWatch, ServerLifetime
 from harness.services.postgres import Postgres
 
 
-@pytest.mark.parametrize("role", HUBS, ids=lambda role: role.release)
+@pytest.mark.parametrize("hub_spec", HUBS, ids=lambda hub_spec: hub_spec.release)
 def test_culler_runs_with_the_numbers_that_are_set(
-    deployment: Deployment, cluster: Cluster, production: Mapping[HubSpec, list[Manifest]], role: HubSpec
+    deployment: Deployment, cluster: Cluster, production: Mapping[HubSpec, list[Manifest]], hub_spec: HubSpec
 ) -> None:
     """Each hub's culler runs, with the times that production's values set, and deletes users too."""
-    culler = read_culler(cluster, deployment.hub(role))
-    expected = configured(production[role])
+    culler = read_culler(cluster, deployment.hub(hub_spec))
+    expected = configured(production[hub_spec])
     assert culler.times == expected, f"the values say {expected}, and the culler runs with {culler.times}"
     assert culler.users, "the culler removes servers alone: without --cull-users their users stay for ever"
 

@@ -42,17 +42,17 @@ ACTIVITY_INTERVAL = 300.0
 """Seconds between two reports of a server's activity, as JupyterHub has it where nothing is set."""
 
 
-@pytest.fixture(params=HUBS, ids=lambda role: role.release)
-def role(request: pytest.FixtureRequest) -> HubSpec:
+@pytest.fixture(params=HUBS, ids=lambda hub_spec: hub_spec.release)
+def hub_spec(request: pytest.FixtureRequest) -> HubSpec:
     """Each of the two hubs."""
     spec: HubSpec = request.param
     return spec
 
 
 @pytest.fixture
-def release(production: Mapping[HubSpec, list[Manifest]], role: HubSpec) -> list[Manifest]:
+def release(production: Mapping[HubSpec, list[Manifest]], hub_spec: HubSpec) -> list[Manifest]:
     """The objects of the hub's release, as production has them."""
-    return production[role]
+    return production[hub_spec]
 
 
 @pytest.fixture
@@ -61,35 +61,37 @@ def values(release: list[Manifest]) -> dict[str, Any]:
     return hub_values(release)
 
 
-def test_server_is_guaranteed_what_production_gives(role: HubSpec, values: Mapping[str, Any]) -> None:
+def test_server_is_guaranteed_what_production_gives(hub_spec: HubSpec, values: Mapping[str, Any]) -> None:
     """Each server is guaranteed 2 GB of memory and a quarter of a CPU."""
     memory, cpu = (values["singleuser"][what]["guarantee"] for what in ("memory", "cpu"))
     assert memory_at(values, "guarantee", unset=0) >= MEMORY_GUARANTEE, (
-        f"{role.release}: guaranteed memory is {memory}, expected {MEMORY_GUARANTEE // GIB}G"
+        f"{hub_spec.release}: guaranteed memory is {memory}, expected {MEMORY_GUARANTEE // GIB}G"
     )
     assert cpu_at(values, "guarantee", unset=0) >= CPU_GUARANTEE, (
-        f"{role.release}: guaranteed CPU is {cpu}, expected {CPU_GUARANTEE}"
+        f"{hub_spec.release}: guaranteed CPU is {cpu}, expected {CPU_GUARANTEE}"
     )
 
 
-def test_server_has_the_limits_of_production(role: HubSpec, values: Mapping[str, Any]) -> None:
+def test_server_has_the_limits_of_production(hub_spec: HubSpec, values: Mapping[str, Any]) -> None:
     """Each server may use 4 GB of memory, and not all of its node, and as much CPU as there is."""
     memory, cpu = (values["singleuser"][what]["limit"] for what in ("memory", "cpu"))
     limit = memory_at(values, "limit", unset=math.inf)
-    assert limit < math.inf, f"{role.release}: singleuser.memory.limit is not set: one server may take its whole node"
-    assert limit >= MEMORY_LIMIT, (
-        f"{role.release}: a server may use {memory} of memory, expected {MEMORY_LIMIT // GIB}G"
+    assert limit < math.inf, (
+        f"{hub_spec.release}: singleuser.memory.limit is not set: one server may take its whole node"
     )
-    assert cpu is None, f"{role.release}: a server is held at {cpu} CPU, expected no limit"
+    assert limit >= MEMORY_LIMIT, (
+        f"{hub_spec.release}: a server may use {memory} of memory, expected {MEMORY_LIMIT // GIB}G"
+    )
+    assert cpu is None, f"{hub_spec.release}: a server is held at {cpu} CPU, expected no limit"
 
 
-def test_no_guarantee_exceeds_its_limit(role: HubSpec, values: Mapping[str, Any]) -> None:
+def test_no_guarantee_exceeds_its_limit(hub_spec: HubSpec, values: Mapping[str, Any]) -> None:
     """No more memory or CPU is guaranteed to a server than it may use."""
     for what, read in (("memory", memory_at), ("cpu", cpu_at)):
         given = values["singleuser"][what]
         assert read(values, "guarantee", unset=0) <= read(values, "limit", unset=math.inf), (
-            f"{role.release}: singleuser.{what} guarantees {given['guarantee']}, and its limit is {given['limit']}: "
-            "Kubernetes refuses each server's pod"
+            f"{hub_spec.release}: singleuser.{what} guarantees {given['guarantee']}, and its limit is {given['limit']}"
+            ": Kubernetes refuses each server's pod"
         )
 
 
@@ -107,10 +109,10 @@ def cpu_at(values: Mapping[str, Any], bound: str, *, unset: float) -> float:
 
 
 @pytest.mark.parametrize("component", SHARES)
-def test_part_of_the_release_has_its_share(role: HubSpec, release: list[Manifest], component: str) -> None:
+def test_part_of_the_release_has_its_share(hub_spec: HubSpec, release: list[Manifest], component: str) -> None:
     """Hub, proxy and user scheduler have the CPU and the memory that production gives them."""
     pods = list(parts(release, "Deployment", component))
-    assert pods, f"{role.release} has no {component}"
+    assert pods, f"{hub_spec.release} has no {component}"
     for container in (container for pod in pods for container in containers(pod)):
         resources = container.get("resources") or {}
         limits = resources.get("limits") or {}
@@ -119,29 +121,31 @@ def test_part_of_the_release_has_its_share(role: HubSpec, release: list[Manifest
         for what, least in SHARES[component].items():
             for bound, given in (("is guaranteed", requests.get(what, 0)), ("may use", limits.get(what))):
                 assert given is None or parse_quantity(given) >= parse_quantity(least), (
-                    f"{role.release}: the {component} {bound} {given} of {what}, expected {least}"
+                    f"{hub_spec.release}: the {component} {bound} {given} of {what}, expected {least}"
                 )
 
 
-def test_user_scheduler_is_there_twice(role: HubSpec, release: list[Manifest]) -> None:
+def test_user_scheduler_is_there_twice(hub_spec: HubSpec, release: list[Manifest]) -> None:
     """The release's own scheduler places servers' pods, and there are two of it for when a node goes."""
     [*found] = parts(release, "Deployment", "user-scheduler")
-    assert found, f"{role.release} has no user scheduler: servers are spread over all nodes, which then never empty"
+    assert found, f"{hub_spec.release} has no user scheduler: servers are spread over all nodes, which then never empty"
     copies = sum(each["spec"].get("replicas", 1) for each in found)
-    assert copies, f"{role.release}: the user scheduler has 0 replicas: nothing places a server's pod, none ever starts"
+    assert copies, (
+        f"{hub_spec.release}: the user scheduler has 0 replicas: nothing places a server's pod, none ever starts"
+    )
     assert copies >= USER_SCHEDULERS, (
-        f"{role.release}: the user scheduler has {copies} replica, expected {USER_SCHEDULERS}: no server starts while "
-        "its node is drained"
+        f"{hub_spec.release}: the user scheduler has {copies} replica, expected {USER_SCHEDULERS}: no server starts "
+        "while its node is drained"
     )
 
 
-def test_room_is_kept(role: HubSpec, release: list[Manifest]) -> None:
+def test_room_is_kept(hub_spec: HubSpec, release: list[Manifest]) -> None:
     """Production keeps room for four more students, and for one more author."""
     room = sum(each["spec"]["replicas"] for each in parts(release, "StatefulSet", "user-placeholder"))
-    assert room >= ROOM[role], f"{role.release} keeps room for {room} more servers, expected {ROOM[role]}"
+    assert room >= ROOM[hub_spec], f"{hub_spec.release} keeps room for {room} more servers, expected {ROOM[hub_spec]}"
 
 
-def test_drain_of_a_node_spares_hub_and_proxy(role: HubSpec, release: list[Manifest]) -> None:
+def test_drain_of_a_node_spares_hub_and_proxy(hub_spec: HubSpec, release: list[Manifest]) -> None:
     """No drain of a node takes the hub or the proxy away in the middle of a class."""
     kept = {
         component_of(manifest)
@@ -150,16 +154,16 @@ def test_drain_of_a_node_spares_hub_and_proxy(role: HubSpec, release: list[Manif
         and (manifest["spec"].get("minAvailable") or manifest["spec"].get("maxUnavailable") == 0)
     }
     evicted = {"hub", "proxy"} - kept
-    assert not evicted, f"{role.release}: no PodDisruptionBudget keeps a drain from evicting {sorted(evicted)}"
+    assert not evicted, f"{hub_spec.release}: no PodDisruptionBudget keeps a drain from evicting {sorted(evicted)}"
 
 
-def test_nothing_is_reachable_past_the_gate(role: HubSpec, release: list[Manifest]) -> None:
+def test_nothing_is_reachable_past_the_gate(hub_spec: HubSpec, release: list[Manifest]) -> None:
     """Nothing of a release is reached from outside but through the gate: no load balancer, address or ingress leads in.
 
     The hubs let in everybody who reaches them, for it is the gate that asks for a login.
     """
     for manifest in release:
-        name = f"{role.release}: {manifest['kind']} {manifest['metadata']['name']}"
+        name = f"{hub_spec.release}: {manifest['kind']} {manifest['metadata']['name']}"
         assert manifest["kind"] not in WAYS_IN, f"{name} leads to the hub past the gate, which asks for the login"
         if manifest["kind"] == "Service":
             kind = manifest["spec"].get("type", "ClusterIP")
@@ -174,31 +178,31 @@ def test_nothing_is_reachable_past_the_gate(role: HubSpec, release: list[Manifes
 def test_hubs_have_ports_of_their_own(production: Mapping[HubSpec, list[Manifest]]) -> None:
     """A port of the nodes is asked for by one Service alone, and is one that Kubernetes gives."""
     owners: dict[int, str] = {}
-    for role in HUBS:
-        for manifest in production[role]:
+    for hub_spec in HUBS:
+        for manifest in production[hub_spec]:
             for port in manifest["spec"].get("ports") or () if manifest["kind"] == "Service" else ():
                 if number := port.get("nodePort"):
-                    service = f"{role.release}'s {manifest['metadata']['name']}"
+                    service = f"{hub_spec.release}'s {manifest['metadata']['name']}"
                     assert number in NODE_PORTS, f"{service} asks for port {number}, expected 30000 to 32767"
                     other = owners.setdefault(number, service)
                     assert other == service, f"{service} and {other} ask for one port of the nodes, {number}"
 
 
-def test_server_has_time_to_start(role: HubSpec, values: Mapping[str, Any]) -> None:
+def test_server_has_time_to_start(hub_spec: HubSpec, values: Mapping[str, Any]) -> None:
     """A server that has to wait for a new node and its image is not given up, on either hub."""
     seconds = spawner_setting(values, "start_timeout", values["singleuser"]["startTimeout"])
     assert seconds >= START_TIMEOUT, (
-        f"{role.release}: a server is given up after {seconds:g} s, expected {START_TIMEOUT:.0f}"
+        f"{hub_spec.release}: a server is given up after {seconds:g} s, expected {START_TIMEOUT:.0f}"
     )
 
 
 @pytest.mark.parametrize("name", PATIENCE)
-def test_hub_waits_for_servers_and_the_api(role: HubSpec, values: Mapping[str, Any], name: str) -> None:
+def test_hub_waits_for_servers_and_the_api(hub_spec: HubSpec, values: Mapping[str, Any], name: str) -> None:
     """The hub waits for a server's first answer, and for Kubernetes' API, no shorter than JupyterHub does by itself."""
     seconds = spawner_setting(values, name, PATIENCE[name])
     assert seconds >= PATIENCE[name], (
-        f"{role.release}: {name} is {seconds:g} s, expected {PATIENCE[name]:g}: servers that start on a busy node are "
-        "given up"
+        f"{hub_spec.release}: {name} is {seconds:g} s, expected {PATIENCE[name]:g}: servers that start on a busy node "
+        "are given up"
     )
 
 
@@ -208,30 +212,30 @@ def spawner_setting(values: Mapping[str, Any], name: str, default: float) -> flo
     return float(next((each for each in sections if each is not None), default))
 
 
-def test_culler_leaves_learners_their_time(role: HubSpec, release: list[Manifest]) -> None:
+def test_culler_leaves_learners_their_time(hub_spec: HubSpec, release: list[Manifest]) -> None:
     """A server may be idle for 15 minutes and live for 4 hours; within half an hour of its last use it is gone."""
     times = configured(release)
     assert times.timeout >= CULL_TIMEOUT, (
-        f"{role.release}: a learner may be idle for {CULL_TIMEOUT:.0f} s, not {times.timeout:.0f}"
+        f"{hub_spec.release}: a learner may be idle for {CULL_TIMEOUT:.0f} s, not {times.timeout:.0f}"
     )
     assert times.max_age, (
-        f"{role.release}: no server ends for its age: with a maximum age of 0 an open page keeps it for ever"
+        f"{hub_spec.release}: no server ends for its age: with a maximum age of 0 an open page keeps it for ever"
     )
     assert times.max_age >= CULL_MAX_AGE, (
-        f"{role.release}: a server may live for {CULL_MAX_AGE:.0f} s, not {times.max_age:.0f}"
+        f"{hub_spec.release}: a server may live for {CULL_MAX_AGE:.0f} s, not {times.max_age:.0f}"
     )
     gone = times.timeout + times.every
     assert gone <= IDLE_END, (
-        f"{role.release}: an idle server is there for up to {gone:.0f} s, expected an end within {IDLE_END:.0f} s"
+        f"{hub_spec.release}: an idle server is there for up to {gone:.0f} s, expected an end within {IDLE_END:.0f} s"
     )
 
 
-def test_used_servers_report_in_time(role: HubSpec, values: Mapping[str, Any]) -> None:
+def test_used_servers_report_in_time(hub_spec: HubSpec, values: Mapping[str, Any]) -> None:
     """A server says that it is used at least twice within the culler's timeout."""
     timeout = float(values["cull"]["timeout"])
     every = float(variables(values["singleuser"]).get("JUPYTERHUB_ACTIVITY_INTERVAL") or ACTIVITY_INTERVAL)
     assert every <= timeout / 2, (
-        f"{role.release}: a server reports every {every:.0f} s, and is idle to the culler after {timeout:.0f} s"
+        f"{hub_spec.release}: a server reports every {every:.0f} s, and is idle to the culler after {timeout:.0f} s"
     )
 
 
@@ -245,11 +249,11 @@ def test_courses_are_pulled_before_students_come(pre_pulled: set[str]) -> None:
     assert pre_pulled, f"{STUDENT.release} has no pre-puller: each course's first student on a node waits for minutes"
 
 
-def test_students_get_the_image_that_was_pushed_last(role: HubSpec, values: Mapping[str, Any]) -> None:
+def test_students_get_the_image_that_was_pushed_last(hub_spec: HubSpec, values: Mapping[str, Any]) -> None:
     """A server's image is asked for again at every start: a course's tag stays while its image changes."""
     policy = value_at(values, "singleuser.image.pullPolicy")
     assert policy == "Always", (
-        f"{role.release}: singleuser.image.pullPolicy is {policy}, expected Always: a node keeps a course's old image"
+        f"{hub_spec.release}: singleuser.image.pullPolicy is {policy}, expected Always: nodes keep a course's old image"
     )
 
 
