@@ -86,9 +86,6 @@ class Pipelines:
     commands: tuple[SetPipeline, ...]
     build_jobs: tuple[BuildJob, ...]
 
-    def of_file(self, file: Path | str) -> tuple[Pipeline, ...]:
-        return tuple(pipeline for pipeline in self.pipelines if pipeline.file == str(file))
-
 
 def evaluate_pipelines(evaluator: Evaluator) -> Pipelines:
     """Evaluate the pipelines of a checkout, each run as a script in an empty directory.

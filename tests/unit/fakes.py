@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -68,9 +68,21 @@ class FakeDocker(Program):
 
 def hub_that_answers(answer: Callable[[httpx.Request], httpx.Response]) -> Hub:
     """A hub whose API is a function."""
-    hub = Hub("http://hub", "jupyter", "jupyterhub", "jupyterhub", "token")
-    vars(hub)["api"] = httpx.Client(base_url="http://hub/hub/api", transport=httpx.MockTransport(answer))
-    return hub
+    return Hub("http://hub", "jupyter", "jupyterhub", "jupyterhub", "token", httpx.MockTransport(answer))
+
+
+def hub_of(answers: Iterable[httpx.Response | httpx.HTTPError], asked: list[str]) -> Hub:
+    """A hub that gives these answers in turn; each request is appended to `asked`."""
+    rest = iter(answers)
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(f"{request.method} {request.url.path}")
+        found = next(rest)
+        if isinstance(found, httpx.HTTPError):
+            raise found
+        return found
+
+    return hub_that_answers(answer)
 
 
 def load_spawner(text: str) -> dict[str, Any]:

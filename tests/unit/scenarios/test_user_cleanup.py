@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,9 +10,9 @@ import httpx
 import pytest
 
 from harness.base.wait import TooLateError
-from harness.hub.api import Hub
 from harness.scenarios import user_cleanup
 from harness.scenarios.user_cleanup import UserCleanup
+from tests.unit.fakes import hub_of
 
 
 def server(pending: str | None) -> httpx.Response:
@@ -23,19 +22,6 @@ def server(pending: str | None) -> httpx.Response:
 
 STARTED, STARTING, FOUND_BY_A_NEW_HUB = server(None), server("spawn"), server("check")
 AWAY = httpx.Response(503, text="<title>503</title>")
-
-
-def hub(answers: Iterable[httpx.Response | httpx.HTTPError], asked: list[str]) -> Hub:
-    rest = iter(answers)
-
-    def answer(request: httpx.Request) -> httpx.Response:
-        asked.append(f"{request.method} {request.url.path}")
-        found = next(rest)
-        if isinstance(found, httpx.HTTPError):
-            raise found
-        return found
-
-    return Hub("http://hub", "jupyter", "jupyterhub", "jupyterhub", "token", httpx.MockTransport(answer))
 
 
 class FakeCluster:
@@ -70,7 +56,7 @@ def test_all_are_gone_in_the_end() -> None:
     asked: list[str] = []
     leaving = cleanup()
     for user in "123":
-        leaving.add(hub([STARTED, httpx.Response(204)], asked), user)
+        leaving.add(hub_of([STARTED, httpx.Response(204)], asked), user)
     leaving.wait()
     leaving.close()
     assert sorted(asked) == [f"{verb} /hub/api/users/{user}" for verb in ("DELETE", "GET") for user in "123"]
@@ -79,7 +65,7 @@ def test_all_are_gone_in_the_end() -> None:
 def test_a_proxy_that_is_away_for_a_moment() -> None:
     asked: list[str] = []
     leaving = cleanup()
-    leaving.add(hub([httpx.RemoteProtocolError("disconnected"), STARTED, httpx.Response(204)], asked), "1")
+    leaving.add(hub_of([httpx.RemoteProtocolError("disconnected"), STARTED, httpx.Response(204)], asked), "1")
     leaving.wait()
     leaving.close()
     assert asked == [f"{verb} {USER}" for verb in ("GET", "GET", "DELETE")]
@@ -89,7 +75,7 @@ def test_a_proxy_that_is_away_for_a_moment() -> None:
 def test_a_server_that_may_be_on_its_way_is_waited_for(before: httpx.Response) -> None:
     asked: list[str] = []
     leaving = cleanup()
-    leaving.add(hub([before, STARTED, httpx.Response(204)], asked), "1")
+    leaving.add(hub_of([before, STARTED, httpx.Response(204)], asked), "1")
     leaving.wait()
     leaving.close()
     expected = [f"{verb} {USER}" for verb in ("GET", "GET", "DELETE")]
@@ -110,7 +96,7 @@ class TestServerThatNeverComes:
         monkeypatch.setattr(user_cleanup, "seldom", lambda look, every: look)
         asked: list[str] = []
         started = time.monotonic()
-        cleanup(NO_IMAGE, asked).delete(hub([STARTING, httpx.Response(202), httpx.Response(204)], asked), "1")
+        cleanup(NO_IMAGE, asked).delete(hub_of([STARTING, httpx.Response(202), httpx.Response(204)], asked), "1")
         assert time.monotonic() - started < 5, "a server that Kubernetes says will never come was waited for"
         assert asked == [f"GET {USER}", "remove the pod of 1 in jupyter", f"DELETE {SERVER}", f"DELETE {USER}"]
         assert not restarts
@@ -122,7 +108,7 @@ class TestServerThatNeverComes:
         monkeypatch.setattr(user_cleanup, "START_TIMEOUT", 0.0)
         asked: list[str] = []
         leaving = cleanup(asked=asked)
-        leaving.add(hub([state, httpx.Response(202), httpx.Response(204)], asked), "1")
+        leaving.add(hub_of([state, httpx.Response(202), httpx.Response(204)], asked), "1")
         leaving.wait()
         leaving.close()
         assert asked == [f"GET {USER}", "remove the pod of 1 in jupyter", f"DELETE {SERVER}", f"DELETE {USER}"]
@@ -135,7 +121,7 @@ class TestServerThatNeverComes:
         monkeypatch.setattr(user_cleanup, "START_TIMEOUT", 0.0)
         monkeypatch.setattr(user_cleanup, "CANCEL_TIMEOUT", 0.0)
         asked: list[str] = []
-        refuses = hub([STARTING, httpx.Response(500), httpx.Response(400), httpx.Response(204)], asked)
+        refuses = hub_of([STARTING, httpx.Response(500), httpx.Response(400), httpx.Response(204)], asked)
         leaving = cleanup(asked=asked)
         if background:
             leaving.add(refuses, "1")
@@ -152,9 +138,9 @@ def test_who_is_not_gone_at_the_end_is_named(monkeypatch: pytest.MonkeyPatch) ->
         monkeypatch.setattr(user_cleanup, timeout, 0.0)
     monkeypatch.setattr("harness.hub.api.DELETE_TIMEOUT", 0.0)
     leaving = cleanup()
-    leaving.add(hub([STARTED, httpx.Response(204)], []), "gone")
-    leaving.add(hub([STARTED, httpx.Response(500, text="broken")], []), "refused")
-    leaving.add(hub([STARTING, httpx.Response(500), httpx.Response(400)], []), "held")
+    leaving.add(hub_of([STARTED, httpx.Response(204)], []), "gone")
+    leaving.add(hub_of([STARTED, httpx.Response(500, text="broken")], []), "refused")
+    leaving.add(hub_of([STARTING, httpx.Response(500), httpx.Response(400)], []), "held")
     leaving._pool.shutdown(wait=True)
     assert sorted(user for _, user in leaving.close()) == ["held", "refused"]
 
@@ -163,7 +149,7 @@ def test_nothing_is_deleted_where_nothing_answers_any_more() -> None:
     leaving = cleanup()
     leaving.give_up()
     asked: list[str] = []
-    leaving.add(hub([], asked), "1")
+    leaving.add(hub_of([], asked), "1")
     assert [user for _, user in leaving.close()] == ["1"]
     assert not asked
 
@@ -171,7 +157,7 @@ def test_nothing_is_deleted_where_nothing_answers_any_more() -> None:
 def test_a_user_who_does_not_go_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("harness.hub.api.DELETE_TIMEOUT", 0.0)
     leaving = cleanup()
-    leaving.add(hub([STARTED, httpx.Response(500, text="broken")], []), "1")
+    leaving.add(hub_of([STARTED, httpx.Response(500, text="broken")], []), "1")
     with pytest.raises(TooLateError, match="the end of user 1"):
         leaving.wait()
     leaving.close()
