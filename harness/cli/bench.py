@@ -39,7 +39,7 @@ from harness.drills.pytest_run import pytest_options
 from harness.host import docker
 from harness.hub.api import Hub
 from harness.plan.contract import CULL_EVERY, CULL_MAX_AGE, CULL_TIMEOUT
-from harness.plan.hubs import HUBS, SCALED
+from harness.plan.hubs import SCALED, STUDENT
 from harness.plan.plan import Plan
 from harness.report.outcomes import SELF_CHECKS
 from harness.scenarios.scaled_hub import FACTOR
@@ -172,7 +172,7 @@ def _spawn_seconds(hub: Hub, cluster: Cluster) -> float:
 def _servers_started(running: Deployment) -> int:
     """Count the servers that all hubs have started since their databases were made."""
     started = "SELECT last_value FROM servers_id_seq WHERE is_called"
-    rows = [running.database.query(spec.database, started) for spec in (*HUBS, SCALED)]
+    rows = [running.database.query(spec.database, started) for spec in (*running.plan.hubs, SCALED)]
     return sum(int(row[0][0]) for row in rows if row)
 
 
@@ -208,14 +208,14 @@ def _floor(running: Deployment) -> tuple[dict[str, float], float]:
     docker.docker("pause", *running.cluster.nodes)
     try:
         create = _timed(lambda: bare.create(plan.checkout / "kind-config.yaml", hub_port=0, authoring_port=0))
-        for spec in HUBS:
+        for spec in plan.hubs:
             objects = running.helm.template(running.chart, running.releases[spec])
             bare.apply(spec.namespace, *releases.prerequisites(objects, spec, running.database))
         with threads(1) as side:
             installing = side.submit(_timed, lambda: _helm_wait("install", running, bare, running.releases.values()))
-            hubs = _timed(lambda: _hubs_ready(bare))
+            hubs = _timed(lambda: _hubs_ready(bare, plan))
             install = installing.result()
-        hub = dataclasses.replace(running.student, url=bare.hub_url(HUBS[0].node_port))
+        hub = dataclasses.replace(running.student, url=bare.hub_url(STUDENT.node_port))
         spawn = _spawn_seconds(hub, bare)
         parts = {"kind create cluster": create, "helm install --wait": install, "one spawn": spawn}
         return parts, install - hubs
@@ -235,9 +235,9 @@ def _bare_upgrade(running: Deployment, spawner: Path) -> float:
     return _timed(lambda: _helm_wait("upgrade", running, running.cluster, changed))
 
 
-def _hubs_ready(cluster: Cluster) -> None:
+def _hubs_ready(cluster: Cluster, plan: Plan) -> None:
     """Wait until all that the first student needs is there, as a run of the harness does."""
-    for spec in HUBS:
+    for spec in plan.hubs:
         deployments = f"the Deployments of {spec.namespace}"
         wait_until(deployments, functools.partial(_has_deployments, cluster, spec.namespace), timeout=120)
         rollout.wait_until_ready(cluster, spec.namespace)

@@ -8,7 +8,6 @@ from harness.deployment.images import RegistryImages
 from harness.deployment.state import describe_changes
 from harness.evidence.environment import parts
 from harness.host import docker
-from harness.plan.hubs import HUBS
 from harness.services.container import Content, Services
 
 
@@ -56,6 +55,7 @@ def start_services(context: BootContext, artifacts: Artifacts, services: Service
     if context.state.get("services"):
         return
     with context.steps.step("services") as step:
-        services.start(artifacts.services, Content(tuple(spec.database for spec in HUBS), images.by_name))
+        databases = tuple(dict.fromkeys(spec.database for spec in context.plan.hubs))
+        services.start(artifacts.services, Content(databases, images.by_name))
         step.done(", ".join(service.TITLE for service in services))
     context.state.set("services", "started")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
+import time
+from contextlib import suppress
 from pathlib import Path
 
 from harness.base.errors import HarnessError
@@ -12,6 +13,8 @@ from harness.base.shell import CommandError, run
 DIRECTORY = "program-revisions"
 KEPT = 4
 """Revisions that stay in the cache, the ones that were used last."""
+IN_USE = 150.0
+"""Seconds in which another run may still evaluate a revision that it has asked for; an evaluation has 130."""
 MAIN = ("main", "master")
 EXPORTED = ("src", "pyproject.toml", "uv.lock", ":(exclude)*/secrets/bin/*")
 """Paths of a revision that an evaluation reads; programs for other systems are none of them."""
@@ -110,13 +113,26 @@ def export(checkout: Path, commit: str, cache: Path) -> Path:
             if not into.is_dir():
                 aside.rename(into)
     into.touch()
-    for old in sorted(_revisions(into.parent), key=lambda path: path.stat().st_mtime, reverse=True)[KEPT:]:
-        shutil.rmtree(old)
+    _remove_old(into.parent)
     return into
 
 
-def _revisions(directory: Path) -> list[Path]:
-    return [path for path in directory.iterdir() if path.is_dir() and not path.name.startswith("tmp-")]
+def _remove_old(directory: Path) -> None:
+    """Remove the revisions that were not asked for lately; other runs may do so at the same time."""
+    used = {path: _used(path) for path in directory.iterdir() if not path.name.startswith("tmp-")}
+    for old in sorted(used, key=lambda path: used[path], reverse=True)[KEPT:]:
+        if used[old] < time.time() - IN_USE:
+            # Aside first: half of a revision must never be taken for all of it.
+            with tempfile.TemporaryDirectory(prefix="tmp-", dir=directory) as aside, suppress(FileNotFoundError):
+                old.rename(Path(aside, old.name))
+
+
+def _used(path: Path) -> float:
+    """Return when a revision was asked for last; 0 for one that is gone."""
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
 
 
 def _fork_point(checkout: Path) -> str:

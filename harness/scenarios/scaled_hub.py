@@ -61,7 +61,7 @@ def scaled_hub(running: Deployment) -> Iterator[Hub]:
         running.helm.upgrade_install(running.chart, release)
         rollout.wait_until_ready(cluster, SCALED.namespace)
         url = cluster.hub_url(SCALED.node_port)
-        hub = Hub(url, SCALED.namespace, SCALED.release, SCALED.database, secret[SCALED.release])
+        hub = Hub(url, SCALED.namespace, SCALED.release, SCALED.database, secret[SCALED.name])
         rollout.wait_for_answer(hub, lambda: why_unrecoverable(cluster, hub.namespace))
         yield hub
     finally:

@@ -36,7 +36,7 @@ class Postgres(Service):
 
     def launch(self, image: str, content: Content) -> None:
         script = self.state / "databases.sql"
-        script.write_text("".join(f"CREATE DATABASE {name} OWNER {USER};\n" for name in content.databases))
+        script.write_text("".join(f'CREATE DATABASE "{name}" OWNER {USER};\n' for name in content.databases))
         make_readable(script)
         self.run_container(
             image,
@@ -60,8 +60,13 @@ class Postgres(Service):
 
     def create_database(self, name: str) -> None:
         """Create an empty database in place of any of that name."""
-        for sql in (f"DROP DATABASE IF EXISTS {name} WITH (FORCE)", f"CREATE DATABASE {name} OWNER {USER}"):
+        for sql in (f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)', f'CREATE DATABASE "{name}" OWNER {USER}'):
             self.query("postgres", sql)
+
+    def ensure_database(self, name: str) -> None:
+        """Create an empty database, unless there is one of that name."""
+        if [name] not in self.query("postgres", "SELECT datname FROM pg_database"):
+            self.query("postgres", f'CREATE DATABASE "{name}" OWNER {USER}')
 
     def query(self, database: str, sql: str) -> list[list[str]]:
         """Run a query and return its rows, each a list of texts."""

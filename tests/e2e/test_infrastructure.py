@@ -29,7 +29,7 @@ SESSION_DEFAULTS = {"absolute_timeout": 86_400, "idling_timeout": 900, "rolling_
 """Seconds that lua-resty-session 4 takes for what is left out."""
 GATE_HEADERS = 64 * 1024
 """Bytes of a header that the gate lets through (large_client_header_buffers in the owners' APISIX)."""
-SCHEDULER_MEMORY = {STUDENT.release: "512Mi", AUTHORING.release: "512Mi", "jupyterhub-data": "1Gi"}
+SCHEDULER_MEMORY = {STUDENT.name: "512Mi", AUTHORING.name: "512Mi", "jupyterhub-data": "1Gi"}
 """Limits that user schedulers were given after they ran out of memory (f339dd9e6, 0eb789892)."""
 PRIVATE_IMAGES = ("ghcr.io/mitodl/",)
 """Beginnings of images that are pulled with a login only; for ECR the nodes have one."""
@@ -325,7 +325,7 @@ def test_proxy_takes_long_headers(applied_values: AppliedRelease) -> None:
 
 def test_user_scheduler_has_its_memory(applied_values: AppliedRelease) -> None:
     """The user scheduler has the memory that it was given after it had run out of it."""
-    _check_scheduler(str(applied_values), applied_values.values, SCHEDULER_MEMORY[applied_values.hub.release])
+    _check_scheduler(str(applied_values), applied_values.values, SCHEDULER_MEMORY[applied_values.hub.name])
 
 
 def _check_scheduler(whose: str, values: Mapping[str, Any], least: str) -> None:

@@ -17,7 +17,7 @@ from harness.base.errors import EnvironmentFault, HarnessError
 from harness.base.progress import Steps
 from harness.base.shell import run
 from harness.base.signals import cleaning_up
-from harness.charts.chart import Chart
+from harness.charts.chart import Chart, Release
 from harness.deployment import boot
 from harness.deployment.boot import only_run
 from harness.deployment.model import Prepared
@@ -302,14 +302,13 @@ class TestHubs:
 
         self.asked: list[str] = []
         hub = hub_that_answers(answer)
-        release = SimpleNamespace(values=(), set_files={}, replaced={})
         both = (STUDENT, AUTHORING)
         return running_copy(
             plan,
             FakeCluster(),
             helm=helm or FakeHelm(),
             hub=lambda _: hub,
-            releases=dict.fromkeys(both, release),
+            releases={spec: Release(spec.release, spec.namespace, ()) for spec in both},
             objects={spec: [] for spec in both},
         )
 
