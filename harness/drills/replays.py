@@ -25,7 +25,7 @@ from harness.drills.promise_index import SUITE
 from harness.drills.pytest_run import read_suite_run
 from harness.plan.plan import Plan
 from harness.program import closure, revision
-from harness.program.errors import ProgramError, PythonMissingError
+from harness.program.errors import InputError, ProgramError, PythonMissingError
 from harness.program.evaluation import evaluate
 from harness.program.model import STACKS
 
@@ -150,19 +150,19 @@ def replays(request: ReplaysRequest, plan: Plan, steps: Steps) -> None:
     """Run the replays on a checkout with its history, or walk through it, and write replays.json.
 
     Raises:
-        EnvironmentFault: there is no verdict on one of them.
-        HarnessError: one does not hold, or the checkout has no history.
+        EnvironmentFault: there is no verdict on one of them, or the checkout has no history.
+        HarnessError: one does not hold.
     """
     listed, checkout, file = read_replays(plan.checkout / REPLAYS), request.checkout, plan.evidence / RECORD
     if not revision.is_repository(checkout):
-        raise HarnessError(f"{checkout}: expected a Git checkout of mitodl/ol-infrastructure, found no repository")
+        raise InputError(f"{checkout}: expected a Git checkout of mitodl/ol-infrastructure, found no repository")
     plan.evidence.mkdir(parents=True, exist_ok=True)
     if request.since:
         _report_walk(list(walk(checkout, plan.cache, request.since, listed, file, steps)), steps)
         return
     chosen = [each for each in listed if request.words in f"{each.commit} {each.wrong} {each.promise}"]
     if not chosen:
-        raise HarnessError(f"No replay has {request.words!r} in its commit, its promise or what was wrong")
+        raise InputError(f"No replay has {request.words!r} in its commit, its promise or what was wrong")
     _check_history(checkout, chosen)
     found = []
     for number, each in enumerate(chosen, 1):
@@ -284,12 +284,12 @@ def _check_history(checkout: Path, chosen: Iterable[Replay]) -> None:
     """Refuse a checkout that lacks the fixes or their parents, before anything is run.
 
     Raises:
-        HarnessError: it is shallow, or another repository.
+        InputError: it is shallow, or another repository.
     """
     for each in chosen:
         for commit in () if each.no_copy else (f"{each.commit}~1", each.mended_at):
             if not revision.has(checkout, commit):
-                raise HarnessError(
+                raise InputError(
                     f"{checkout}: expected the commit {commit} in its history, found none. {revision.cure(checkout)}"
                 )
 
@@ -300,11 +300,11 @@ def walk(
     """Evaluate the last stack of each commit since a date that can change an evaluation, the oldest first.
 
     Raises:
-        HarnessError: there are no such commits.
+        InputError: there are no such commits.
     """
     commits = revision.first_parents(checkout, since)
     if not commits:
-        raise HarnessError(f"--walk {since}: expected commits since then, found none. {revision.cure(checkout)}")
+        raise InputError(f"--walk {since}: expected commits since then, found none. {revision.cure(checkout)}")
     found: list[Walked] = []
     files: set[Path] = set()
     for number, commit in enumerate(commits, 1):

@@ -7,8 +7,8 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from harness.base.errors import HarnessError
 from harness.base.shell import CommandError, run
+from harness.program.errors import InputError
 
 DIRECTORY = "program-revisions"
 KEPT = 4
@@ -32,15 +32,15 @@ def base_of(checkout: Path, wanted: str = "") -> str:
         wanted: what --base names; without it, the commit at which the branch left the main branch.
 
     Raises:
-        HarnessError: it is named and not there.
+        InputError: it is named and not there.
     """
     if not wanted:
         return _fork_point(checkout)
     if not is_repository(checkout):
-        raise HarnessError(f"--base {wanted}: {checkout} is no Git repository, so there is nothing to compare with.")
+        raise InputError(f"--base {wanted}: {checkout} is no Git repository, so there is nothing to compare with.")
     if found := _ask(checkout, "rev-parse", "--verify", "--quiet", f"{wanted}^{{commit}}"):
         return found
-    raise HarnessError(f"--base {wanted}: expected a commit of {checkout}, found none. {cure(checkout)}")
+    raise InputError(f"--base {wanted}: expected a commit of {checkout}, found none. {cure(checkout)}")
 
 
 def cure(checkout: Path) -> str:
@@ -82,7 +82,7 @@ def export(checkout: Path, commit: str, cache: Path) -> Path:
     """Return a directory with the files of a commit, from the cache where it has them.
 
     Raises:
-        HarnessError: the repository has not all of them, as a shallow or partial clone may.
+        InputError: the repository has not all of them, as a shallow or partial clone may.
     """
     into = cache / DIRECTORY / commit
     if not into.is_dir():
@@ -106,7 +106,7 @@ def export(checkout: Path, commit: str, cache: Path) -> Path:
                 run(git, timeout=120, what="git archive")
                 run(["tar", "-xf", archive, "-C", aside], timeout=120)
             except CommandError as error:
-                raise HarnessError(
+                raise InputError(
                     f"{checkout}: commit {commit[:9]} cannot be read: {error.output.strip()[-200:]}\n"
                     "A shallow or partial clone lacks older files: git fetch --unshallow, or name another --base."
                 ) from error
