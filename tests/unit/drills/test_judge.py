@@ -111,6 +111,14 @@ class TestJudging:
         assert judge(drill, suite, {**SUITE, EVALUATED.test: EVALUATED}).verdict is Verdict.SURVIVED
         assert suite.runs == [[FIRST_PROGRAM_TEST], [EVALUATED.test]]
 
+    def test_a_program_of_which_its_promise_cannot_be_asked_is_judged_by_the_others(self) -> None:
+        everything = {EVALUATED.test: EVALUATED, FIRST_PROGRAM_TEST: OF_THE_PROGRAM_TOO}
+        broken = failed(FIRST_PROGRAM_TEST, "deployment.py, line 7: NameError: nothing")
+        suite = Suite(SuiteRun(skipped="jupyterhub_data for CI cannot be evaluated"), broken)
+        found = judge(OF_THE_PROGRAM, suite, everything)
+        assert (found.verdict, found.test) == (Verdict.ELSEWHERE, FIRST_PROGRAM_TEST)
+        assert suite.runs == [[EVALUATED.test], [FIRST_PROGRAM_TEST]]
+
     def test_a_valid_change_of_the_program(self) -> None:
         suite = Suite(PASSED)
         drill = dataclasses.replace(OF_THE_PROGRAM, hurts="", caught_by=(), valid="it is", tries=(EVALUATED.test,))
