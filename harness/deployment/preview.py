@@ -37,7 +37,7 @@ def preview(plan: Plan, theirs: OlInfrastructure, helm: Helm | None, chart: Char
     if theirs.base.trouble:
         notes.append(f"not checked: of {theirs.base.name}, {' '.join(theirs.base.trouble.split())}")
     if before is None:
-        return Preview(theirs.base.name, (), tuple(notes))
+        return Preview(theirs.base.name, (), tuple(notes), has_base=False)
     found: list[Difference] = []
     try:
         found += differences(before, theirs.evaluation)

@@ -107,7 +107,7 @@ def export(checkout: Path, commit: str, cache: Path) -> Path:
                 run(["tar", "-xf", archive, "-C", aside], timeout=120)
             except CommandError as error:
                 raise InputError(
-                    f"{checkout}: commit {commit[:9]} cannot be read: {error.output.strip()[-200:]}\n"
+                    f"{checkout}: commit {commit[:9]} cannot be read: {_last_line(error.output)}\n"
                     "A shallow or partial clone lacks older files: git fetch --unshallow, or name another --base."
                 ) from error
             if not into.is_dir():
@@ -115,6 +115,10 @@ def export(checkout: Path, commit: str, cache: Path) -> Path:
     into.touch()
     _remove_old(into.parent)
     return into
+
+
+def _last_line(output: str) -> str:
+    return next((line.strip() for line in reversed(output.splitlines()) if line.strip()), "no reason given")
 
 
 def _remove_old(directory: Path) -> None:
