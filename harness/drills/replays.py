@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import functools
 import json
+import re
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -306,13 +308,12 @@ def walk(
     if not commits:
         raise InputError(f"--walk {since}: expected commits since then, found none. {revision.cure(checkout)}")
     found: list[Walked] = []
-    files: set[Path] = set()
+    sources: dict[Path, str] = {}
     for number, commit in enumerate(commits, 1):
-        changed = revision.changed_files(checkout, commit)
-        if files and not any(path in files or _is_beside(path) for path in changed):
+        if sources and not _can_change(checkout, commit, sources):
             continue
         exported = revision.export(checkout, commit, cache)
-        files = _closure(exported) or files
+        sources = _sources(exported) or sources
         why = _why_not(exported, cache)
         mended = next((each.commit for each in known if why and _explains(each, why, checkout, commit)), "")
         found.append(Walked(commit[:9], revision.describe(checkout, commit), why, mended))
@@ -322,17 +323,57 @@ def walk(
         yield found[-1]
 
 
+def _can_change(checkout: Path, commit: str, sources: Mapping[Path, str]) -> bool:
+    """Tell a commit that touches what an evaluation comes from, more than constants that nothing of it uses."""
+    return any(
+        (path in sources or _is_beside(path)) and not _changes_others_constants(checkout, commit, path, sources)
+        for path in revision.changed_files(checkout, commit)
+    )
+
+
 def _is_beside(path: Path) -> bool:
     """Tell a new file that belongs to a program or a pipeline without being imported yet."""
-    beside = (*closure.APPLICATIONS.values(), closure.HUB_PIPELINES, closure.SIMPLE_PIPELINES, closure.CLUSTERS)
-    return path.parent in beside or path == closure.COURSES_PIPELINE
+    beside = (*closure.APPLICATIONS.values(), closure.HUB_PIPELINES, closure.SIMPLE_PIPELINES)
+    is_stack = path.parent == closure.CLUSTERS and path.suffix == ".yaml"
+    return path.parent in beside or is_stack or path == closure.COURSES_PIPELINE
 
 
-def _closure(exported: Path) -> set[Path]:
+def _changes_others_constants(checkout: Path, commit: str, path: Path, sources: Mapping[Path, str]) -> bool:
+    """Tell a change of constants whose names stand in no other file: most commits bring a version of something else."""
+    sides = [_constants(revision.text_of(checkout, side, path)) for side in (f"{commit}~1", commit)]
+    before, after = sides
+    if path.suffix != ".py" or before is None or after is None:
+        return False
+    names = [name for name in before.keys() | after.keys() if before.get(name) != after.get(name)]
+    used = re.compile(rf"\b(?:{'|'.join(map(re.escape, names))})\b") if names else None
+    return not any(used and used.search(text) for file, text in sources.items() if file != path)
+
+
+def _constants(source: str) -> dict[str, str] | None:
+    """Return the constants of a module by name, or None for a module with anything else in it."""
     try:
-        return closure.closure(exported)
+        body = ast.parse(source).body
+    except SyntaxError:
+        return None
+    found = {}
+    for node in body:
+        match node:
+            case ast.Expr(value=ast.Constant()):
+                continue
+            case ast.Assign(targets=[ast.Name(id=name)], value=ast.Constant(value=value)):
+                found[name] = repr(value)
+            case _:
+                return None
+    return found
+
+
+def _sources(exported: Path) -> dict[Path, str]:
+    """Return the files whose change can change an evaluation; none where that cannot be told."""
+    try:
+        files = closure.closure(exported)
     except ProgramError:
-        return set()
+        return {}
+    return {file: (exported / file).read_text(encoding="utf-8", errors="replace") for file in files}
 
 
 def _why_not(exported: Path, cache: Path) -> str:

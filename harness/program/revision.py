@@ -66,6 +66,11 @@ def changed_files(checkout: Path, commit: str) -> list[Path]:
     return [Path(name) for name in names.split("\0") if name]
 
 
+def text_of(checkout: Path, commit: str, file: Path) -> str:
+    """Return a file's text as a commit has it; empty where it has none."""
+    return _ask(checkout, "show", f"{commit}:{file.as_posix()}")
+
+
 def lacks(checkout: Path, commit: str, fix: str) -> bool:
     """Return whether a commit lacks a fix."""
     return _ask(checkout, "merge-base", fix, commit) != _ask(checkout, "rev-parse", fix)
