@@ -7,6 +7,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from harness.base.files import last_used
 from harness.base.shell import CommandError, run
 from harness.program.errors import InputError
 
@@ -128,20 +129,12 @@ def _last_line(output: str) -> str:
 
 def _remove_old(directory: Path) -> None:
     """Remove the revisions that were not asked for lately; other runs may do so at the same time."""
-    used = {path: _used(path) for path in directory.iterdir() if not path.name.startswith("tmp-")}
+    used = {path: last_used(path) for path in directory.iterdir() if not path.name.startswith("tmp-")}
     for old in sorted(used, key=lambda path: used[path], reverse=True)[KEPT:]:
         if used[old] < time.time() - IN_USE:
             # Aside first: half of a revision must never be taken for all of it.
             with tempfile.TemporaryDirectory(prefix="tmp-", dir=directory) as aside, suppress(FileNotFoundError):
                 old.rename(Path(aside, old.name))
-
-
-def _used(path: Path) -> float:
-    """Return when a revision was asked for last; 0 for one that is gone."""
-    try:
-        return path.stat().st_mtime
-    except FileNotFoundError:
-        return 0.0
 
 
 def _fork_point(checkout: Path) -> str:
