@@ -153,7 +153,10 @@ def _prune(in_use: Path) -> None:
         if used[path] > time.time() - IN_USE:
             continue
         lock = FileLock(path.with_suffix(".lock"))
-        directory = tempfile.TemporaryDirectory(prefix="tmp-", dir=path.parent)
-        with suppress(Timeout, FileNotFoundError), lock.acquire(timeout=0), directory as aside:
+        with (
+            suppress(Timeout, FileNotFoundError),
+            lock.acquire(timeout=0),
+            tempfile.TemporaryDirectory(prefix="tmp-", dir=path.parent) as aside,
+        ):
             # Aside first: half of an environment must never be taken for all of it.
             path.rename(Path(aside, path.name))
