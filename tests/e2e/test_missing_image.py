@@ -11,6 +11,8 @@ import pytest
 from fixtures.session import attribute_to_test
 from harness.base.errors import HarnessError
 from harness.base.timeline import Timeline
+from harness.base.wait import NotYet, wait_until
+from harness.cluster.kind import Cluster
 from harness.deployment.changes import images_changed
 from harness.deployment.model import Deployment
 from harness.hub.api import Hub
@@ -20,7 +22,7 @@ from harness.people.student import Student
 from harness.plan.contract import COURSE_REPOSITORY, REPOSITORY
 from harness.services.registry import Registry
 
-GONE = "uai_source-uai.pm1"
+GONE = "introduction_to_data_analytics_and_machine_learning"
 IMAGE = f"{COURSE_REPOSITORY}:{GONE}"
 TOLD_WITHIN = 30.0
 """Seconds in which the page of a start names its cause of failure, on a machine that is busy."""
@@ -30,9 +32,18 @@ FROM_KUBERNETES = "[Normal]"
 
 
 @pytest.fixture
-def missing_image(deployment: Deployment, registry: Registry) -> Iterator[None]:
+def missing_image(deployment: Deployment, registry: Registry, cluster: Cluster, hub: Hub) -> Iterator[None]:
     """A registry without the image of one course; it is back when the test is over."""
+
+    def pulled() -> bool | NotYet:
+        pullers = cluster.pods(hub.namespace).look("component=continuous-image-puller")
+        busy = [pod.spec.node_name for pod in pullers if pod.spec.node_name and pod.status.phase != "Running"]
+        lacking = [node for node in busy if IMAGE not in cluster.images(node)]
+        return NotYet(f"{', '.join(lacking)} lacks it") if lacking else True
+
     image = deployment.course_image(GONE)
+    # It would fail, and not by any fault of its own.
+    wait_until(f"the pre-puller's pull of {GONE}", pulled, timeout=240)
     with images_changed(deployment.plan):
         registry.remove(GONE)
         yield
