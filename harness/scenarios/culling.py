@@ -82,9 +82,16 @@ class CulledServers:
 class Background:
     """A hub whose culler's times are divided, and the servers that it culls while the tests run."""
 
-    def __init__(self, hub: Future[Hub], servers: Future[CulledServers] | None) -> None:
+    def __init__(self, hub: Future[Hub], servers: Future[CulledServers] | None, opened: threading.Event) -> None:
         self._hub = hub
         self._servers = servers
+        self._opened = opened
+
+    def wait_until_opened(self) -> None:
+        """Wait until the hub and its servers are up, or have failed: in their start nothing may go away under them."""
+        wait([self._hub])
+        while self._servers and not self._servers.done() and not self._opened.wait(1):
+            pass
 
     def hub(self) -> Hub:
         """Return the hub, once no server on it is watched any more: a test may take it away."""
@@ -102,23 +109,23 @@ class Background:
 @contextmanager
 def background_culling(running: Deployment, timeline: Timeline, *, servers: bool) -> Iterator[Background]:
     """Start a hub in the background, and servers under its culler where they are wanted; remove all at the end."""
-    ending = threading.Event()
+    opened, ending = threading.Event(), threading.Event()
     with ExitStack() as stack, ThreadPoolExecutor(1) as side:
         hub = side.submit(lambda: stack.enter_context(scaled_hub(running)))
         started = (
-            side.submit(lambda: stack.enter_context(_culled_servers(running, hub.result(), timeline, ending)))
+            side.submit(lambda: stack.enter_context(_culled_servers(running, hub.result(), timeline, opened, ending)))
             if servers
             else None
         )
         try:
-            yield Background(hub, started)
+            yield Background(hub, started, opened)
         finally:
             ending.set()
 
 
 @contextmanager
 def _culled_servers(
-    running: Deployment, hub: Hub, timeline: Timeline, ending: threading.Event
+    running: Deployment, hub: Hub, timeline: Timeline, opened: threading.Event, ending: threading.Event
 ) -> Iterator[CulledServers]:
     times, watch = read_culler(running.cluster, hub).times, LifetimeWatch(hub)
     hub_is_down = seldom(lambda: why_unrecoverable(running.cluster, hub.namespace))
@@ -147,6 +154,7 @@ def _culled_servers(
             # Last: from here on all servers are looked at.
             idle.open(str(EXAMPLE))
             watch.add(idle.name)
+            opened.set()
             asked = side.submit(_ask_when_old, window, began, watch.lifetimes[page], OLD * times.max_age, over, log)
             longest = times.max_age + 2 * times.every + 2 * SLACK
             with suppress(TooLateError):

@@ -66,7 +66,7 @@ def test_restart_of_the_hub_keeps_session_user_and_server(
     assert found.status_code == 200, f"after the restart the notebook answers {found.status_code}"
 
 
-@pytest.mark.usefixtures("no_pending_deletions")
+@pytest.mark.usefixtures("no_pending_deletions", "background_opened")
 def test_failover_of_postgres_goes_unnoticed(
     visit: Callable[[], Student],
     author: Author,
