@@ -106,15 +106,20 @@ class NotebookCheck:
         return "\n\n".join([f"{self.course}, {self.notebook}: {self.trouble}", *tag, *filter(None, details)])
 
     @property
+    def all_remarks(self) -> list[str]:
+        """The remarks, those on what its run took and printed among them."""
+        greedy = self.memory and self.memory.peak > self.quota.guarantee
+        memory = ["it takes more memory than is guaranteed: on a full node it may be killed"] if greedy else []
+        return [*memory, *(self.run.cut_off if self.run else ()), *self.remarks]
+
+    @property
     def result(self) -> str:
         """The result in a line."""
         if self.trouble:
             return self.trouble.splitlines()[0]
         if not self.run:
             return "interrupted"
-        greedy = self.memory and self.memory.peak > self.quota.guarantee
-        result = "ran" + ", with more memory than is guaranteed: on a full node it may be killed" * bool(greedy)
-        return ", and ".join([result, *(self.run.cut_off if self.run else ()), *self.remarks])
+        return ", and ".join(["ran", *self.all_remarks])
 
 
 def find_served(notebook: str, served: Iterable[str], others: Iterable[str] = ()) -> str | None:
