@@ -26,8 +26,8 @@ from harness.services.registry import Registry
 HOST = "https://nb.learn.mit.edu"
 """The URL of production's students' hub."""
 ON_PURPOSE = (
-    "If this cell is to raise, give it the tag raises-exception, and the cells after it run too: in JupyterLab by View, "
-    "Property Inspector, Common Tools, Cell Tags; in Jupyter Notebook by View, Right Sidebar, Show Notebook Tools, …"
+    "If this cell is to raise, give it the tag raises-exception, and the cells after it run too: in JupyterLab View, "
+    "Property Inspector, Common Tools, Cell Tags; in Jupyter Notebook View, Right Sidebar, Show Notebook Tools, …"
 )
 HINTS = {"ModuleNotFoundError": "is it in requirements.txt?"}
 """The usual remedy for an error, by its name."""
