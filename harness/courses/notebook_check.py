@@ -220,7 +220,8 @@ def _death(memory: Memory) -> str:
     if memory.ended is None:
         return "the kernel died"
     if not os.WIFSIGNALED(memory.ended):
-        return f"the kernel ended by itself, with exit code {os.waitstatus_to_exitcode(memory.ended)}"
+        code = os.waitstatus_to_exitcode(memory.ended)
+        return f"the kernel ended by itself, with exit code {code}: something ends its process, as os._exit does"
     number = os.WTERMSIG(memory.ended)
     try:
         name = signal.Signals(number).name

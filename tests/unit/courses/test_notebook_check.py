@@ -134,8 +134,8 @@ BUS_ERROR = (
         (9, "died of signal 9 (SIGKILL): something killed it, and not because the server was at its limit of memory"),
         (11, "died of signal 11 (SIGSEGV): a library crashed; see the versions in requirements.txt"),
         (35, "died of signal 35"),
-        (3 << 8, "ended by itself, with exit code 3"),
-        (0, "ended by itself, with exit code 0"),
+        (3 << 8, "ended by itself, with exit code 3: something ends its process, as os._exit does"),
+        (0, "ended by itself, with exit code 0: something ends its process, as os._exit does"),
         (None, "died"),
     ],
 )
