@@ -112,9 +112,9 @@ class Cluster:
 
         KindCluster itself calls kind without a limit, and lets it print to the terminal.
         """
-        script = self.state / "kind"
+        script, written = self.state / "kind", self.state / "kind.sh"
         kind, log = shlex.quote(str(self._kind)), shlex.quote(str(self.log))
-        script.write_text(
+        written.write_text(
             "#!/bin/sh\n"
             f"export KIND_EXPERIMENTAL_DOCKER_NETWORK={shlex.quote(self.network)}\n"
             f'case "$1" in get) exec timeout 30 {kind} "$@" 2>>{log} ;; esac\n'
@@ -124,7 +124,9 @@ class Cluster:
             f"exec timeout --foreground {CREATE_SECONDS} "
             f'setpriv --pdeathsig KILL {kind} "$@" >>{log} 2>&1\n'
         )
-        script.chmod(0o755)
+        # By a program: what another thread starts while this process has a file open for writing holds it open too, and
+        # the file cannot be run ("Text file busy").
+        run(["install", "--mode=755", written, script], timeout=20)
         return _KindInState(self.name, self.state, self.kubeconfig, self._image, script, self._kubectl)
 
     def _connect_nodes(self) -> None:
