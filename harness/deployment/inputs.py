@@ -26,12 +26,12 @@ ELSEWHERE = "chart or artifacts"
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a copy was made of, as far as people edit it.
+    """Everything that people edit of what a copy is made of.
 
     Attributes:
         values: merged, by the hub that they are for: students, authors.
         courses: a digest of each file of a course's repository, by tag and path.
-        rest: fingerprint of what else a copy is made of.
+        rest: fingerprint of the rest.
     """
 
     values: Mapping[str, dict[str, Any]]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from harness.base.timeline import BOOT
 from harness.deployment.inputs import changed_statements, course_place
-from harness.drills.model import DoesNotApplyError, Drill
+from harness.drills.model import DRILLS, DoesNotApplyError, Drill
 from harness.drills.promise_index import FIRST_TEST, function_of
+from harness.drills.reader import read_drills
 from harness.plan.hubs import AUTHORING, STUDENT
 
 HUB_OF_VALUES = {STUDENT: "students", AUTHORING: "authors"}
@@ -38,14 +40,16 @@ class Selection:
         return self.narrow and not self.tests.isdisjoint((test, function_of(test)))
 
 
-def known_places(drills: Iterable[Drill], spawner: str) -> dict[str, set[str]]:
-    """Return the tests that drills name, by the place that a drill changes.
+def known_places(checkout: Path) -> dict[str, set[str]]:
+    """Return the tests that the drills of a checkout name, by the place that a drill changes.
 
-    Args:
-        spawner: the code that the drills' edits of a spawner are written for.
+    Raises:
+        HarnessError: a drill is not written as it should be.
     """
+    # Edits of a spawner are written for this one.
+    spawner = (checkout / "helm/spawner/dynamicImageConfig.py").read_text(encoding="utf-8")
     known: dict[str, set[str]] = {}
-    for drill in drills:
+    for drill in read_drills(checkout / DRILLS):
         for place in places_of(drill, spawner):
             known.setdefault(place, set()).update(drill.caught_by, drill.tries)
     return known

@@ -17,7 +17,7 @@ FEW = 20
 @pytest.fixture(scope="module")
 def known() -> dict[str, set[str]]:
     """The tests that the drills name, by place."""
-    return known_places(OURS, SPAWNER)
+    return known_places(CHECKOUT)
 
 
 def test_most_drills_are_selected_narrowly_and_caught(known: dict[str, set[str]]) -> None:
