@@ -8,6 +8,7 @@ import os
 import shlex
 import socket
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,10 @@ POD_RANGE = "10.244.0.0/16"
 OUTGOING_CHAINS = ("FORWARD", "OUTPUT")
 """Chains of iptables' filter that a packet passes after its Service's address became a pod's."""
 CREATE_SECONDS = 300
+RESUME_TIMEOUT = 60.0
+"""Seconds for the API server of a cluster whose nodes were stopped to answer again."""
+RESUME_ATTEMPT = 2
+"""Seconds that it has for one answer meanwhile."""
 TIMED_OUT = 124
 """Exit code of timeout(1) for a program that reached its limit."""
 
@@ -87,6 +92,25 @@ class Cluster:
             output = self.log.read_text(errors="replace") if self.log.exists() else ""
             late = f" within {CREATE_SECONDS} s" if error.returncode == TIMED_OUT else ""
             raise HarnessError(f"kind could not create the cluster {self.name}{late}.{tail(output)}") from error
+        self._connect_nodes()
+        self._add_gpus()
+        self._wait_for_nodes()
+
+    def resume(self) -> None:
+        """Start node containers that were stopped, such as by a restart of Docker, and wait until the nodes are ready.
+
+        Raises:
+            CommandError: a container does not start.
+            NeverError, TooLateError: the cluster does not come back.
+        """
+        docker.docker("start", *self.nodes)
+        self.__dict__.pop("api", None)
+
+        def answers() -> bool | NotYet:
+            why = self.why_silent(RESUME_ATTEMPT)
+            return NotYet(why) if why else True
+
+        wait_until("the API server", answers, timeout=RESUME_TIMEOUT, fail_if=self._why_gone())
         self._connect_nodes()
         self._add_gpus()
         self._wait_for_nodes()
@@ -178,8 +202,10 @@ class Cluster:
             ]
             return NotYet("; ".join(waiting)) if waiting else True
 
-        gone = seldom(lambda: docker.stopped(self.name, self.nodes))
-        wait_until("both nodes of the cluster", ready, timeout=120, fail_if=gone)
+        wait_until("both nodes of the cluster", ready, timeout=120, fail_if=self._why_gone())
+
+    def _why_gone(self) -> Callable[[], str | None]:
+        return seldom(lambda: docker.stopped(self.name, self.nodes))
 
     @functools.cached_property
     def api(self) -> client.ApiClient:
@@ -296,6 +322,10 @@ class Cluster:
         """
         where = ("exec", "--namespace", namespace, pod, *(("--container", container) if container else ()))
         return self.kubectl(*where, "--", "sh", "-c", '"$@" || :', "sh", *command)
+
+    def remove_pods(self, namespace: str) -> None:
+        """Remove every pod of a namespace at once; what its Deployments want comes up anew."""
+        self.kubectl("delete", "pods", "--all", "--namespace", namespace, "--grace-period=0", "--force")
 
     def apply(self, namespace: str, *objects: dict[str, Any]) -> None:
         """Create the namespace and the objects in it, or bring them up to date."""

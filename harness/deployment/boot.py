@@ -16,6 +16,7 @@ from harness.deployment.failure import failed_calls_named, side_by_side, undone_
 from harness.deployment.hubs import install_release, remove_renamed, remove_users, wait_for_hub
 from harness.deployment.images import make_images, push_images
 from harness.deployment.infrastructure import create_cluster, reuse_or_reset, start_services
+from harness.deployment.inputs import read_inputs
 from harness.deployment.model import Deployment, Prepared
 from harness.deployment.releases import (
     create_secrets,
@@ -173,6 +174,7 @@ def install_hubs(
         if clear:
             for hub in hubs:
                 remove_users(context, hub)
+    read_inputs(plan).write(plan.state)
     return version
 
 

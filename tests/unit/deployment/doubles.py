@@ -119,6 +119,9 @@ class FakeCluster:
     def remove_server(self, namespace: str, user: str) -> None:
         self.done.append(f"remove the server of {user} in {namespace}")
 
+    def remove_pods(self, namespace: str) -> None:
+        self.done.append(f"remove the pods in {namespace}")
+
     def create(self, configuration: Any, **ports: int) -> None:
         self.done.append(f"create {ports}")
 

@@ -116,9 +116,9 @@ class TestInstallRelease:
         failing, working = (running_copy(plan, cluster, helm=FakeHelm(error)) for error in ("no", ""))
         with pytest.raises(HarnessError, match="no"):
             install_release(context_of(plan, steps), failing, STUDENT)
-        assert cluster.done == ["apply in jupyter"]
+        assert cluster.done == ["apply in jupyter", "remove the pods in jupyter"]
         install_release(context_of(plan, steps), working, STUDENT)
-        assert cluster.done == ["apply in jupyter"]
+        assert cluster.done == ["apply in jupyter", *["remove the pods in jupyter"] * 2]
 
 
 def test_the_hub_that_answers_is_named_with_its_address(planned: Planner, steps: Steps, out: io.StringIO) -> None:
