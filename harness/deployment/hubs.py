@@ -41,7 +41,7 @@ def install_release(context: BootContext, running: Deployment, hub_spec: HubSpec
         apply_prerequisites(context, running, hub_spec)
         if not before:
             # Of a release that is in no known state, no pod is either, be it of the hub or of a user.
-            running.cluster.remove_pods(hub_spec.namespace)
+            running.cluster.remove_pods(release.namespace)
         running.helm.upgrade_install(running.chart, release)
         wait_until_ready(running.cluster, release.namespace)
         step.done("hub, proxy and scheduler ready")

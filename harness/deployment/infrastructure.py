@@ -50,7 +50,7 @@ def _why_not_resumed(context: BootContext) -> str:
     """
     cluster, state, name = context.cluster, context.state, context.plan.name
     services = sorted(parts(name).keys() - set(cluster.nodes))
-    for key in ("services", *(spec.release for spec in HUBS)):
+    for key in ("services", *(spec.name for spec in context.plan.hubs)):
         state.forget(key)
     try:
         with context.steps.step("kept cluster") as step:
