@@ -95,7 +95,7 @@ def what_is_told(student: Student) -> str:
         if TOLD in str(error):
             return TOLD
         if NOT_TOLD not in str(error):
-            pytest.fail(f"the hub stands still while a learner of {GONE} waits, whose image is gone: {error!r}")
+            pytest.fail(f"a learner of {GONE}, whose image is gone, gets no answer of the hub: {error!r}")
         # An operator may have switched off Kubernetes' events on that page, and is told by other means.
         quiet = not any(FROM_KUBERNETES in message for message in student.journey.progress)
         return "events are off" if quiet else ""
