@@ -73,7 +73,11 @@ class TestRenamed:
         remove_renamed(context_of(plan, steps, running.cluster), running)
         install_release(context_of(plan, steps), running, spec)
         assert helm.removed == ["jupyterhub in jupyter"]
-        assert running.cluster.done == ["delete namespace jupyter --ignore-not-found", "apply in learners"]
+        assert running.cluster.done == [
+            "delete namespace jupyter --ignore-not-found",
+            "apply in learners",
+            "remove the pods in learners",
+        ]
         assert helm.upgrades == 1
         said = "release jupyterhub jupyter jupyterhub goes, hub learners learners comes in its place"
         assert said in " ".join(out.getvalue().split())
