@@ -23,6 +23,7 @@ from harness.artifacts import resolve as artifacts
 from harness.artifacts.build import alone, build_helm, helm_path, make
 from harness.artifacts.build_cache import BuildCache, Kept, Recipe
 from harness.artifacts.dockerfile import NAMESPACE, build_image, explain, on_base
+from harness.artifacts.forecast import Durations
 from harness.artifacts.host_settings import pip_configuration
 from harness.artifacts.oci import OciStore, merge
 from harness.artifacts.prune import ABANDONED, prune
@@ -180,7 +181,8 @@ class TestMissing:
         with pytest.raises(HarnessError, match="the disk is full"):
             make(made, made.missing(["notebook"]), steps)
         assert made.missing(["notebook"]) == ["hub", "notebook"]
-        assert [path.name for path in (tmp_path / "cache").iterdir()] == ["files"]
+        assert {path.name for path in (tmp_path / "cache").iterdir()} == {"files", "seconds.json"}
+        assert Durations(tmp_path / "cache").last("hub") is None
 
     def test_two_runs_may_make_the_same(self, bench: Callable[..., BuildCache]) -> None:
         made = bench(note("base"))
