@@ -17,28 +17,37 @@ from harness.base.files import make_readable
 from harness.base.shell import run
 from harness.plan.versions import ServiceImage, Versions
 
+COMPILING = {"CGO_ENABLED": "0", "GOGC": "400"}
+"""Environment of Go's compiler: static programs, and fewer collections of garbage in more memory."""
+
 
 @dataclass(frozen=True)
 class GoPrograms(Recipe):
-    """Programs compiled from a Go module: all its tools, or its own main package."""
+    """Programs compiled from a Go module: its tools, and main packages of its own."""
 
     variables: Mapping[str, str] = field(default_factory=dict)
     """Go variables that the linker sets, by full name."""
     linking: str = "-s -w"
     """Flags of the linker: no symbols, half the size."""
+    compiling: str = "all=-dwarf=false"
+    """Flags of the compiler: nothing for debuggers, which the linker would leave out."""
 
     def make(self, build_cache: BuildCache) -> None:
         module = build_cache.images / self.folder
-        packages = "tool" if "\ntool" in (module / "go.mod").read_text() else "."
+        tools = ["tool"] if "\ntool" in (module / "go.mod").read_text() else []
+        own = ["./..."] if any(module.rglob("*.go")) else []
         flags = " ".join([self.linking, *(f"-X {name}={value}" for name, value in self.variables.items())])
         with build_cache.new_directory(self.name) as directory:
             run(
-                ["go", "build", "-trimpath", "-buildvcs=false", "-ldflags", flags, "-o", f"{directory}/", packages],
+                [
+                    "go", "build", "-trimpath", "-buildvcs=false", "-gcflags", self.compiling, "-ldflags", flags,
+                    "-o", f"{directory}/", *tools, *own,
+                ],
                 cwd=module,
-                env={"CGO_ENABLED": "0"},
+                env=COMPILING,
                 timeout=3600,
                 what=f"compiling {self.name}",
-            )
+            )  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -121,7 +121,7 @@ class Steps:
             over.set()
             self._outlook = None
             if lines.is_alive():
-                lines.join()
+                lines.join(timeout=1)
 
     def _begin(self, step: Step) -> None:
         with self._lock:

@@ -27,7 +27,7 @@ from harness.artifacts.forecast import Durations
 from harness.artifacts.host_settings import pip_configuration
 from harness.artifacts.oci import OciStore, merge
 from harness.artifacts.prune import ABANDONED, prune
-from harness.artifacts.recipes import Image, recipes
+from harness.artifacts.recipes import GoPrograms, Image, recipes
 from harness.base.errors import HarnessError
 from harness.base.progress import Steps
 from harness.base.shell import CommandError
@@ -310,6 +310,36 @@ class TestVersions:
         )
         with pytest.raises(HarnessError, match=rf"go.etcd.io/etcd/server/v3 at {version}, and go/\*/go.mod has 3.0.1"):
             check_pins(read_versions(images / "versions.toml"), images)
+
+
+class TestGoPrograms:
+    @pytest.mark.parametrize(
+        ("go_mod", "files", "packages"),
+        [
+            ("module m\n\ntool example.org/etcd\n", ["coredns/main.go"], "tool ./..."),
+            ("module m\n\ntool (\n\texample.org/kind\n)\n", [], "tool"),
+            ("module m\n", ["main.go"], "./..."),
+        ],
+        ids=["both", "tools", "its own"],
+    )
+    def test_its_tools_and_its_own_packages_are_compiled(
+        self, go_mod: str, files: list[str], packages: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        module, go = tmp_path / "images/go/m", tmp_path / "bin/go"
+        for file, text in {"go.mod": go_mod, **dict.fromkeys(files, "package main\n")}.items():
+            (module / file).parent.mkdir(parents=True, exist_ok=True)
+            (module / file).write_text(text)
+        go.parent.mkdir()
+        go.write_text(f'#!/bin/sh\nprintf "%s\\n" "GOGC=$GOGC CGO_ENABLED=$CGO_ENABLED" "$@" > {tmp_path}/asked\n')
+        go.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{go.parent}:{os.environ['PATH']}")
+        recipe = GoPrograms("go-m", "go/m", Kept.AS_FILES, variables={"m.version": "1"})
+        recipe.make(BuildCache([recipe], tmp_path / "images", tmp_path / "cache"))
+        environment, *asked = (tmp_path / "asked").read_text().splitlines()
+        assert environment == "GOGC=400 CGO_ENABLED=0"
+        assert " ".join(asked).endswith(f"/go-m/ {packages}")
+        assert asked[asked.index("-ldflags") + 1] == "-s -w -X m.version=1"
+        assert asked[asked.index("-gcflags") + 1] == "all=-dwarf=false"
 
 
 CLASSIC = """cat <<END

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import re
 import threading
 
@@ -105,7 +106,7 @@ def test_a_terminal_shows_what_is_under_way(out: io.StringIO) -> None:
 
 
 def test_an_outlook_is_a_line_a_minute_until_its_work_is_over(steps: Steps, out: io.StringIO) -> None:
-    seconds = iter(range(0, 6000, 60))
+    seconds = itertools.count(0, 60)
     with steps.outlook(lambda: f"go {next(seconds)} s of 300 s", every=0.01):
         wait_until("two lines", lambda: out.getvalue().count("\n") >= 2 or NotYet(out.getvalue()), timeout=10)
     lines = out.getvalue().splitlines()
