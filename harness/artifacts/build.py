@@ -48,7 +48,7 @@ def build(versions: Versions, cache: Path, steps: Steps, cold: Callable[[], None
         HarnessError: an artifact does not build, or two files pin different versions.
     """
     build_cache = BuildCache(recipes(versions), IMAGES, cache)
-    wanted = {*SERVED.values(), *versions.services(), "node", "notebook", "go-tools", "go-kubernetes"}
+    wanted = {*SERVED.values(), *versions.services(), "node", "notebook", "go-tools", "go-cluster"}
     if build_cache.missing(wanted):
         cold()
         check_pins(versions, IMAGES)
@@ -60,7 +60,7 @@ def build(versions: Versions, cache: Path, steps: Steps, cold: Callable[[], None
             step.done("everything cached")
     return Artifacts(
         kind=build_cache.directory("go-tools") / "kind",
-        kubectl=build_cache.directory("go-kubernetes") / "kubectl",
+        kubectl=build_cache.directory("go-cluster") / "kubectl",
         helm=build_cache.directory("go-tools") / "helm",
         node_image=build_cache.tag("node"),
         services={name: build_cache.tag(name) for name in versions.services()},

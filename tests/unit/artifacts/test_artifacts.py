@@ -303,7 +303,7 @@ class TestVersions:
     def test_a_module_at_another_version_is_named(self, tmp_path: Path) -> None:
         images = tmp_path / "images"
         shutil.copytree(IMAGES, images)
-        module = images / "go/etcd/go.mod"
+        module = images / "go/cluster/go.mod"
         version = read_versions().get("go", "go.etcd.io/etcd/server/v3")
         module.write_text(
             module.read_text().replace(f"go.etcd.io/etcd/server/v3 v{version}", "go.etcd.io/etcd/server/v3 v3.0.1")
