@@ -11,6 +11,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from harness.artifacts.build_cache import BuildCache
+from harness.artifacts.forecast import Durations, Forecast
 from harness.artifacts.model import Artifacts
 from harness.artifacts.prune import prune
 from harness.artifacts.recipes import recipes
@@ -47,7 +48,7 @@ def build(versions: Versions, cache: Path, steps: Steps, cold: Callable[[], None
         HarnessError: an artifact does not build, or two files pin different versions.
     """
     build_cache = BuildCache(recipes(versions), IMAGES, cache)
-    wanted = {*SERVED.values(), *versions.services(), "node", "notebook", "go-tools", "go-kubernetes"}
+    wanted = {*SERVED.values(), *versions.services(), "node", "notebook", "go-tools", "go-cluster"}
     if build_cache.missing(wanted):
         cold()
         check_pins(versions, IMAGES)
@@ -59,7 +60,7 @@ def build(versions: Versions, cache: Path, steps: Steps, cold: Callable[[], None
             step.done("everything cached")
     return Artifacts(
         kind=build_cache.directory("go-tools") / "kind",
-        kubectl=build_cache.directory("go-kubernetes") / "kubectl",
+        kubectl=build_cache.directory("go-cluster") / "kubectl",
         helm=build_cache.directory("go-tools") / "helm",
         node_image=build_cache.tag("node"),
         services={name: build_cache.tag(name) for name in versions.services()},
@@ -92,13 +93,14 @@ def make(build_cache: BuildCache, names: Collection[str], steps: Steps) -> None:
     rank = list(build_cache.recipes)
     running: dict[Future[None], str] = {}
     ready: list[str] = []
-    with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+    forecast = Forecast(sorted(names, key=rank.index), Durations(build_cache.cache), at_a_time=SIDE_BY_SIDE)
+    with steps.outlook(forecast.line), ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
         try:
             while waiting.is_active():
                 ready = sorted([*ready, *waiting.get_ready()], key=rank.index)
                 while ready and len(running) < SIDE_BY_SIDE:
                     name = ready.pop(0)
-                    running[pool.submit(_make_one, build_cache, name, steps)] = name
+                    running[pool.submit(_make_one, build_cache, name, steps, forecast)] = name
                 for done in wait(running, return_when=FIRST_COMPLETED).done:
                     waiting.done(running.pop(done))
                     done.result()
@@ -109,8 +111,8 @@ def make(build_cache: BuildCache, names: Collection[str], steps: Steps) -> None:
             raise
 
 
-def _make_one(build_cache: BuildCache, name: str, steps: Steps) -> None:
-    with steps.step(f"build {name}"):
+def _make_one(build_cache: BuildCache, name: str, steps: Steps, forecast: Forecast) -> None:
+    with steps.step(f"build {name}"), forecast.timed(name):
         build_cache.recipes[name].make(build_cache)
 
 

@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 
 import httpx
 
+from harness.artifacts.forecast import Durations, Forecast
 from harness.artifacts.host_settings import certificates
 from harness.artifacts.model import Artifacts
 from harness.base.errors import HarnessError
@@ -35,6 +36,8 @@ UPSTREAMS = {
 }
 """Pages that answer where an upstream can be reached; a registry's with 200, or with 401 without credentials (OCI
 distribution specification, end-1)."""
+SIDE_BY_SIDE = 2
+"""Images pulled at a time."""
 TOOLS = ("kind", "kubectl", "helm")
 MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
 """Processors by their names in Go, which the addresses of these tools use."""
@@ -106,11 +109,13 @@ def pull(
     else:
         with steps.step("artifacts") as step:
             step.done("everything pulled before")
-    for name in missing_tools:
-        with steps.step(f"download {name}") as step:
-            step.done(_download(name, versions, mirrors, tools[name]))
-    with threads(2) as pool:
-        list(pool.map(lambda image: _pull_image(image, steps), missing_images))
+    forecast = Forecast([*missing_tools, *missing_images], Durations(cache), at_a_time=SIDE_BY_SIDE)
+    with steps.outlook(forecast.line):
+        for name in missing_tools:
+            with steps.step(f"download {name}") as step, forecast.timed(name):
+                step.done(_download(name, versions, mirrors, tools[name]))
+        with threads(SIDE_BY_SIDE) as pool:
+            list(pool.map(lambda image: _pull_image(image, steps, forecast), missing_images))
     return Artifacts(
         kind=tools["kind"],
         kubectl=tools["kubectl"],
@@ -153,8 +158,8 @@ def _familiar(image: str) -> str:
     return f"{name.rpartition(':')[0]}@{digest}" if pinned else name
 
 
-def _pull_image(image: str, steps: Steps) -> None:
-    with steps.step(f"pull {image}"):
+def _pull_image(image: str, steps: Steps, forecast: Forecast) -> None:
+    with steps.step(f"pull {image}"), forecast.timed(image):
         try:
             docker("pull", "--quiet", image, timeout=1800)
         except CommandError as error:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.artifacts.build_cache import BuildCache, Kept, Recipe
+from harness.artifacts.corefile import check_corefile
 from harness.artifacts.dockerfile import build_image
 from harness.artifacts.host_settings import apt_sources, certificates, pip_configuration
 from harness.artifacts.oci import merge
@@ -17,28 +18,37 @@ from harness.base.files import make_readable
 from harness.base.shell import run
 from harness.plan.versions import ServiceImage, Versions
 
+COMPILING = {"CGO_ENABLED": "0", "GOGC": "400"}
+"""Environment of Go's compiler: static programs, and fewer collections of garbage in more memory."""
+
 
 @dataclass(frozen=True)
 class GoPrograms(Recipe):
-    """Programs compiled from a Go module: all its tools, or its own main package."""
+    """Programs compiled from a Go module: its tools, and main packages of its own."""
 
     variables: Mapping[str, str] = field(default_factory=dict)
     """Go variables that the linker sets, by full name."""
     linking: str = "-s -w"
     """Flags of the linker: no symbols, half the size."""
+    compiling: str = "all=-dwarf=false"
+    """Flags of the compiler: nothing for debuggers, which the linker would leave out."""
 
     def make(self, build_cache: BuildCache) -> None:
         module = build_cache.images / self.folder
-        packages = "tool" if "\ntool" in (module / "go.mod").read_text() else "."
+        tools = ["tool"] if "\ntool" in (module / "go.mod").read_text() else []
+        own = ["./..."] if any(module.rglob("*.go")) else []
         flags = " ".join([self.linking, *(f"-X {name}={value}" for name, value in self.variables.items())])
         with build_cache.new_directory(self.name) as directory:
             run(
-                ["go", "build", "-trimpath", "-buildvcs=false", "-ldflags", flags, "-o", f"{directory}/", packages],
+                [
+                    "go", "build", "-trimpath", "-buildvcs=false", "-gcflags", self.compiling, "-ldflags", flags,
+                    "-o", f"{directory}/", *tools, *own,
+                ],
                 cwd=module,
-                env={"CGO_ENABLED": "0"},
+                env=COMPILING,
                 timeout=3600,
                 what=f"compiling {self.name}",
-            )
+            )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -135,7 +145,9 @@ class NodeImage(Image):
     def fill(self, context: Path, build_cache: BuildCache) -> None:
         super().fill(context, build_cache)
         kubernetes = self.arguments["KUBERNETES"]
-        kubeadm = build_cache.directory("go-kubernetes") / "kubeadm"
+        programs = build_cache.directory("go-cluster")
+        kubeadm = programs / "kubeadm"
+        check_corefile(kubeadm, programs / "coredns", kubernetes)
         listed = run([kubeadm, "config", "images", "list", "--kubernetes-version", kubernetes], timeout=60).split()
         asked_for = {reference.rpartition("/")[2].partition(":")[0]: reference for reference in listed}
         merge({asked_for[name]: build_cache.layout(name) for name in self.bundled}, context / "images")
@@ -146,8 +158,9 @@ def recipes(versions: Versions) -> list[Recipe]:
     kubernetes = versions.get("go", "k8s.io/kubernetes")
     programs = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
     return [
-        GoPrograms("go-kubernetes", "go/kubernetes", Kept.AS_FILES, variables=_kubernetes_variables(kubernetes)),
-        # These wait for the network while Kubernetes is compiled.
+        # One module for all programs of the cluster: what several of them are made of is compiled once.
+        GoPrograms("go-cluster", "go/cluster", Kept.AS_FILES, variables=_kubernetes_variables(kubernetes)),
+        # These wait for the network while the cluster is compiled.
         _debian(versions.get("debian", "suite")),
         Image("python", "python", Kept.IN_DOCKER, base="debian", texts={"pip.conf": pip_configuration()}),
         _image_of_packages("notebook", Kept.IN_DOCKER, versions, JUPYTER="notebook", SCIENCE="science"),
@@ -155,21 +168,18 @@ def recipes(versions: Versions) -> list[Recipe]:
         *(recipe for name, image in versions.services().items() for recipe in _of_service(name, image, versions)),
         NodePackages("npm-proxy", "npm/proxy", Kept.AS_FILES),
         Image("proxy", "proxy", Kept.AS_LAYOUT, base="debian", parts=("npm-proxy/node_modules",)),
-        GoPrograms("go-coredns", "go/coredns", Kept.AS_FILES),
-        GoPrograms("go-etcd", "go/etcd", Kept.AS_FILES),
-        GoPrograms("go-pause", "go/pause", Kept.AS_FILES),
-        *(Image(name, name, Kept.AS_LAYOUT, parts=(f"go-kubernetes/{name}",)) for name in programs),
-        Image("kube-proxy", "kube-proxy", Kept.AS_LAYOUT, base="debian", parts=("go-kubernetes/kube-proxy",)),
-        Image("coredns", "coredns", Kept.AS_LAYOUT, parts=("go-coredns/coredns",)),
-        Image("etcd", "etcd", Kept.AS_LAYOUT, parts=("go-etcd/server",)),
-        Image("pause", "pause", Kept.AS_LAYOUT, parts=("go-pause/pause",)),
+        *(Image(name, name, Kept.AS_LAYOUT, parts=(f"go-cluster/{name}",)) for name in programs),
+        Image("kube-proxy", "kube-proxy", Kept.AS_LAYOUT, base="debian", parts=("go-cluster/kube-proxy",)),
+        Image("coredns", "coredns", Kept.AS_LAYOUT, parts=("go-cluster/coredns",)),
+        Image("etcd", "etcd", Kept.AS_LAYOUT, parts=("go-cluster/server",)),
+        Image("pause", "pause", Kept.AS_LAYOUT, parts=("go-cluster/pause",)),
         NodeImage(
             "node",
             "node",
             Kept.IN_DOCKER,
             base="debian",
             arguments={"KUBERNETES": kubernetes},
-            parts=tuple(f"go-kubernetes/{program}" for program in ("kubeadm", "kubelet", "kubectl")),
+            parts=tuple(f"go-cluster/{program}" for program in ("kubeadm", "kubelet", "kubectl")),
             bundled=(*programs, "kube-proxy", "coredns", "etcd", "pause"),
         ),
         GoPrograms("go-tools", "go/tools", Kept.AS_FILES),

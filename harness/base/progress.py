@@ -1,13 +1,14 @@
 """The progress of a run while it gets ready: one line a step, with its elapsed time.
 
 On a terminal the steps under way are shown live, each with a clock; elsewhere a step is one plain line when it ends.
+A long piece of work can have an outlook, a line about its rest: the last line of the live ones, or one a minute.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -17,6 +18,9 @@ from rich.text import Text
 
 from harness.base.errors import HarnessError
 from harness.base.intervals import Span
+
+MINUTE = 60.0
+"""Seconds between two lines of an outlook where there is no terminal."""
 
 
 @dataclass
@@ -52,6 +56,7 @@ class Steps:
         self._running: list[Step] = []
         self._lock = threading.Lock()
         self._live: Live | None = None
+        self._outlook: Callable[[], str] | None = None
 
     @contextmanager
     def step(self, title: str, *, always: bool = False) -> Iterator[Step]:
@@ -93,6 +98,31 @@ class Steps:
         """Print a line that belongs to no step."""
         self.console.print(Text(text), highlight=False, soft_wrap=True)
 
+    @contextmanager
+    def outlook(self, line: Callable[[], str], *, every: float = MINUTE) -> Iterator[None]:
+        """Show a line about what is under way and its rest while the context is open, always as it is by then.
+
+        Args:
+            every: seconds between two lines where there is no terminal.
+        """
+        over = threading.Event()
+
+        def repeat() -> None:
+            while not over.wait(every):
+                self.say(f"  ...    {line()}")
+
+        self._outlook = line
+        lines = threading.Thread(target=repeat, name="outlook", daemon=True)
+        if not self.console.is_terminal:
+            lines.start()
+        try:
+            yield
+        finally:
+            over.set()
+            self._outlook = None
+            if lines.is_alive():
+                lines.join(timeout=1)
+
     def _begin(self, step: Step) -> None:
         with self._lock:
             self._running.append(step)
@@ -118,4 +148,5 @@ class Steps:
 
     def _picture(self) -> RenderableType:
         lines = [f"  ...    {step.elapsed:6.1f} s  {step.title}" for step in list(self._running)]
-        return Text("\n".join(lines), style="yellow")
+        outlook = self._outlook
+        return Text("\n".join([*lines, *([f"  {outlook()}"] if outlook else [])]), style="yellow")

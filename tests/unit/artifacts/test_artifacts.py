@@ -23,10 +23,11 @@ from harness.artifacts import resolve as artifacts
 from harness.artifacts.build import alone, build_helm, helm_path, make
 from harness.artifacts.build_cache import BuildCache, Kept, Recipe
 from harness.artifacts.dockerfile import NAMESPACE, build_image, explain, on_base
+from harness.artifacts.forecast import Durations
 from harness.artifacts.host_settings import pip_configuration
 from harness.artifacts.oci import OciStore, merge
 from harness.artifacts.prune import ABANDONED, prune
-from harness.artifacts.recipes import Image, recipes
+from harness.artifacts.recipes import GoPrograms, Image, recipes
 from harness.base.errors import HarnessError
 from harness.base.progress import Steps
 from harness.base.shell import CommandError
@@ -180,7 +181,8 @@ class TestMissing:
         with pytest.raises(HarnessError, match="the disk is full"):
             make(made, made.missing(["notebook"]), steps)
         assert made.missing(["notebook"]) == ["hub", "notebook"]
-        assert [path.name for path in (tmp_path / "cache").iterdir()] == ["files"]
+        assert {path.name for path in (tmp_path / "cache").iterdir()} == {"files", "seconds.json"}
+        assert Durations(tmp_path / "cache").last("hub") is None
 
     def test_two_runs_may_make_the_same(self, bench: Callable[..., BuildCache]) -> None:
         made = bench(note("base"))
@@ -301,13 +303,43 @@ class TestVersions:
     def test_a_module_at_another_version_is_named(self, tmp_path: Path) -> None:
         images = tmp_path / "images"
         shutil.copytree(IMAGES, images)
-        module = images / "go/etcd/go.mod"
+        module = images / "go/cluster/go.mod"
         version = read_versions().get("go", "go.etcd.io/etcd/server/v3")
         module.write_text(
             module.read_text().replace(f"go.etcd.io/etcd/server/v3 v{version}", "go.etcd.io/etcd/server/v3 v3.0.1")
         )
         with pytest.raises(HarnessError, match=rf"go.etcd.io/etcd/server/v3 at {version}, and go/\*/go.mod has 3.0.1"):
             check_pins(read_versions(images / "versions.toml"), images)
+
+
+class TestGoPrograms:
+    @pytest.mark.parametrize(
+        ("go_mod", "files", "packages"),
+        [
+            ("module m\n\ntool example.org/etcd\n", ["coredns/main.go"], "tool ./..."),
+            ("module m\n\ntool (\n\texample.org/kind\n)\n", [], "tool"),
+            ("module m\n", ["main.go"], "./..."),
+        ],
+        ids=["both", "tools", "its own"],
+    )
+    def test_its_tools_and_its_own_packages_are_compiled(
+        self, go_mod: str, files: list[str], packages: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        module, go = tmp_path / "images/go/m", tmp_path / "bin/go"
+        for file, text in {"go.mod": go_mod, **dict.fromkeys(files, "package main\n")}.items():
+            (module / file).parent.mkdir(parents=True, exist_ok=True)
+            (module / file).write_text(text)
+        go.parent.mkdir()
+        go.write_text(f'#!/bin/sh\nprintf "%s\\n" "GOGC=$GOGC CGO_ENABLED=$CGO_ENABLED" "$@" > {tmp_path}/asked\n')
+        go.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{go.parent}:{os.environ['PATH']}")
+        recipe = GoPrograms("go-m", "go/m", Kept.AS_FILES, variables={"m.version": "1"})
+        recipe.make(BuildCache([recipe], tmp_path / "images", tmp_path / "cache"))
+        environment, *asked = (tmp_path / "asked").read_text().splitlines()
+        assert environment == "GOGC=400 CGO_ENABLED=0"
+        assert " ".join(asked).endswith(f"/go-m/ {packages}")
+        assert asked[asked.index("-ldflags") + 1] == "-s -w -X m.version=1"
+        assert asked[asked.index("-gcflags") + 1] == "all=-dwarf=false"
 
 
 CLASSIC = """cat <<END

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import re
 import threading
 
@@ -102,3 +103,32 @@ def test_a_terminal_shows_what_is_under_way(out: io.StringIO) -> None:
         wait_until("both steps on screen", lambda: PICTURE.search(out.getvalue()) or NotYet(out.getvalue()), timeout=10)
     assert out.getvalue().rindex("\x1b[?25h") > out.getvalue().rindex("\x1b[?25l"), "the cursor comes back"
     assert re.search(r"ok +\d+\.\d s  cluster\n", out.getvalue())
+
+
+def test_an_outlook_is_a_line_a_minute_until_its_work_is_over(steps: Steps, out: io.StringIO) -> None:
+    seconds = itertools.count(0, 60)
+    with steps.outlook(lambda: f"go {next(seconds)} s of 300 s", every=0.01):
+        wait_until("two lines", lambda: out.getvalue().count("\n") >= 2 or NotYet(out.getvalue()), timeout=10)
+    lines = out.getvalue().splitlines()
+    assert lines[:2] == ["  ...    go 0 s of 300 s", "  ...    go 60 s of 300 s"]
+    assert not [thread for thread in threading.enumerate() if thread.name == "outlook"]
+
+
+def test_an_outlook_of_short_work_is_not_said(steps: Steps, out: io.StringIO) -> None:
+    with steps.outlook(lambda: "go 0 s of 300 s"), steps.step("build go"):
+        pass
+    assert re.fullmatch(r"  ok +\d+\.\d s  build go\n", out.getvalue())
+
+
+def test_an_outlook_ends_with_work_that_fails(steps: Steps) -> None:
+    with pytest.raises(ZeroDivisionError), steps.outlook(lambda: "go"):
+        raise ZeroDivisionError
+    assert not [thread for thread in threading.enumerate() if thread.name == "outlook"]
+
+
+def test_a_terminal_shows_the_outlook_below_the_steps(out: io.StringIO) -> None:
+    steps = Steps(Console(file=out, width=80, force_terminal=True, color_system=None))
+    picture = re.compile(r"\.\.\. +\d+\.\d s  build go *\r?\n *go 5 s of 300 s; about 5 min left")
+    with steps.outlook(lambda: "go 5 s of 300 s; about 5 min left"), steps.step("build go"):
+        wait_until("both on screen", lambda: picture.search(out.getvalue()) or NotYet(out.getvalue()), timeout=10)
+    assert "about 5 min left" not in out.getvalue()[out.getvalue().rindex("ok") :]
