@@ -107,7 +107,7 @@ class Forecast:
             gone = now - self._running.get(name, now)
             heapq.heapreplace(ends, ends[0] + max((self._durations.expected(name) or 0.0) - gone, 0.0))
         seconds = max(ends)
-        if unknown and not seconds:
+        if not seconds:
             return "how much is left is not known"
         rest = f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
         return f"about {rest} left" + (f" and {len(unknown)} of unknown length" if unknown else "")
