@@ -39,6 +39,8 @@ RESUME_TIMEOUT = 60.0
 """Seconds for the API server of a cluster whose nodes were stopped to answer again."""
 RESUME_ATTEMPT = 2
 """Seconds that it has for one answer meanwhile."""
+AT_ONCE = ("--grace-period=0", "--force")
+"""Options by which kubectl removes a pod whose node may not answer."""
 TIMED_OUT = 124
 """Exit code of timeout(1) for a program that reached its limit."""
 
@@ -284,8 +286,7 @@ class Cluster:
 
     def remove_server(self, namespace: str, user: str) -> None:
         """Remove the pod of a user's server without the hub: it is gone at once, even from a node that is lost."""
-        at_once = ("--grace-period=0", "--force")
-        self.kubectl("delete", "pod", "--namespace", namespace, "--selector", server_of(user), *at_once)
+        self.kubectl("delete", "pod", "--namespace", namespace, "--selector", server_of(user), *AT_ONCE)
 
     def logs(
         self,
@@ -323,9 +324,10 @@ class Cluster:
         where = ("exec", "--namespace", namespace, pod, *(("--container", container) if container else ()))
         return self.kubectl(*where, "--", "sh", "-c", '"$@" || :', "sh", *command)
 
-    def remove_pods(self, namespace: str) -> None:
-        """Remove every pod of a namespace at once; what its Deployments want comes up anew."""
-        self.kubectl("delete", "pods", "--all", "--namespace", namespace, "--grace-period=0", "--force")
+    def remove_workloads(self, namespace: str) -> None:
+        """Remove all that runs in a namespace, or that runs something there; pods are gone at once."""
+        for kinds, how in (("deployments,statefulsets,daemonsets,replicasets", ()), ("pods", AT_ONCE)):
+            self.kubectl("delete", kinds, "--all", "--namespace", namespace, *how)
 
     def apply(self, namespace: str, *objects: dict[str, Any]) -> None:
         """Create the namespace and the objects in it, or bring them up to date."""

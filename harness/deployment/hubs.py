@@ -40,8 +40,8 @@ def install_release(context: BootContext, running: Deployment, hub_spec: HubSpec
     with context.steps.step(f"release {release.name}") as step:
         apply_prerequisites(context, running, hub_spec)
         if not before:
-            # Of a release that is in no known state, no pod is either, be it of the hub or of a user.
-            running.cluster.remove_pods(release.namespace)
+            # Of a release in no known state, no pod is in one either: neither the hub's nor a user's.
+            running.cluster.remove_workloads(release.namespace)
         running.helm.upgrade_install(running.chart, release)
         wait_until_ready(running.cluster, release.namespace)
         step.done("hub, proxy and scheduler ready")

@@ -7,6 +7,7 @@ from harness.base.shell import CommandError
 from harness.base.wait import NeverError, TooLateError
 from harness.deployment.context import BootContext
 from harness.deployment.images import RegistryImages
+from harness.deployment.rollout import wait_until_ready
 from harness.deployment.state import describe_changes
 from harness.evidence.environment import parts
 from harness.host import docker
@@ -56,6 +57,8 @@ def _why_not_resumed(context: BootContext) -> str:
         with context.steps.step("kept cluster") as step:
             docker.remove_containers(services)
             cluster.resume()
+            cluster.restart("kube-system", "coredns")
+            wait_until_ready(cluster, "kube-system")
             step.done(f"the nodes of {name} were stopped, and are back")
     except (CommandError, NeverError, TooLateError) as error:
         return f"it was stopped, and does not come back: {' '.join(str(error).split())}"

@@ -82,7 +82,8 @@ class FakeCluster:
         self.rollouts = list(rollouts or [rolled()])
         self.found = list(pods)
         self.changes = 0
-        self.name, self.nodes = "jh-1", ()
+        self.name = "jh-1"
+        self.nodes: tuple[str, ...] = ()
         self.done: list[str] = []
         """The changes that were asked of it."""
         self.apps = SimpleNamespace(
@@ -119,8 +120,8 @@ class FakeCluster:
     def remove_server(self, namespace: str, user: str) -> None:
         self.done.append(f"remove the server of {user} in {namespace}")
 
-    def remove_pods(self, namespace: str) -> None:
-        self.done.append(f"remove the pods in {namespace}")
+    def remove_workloads(self, namespace: str) -> None:
+        self.done.append(f"remove what runs in {namespace}")
 
     def create(self, configuration: Any, **ports: int) -> None:
         self.done.append(f"create {ports}")

@@ -317,7 +317,7 @@ class TestHubs:
         assert boot.install_hubs(running, steps) == "5.5.0"
         assert sorted(running.cluster.done) == [
             f"{what} in {namespace}"
-            for what in ("apply", "remove the pods")
+            for what in ("apply", "remove what runs")
             for namespace in ("jupyter", "jupyter-authoring")
         ]
         wanted = release_fingerprint(running.chart, running.releases[STUDENT])
@@ -328,7 +328,7 @@ class TestHubs:
     def test_those_that_are_asked_for(self, plan: Plan, steps: Steps) -> None:
         running = self.running(plan)
         boot.install_hubs(running, steps, [AUTHORING])
-        assert running.cluster.done == ["apply in jupyter-authoring", "remove the pods in jupyter-authoring"]
+        assert running.cluster.done == ["apply in jupyter-authoring", "remove what runs in jupyter-authoring"]
 
     def test_a_run_of_tests_starts_without_users(self, plan: Plan, steps: Steps) -> None:
         boot.install_hubs(self.running(plan), steps, [STUDENT], clear=True)

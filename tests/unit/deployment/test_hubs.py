@@ -76,7 +76,7 @@ class TestRenamed:
         assert running.cluster.done == [
             "delete namespace jupyter --ignore-not-found",
             "apply in learners",
-            "remove the pods in learners",
+            "remove what runs in learners",
         ]
         assert helm.upgrades == 1
         said = "release jupyterhub jupyter jupyterhub goes, hub learners learners comes in its place"
@@ -120,9 +120,9 @@ class TestInstallRelease:
         failing, working = (running_copy(plan, cluster, helm=FakeHelm(error)) for error in ("no", ""))
         with pytest.raises(HarnessError, match="no"):
             install_release(context_of(plan, steps), failing, STUDENT)
-        assert cluster.done == ["apply in jupyter", "remove the pods in jupyter"]
+        assert cluster.done == ["apply in jupyter", "remove what runs in jupyter"]
         install_release(context_of(plan, steps), working, STUDENT)
-        assert cluster.done == ["apply in jupyter", *["remove the pods in jupyter"] * 2]
+        assert cluster.done == ["apply in jupyter", *["remove what runs in jupyter"] * 2]
 
 
 def test_the_hub_that_answers_is_named_with_its_address(planned: Planner, steps: Steps, out: io.StringIO) -> None:

@@ -112,6 +112,14 @@ esac"""
 """A docker that was stopped and started: the nodes of run jh-1 are there, and do not run."""
 
 
+class StoppedCluster(FakeCluster):
+    """A cluster whose nodes come back by a function."""
+
+    def __init__(self, resume: Callable[[], None]) -> None:
+        super().__init__()
+        self.nodes, self.resume = ("jh-1-control-plane", "jh-1-worker"), resume
+
+
 class TestResume:
     """A kept cluster whose nodes were stopped, such as by a restart of Docker."""
 
@@ -119,8 +127,7 @@ class TestResume:
         known = State(plan.state / "state.json")
         for key in ("cluster", "images", "services", "jupyterhub", "jupyterhub-authoring"):
             known.set(key, WANTED)
-        nodes = ("jh-1-control-plane", "jh-1-worker")
-        reuse_or_reset(context_of(plan, steps, SimpleNamespace(nodes=nodes, resume=resume)), WANTED)
+        reuse_or_reset(context_of(plan, steps, StoppedCluster(resume)), WANTED)
         return known
 
     def test_comes_back_with_services_and_hubs_anew(
