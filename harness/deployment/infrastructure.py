@@ -46,12 +46,13 @@ def reuse_or_reset(context: BootContext, made_of: str) -> None:
 def _why_not_resumed(context: BootContext) -> str:
     """Bring back a kept copy that was stopped, such as by a restart of Docker; return why it does not come back.
 
-    The cluster keeps its state. What services kept in memory is lost, so that they start anew, with empty databases,
-    and with them the hubs.
+    The cluster keeps its state. Services start anew, for they keep it in memory or in their containers: with no image,
+    and with empty databases,
+    so that the hubs do too.
     """
     cluster, state, name = context.cluster, context.state, context.plan.name
     services = sorted(parts(name).keys() - set(cluster.nodes))
-    for key in ("services", *(spec.name for spec in context.plan.hubs)):
+    for key in ("services", "images", *(spec.name for spec in context.plan.hubs)):
         state.forget(key)
     try:
         with context.steps.step("kept cluster") as step:

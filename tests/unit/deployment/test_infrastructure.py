@@ -139,7 +139,7 @@ class TestResume:
         kept = {
             key for key in ("cluster", "images", "services", "jupyterhub", "jupyterhub-authoring") if known.get(key)
         }
-        assert kept == {"cluster", "images"}
+        assert kept == {"cluster"}
         changes = [call for call in docker.calls if not call.startswith(("ps", "version"))]
         assert changes == ["rm --force --volumes jh-1-moto jh-1-postgres jh-1-registry"]
         assert "kept cluster: the nodes of jh-1 were stopped, and are back" in out.getvalue()
