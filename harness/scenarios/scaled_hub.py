@@ -24,13 +24,22 @@ from harness.plan.hubs import SCALED, STUDENT
 FACTOR = 45
 """Divisor of production's times. With a much larger one, a server that is used would look idle between two reports on
 a busy machine."""
+AGES = 6
+"""Idle times that a server may live for at most, of production's sixteen: that a server in use outlives them is seen
+after a few."""
 ACTIVITY_INTERVAL = 300
 """Seconds between two reports of a server's activity to the hub (JUPYTERHUB_ACTIVITY_INTERVAL's default)."""
 
 
+def scaled_times(times: Times) -> Times:
+    """Return production's times, divided by FACTOR, and with an age of a few idle times where it has more of them."""
+    scaled = times / FACTOR
+    return dataclasses.replace(scaled, max_age=min(scaled.max_age, AGES * scaled.timeout))
+
+
 def scaled_values(times: Times) -> dict[str, Any]:
     """Return values that bring production's times down, and switch off all that plays no part in culling."""
-    scaled = times / FACTOR
+    scaled = scaled_times(times)
     cull = {"every": round(scaled.every), "timeout": round(scaled.timeout), "maxAge": round(scaled.max_age)}
     activity = round(ACTIVITY_INTERVAL / FACTOR)
     return {

@@ -10,21 +10,16 @@ from collections.abc import Callable, Mapping
 
 import pytest
 
-from fixtures.session import attribute_to_test
-from harness.base.timeline import Timeline
-from harness.base.wait import NotYet, seldom, wait_until
+from harness.base.wait import NotYet, wait_until
 from harness.charts.manifests import Manifest
 from harness.cluster.kind import Cluster
 from harness.deployment.model import Deployment
-from harness.deployment.rollout import restart_hub
-from harness.evidence.diagnosis import why_unrecoverable
 from harness.hub.api import Hub
 from harness.hub.culler import configured, read_culler
 from harness.people.link import EXAMPLE
-from harness.people.student import Student
 from harness.plan.hubs import HUBS, HubSpec
-from harness.scenarios.culling import SLACK, CulledServers
-from harness.scenarios.scaled_hub import FACTOR, LifetimeWatch, ServerLifetime
+from harness.scenarios.culling import SLACK, CulledAfterRestart, CulledServers
+from harness.scenarios.scaled_hub import FACTOR, ServerLifetime
 from harness.services.postgres import Postgres
 
 
@@ -106,22 +101,6 @@ def test_returning_visitor_gets_a_new_life(culled_servers: CulledServers) -> Non
 
 
 @pytest.mark.timeout(900)
-def test_culler_survives_a_restart_of_its_hub(
-    scaled: Hub, cluster: Cluster, timeline: Timeline, request: pytest.FixtureRequest
-) -> None:
+def test_culler_survives_a_restart_of_its_hub(culled_after_restart: CulledAfterRestart) -> None:
     """After a restart of the hub the culler runs again, and servers from before it are culled."""
-    student = Student(scaled, cluster.pods(scaled.namespace).server_probe, timeline)
-    watch = LifetimeWatch(scaled)
-    attribute_to_test(request, student)
-    student.open(str(EXAMPLE))
-    watch.add(student.name)
-    try:
-        restart_hub(cluster, scaled)
-        times = read_culler(cluster, scaled).times
-        latest = times.timeout + 2 * times.every + 2 * SLACK
-        hub_is_down = seldom(lambda: why_unrecoverable(cluster, scaled.namespace))
-        what = "the end of an idle server from before the restart"
-        wait_until(what, watch.all_gone, timeout=latest, fail_if=hub_is_down)
-    finally:
-        scaled.delete_user(student.name)
-        student.close()
+    assert not culled_after_restart.trouble, culled_after_restart.trouble

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import httpx
+import pytest
 
 from harness.base.wait import NotYet
 from harness.hub.api import Hub
 from harness.hub.culler import Times
-from harness.scenarios.scaled_hub import LifetimeWatch, ServerLifetime, scaled_values
+from harness.scenarios.scaled_hub import LifetimeWatch, ServerLifetime, scaled_times, scaled_values
 
 
 def test_scale() -> None:
     values = scaled_values(Times(300, 900, 14400))
-    assert values["cull"] == {"every": 7, "timeout": 20, "maxAge": 320}
+    assert values["cull"] == {"every": 7, "timeout": 20, "maxAge": 120}
     assert values["singleuser"]["extraEnv"] == {"JUPYTERHUB_ACTIVITY_INTERVAL": "7"}
+
+
+@pytest.mark.parametrize(("age", "scaled"), [(14400, 120), (1800, 40), (0, 0)], ids=["long", "short", "none"])
+def test_age_is_a_few_idle_times_at_most(age: float, scaled: float) -> None:
+    """A server's age is cut to a few idle times; a shorter one, or none, stays as production has it."""
+    assert scaled_times(Times(300, 900, age)).max_age == scaled
 
 
 def test_watch() -> None:
