@@ -74,8 +74,8 @@ def build(deployment: Deployment, aws: Aws, registry: Registry, tmp_path: Path) 
 
 
 def cells(*sources: str) -> str:
-    """A notebook with these code cells."""
-    notebook = new_notebook(cells=[new_code_cell(source) for source in sources])
+    """A notebook with these code cells; the same bytes each time, so that Docker knows what it has built."""
+    notebook = new_notebook(cells=[new_code_cell(each, id=f"cell-{number}") for number, each in enumerate(sources)])
     return str(nbformat.writes(notebook))
 
 
