@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 
 import pytest
 
@@ -14,8 +14,8 @@ from harness.people.author import NAME, Author
 from harness.people.browser import Browser
 from harness.people.kernel import CellError
 from harness.people.link import EXAMPLE
-from harness.people.student import Student
 from harness.plan.contract import COURSE_REPOSITORY
+from harness.scenarios.ahead import Arrival
 from harness.services.aws import Aws
 
 COURSE = EXAMPLE.course
@@ -62,8 +62,9 @@ def test_author_publishes_to_the_bucket(author: Author, aws_in_cluster: str, aws
     assert found == b"a draft", f"the bucket has {found!r}"
 
 
+@pytest.mark.students(anybody=str(EXAMPLE))
 def test_author_has_the_service_account(
-    author: Author, visit: Callable[[], Student], cluster: Cluster, password: str
+    author: Author, arrivals: Mapping[str, Arrival], cluster: Cluster, password: str
 ) -> None:
     """An author's server runs under the service account that may write to the bucket; a student's does not."""
     author.log_in(password)
@@ -72,8 +73,7 @@ def test_author_has_the_service_account(
     assert pod.spec.service_account_name == "jupyterhub-service-account", (
         f"the author's server runs under the account {pod.spec.service_account_name}"
     )
-    student = visit()
-    student.open(f"/tmplogin?course={COURSE}")
+    student = arrivals["anybody"].arrived
     account = cluster.server_pod(student.hub.namespace, student.name).spec.service_account_name
     assert account in (None, "default"), f"a student's server runs under the account {account}"
 

@@ -38,7 +38,10 @@ COURSE, OTHER, UNLISTED, UNPULLED, UNBUILT = "bicycles.1", "bicycles.2", "unlist
 KNOWN = {COURSE: False, OTHER: False, UNPULLED: False, UNBUILT: False}
 PRE_PULLED = (COURSE, OTHER, UNLISTED, UNBUILT)
 
-pytestmark = pytest.mark.timeout(900)  # a build takes as long as the package index does
+pytestmark = [
+    pytest.mark.timeout(900),  # a build takes as long as the package index does
+    pytest.mark.touches("the students' release"),
+]
 
 Try = Callable[[Repository, str], NotebookCheck]
 Build = Callable[[str, Path], Repository]

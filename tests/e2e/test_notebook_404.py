@@ -10,14 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from fixtures.people import links_of
 from harness.cluster.kind import Cluster
 from harness.hub.api import Hub
 from harness.people.browser import Browser
 from harness.people.journey import JourneyError
 from harness.people.link import EXAMPLE, Link, NoNotebookError, WrongImageError
 from harness.people.student import Student
-from harness.scenarios.classroom import Arrival
+from harness.scenarios.ahead import Arrival
 from harness.services.registry import Registry
 
 COURSE, NOTEBOOK = EXAMPLE.course, EXAMPLE.notebook
@@ -38,32 +37,26 @@ DOES_NOT_OPEN = {
     "encoded three times": "practice%25252FMy%252520Notes.ipynb",
     "another host": "%2F%2Fevil.example%2Fx.ipynb",
 }
+follows_what_is_written = pytest.mark.students(own=f"/tmplogin?course={COURSE}&notebook={{written}}")
 LEADS_OUT = ["..%2Fpasswd.ipynb", "..%2F..%2Fetc%2Fpasswd.ipynb"]
 
 
-@pytest.fixture(scope="module")
-def arrivals(
-    visit_together: Callable[[Mapping[str, str]], dict[str, Arrival]], request: pytest.FixtureRequest
-) -> dict[str, Arrival]:
-    """A student for each way to write a notebook in a link that the run's tests are about."""
-    written = links_of(request, "written")
-    return visit_together({each: f"/tmplogin?course={COURSE}&notebook={each}" for each in written})
-
-
+@follows_what_is_written
 @pytest.mark.parametrize("written", OPENS)
 def test_notebook_opens(arrivals: Mapping[str, Arrival], written: str) -> None:
     """However its path is written in the link, a notebook that is there opens."""
-    path, student, page = OPENS[written], arrivals[written].student, arrivals[written].page
+    path, student, page = OPENS[written], arrivals["own"].student, arrivals["own"].page
     assert page.path == f"/user/{student.name}/notebooks/{path}", f"notebook={written} ended at {page.path}"
     found = student.server.contents(path)
     assert found.status_code == 200, f"notebook={written}: the contents API says {found.status_code} of {path}"
     assert found.json()["type"] == "notebook", f"{path} is there, as a {found.json()['type']}"
 
 
+@follows_what_is_written
 @pytest.mark.parametrize("written", DOES_NOT_OPEN.values(), ids=DOES_NOT_OPEN)
 def test_notebook_that_is_not_there_is_a_404(arrivals: Mapping[str, Arrival], written: str) -> None:
     """A notebook that is not there is a 404 of the contents API, and the student's server stays usable."""
-    student, page = arrivals[written].student, arrivals[written].page
+    student, page = arrivals["own"].student, arrivals["own"].page
     own = f"/user/{student.name}/"
     assert page.path.startswith(own), f"notebook={written} sends the student away from their server, to {page.path}"
     assert page.path.startswith(f"{own}notebooks/"), f"notebook={written} opens {page.path}, where no notebook is"
@@ -86,20 +79,22 @@ def opened_by(arrival: Arrival) -> str:
     return "" if missing else page.url
 
 
+@follows_what_is_written
 @pytest.mark.parametrize("written", LEADS_OUT)
 def test_path_out_of_the_home_directory_is_a_404(arrivals: Mapping[str, Arrival], written: str) -> None:
     """A path that leads out of the home directory opens nothing, and the student's server stays usable."""
-    student, opened = arrivals[written].student, opened_by(arrivals[written])
+    student, opened = arrivals["own"].student, opened_by(arrivals["own"])
     assert not opened, f"notebook={written} leads out of the home directory, and ended at {opened}"
     student.open(f"/user/{student.name}/notebooks/{NOTEBOOK}")
     right = student.server.contents(NOTEBOOK)
     assert right.status_code == 200, f"after notebook={written} the right notebook answers {right.status_code}"
 
 
+@follows_what_is_written
 @pytest.mark.parametrize("written", ["lectures/lecture1/regression.txt"])
 def test_what_is_no_notebook_opens_the_first_page(arrivals: Mapping[str, Arrival], written: str) -> None:
     """A path that does not end in .ipynb opens the server's own first page, and no error."""
-    student, page = arrivals[written].student, arrivals[written].page
+    student, page = arrivals["own"].student, arrivals["own"].page
     assert page.status == 200, f"the page answers {page.status}"
     assert page.path.startswith(f"/user/{student.name}/"), f"the link ended at {page.path}"
     assert "regression" not in page.path, f"a page for {page.path} opened, which is no notebook"
