@@ -20,7 +20,7 @@ FIRST_TEST = "test_hub_health.py::test_both_hubs_are_healthy"
 FIRST_PROGRAM_TEST = "test_infrastructure.py::test_program_evaluates"
 """The lightest test of the owners' program: it evaluates."""
 PLUGIN = "fixtures.promise_index"
-PEOPLE = {"visit", "arrivals", "student_class", "author", "browser", "culler_in_the_background"}
+PEOPLE = {"visit", "arrivals", "student_class", "authors_user", "browser", "culler_in_the_background"}
 """Fixtures by which servers start."""
 RUNNING = {"target"}
 """Fixture by which something is asked that runs: cluster, hubs and services all ask for it."""
