@@ -1,10 +1,11 @@
-"""Students who are there when their test begins: they set out while the tests before it run."""
+"""People who are there when their test begins: they set out while the tests before it run."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from typing import Any, Generic, Protocol, TypeVar
 
 from harness.base.wait import waiting
 from harness.people.journey import Page
@@ -12,7 +13,7 @@ from harness.people.student import Student
 from harness.scenarios.classroom import AT_ONCE
 
 OWN = "own"
-"""The name of a student whom a test shares with no other."""
+"""The name of a person whom a test shares with no other."""
 MOST = 8
 """Students who may be there before the first test that looks at them: the server of each takes memory."""
 
@@ -23,105 +24,122 @@ class Needs:
 
     Attributes:
         test: its node ID.
-        students: the link that each of its students follows, by the student's name.
-        touches: what it changes under the feet of all students; empty for a test that leaves everything as it is.
+        people: the link that each of its people opens, by the person's name.
+        touches: what it changes under everybody's feet; empty for a test that leaves everything as it is.
     """
 
     test: str
-    students: Mapping[str, str] = field(default_factory=dict)
+    people: Mapping[str, str] = field(default_factory=dict)
     touches: str = ""
 
     @property
     def keys(self) -> dict[str, _Key]:
-        """The students by name; tests that have the same name for a student of the same link share the student."""
-        return {name: (self.test if name == OWN else name, link) for name, link in self.students.items()}
+        """The people by name; tests that have the same name for a person with the same link share the person."""
+        return {name: (self.test if name == OWN else name, link) for name, link in self.people.items()}
 
 
 _Key = tuple[str, str]
+E = TypeVar("E")
+E_co = TypeVar("E_co", covariant=True)
+P = TypeVar("P", bound="Traveller[Any]")
+
+
+class Traveller(Protocol[E_co]):
+    """A person who opens links."""
+
+    def open(self, link: str, /) -> E_co: ...
 
 
 @dataclass(frozen=True)
-class Arrival:
-    """A student who was sent to a link."""
+class Sent(Generic[P, E]):
+    """A person who was sent to a link."""
 
-    student: Student
-    end: Future[Page]
+    person: P
+    end: Future[E]
 
     @property
-    def page(self) -> Page:
-        """Return the page at the end of the link, once the student is there.
+    def page(self) -> E:
+        """Return what is at the end of the link, once the person is there.
 
         Raises:
-            SpawnError, JourneyError: the student never arrived.
+            HarnessError: the person never arrived; of a student a SpawnError or a JourneyError.
         """
         return self.end.result()
 
     @property
-    def arrived(self) -> Student:
-        """Return the student, who is at the end of the link.
+    def arrived(self) -> P:
+        """Return the person, who is at the end of the link.
 
         Raises:
-            SpawnError, JourneyError: the student never arrived.
+            HarnessError: as `page`.
         """
         _ = self.page
-        return self.student
+        return self.person
 
 
-class StudentsAhead:
-    """The students of all tests of a run, who set out in the order of the tests, ahead of them.
+Arrival = Sent[Student, Page]
 
-    Beside a test that touches something no student is on the way. Those of the tests after it set out when it is over,
-    and so find what they would find if every test were on its own.
+
+class PeopleAhead(Generic[P, E]):
+    """People of all tests of a run, who set out in the order of the tests, ahead of them.
+
+    Beside a test that touches something nobody is on the way. Those of the tests after it set out when it is over, and
+    so find what they would find if every test were on its own.
 
     Args:
         tests: in the order in which they run.
-        new: makes a student.
+        new: makes a person.
+        at_once: people who may be on the way at a time.
+        most: people who may be there, or on the way, before the first test that looks at them.
     """
 
-    def __init__(self, tests: Sequence[Needs], new: Callable[[], Student]) -> None:
+    def __init__(
+        self, tests: Sequence[Needs], new: Callable[[], P], *, at_once: int = AT_ONCE, most: int = MOST
+    ) -> None:
         self._tests = tests
         self._places = {each.test: place for place, each in enumerate(tests)}
         self._last = {key: each.test for each in tests for key in each.keys.values()}
         self._new = new
-        self._pool = ThreadPoolExecutor(AT_ONCE)
-        self._arrivals: dict[_Key, Arrival] = {}
+        self._pool = ThreadPoolExecutor(at_once)
+        self._most = most
+        self._sent: dict[_Key, Sent[P, E]] = {}
         self._waited_for: set[_Key] = set()
 
     def begin(self, test: str) -> None:
-        """Let students set out for a test that begins and for those after it; wait for them if the test touches."""
+        """Let people set out for a test that begins and for those after it; wait for them if the test touches."""
         here = self._places[test]
         for each in self._tests[here:]:
             for key in each.keys.values():
-                if each.test == test or len(self._arrivals.keys() - self._waited_for) < MOST:
+                if each.test == test or len(self._sent.keys() - self._waited_for) < self._most:
                     self._send(key)
             if each.touches:
                 break
         if touches := self._tests[here].touches:
-            self._wait(f"students, before a test touches {touches}", self._arrivals.values())
+            self._wait(f"people on the way, before a test touches {touches}", self._sent.values())
 
-    def arrivals(self, test: str) -> dict[str, Arrival]:
-        """Return a test's students by name, when the journey of each has ended, wherever that was."""
+    def arrivals(self, test: str) -> dict[str, Sent[P, E]]:
+        """Return a test's people by name, when the journey of each has ended, wherever that was."""
         keys = self._tests[self._places[test]].keys
         self._waited_for.update(keys.values())
-        found = {name: self._arrivals[key] for name, key in keys.items()}
-        self._wait("students of a test", found.values())
+        found = {name: self._sent[key] for name, key in keys.items()}
+        self._wait("people of a test", found.values())
         return found
 
-    def end(self, test: str) -> list[Student]:
-        """Return the students whom no test looks at any more, now that a test is over."""
+    def end(self, test: str) -> list[P]:
+        """Return the people whom no test looks at any more, now that a test is over."""
         keys = [key for key in self._tests[self._places[test]].keys.values() if self._last[key] == test]
-        return [self._arrivals.pop(key).student for key in keys if key in self._arrivals]
+        return [self._sent.pop(key).person for key in keys if key in self._sent]
 
-    def close(self) -> list[Student]:
-        """Let no further student set out, and return those who are still there, or on the way."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
-        return [each.student for each in self._arrivals.values() if not each.end.cancelled()]
+    def close(self, *, wait_for_them: bool = False) -> list[P]:
+        """Let nobody else set out, and return those who are still there, or on the way unless they are waited for."""
+        self._pool.shutdown(wait=wait_for_them, cancel_futures=True)
+        return [each.person for each in self._sent.values() if not each.end.cancelled()]
 
     def _send(self, key: _Key) -> None:
-        if key not in self._arrivals:
-            student = self._new()
-            self._arrivals[key] = Arrival(student, self._pool.submit(student.open, key[1]))
+        if key not in self._sent:
+            person = self._new()
+            self._sent[key] = Sent(person, self._pool.submit(person.open, key[1]))
 
-    def _wait(self, what: str, arrivals: Iterable[Arrival]) -> None:
+    def _wait(self, what: str, people: Iterable[Sent[P, E]]) -> None:
         with waiting(what):
-            wait([each.end for each in arrivals])
+            wait([each.end for each in people])

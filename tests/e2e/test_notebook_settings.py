@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from harness.charts.manifests import variables
-from harness.hub.api import Hub
 from harness.people.browser import Browser
 from harness.people.link import EXAMPLE
 from harness.scenarios.ahead import Arrival
@@ -26,9 +25,9 @@ BUTTONS = {"run", "runAll", "downloadNotebook"}
 DISABLED = ("debugger", "nbdime", "application-extension:logo", ":trusted", ":dirty", "ol-jupyter-authoring")
 
 
-def test_students_have_few_menus(browser: Browser, hub: Hub) -> None:
+@pytest.mark.opens(str(EXAMPLE))
+def test_students_have_few_menus(browser: Browser) -> None:
     """Students have none of the menus, entries and buttons that production takes away, and those that it leaves."""
-    browser.open(hub.url + str(EXAMPLE))
     browser.wait_for_notebook()
     menus = set(browser.texts(".lm-MenuBar-itemLabel"))
     left = MENUS & menus

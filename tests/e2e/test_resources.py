@@ -51,11 +51,11 @@ def test_server_may_use_what_production_gives(ask_spawner: AskSpawner) -> None:
         assert "cpu" not in limits, f"a student's server is held at {limits['cpu']} CPU ({found})"
 
 
+@pytest.mark.opens(str(EXAMPLE))
 def test_student_whose_kernel_wants_too_much_is_told(
     browser: Browser, hub: Hub, cluster: Cluster, evidence_dir: Path
 ) -> None:
     """A kernel that takes more memory than it may is killed; the page says so, and an operator can see it."""
-    browser.open(hub.url + str(EXAMPLE))
     browser.wait_for_notebook()
     [user] = re.findall(UUID, browser.driver.current_url)[:1]
     limit = limit_of(cluster.server_pod(hub.namespace, user))

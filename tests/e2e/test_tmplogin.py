@@ -33,12 +33,13 @@ FORMS = [
 ]
 
 
+@pytest.mark.students(own=str(EXAMPLE))
 def test_link_opens_the_notebook_and_its_cells_run(
-    visit: Callable[[], Student], cluster: Cluster, registry: Registry, plan: Plan
+    arrivals: Mapping[str, Arrival], cluster: Cluster, registry: Registry, plan: Plan
 ) -> None:
     """A course link opens its notebook in the course's own image; every cell of it runs, and it can be saved."""
-    student = visit()
-    page = EXAMPLE.follow(student, cluster, registry)
+    student, page = arrivals["own"].arrived, arrivals["own"].page
+    EXAMPLE.check(student, cluster, registry)
     assert page.path == f"/user/{student.name}/notebooks/{NOTEBOOK}", f"the link ended elsewhere: {page.url}"
 
     notebook = nbformat.read(plan.checkout / "courses" / COURSE / NOTEBOOK, as_version=4)
@@ -56,7 +57,7 @@ def test_link_opens_the_notebook_and_its_cells_run(
 @pytest.mark.parametrize("link", FORMS)
 def test_each_hop_keeps_course_and_notebook(arrivals: Mapping[str, Arrival], link: str) -> None:
     """Every published form of the link leads, hop by hop and with nothing lost, to the student's own server."""
-    student, page = arrivals["own"].student, arrivals["own"].page
+    student, page = arrivals["own"].person, arrivals["own"].page
 
     assert re.fullmatch(UUID, student.name), f"expected a random UUID as the student's name, found {student.name!r}"
     places = [re.sub(UUID, "UUID", urlsplit(hop.url).path) for hop in student.journey.hops]
@@ -88,7 +89,7 @@ def test_link_without_a_query_lets_the_visitor_in(visit: Callable[[], Student], 
 @pytest.mark.students(way=str(EXAMPLE))
 def test_nothing_is_asked_on_the_way(arrivals: Mapping[str, Arrival]) -> None:
     """Between the link and the notebook there is no login form, no control panel and nothing to press."""
-    student, page = arrivals["way"].student, arrivals["way"].page
+    student, page = arrivals["way"].person, arrivals["way"].page
     assert page.path.startswith(f"/user/{student.name}/"), f"the link ended at {page.path}"
     places = [urlsplit(hop.url).path for hop in student.journey.hops]
     in_the_way = [place for place in places if place in ("/hub/login", "/hub/home", "/hub/spawn-form")]
@@ -102,7 +103,7 @@ def test_nothing_is_asked_on_the_way(arrivals: Mapping[str, Arrival]) -> None:
 @pytest.mark.students(way=str(EXAMPLE), cookies=str(EXAMPLE))
 def test_visitors_share_nothing(arrivals: Mapping[str, Arrival], hub: Hub) -> None:
     """Two visitors of one link are two users, with servers, cookies and names of their own."""
-    one, other = arrivals["way"].student, arrivals["cookies"].student
+    one, other = arrivals["way"].person, arrivals["cookies"].person
     assert one.name != other.name, f"two visitors are both {one.name}"
     users = hub.users()
     for student in (one, other):
@@ -129,8 +130,8 @@ def test_cookies_live_for_a_day(arrivals: Mapping[str, Arrival]) -> None:
     arrival = arrivals["cookies"]
     assert arrival.page.status == 200, f"the link ended in {arrival.page.status}"
     lifetimes = {
-        cookie.name: cookie.expires and cookie.expires - arrival.student.began
-        for cookie in arrival.student.cookies.jar
+        cookie.name: cookie.expires and cookie.expires - arrival.person.began
+        for cookie in arrival.person.cookies.jar
         if cookie.path in ("/", "/hub/") and cookie.name in ("jupyterhub-session-id", "jupyterhub-hub-login", "_xsrf")
     }
     missing = {"jupyterhub-session-id", "jupyterhub-hub-login", "_xsrf"} - set(lifetimes)
@@ -165,7 +166,7 @@ def test_health_and_logo(hub: Hub) -> None:
 def test_logo_leads_to_the_dashboard(arrivals: Mapping[str, Arrival]) -> None:
     """The logo on the hub's pages leads back to the learner's dashboard."""
     assert arrivals["anybody"].page.status == 200, f"the link ended in {arrivals['anybody'].page.status}"
-    home = arrivals["anybody"].student.get("/hub/home")
+    home = arrivals["anybody"].person.get("/hub/home")
     links = re.findall(r'<a[^>]*href="([^"]*)"[^>]*>\s*<img[^>]*logo', home.text)
     assert links, f"no link around the logo on /hub/home ({home.status_code})"
     assert urlsplit(links[0]).path == "/dashboard", f"the logo leads to {links[0]}"
@@ -184,9 +185,9 @@ def test_logout(arrivals: Mapping[str, Arrival]) -> None:
     assert after.is_redirect, f"logged out, /hub/home still answers {after.status_code}"
 
 
-def test_browser_shows_the_notebook(browser: Browser, hub: Hub) -> None:
+@pytest.mark.opens(str(EXAMPLE))
+def test_browser_shows_the_notebook(browser: Browser) -> None:
     """In a real browser, a course link ends with the notebook on screen and no error dialog."""
-    browser.open(hub.url + str(EXAMPLE))
     shown = browser.wait_for_notebook("the notebook's first heading")
     assert "linear regression" in shown, f"another notebook is on screen, with the heading {shown!r}"
     dialogs = browser.texts(".jp-Dialog-header")

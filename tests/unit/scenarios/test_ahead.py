@@ -1,4 +1,4 @@
-"""Students who set out ahead of their tests: which, when, and that none is on the way beside a test that touches."""
+"""People who set out ahead of their tests: who, when, and that nobody is on the way beside a test that touches."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from harness.people.journey import SpawnError
-from harness.scenarios.ahead import MOST, Needs, StudentsAhead
+from harness.scenarios.ahead import MOST, Needs, PeopleAhead
 from harness.scenarios.classroom import AT_ONCE
 
 
@@ -41,9 +41,9 @@ class Town:
         self.students: list[FakeStudent] = []
         self.closing: list[Callable[[], object]] = []
 
-    def ahead(self, *tests: Needs) -> StudentsAhead:
+    def ahead(self, *tests: Needs) -> PeopleAhead[Any, Any]:
         new: Any = self._new
-        ahead = StudentsAhead(tests, new)
+        ahead = PeopleAhead[Any, Any](tests, new)
         self.closing.append(ahead.close)
         return ahead
 
@@ -97,9 +97,9 @@ def test_tests_share_a_student_by_name_and_link(town: Town) -> None:
     assert len(town.students) == 4
     assert a["anybody"].arrived is c["anybody"].arrived
     assert str(a["anybody"].page) == "page of x"
-    assert ahead.end("a") == [a["own"].student]
-    assert ahead.end("b") == [b["anybody"].student, b["own"].student]
-    assert ahead.end("c") == [c["anybody"].student]
+    assert ahead.end("a") == [a["own"].person]
+    assert ahead.end("b") == [b["anybody"].person, b["own"].person]
+    assert ahead.end("c") == [c["anybody"].person]
 
 
 def test_only_so_many_wait_for_their_test(town: Town) -> None:
