@@ -83,8 +83,8 @@ Arrival = Sent[Student, Page]
 class PeopleAhead(Generic[P, E]):
     """People of all tests of a run, who set out in the order of the tests, ahead of them.
 
-    Beside a test that touches something nobody is on the way. Those of the tests after it set out when it is over, and
-    so find what they would find if every test were on its own.
+    Beside a test that touches something no person is on the way. Those of the tests after it set out when it is over,
+    and so find what they would find if every test were on its own.
 
     Args:
         tests: in the order in which they run.
@@ -103,14 +103,16 @@ class PeopleAhead(Generic[P, E]):
         self._pool = ThreadPoolExecutor(at_once)
         self._most = most
         self._sent: dict[_Key, Sent[P, E]] = {}
-        self._waited_for: set[_Key] = set()
+        self._met: set[_Key] = set()
 
     def begin(self, test: str) -> None:
         """Let people set out for a test that begins and for those after it; wait for them if the test touches."""
         here = self._places[test]
+        # A test that was skipped has met none of its people.
+        self._met.update(key for each in self._tests[:here] for key in each.keys.values())
         for each in self._tests[here:]:
             for key in each.keys.values():
-                if each.test == test or len(self._sent.keys() - self._waited_for) < self._most:
+                if each.test == test or len(self._sent.keys() - self._met) < self._most:
                     self._send(key)
             if each.touches:
                 break
@@ -120,18 +122,22 @@ class PeopleAhead(Generic[P, E]):
     def arrivals(self, test: str) -> dict[str, Sent[P, E]]:
         """Return a test's people by name, when the journey of each has ended, wherever that was."""
         keys = self._tests[self._places[test]].keys
-        self._waited_for.update(keys.values())
+        self._met.update(keys.values())
         found = {name: self._sent[key] for name, key in keys.items()}
         self._wait("people of a test", found.values())
         return found
 
     def end(self, test: str) -> list[P]:
-        """Return the people whom no test looks at any more, now that a test is over."""
+        """Return the people whom no later test looks at, now that a test is over."""
         keys = [key for key in self._tests[self._places[test]].keys.values() if self._last[key] == test]
         return [self._sent.pop(key).person for key in keys if key in self._sent]
 
     def close(self, *, wait_for_them: bool = False) -> list[P]:
-        """Let nobody else set out, and return those who are still there, or on the way unless they are waited for."""
+        """Let no further person set out, and return those who are still there, or on the way.
+
+        Args:
+            wait_for_them: return when all journeys that have begun are over.
+        """
         self._pool.shutdown(wait=wait_for_them, cancel_futures=True)
         return [each.person for each in self._sent.values() if not each.end.cancelled()]
 

@@ -1,4 +1,4 @@
-"""People who set out ahead of their tests: who, when, and that nobody is on the way beside a test that touches."""
+"""People who set out ahead of their tests: who, when, and that no person is on the way beside a test that touches."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class FakeStudent:
     def open(self, link: str) -> str:
         self._opened.append(link)
         self._set_out.release()
-        assert self._gate.wait(10), "nobody opened the gate"
+        assert self._gate.wait(10), "the gate stayed shut"
         if link == "broken":
             raise SpawnError("ImagePullBackOff")
         self.there = True
@@ -113,6 +113,14 @@ def test_only_so_many_wait_for_their_test(town: Town) -> None:
     assert len(town.students) == MOST + 1
     ahead.begin("many")
     assert len(ahead.arrivals("many")) == MOST + 2
+
+
+def test_a_skipped_test_takes_no_place(town: Town) -> None:
+    """Its students have set out; that it never looks at them keeps none of the others at home."""
+    ahead = town.ahead(*(own(f"skipped {number}") for number in range(MOST)), own("next"), own("last"))
+    ahead.begin("skipped 0")
+    ahead.begin("next")
+    assert len(town.students) == MOST + 2
 
 
 def test_one_who_never_arrives_fails_the_test_that_looks(town: Town) -> None:
