@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,8 @@ class ServerLifetime:
     user: str
     started: float
     """When it was ready, as time.monotonic()."""
+    starting: float = 0.0
+    """Seconds from the hub's order until it was ready: the culler counts a server's age from the order."""
     last_seen: float = 0.0
     """Seconds from its start to the last look that found it."""
     gone_at: float | None = None
@@ -106,7 +109,9 @@ class LifetimeWatch:
 
     def add(self, user: str) -> None:
         """Watch a user's server, which is ready now."""
-        self.lifetimes[user] = ServerLifetime(user, time.monotonic())
+        ready, ordered = time.time(), self._hub.users()[user]["servers"].get("", {}).get("started")
+        starting = ready - datetime.fromisoformat(ordered).timestamp() if ordered else 0.0
+        self.lifetimes[user] = ServerLifetime(user, time.monotonic(), starting)
 
     def all_gone(self) -> bool | NotYet:
         """Look once, and return True if every server is gone, and its user with it."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import httpx
 import pytest
 
@@ -50,7 +52,19 @@ def test_watch() -> None:
     a, b = watch.lifetimes["a"], watch.lifetimes["b"]
     assert a.gone_at is not None
     assert b.gone_at is not None
-    assert a.last_seen <= a.gone_at <= b.gone_at
+    assert a.last_seen <= a.gone_at
+    assert a.started + a.gone_at <= b.started + b.gone_at
+
+
+def test_age_counts_from_the_hubs_order() -> None:
+    """A server that takes long to start is older than the time for which it was ready."""
+    ordered = datetime.now(UTC) - timedelta(seconds=20)
+    servers = {"": {"started": ordered.isoformat().replace("+00:00", "Z")}}
+    answer = {"items": [{"name": "a", "servers": servers}], "_pagination": {"next": None}}
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, json=answer))
+    watch = LifetimeWatch(Hub("http://hub", "jupyter", "jupyterhub", "jupyterhub", "token", transport))
+    watch.add("a")
+    assert watch.lifetimes["a"].starting == pytest.approx(20, abs=5)
 
 
 def test_life_is_open_at_first() -> None:
