@@ -12,6 +12,7 @@ pytest_plugins = [
     "fixtures.lifecycle",
     "fixtures.people",
     "fixtures.report",
+    "fixtures.selection",
     "fixtures.session",
     "fixtures.target",
 ]

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 from urllib.parse import urlsplit
 
 from harness.base.errors import HarnessError
 from harness.base.timeline import Timeline
-from harness.base.wait import NeverError, TooLateError, seldom, wait_until
+from harness.base.wait import NeverError, NotYet, TooLateError, seldom, wait_until
+from harness.cluster.pods import server_of
 from harness.deployment.model import Deployment
 from harness.deployment.rollout import restart_hub
 from harness.evidence.diagnosis import page_probe, why_unrecoverable
 from harness.hub.api import Hub
 from harness.hub.culler import Times, read_culler
-from harness.people.browser import browser
+from harness.people.browser import Browser, browser
 from harness.people.journey import user_in
 from harness.people.kernel import CellError
 from harness.people.link import EXAMPLE
@@ -32,6 +35,15 @@ PATIENCE = 240.0
 TIMER_SPEEDUP = 5.0
 """Divisor of the timers of the background's page. It asks its server for news every 10 s, and after an answer that did
 not come not for up to 30 s: with timers of its own it would look idle to a culler whose times are divided."""
+OLD = 0.75
+"""Part of its greatest age at which an open page is asked for what it had at its start."""
+SET, STILL = ("kept = 6 * 7; print('set', kept)", "set 42"), ("print('still', kept)", "still 42")
+"""Cells for the start of a page and for later, each with its output."""
+COPY = "copy.ipynb"
+ASK_TIMEOUT = 30.0
+"""Seconds for a page that has been open for long to run one cell."""
+ENDS_OF_KERNELS = re.compile(r"(?:Culling '|Kernel died|.*restarting kernel|No kernels for).*")
+"""Lines of a server's log about the end of a kernel (jupyter_server)."""
 T = TypeVar("T")
 ENDLESS_CELL = """
 import time
@@ -39,6 +51,21 @@ while True:
     print("still at it")
     time.sleep(1)
 """
+
+
+@dataclass(frozen=True)
+class OldPage:
+    """A page that was left open, and what it can still do.
+
+    Attributes:
+        age: seconds for which its server had been there.
+        forgotten: why its kernel no longer has a variable of the start; empty where it has.
+        unsaved: why a notebook is no longer saved; empty where it is.
+    """
+
+    age: float
+    forgotten: str
+    unsaved: str
 
 
 @dataclass(frozen=True)
@@ -50,6 +77,7 @@ class CulledServers:
     idle: ServerLifetime
     busy: ServerLifetime
     page: ServerLifetime
+    old_page: OldPage
     returning: Student
     """The student of the idle server, who still has the cookies of it."""
 
@@ -63,7 +91,7 @@ class CulledAfterRestart:
     """The reason why it did not go in time; empty for one that did."""
 
 
-_Scenario = Callable[[Deployment, Hub, Timeline, threading.Event], AbstractContextManager[T]]
+_Scenario = Callable[[Deployment, Hub, Timeline, threading.Event, threading.Event], AbstractContextManager[T]]
 
 
 class Background:
@@ -71,11 +99,28 @@ class Background:
 
     Args:
         servers: None where no test asks for them; the same with `restart`.
+        opened: is set when the servers are up.
     """
 
-    def __init__(self, servers: Future[CulledServers] | None, restart: Future[CulledAfterRestart] | None) -> None:
+    def __init__(
+        self,
+        hub: Future[Hub],
+        servers: Future[CulledServers] | None,
+        restart: Future[CulledAfterRestart] | None,
+        opened: threading.Event,
+    ) -> None:
+        self._hub = hub
         self._servers = servers
         self._restart = restart
+        self._opened = opened
+
+    def wait_until_opened(self) -> None:
+        """Wait until the hub and its servers are up, or have failed: in their start nothing may go away under them."""
+        wait([self._hub])
+        while self._servers and not self._servers.done() and not self._opened.wait(1):
+            pass
+        if self._restart:
+            wait([self._restart])
 
     def servers(self) -> CulledServers:
         """Return the servers, once they have ended and nothing else happens on their hub."""
@@ -97,25 +142,26 @@ def background_culling(
     running: Deployment, timeline: Timeline, *, servers: bool, restart: bool
 ) -> Iterator[Background]:
     """Start a hub in the background, and on it, one after the other, what is wanted; remove all at the end."""
-    ending = threading.Event()
+    opened, ending = threading.Event(), threading.Event()
     with ExitStack() as stack, ThreadPoolExecutor(1) as side:
         hub = side.submit(lambda: stack.enter_context(scaled_hub(running)))
 
         def begin(scenario: _Scenario[T]) -> Future[T]:
-            return side.submit(lambda: stack.enter_context(scenario(running, hub.result(), timeline, ending)))
+            return side.submit(lambda: stack.enter_context(scenario(running, hub.result(), timeline, opened, ending)))
 
+        started = begin(_culled_servers) if servers else None
         try:
-            yield Background(begin(_culled_servers) if servers else None, begin(_restarted) if restart else None)
+            yield Background(hub, started, begin(_restarted) if restart else None, opened)
         finally:
             ending.set()
 
 
 @contextmanager
 def _culled_servers(
-    running: Deployment, hub: Hub, timeline: Timeline, ending: threading.Event
+    running: Deployment, hub: Hub, timeline: Timeline, opened: threading.Event, ending: threading.Event
 ) -> Iterator[CulledServers]:
     times, watch = read_culler(running.cluster, hub).times, LifetimeWatch(hub)
-    hub_is_down = _end_of_wait(running, hub, ending)
+    over = _end_of_wait(running, hub, ending)
     server_probe = running.cluster.pods(hub.namespace).server_probe
     busy, idle = (Student(hub, server_probe, timeline) for _ in range(2))
     work = threading.Thread(target=_run_endless_cell, args=(busy, times.max_age + SLACK))
@@ -123,28 +169,33 @@ def _culled_servers(
         busy.open(str(EXAMPLE))
         watch.add(busy.name)
         work.start()
-        with browser(page_probe(running.cluster, hub), timeline, PATIENCE, TIMER_SPEEDUP) as window:
+        with (
+            browser(page_probe(running.cluster, hub), timeline, PATIENCE, TIMER_SPEEDUP) as window,
+            # Beside the watch, for a page may take its time.
+            ThreadPoolExecutor(1) as side,
+        ):
             window.open(hub.url + str(EXAMPLE))
             window.wait_for_notebook()
             page = user_in(urlsplit(window.driver.current_url).path)
             watch.add(page)
+            log = partial(_server_log, running, hub, page)
+            began = _ask_page(window, SET, log, PATIENCE)
+            # Last: from here on all servers are looked at.
             idle.open(str(EXAMPLE))
             watch.add(idle.name)
+            opened.set()
+            asked = side.submit(_ask_when_old, window, began, watch.lifetimes[page], OLD * times.max_age, over, log)
             longest = times.max_age + 2 * times.every + 2 * SLACK
             with suppress(TooLateError):
-                wait_until(
-                    "the end of all servers",
-                    watch.all_gone,
-                    timeout=longest,
-                    fail_if=hub_is_down,
-                )
+                wait_until("the end of all servers", watch.all_gone, timeout=longest, fail_if=over)
+            old_page = asked.result()
         there = watch.lifetimes
-        yield CulledServers(hub, times, there[idle.name], there[busy.name], there[page], idle)
+        yield CulledServers(hub, times, there[idle.name], there[busy.name], there[page], old_page, idle)
     finally:
         for name in watch.lifetimes:
             # One that does not go ends with its hub.
             with suppress(NeverError, TooLateError):
-                hub.delete_user(name, fail_if=hub_is_down)
+                hub.delete_user(name, fail_if=over)
         if work.ident:
             work.join()
         busy.close()
@@ -153,10 +204,11 @@ def _culled_servers(
 
 @contextmanager
 def _restarted(
-    running: Deployment, hub: Hub, timeline: Timeline, ending: threading.Event
+    running: Deployment, hub: Hub, timeline: Timeline, opened: threading.Event, ending: threading.Event
 ) -> Iterator[CulledAfterRestart]:
     student = Student(hub, running.cluster.pods(hub.namespace).server_probe, timeline)
     watch, trouble = LifetimeWatch(hub), ""
+    opened.set()
     try:
         student.open(str(EXAMPLE))
         watch.add(student.name)
@@ -181,6 +233,62 @@ def _end_of_wait(running: Deployment, hub: Hub, ending: threading.Event) -> Call
     """Return a `fail_if` for a wait on a hub in the background, which ends with the run or when the hub is down."""
     hub_is_down = seldom(lambda: why_unrecoverable(running.cluster, hub.namespace))
     return lambda: "the run ends" if ending.is_set() else hub_is_down()
+
+
+def _ask_when_old(
+    window: Browser,
+    began: tuple[str, str],
+    life: ServerLifetime,
+    age: float,
+    over: Callable[[], str | None],
+    log: Callable[[], str],
+) -> OldPage:
+    """Wait until a page's server has an age, and ask the page for what it had at the start.
+
+    A page that never worked is not asked, nor is one whose server is gone before that.
+
+    Args:
+        began: what was wrong with the page at the start.
+        life: of its server, which another thread looks at.
+        age: seconds.
+        over: returns why the wait is over.
+        log: returns what the server has written.
+    """
+
+    def old() -> bool | NotYet:
+        now = life.starting + life.last_seen
+        return life.gone_at is not None or now >= age or NotYet(f"a server of {now:.0f} s")
+
+    wait_until("a page that has been open for long", old, timeout=2 * age + SLACK, fail_if=over)
+    if life.gone_at is not None:
+        began = (f"its server {life.end}",) * 2
+    return OldPage(life.last_seen, *(began if any(began) else _ask_page(window, STILL, log, ASK_TIMEOUT)))
+
+
+def _ask_page(window: Browser, cell: tuple[str, str], log: Callable[[], str], timeout: float) -> tuple[str, str]:
+    """Save a notebook from a page and run a cell in it; return why its kernel has no answer, and why nothing is saved.
+
+    Args:
+        cell: its code, and the output that it should have.
+    """
+    code, output = cell
+    try:
+        unsaved = window.why_not_saved(EXAMPLE.notebook, COPY)
+    except HarnessError as error:
+        unsaved = str(error)
+    try:
+        window.run_first_cell(code, timeout)
+        window.wait_for_output(output, timeout)
+    except HarnessError as error:
+        ends = ENDS_OF_KERNELS.findall(log())
+        return (f"the server's log has: {ends[-1]}" if ends else str(error)), unsaved
+    return "", unsaved
+
+
+def _server_log(running: Deployment, hub: Hub, user: str) -> str:
+    """Return what a user's server has written; empty if it is gone."""
+    pods = running.cluster.pods(hub.namespace)
+    return "".join(pods.logs(pod.metadata.name) for pod in pods.look(server_of(user)))
 
 
 def _run_endless_cell(student: Student, seconds: float) -> None:
