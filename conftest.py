@@ -3,6 +3,7 @@
 import pytest
 
 pytest_plugins = [
+    "fixtures.ahead",
     "fixtures.courses",
     "fixtures.culling",
     "fixtures.failure",

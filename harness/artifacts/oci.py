@@ -88,7 +88,7 @@ class OciStore:
                 # Every Docker writes this file; from 25 on, the OCI layout beside it.
                 described: dict[str, Any] = json.load(_member(saved, "manifest.json"))[0]
                 config = {**new.add(_member(saved, described["Config"])), "mediaType": CONFIG}
-                layers = [new.add(_member(saved, layer)) for layer in described["Layers"]]
+                layers = [new.find(layer) or new.add(_member(saved, layer)) for layer in described["Layers"]]
             new.finish(config, layers)
         return OciImage(self.directory / name)
 
@@ -148,7 +148,6 @@ class _NewLayout:
     def add(self, content: IO[bytes]) -> dict[str, Any]:
         """Add a blob and return its descriptor, as that of a layer."""
         start = content.read(CHUNK)
-        compressed = "+gzip" if start.startswith(GZIP_MAGIC) else ""
         digest, size, chunk = hashlib.sha256(), 0, start
         draft = self.path / "draft"
         with draft.open("wb") as out:
@@ -160,7 +159,21 @@ class _NewLayout:
         name = f"sha256:{digest.hexdigest()}"
         self.share(name, draft)
         draft.unlink()
-        return {"mediaType": LAYER + compressed, "digest": name, "size": size}
+        return _layer(start, name, size)
+
+    def find(self, name: str) -> dict[str, Any] | None:
+        """Add a blob that is shared already, and return its descriptor; None for one that is not.
+
+        Args:
+            name: in an archive; only in an OCI layout is it made of the blob's digest.
+        """
+        shared = self._shared / name
+        if not name.startswith("blobs/") or not shared.is_file():
+            return None
+        digest = name.removeprefix("blobs/").replace("/", ":")
+        self.share(digest, shared)
+        with shared.open("rb") as content:
+            return _layer(content.read(len(GZIP_MAGIC)), digest, shared.stat().st_size)
 
     def share(self, digest: str, file: Path) -> None:
         """Link the shared blob of that digest; where there is none, the file becomes it."""
@@ -176,6 +189,11 @@ class _NewLayout:
         manifest = {"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": layers}
         described = {**self.add(io.BytesIO(json.dumps(manifest).encode())), "mediaType": MANIFEST}
         _write_index(self.path, [described])
+
+
+def _layer(start: bytes, digest: str, size: int) -> dict[str, Any]:
+    """Return the descriptor of a layer that begins with these bytes."""
+    return {"mediaType": LAYER + "+gzip" * start.startswith(GZIP_MAGIC), "digest": digest, "size": size}
 
 
 def _write_index(layout: Path, manifests: list[dict[str, Any]]) -> None:

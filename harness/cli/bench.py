@@ -45,13 +45,15 @@ from harness.drills.pytest_run import pytest_options
 from harness.drills.selection import known_places, select_promises
 from harness.host import docker
 from harness.hub.api import Hub
+from harness.hub.culler import Times
 from harness.plan.contract import CULL_EVERY, CULL_MAX_AGE, CULL_TIMEOUT
 from harness.plan.hubs import SCALED, STUDENT
 from harness.plan.plan import Plan
 from harness.report.outcomes import SELF_CHECKS
-from harness.scenarios.scaled_hub import FACTOR
+from harness.scenarios.scaled_hub import scaled_times
 
-CULLER_WAITS = (CULL_MAX_AGE + CULL_TIMEOUT + 2 * CULL_EVERY) / FACTOR
+CULLED = scaled_times(Times(CULL_EVERY, CULL_TIMEOUT, CULL_MAX_AGE))
+CULLER_WAITS = CULLED.max_age + CULLED.timeout + 2 * CULLED.every
 """Seconds in which the suite watches servers live under the culler: to their maximum age, and idle after a restart."""
 SUITE_SECONDS = 3600.0
 IDLE = 10.0

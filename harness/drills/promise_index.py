@@ -22,7 +22,7 @@ FIRST_PROGRAM_TEST = "test_infrastructure.py::test_program_evaluates"
 FIRST_COURSE_TEST = "test_course.py::test_learners_can_run_the_notebook"
 """The test that looks at each notebook of a given course."""
 PLUGIN = "fixtures.promise_index"
-PEOPLE = {"visit", "visit_together", "student_class", "author", "browser", "scaled"}
+PEOPLE = {"visit", "arrivals", "student_class", "authors_user", "browser", "culler_in_the_background"}
 """Fixtures by which servers start."""
 RUNNING = {"target"}
 """Fixture by which something is asked that runs: cluster, hubs and services all ask for it."""
@@ -30,7 +30,7 @@ PREPARED = {"prepared"}
 """Fixture of the chart and the images, for which Docker must be there."""
 OF_COURSE = "given_course"
 """The fixture that is a course which a run is given; without one its tests are left out."""
-SLOW = "scaled"
+SLOW = "culler_in_the_background"
 """The fixture in which servers live under the culler to their end."""
 
 

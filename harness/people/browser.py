@@ -9,7 +9,7 @@ import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar, cast
@@ -473,3 +473,32 @@ def browser(
             # A chromedriver that died left its Chromium behind.
             with suppress(ProcessLookupError):
                 os.killpg(service.process.pid, signal.SIGKILL)
+
+
+class EarlyWindow:
+    """A window that opens with its first page, in any thread.
+
+    Args:
+        open_window: opens an empty one while a context is open.
+        hub: URL of the hub that its links are at.
+    """
+
+    def __init__(self, open_window: Callable[[], AbstractContextManager[Browser]], hub: str) -> None:
+        self._open_window, self._hub = open_window, hub
+        self._stack = ExitStack()
+
+    def open(self, link: str) -> Browser:
+        """Open the window, and in it a link; return it when the page has loaded, or takes too long for that.
+
+        Raises:
+            HarnessError: there is no browser, or it went away.
+        """
+        window = self._stack.enter_context(self._open_window())
+        # What a late page shows in the end is for the test to see.
+        with suppress(TooLateError):
+            window.open(f"{self._hub}{link}")
+        return window
+
+    def close(self) -> None:
+        """Close the window, if it was opened."""
+        self._stack.close()

@@ -89,9 +89,17 @@ class Link:
             SpawnError, JourneyError: the student never arrived.
         """
         page = student.open(str(self))
+        self.check(student, cluster, registry)
+        return page
+
+    def check(self, student: Student, cluster: Cluster, registry: Registry) -> None:
+        """Check the image and the notebook that the link led a student to.
+
+        Raises:
+            WrongImageError, NoNotebookError: as `follow`.
+        """
         self._check_image(student, cluster, registry)
         self._check_notebook(student, cluster)
-        return page
 
     def _check_image(self, student: Student, cluster: Cluster, registry: Registry) -> None:
         pod = cluster.server_pod(student.hub.namespace, student.name)

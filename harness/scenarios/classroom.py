@@ -1,4 +1,4 @@
-"""Students who follow their links at the same moment: a few, or a class with a student for every course."""
+"""A class: a student for every course, who follow their links at the same moment."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
-from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 import httpx
@@ -19,7 +18,6 @@ from harness.cluster.kind import Cluster
 from harness.courses.images import MARKER
 from harness.hub.api import Hub
 from harness.hub.spawner_probe import GPU
-from harness.people.journey import Page
 from harness.people.student import Student
 from harness.scenarios.user_cleanup import UserCleanup
 
@@ -28,36 +26,6 @@ AT_ONCE = 4
 COOKIES = "jupyterhub-"
 """Prefixes of the names of the cookies by which hub and servers identify a person."""
 SESSION_COOKIE, LOGIN_COOKIE = "jupyterhub-session-id", "jupyterhub-hub-login"
-
-
-@dataclass(frozen=True)
-class Arrival:
-    """A student who followed a link together with others."""
-
-    student: Student
-    began: float
-    """Start of the journey, as time.time()."""
-    _end: Future[Page]
-
-    @property
-    def page(self) -> Page:
-        """Return the page at the end of the link.
-
-        Raises:
-            SpawnError, JourneyError: the student never arrived.
-        """
-        return self._end.result()
-
-
-def follow_together(links: Mapping[str, str], new: Callable[[], Student]) -> dict[str, Arrival]:
-    """Have a new student follow each link, all at once; return the arrivals, by the links' names, when all are over."""
-
-    def set_out(link: str) -> Arrival:
-        student = new()
-        return Arrival(student, time.time(), pool.submit(student.open, link))
-
-    with waiting("students who come together"), threads(AT_ONCE) as pool:
-        return {name: set_out(link) for name, link in links.items()}
 
 
 @dataclass

@@ -6,9 +6,10 @@ import re
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 from harness.base.errors import HarnessError
@@ -16,6 +17,7 @@ from harness.base.timeline import Timeline
 from harness.base.wait import NeverError, NotYet, TooLateError, seldom, wait_until
 from harness.cluster.pods import server_of
 from harness.deployment.model import Deployment
+from harness.deployment.rollout import restart_hub
 from harness.evidence.diagnosis import page_probe, why_unrecoverable
 from harness.hub.api import Hub
 from harness.hub.culler import Times, read_culler
@@ -42,6 +44,7 @@ ASK_TIMEOUT = 30.0
 """Seconds for a page that has been open for long to run one cell."""
 ENDS_OF_KERNELS = re.compile(r"(?:Culling '|Kernel died|.*restarting kernel|No kernels for).*")
 """Lines of a server's log about the end of a kernel (jupyter_server)."""
+T = TypeVar("T")
 ENDLESS_CELL = """
 import time
 while True:
@@ -79,12 +82,36 @@ class CulledServers:
     """The student of the idle server, who still has the cookies of it."""
 
 
-class Background:
-    """A hub whose culler's times are divided, and the servers that it culls while the tests run."""
+@dataclass(frozen=True)
+class CulledAfterRestart:
+    """The end of a server that was idle while its hub was restarted."""
 
-    def __init__(self, hub: Future[Hub], servers: Future[CulledServers] | None, opened: threading.Event) -> None:
+    student: Student
+    trouble: str
+    """The reason why it did not go in time; empty for one that did."""
+
+
+_Scenario = Callable[[Deployment, Hub, Timeline, threading.Event, threading.Event], AbstractContextManager[T]]
+
+
+class Background:
+    """A hub whose culler's times are divided, and what happens on it while the tests run.
+
+    Args:
+        servers: None where no test asks for them; the same with `restart`.
+        opened: is set when the servers are up.
+    """
+
+    def __init__(
+        self,
+        hub: Future[Hub],
+        servers: Future[CulledServers] | None,
+        restart: Future[CulledAfterRestart] | None,
+        opened: threading.Event,
+    ) -> None:
         self._hub = hub
         self._servers = servers
+        self._restart = restart
         self._opened = opened
 
     def wait_until_opened(self) -> None:
@@ -92,33 +119,39 @@ class Background:
         wait([self._hub])
         while self._servers and not self._servers.done() and not self._opened.wait(1):
             pass
-
-    def hub(self) -> Hub:
-        """Return the hub, once no server on it is watched any more: a test may take it away."""
-        if self._servers:
-            wait([self._servers])
-        return self._hub.result()
+        if self._restart:
+            wait([self._restart])
 
     def servers(self) -> CulledServers:
-        """Return the servers, once they have ended."""
+        """Return the servers, once they have ended and nothing else happens on their hub."""
         if not self._servers:
             raise LookupError("no servers were started under the culler")
+        if self._restart:
+            wait([self._restart])
         return self._servers.result()
+
+    def restart(self) -> CulledAfterRestart:
+        """Return the server of the restart, once it has ended."""
+        if not self._restart:
+            raise LookupError("no hub was restarted under the culler")
+        return self._restart.result()
 
 
 @contextmanager
-def background_culling(running: Deployment, timeline: Timeline, *, servers: bool) -> Iterator[Background]:
-    """Start a hub in the background, and servers under its culler where they are wanted; remove all at the end."""
+def background_culling(
+    running: Deployment, timeline: Timeline, *, servers: bool, restart: bool
+) -> Iterator[Background]:
+    """Start a hub in the background, and on it, one after the other, what is wanted; remove all at the end."""
     opened, ending = threading.Event(), threading.Event()
     with ExitStack() as stack, ThreadPoolExecutor(1) as side:
         hub = side.submit(lambda: stack.enter_context(scaled_hub(running)))
-        started = (
-            side.submit(lambda: stack.enter_context(_culled_servers(running, hub.result(), timeline, opened, ending)))
-            if servers
-            else None
-        )
+
+        def begin(scenario: _Scenario[T]) -> Future[T]:
+            return side.submit(lambda: stack.enter_context(scenario(running, hub.result(), timeline, opened, ending)))
+
+        started = begin(_culled_servers) if servers else None
         try:
-            yield Background(hub, started, opened)
+            yield Background(hub, started, begin(_restarted) if restart else None, opened)
         finally:
             ending.set()
 
@@ -128,11 +161,7 @@ def _culled_servers(
     running: Deployment, hub: Hub, timeline: Timeline, opened: threading.Event, ending: threading.Event
 ) -> Iterator[CulledServers]:
     times, watch = read_culler(running.cluster, hub).times, LifetimeWatch(hub)
-    hub_is_down = seldom(lambda: why_unrecoverable(running.cluster, hub.namespace))
-
-    def over() -> str | None:
-        return "the run ends" if ending.is_set() else hub_is_down()
-
+    over = _end_of_wait(running, hub, ending)
     server_probe = running.cluster.pods(hub.namespace).server_probe
     busy, idle = (Student(hub, server_probe, timeline) for _ in range(2))
     work = threading.Thread(target=_run_endless_cell, args=(busy, times.max_age + SLACK))
@@ -166,11 +195,44 @@ def _culled_servers(
         for name in watch.lifetimes:
             # One that does not go ends with its hub.
             with suppress(NeverError, TooLateError):
-                hub.delete_user(name, fail_if=hub_is_down)
+                hub.delete_user(name, fail_if=over)
         if work.ident:
             work.join()
         busy.close()
         idle.close()
+
+
+@contextmanager
+def _restarted(
+    running: Deployment, hub: Hub, timeline: Timeline, opened: threading.Event, ending: threading.Event
+) -> Iterator[CulledAfterRestart]:
+    student = Student(hub, running.cluster.pods(hub.namespace).server_probe, timeline)
+    watch, trouble = LifetimeWatch(hub), ""
+    opened.set()
+    try:
+        student.open(str(EXAMPLE))
+        watch.add(student.name)
+        restart_hub(running.cluster, hub)
+        times = read_culler(running.cluster, hub).times
+        wait_until(
+            "the end of an idle server from before the restart",
+            watch.all_gone,
+            timeout=times.timeout + 2 * times.every + 2 * SLACK,
+            fail_if=_end_of_wait(running, hub, ending),
+        )
+    except HarnessError as error:
+        trouble = str(error)
+    try:
+        yield CulledAfterRestart(student, trouble)
+    finally:
+        # A server that is still there ends with its hub.
+        student.close()
+
+
+def _end_of_wait(running: Deployment, hub: Hub, ending: threading.Event) -> Callable[[], str | None]:
+    """Return a `fail_if` for a wait on a hub in the background, which ends with the run or when the hub is down."""
+    hub_is_down = seldom(lambda: why_unrecoverable(running.cluster, hub.namespace))
+    return lambda: "the run ends" if ending.is_set() else hub_is_down()
 
 
 def _ask_when_old(
@@ -194,7 +256,8 @@ def _ask_when_old(
     """
 
     def old() -> bool | NotYet:
-        return life.gone_at is not None or life.last_seen >= age or NotYet(f"a server of {life.last_seen:.0f} s")
+        now = life.starting + life.last_seen
+        return life.gone_at is not None or now >= age or NotYet(f"a server of {now:.0f} s")
 
     wait_until("a page that has been open for long", old, timeout=2 * age + SLACK, fail_if=over)
     if life.gone_at is not None:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,27 +23,34 @@ from harness.hub.api import Hub
 from harness.hub.culler import Times, configured
 from harness.plan.hubs import SCALED, STUDENT
 
+LIFE_FACTOR = 120
+"""Divisor of what ends a server, a login or a kernel at an age."""
 FACTOR = 45
-"""Divisor of production's times. With a much larger one, a server that is used would look idle between two reports on
-a busy machine."""
+"""Divisor of the times without activity, and between two looks and reports. With a much larger one, a server that is
+used would look idle between two reports on a busy machine."""
 ACTIVITY_INTERVAL = 300
 """Seconds between two reports of a server's activity to the hub (JUPYTERHUB_ACTIVITY_INTERVAL's default)."""
 DIVISOR = "HARNESS_TIMES_DIVISOR"
-"""Variable by which scaled_server.py, in a server, knows FACTOR."""
+"""Variable by which scaled_server.py, in a server, knows LIFE_FACTOR."""
 SERVER_SETTINGS = ("/usr/local/etc/jupyter/jupyter_server_config.py", "/etc/jupyter/jupyter_server_config.py")
 """Files that a Jupyter server reads beside all others, in any image (jupyter_core, SYSTEM_CONFIG_PATH)."""
 LAST = "zzz-harness-scaled-times"
 """Key of the part of the hub's configuration that comes after all others: they are executed in order of their keys."""
 HUB_SETTINGS = f"""
-c.JupyterHub.cookie_max_age_days = c.JupyterHub.get("cookie_max_age_days", 14) / {FACTOR}
+c.JupyterHub.cookie_max_age_days = c.JupyterHub.get("cookie_max_age_days", 14) / {LIFE_FACTOR}
 if "oauth_token_expires_in" in c.JupyterHub:
-    c.JupyterHub.oauth_token_expires_in = max(1, round(c.JupyterHub.oauth_token_expires_in / {FACTOR}))
+    c.JupyterHub.oauth_token_expires_in = max(1, round(c.JupyterHub.oauth_token_expires_in / {LIFE_FACTOR}))
 _cookies = dict(c.JupyterHub.tornado_settings.get("cookie_options", {{}}))
 if _cookies.get("expires_days") is not None:
-    _cookies["expires_days"] /= {FACTOR}
+    _cookies["expires_days"] /= {LIFE_FACTOR}
     c.JupyterHub.tornado_settings["cookie_options"] = _cookies
 """
 """Configuration by which a login lasts as much shorter as a server lives shorter."""
+
+
+def scaled_times(times: Times) -> Times:
+    """Return production's times for the hub: each divided by its factor."""
+    return dataclasses.replace(times / FACTOR, max_age=times.max_age / LIFE_FACTOR)
 
 
 def scaled_values(times: Times, files: Mapping[str, Any]) -> dict[str, Any]:
@@ -51,7 +59,7 @@ def scaled_values(times: Times, files: Mapping[str, Any]) -> dict[str, Any]:
     Args:
         files: `singleuser.extraFiles` of production.
     """
-    scaled = times / FACTOR
+    scaled = scaled_times(times)
     cull = {"every": round(scaled.every), "timeout": round(scaled.timeout), "maxAge": round(scaled.max_age)}
     activity = round(ACTIVITY_INTERVAL / FACTOR)
     taken = {file["mountPath"] for file in files.values()}
@@ -62,7 +70,7 @@ def scaled_values(times: Times, files: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "cull": cull,
         "singleuser": {
-            "extraEnv": {"JUPYTERHUB_ACTIVITY_INTERVAL": str(activity), DIVISOR: str(FACTOR)},
+            "extraEnv": {"JUPYTERHUB_ACTIVITY_INTERVAL": str(activity), DIVISOR: str(LIFE_FACTOR)},
             "extraFiles": {"harness_scaled_times": settings},
         },
         "hub": {
@@ -109,6 +117,8 @@ class ServerLifetime:
     user: str
     started: float
     """When it was ready, as time.monotonic()."""
+    starting: float = 0.0
+    """Seconds from the hub's order until it was ready: the culler counts a server's age from the order."""
     last_seen: float = 0.0
     """Seconds from its start to the last look that found it."""
     gone_at: float | None = None
@@ -131,7 +141,9 @@ class LifetimeWatch:
 
     def add(self, user: str) -> None:
         """Watch a user's server, which is ready now."""
-        self.lifetimes[user] = ServerLifetime(user, time.monotonic())
+        ready, ordered = time.time(), self._hub.users()[user]["servers"].get("", {}).get("started")
+        starting = ready - datetime.fromisoformat(ordered).timestamp() if ordered else 0.0
+        self.lifetimes[user] = ServerLifetime(user, time.monotonic(), starting)
 
     def all_gone(self) -> bool | NotYet:
         """Look once, and return True if every server is gone, and its user with it."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import pytest
 
@@ -14,10 +14,11 @@ from harness.people.author import NAME, Author
 from harness.people.browser import Browser
 from harness.people.kernel import CellError
 from harness.people.link import EXAMPLE
-from harness.people.student import Student
 from harness.plan.contract import COURSE_REPOSITORY
+from harness.scenarios.ahead import Arrival
 from harness.services.aws import Aws
 
+AtWork = Callable[[str], Author]
 COURSE = EXAMPLE.course
 PUBLISH = """
 import os, urllib.request
@@ -30,10 +31,9 @@ urllib.request.urlopen(urllib.request.Request(where, data=b"a draft", headers=he
 """
 
 
-def test_form_gives_the_courses_image(author: Author, cluster: Cluster, password: str) -> None:
+def test_form_gives_the_courses_image(author_at_work: AtWork, cluster: Cluster) -> None:
     """An author logs in by the shared password, fills in the form, and works in the course's image."""
-    assert author.log_in(password) == 302, f"the shared password is refused:\n{author.journey}"
-    author.ask_for(COURSE.upper())
+    author = author_at_work(COURSE.upper())
     assert author.name == NAME, f"the author is {author.name}"
     pod = cluster.server_pod(author.hub.namespace, NAME)
     running = pod.spec.containers[0].image
@@ -43,10 +43,9 @@ def test_form_gives_the_courses_image(author: Author, cluster: Cluster, password
     assert marker == COURSE, f"the author works in the image of {marker}"
 
 
-def test_author_publishes_to_the_bucket(author: Author, aws_in_cluster: str, aws: Aws, password: str) -> None:
+def test_author_publishes_to_the_bucket(author_at_work: AtWork, aws_in_cluster: str, aws: Aws) -> None:
     """Authors have the extension that publishes, and what their kernel writes to the courses' bucket is there."""
-    author.log_in(password)
-    author.ask_for(COURSE)
+    author = author_at_work(COURSE.upper())
     off = author.server.page_config()["disabledExtensions"]
     assert "ol-jupyter-authoring" not in off, f"the authors' extension is off, and with it {off}"
     with author.server.kernel() as kernel:
@@ -62,18 +61,17 @@ def test_author_publishes_to_the_bucket(author: Author, aws_in_cluster: str, aws
     assert found == b"a draft", f"the bucket has {found!r}"
 
 
+@pytest.mark.students(anybody=str(EXAMPLE))
 def test_author_has_the_service_account(
-    author: Author, visit: Callable[[], Student], cluster: Cluster, password: str
+    author_at_work: AtWork, arrivals: Mapping[str, Arrival], cluster: Cluster
 ) -> None:
     """An author's server runs under the service account that may write to the bucket; a student's does not."""
-    author.log_in(password)
-    author.ask_for(COURSE)
+    author = author_at_work(COURSE.upper())
     pod = cluster.server_pod(author.hub.namespace, NAME)
     assert pod.spec.service_account_name == "jupyterhub-service-account", (
         f"the author's server runs under the account {pod.spec.service_account_name}"
     )
-    student = visit()
-    student.open(f"/tmplogin?course={COURSE}")
+    student = arrivals["anybody"].arrived
     account = cluster.server_pod(student.hub.namespace, student.name).spec.service_account_name
     assert account in (None, "default"), f"a student's server runs under the account {account}"
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from uuid import uuid4
 
+import pytest
+
 from harness.base import http
 from harness.hub.api import Hub
 from harness.people.link import EXAMPLE
@@ -20,6 +22,7 @@ def test_both_hubs_are_healthy(hub: Hub, authoring_hub: Hub) -> None:
         assert answer.status_code == 200, f"{one.release}: /hub/health answered {answer.status_code}"
 
 
+@pytest.mark.touches("the hub's time to answer")
 def test_api_does_not_wait_for_a_server(hub: Hub, deleted_after: Callable[[str], None]) -> None:
     """Who asks the hub's API for a server is answered at once, and not when the server is there."""
     user = f"/users/{uuid4()}"

@@ -111,6 +111,7 @@ TABLE = [
     Row(Request("", options={}), DEFAULT_COURSE),
     Row(Request("course=nope", options={"course": PLAIN}), DEFAULT_COURSE),
 ]
+a_class = pytest.mark.touches("all processors, for a minute")
 HOSTILE = ["../../../etc/passwd.ipynb", "//evil.example/x.ipynb", "https://evil.example/x.ipynb", "%0d%0aX:1.ipynb"]
 
 
@@ -184,6 +185,7 @@ def test_each_course_has_an_image_of_its_own(registry: Registry) -> None:
     assert not twice, f"one image under two tags: {', '.join(twice)}"
 
 
+@a_class
 def test_whole_class_at_once(student_class: ClassArrival, cluster: Cluster, registry: Registry) -> None:
     """Students of every course arrive together, and each works in the image of their own course, on a right node."""
     wrong = []
@@ -205,6 +207,7 @@ def test_whole_class_at_once(student_class: ClassArrival, cluster: Cluster, regi
     assert not wrong, "\n".join(wrong)
 
 
+@a_class
 def test_hub_answers_while_a_class_arrives(student_class: ClassArrival) -> None:
     """The hub answers others while a class of students arrives: a spawn never freezes it."""
     assert student_class.slowest_answer < 30, (
@@ -212,6 +215,7 @@ def test_hub_answers_while_a_class_arrives(student_class: ClassArrival) -> None:
     )
 
 
+@a_class
 def test_students_of_a_class_share_nothing(student_class: ClassArrival) -> None:
     """Nobody in a class has the name, the pod or the cookies of another."""
     results = [result for result in student_class.results.values() if not result.trouble]

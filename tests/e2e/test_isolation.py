@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import pytest
 
@@ -10,26 +10,19 @@ from harness.base import http
 from harness.hub.api import Hub
 from harness.people.journey import JourneyError
 from harness.people.link import EXAMPLE
-from harness.people.student import Student
-from harness.scenarios.classroom import Arrival
+from harness.scenarios.ahead import Arrival
 
 COURSE = EXAMPLE.course
+two = pytest.mark.students(**dict.fromkeys(["one", "other"], f"/tmplogin?course={COURSE}"))
+"""Two students with a server each."""
 CLUSTER_KEY = "/var/run/secrets/kubernetes.io"
 """Where Kubernetes mounts a pod's token."""
 
 
-@pytest.fixture(scope="module")
-def two(visit_together: Callable[[Mapping[str, str]], dict[str, Arrival]]) -> tuple[Student, Student]:
-    """Two students with a server each."""
-    arrivals = visit_together(dict.fromkeys(["one", "other"], f"/tmplogin?course={COURSE}"))
-    for name, arrival in arrivals.items():
-        assert arrival.page.status == 200, f"{name} student got {arrival.page.status}"
-    return arrivals["one"].student, arrivals["other"].student
-
-
-def test_nobody_reaches_anothers_server(two: tuple[Student, Student], hub: Hub) -> None:
+@two
+def test_nobody_reaches_anothers_server(arrivals: Mapping[str, Arrival], hub: Hub) -> None:
     """A student's cookies and token open neither another's files, nor their user, nor their tokens."""
-    one, other = two
+    one, other = arrivals["one"].arrived, arrivals["other"].arrived
     other.server.write("private.txt", "not for you")
     forbidden = {
         "files": f"/user/{other.name}/api/contents/private.txt",
@@ -52,16 +45,18 @@ def test_nobody_reaches_anothers_server(two: tuple[Student, Student], hub: Hub) 
     assert mine.status_code == 200, f"the student's own file answers {mine.status_code}"
 
 
-def test_no_key_to_the_cluster_in_a_server(two: tuple[Student, Student]) -> None:
+@two
+def test_no_key_to_the_cluster_in_a_server(arrivals: Mapping[str, Arrival]) -> None:
     """A student's server has no token of the cluster."""
-    with two[0].server.kernel() as kernel:
+    with arrivals["one"].arrived.server.kernel() as kernel:
         found = kernel.run(f"import os; print(os.path.exists({CLUSTER_KEY!r}))").stdout.strip()
     assert found == "False", f"a student's server has the cluster's token in {CLUSTER_KEY}, expected nothing there"
 
 
-def test_nobody_stops_anothers_server(two: tuple[Student, Student], hub: Hub) -> None:
+@two
+def test_nobody_stops_anothers_server(arrivals: Mapping[str, Arrival], hub: Hub) -> None:
     """A student can neither stop another's server nor delete their user."""
-    one, other = two
+    one, other = arrivals["one"].arrived, arrivals["other"].arrived
     with http.Client(base_url=hub.url, headers={"Authorization": f"token {one.token}"}, timeout=30) as with_token:
         for path in (f"/hub/api/users/{other.name}/server", f"/hub/api/users/{other.name}"):
             answer = with_token.delete(path)

@@ -69,6 +69,7 @@ def unlucky(
         deleted_after(student.name)
 
 
+@pytest.mark.touches("a course's image")
 @pytest.mark.usefixtures("missing_image")
 def test_learners_of_another_course_are_served(unlucky: Student, visit: Callable[[], Student]) -> None:
     """A learner whose course has no image is told so within seconds; a learner of another course works meanwhile."""

@@ -5,22 +5,20 @@ The page itself proves nothing: it answers 200 for any path. What tells is the c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
-from fixtures.people import links_of
 from harness.cluster.kind import Cluster
-from harness.hub.api import Hub
 from harness.people.browser import Browser
 from harness.people.journey import JourneyError
 from harness.people.link import EXAMPLE, Link, NoNotebookError, WrongImageError
-from harness.people.student import Student
-from harness.scenarios.classroom import Arrival
+from harness.scenarios.ahead import Arrival
 from harness.services.registry import Registry
 
 COURSE, NOTEBOOK = EXAMPLE.course, EXAMPLE.notebook
+WRONG_IMAGE, WRONG_PATH = Link("uai_source-uai.10", NOTEBOOK), Link(COURSE, "lectures/lecture1/Regression.ipynb")
 
 OPENS = {
     "lectures%2Flecture1%2Fregression.ipynb": NOTEBOOK,
@@ -38,32 +36,26 @@ DOES_NOT_OPEN = {
     "encoded three times": "practice%25252FMy%252520Notes.ipynb",
     "another host": "%2F%2Fevil.example%2Fx.ipynb",
 }
+follows_what_is_written = pytest.mark.students(own=f"/tmplogin?course={COURSE}&notebook={{written}}")
 LEADS_OUT = ["..%2Fpasswd.ipynb", "..%2F..%2Fetc%2Fpasswd.ipynb"]
 
 
-@pytest.fixture(scope="module")
-def arrivals(
-    visit_together: Callable[[Mapping[str, str]], dict[str, Arrival]], request: pytest.FixtureRequest
-) -> dict[str, Arrival]:
-    """A student for each way to write a notebook in a link that the run's tests are about."""
-    written = links_of(request, "written")
-    return visit_together({each: f"/tmplogin?course={COURSE}&notebook={each}" for each in written})
-
-
+@follows_what_is_written
 @pytest.mark.parametrize("written", OPENS)
 def test_notebook_opens(arrivals: Mapping[str, Arrival], written: str) -> None:
     """However its path is written in the link, a notebook that is there opens."""
-    path, student, page = OPENS[written], arrivals[written].student, arrivals[written].page
+    path, student, page = OPENS[written], arrivals["own"].person, arrivals["own"].page
     assert page.path == f"/user/{student.name}/notebooks/{path}", f"notebook={written} ended at {page.path}"
     found = student.server.contents(path)
     assert found.status_code == 200, f"notebook={written}: the contents API says {found.status_code} of {path}"
     assert found.json()["type"] == "notebook", f"{path} is there, as a {found.json()['type']}"
 
 
+@follows_what_is_written
 @pytest.mark.parametrize("written", DOES_NOT_OPEN.values(), ids=DOES_NOT_OPEN)
 def test_notebook_that_is_not_there_is_a_404(arrivals: Mapping[str, Arrival], written: str) -> None:
     """A notebook that is not there is a 404 of the contents API, and the student's server stays usable."""
-    student, page = arrivals[written].student, arrivals[written].page
+    student, page = arrivals["own"].person, arrivals["own"].page
     own = f"/user/{student.name}/"
     assert page.path.startswith(own), f"notebook={written} sends the student away from their server, to {page.path}"
     assert page.path.startswith(f"{own}notebooks/"), f"notebook={written} opens {page.path}, where no notebook is"
@@ -81,43 +73,51 @@ def opened_by(arrival: Arrival) -> str:
     except JourneyError as error:
         return "" if "ended in an error page: 404" in str(error) else str(error)
     # A spawner may take the way out of the path: then the path names a notebook that is not there.
-    before, inside, path = page.path.partition(f"/user/{arrival.student.name}/notebooks/")
-    missing = inside and not before and arrival.student.server.contents(path).status_code == 404
+    before, inside, path = page.path.partition(f"/user/{arrival.person.name}/notebooks/")
+    missing = inside and not before and arrival.person.server.contents(path).status_code == 404
     return "" if missing else page.url
 
 
+@follows_what_is_written
 @pytest.mark.parametrize("written", LEADS_OUT)
 def test_path_out_of_the_home_directory_is_a_404(arrivals: Mapping[str, Arrival], written: str) -> None:
     """A path that leads out of the home directory opens nothing, and the student's server stays usable."""
-    student, opened = arrivals[written].student, opened_by(arrivals[written])
+    student, opened = arrivals["own"].person, opened_by(arrivals["own"])
     assert not opened, f"notebook={written} leads out of the home directory, and ended at {opened}"
     student.open(f"/user/{student.name}/notebooks/{NOTEBOOK}")
     right = student.server.contents(NOTEBOOK)
     assert right.status_code == 200, f"after notebook={written} the right notebook answers {right.status_code}"
 
 
+@follows_what_is_written
 @pytest.mark.parametrize("written", ["lectures/lecture1/regression.txt"])
 def test_what_is_no_notebook_opens_the_first_page(arrivals: Mapping[str, Arrival], written: str) -> None:
     """A path that does not end in .ipynb opens the server's own first page, and no error."""
-    student, page = arrivals[written].student, arrivals[written].page
+    student, page = arrivals["own"].person, arrivals["own"].page
     assert page.status == 200, f"the page answers {page.status}"
     assert page.path.startswith(f"/user/{student.name}/"), f"the link ended at {page.path}"
     assert "regression" not in page.path, f"a page for {page.path} opened, which is no notebook"
 
 
 @pytest.mark.parametrize(
-    ("path", "heading"), [("practice/LogReg_&_CART.ipynb", "Logistic regression"), ("practice/été.ipynb", "Un été")]
+    ("path", "heading"),
+    [
+        pytest.param(path, heading, marks=pytest.mark.opens(str(Link(COURSE, path))))
+        for path, heading in {
+            "practice/LogReg_&_CART.ipynb": "Logistic regression",
+            "practice/été.ipynb": "Un été",
+        }.items()
+    ],
 )
-def test_right_notebook_is_on_screen(browser: Browser, hub: Hub, path: str, heading: str) -> None:
+def test_right_notebook_is_on_screen(browser: Browser, path: str, heading: str) -> None:
     """What a student sees in the browser is the notebook that the link names."""
-    browser.open(hub.url + str(Link(COURSE, path)))
     shown = browser.wait_for_notebook(f"the heading of {path}")
     assert heading in shown, f"{path} shows the heading {shown!r}"
 
 
-def test_student_sees_that_a_notebook_is_missing(browser: Browser, hub: Hub, evidence_dir: Path) -> None:
+@pytest.mark.opens(str(Link(COURSE, "lectures/lecture1/missing.ipynb")))
+def test_student_sees_that_a_notebook_is_missing(browser: Browser, evidence_dir: Path) -> None:
     """A student whose notebook is missing sees a dialog that names it; the right link then works."""
-    browser.open(hub.url + str(Link(COURSE, "lectures/lecture1/missing.ipynb")))
     title = browser.wait_for("the dialog about the missing notebook", ".jp-Dialog-header", instead=browser.another_page)
     browser.screenshot(evidence_dir / "missing.png")
     said = " ".join([title, *browser.texts(".jp-Dialog-body")])
@@ -129,11 +129,12 @@ def test_student_sees_that_a_notebook_is_missing(browser: Browser, hub: Hub, evi
     assert "linear regression" in shown, f"the right link shows {shown!r}"
 
 
+@pytest.mark.students(wrong_image=str(WRONG_IMAGE), wrong_path=str(WRONG_PATH))
 def test_wrong_image_is_told_from_wrong_path(
-    visit: Callable[[], Student], cluster: Cluster, registry: Registry
+    arrivals: Mapping[str, Arrival], cluster: Cluster, registry: Registry
 ) -> None:
     """The two symptoms that authors are told to look for are told apart, each with what to check."""
     with pytest.raises(WrongImageError, match=r"opened the image base_authoring_image, not uai_source-uai\.10"):
-        Link("uai_source-uai.10", NOTEBOOK).follow(visit(), cluster, registry)
+        WRONG_IMAGE.check(arrivals["wrong_image"].arrived, cluster, registry)
     with pytest.raises(NoNotebookError, match=r"Regression\.ipynb is not in it"):
-        Link(COURSE, "lectures/lecture1/Regression.ipynb").follow(visit(), cluster, registry)
+        WRONG_PATH.check(arrivals["wrong_path"].arrived, cluster, registry)

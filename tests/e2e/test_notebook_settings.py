@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
+import pytest
+
 from harness.charts.manifests import variables
-from harness.hub.api import Hub
 from harness.people.browser import Browser
 from harness.people.link import EXAMPLE
-from harness.people.student import Student
+from harness.scenarios.ahead import Arrival
 
 MENUS = {"Tabs", "Edit", "View", "Run", "Kernel", "Git", "Settings", "Help"}
 ENTRIES = {
@@ -24,9 +25,9 @@ BUTTONS = {"run", "runAll", "downloadNotebook"}
 DISABLED = ("debugger", "nbdime", "application-extension:logo", ":trusted", ":dirty", "ol-jupyter-authoring")
 
 
-def test_students_have_few_menus(browser: Browser, hub: Hub) -> None:
+@pytest.mark.opens(str(EXAMPLE))
+def test_students_have_few_menus(browser: Browser) -> None:
     """Students have none of the menus, entries and buttons that production takes away, and those that it leaves."""
-    browser.open(hub.url + str(EXAMPLE))
     browser.wait_for_notebook()
     menus = set(browser.texts(".lm-MenuBar-itemLabel"))
     left = MENUS & menus
@@ -46,10 +47,9 @@ def test_students_are_told_of_no_bucket(student_values: Mapping[str, Any]) -> No
     assert not bucket, f"students' servers are told of the bucket {bucket}"
 
 
-def test_extensions_are_off(visit: Callable[[], Student]) -> None:
+@pytest.mark.students(anybody=str(EXAMPLE))
+def test_extensions_are_off(arrivals: Mapping[str, Arrival]) -> None:
     """The extensions that production switches off are off in the student's server."""
-    student = visit()
-    student.open(str(EXAMPLE))
-    off = student.server.page_config()["disabledExtensions"]
+    off = arrivals["anybody"].arrived.server.page_config()["disabledExtensions"]
     on = [name for name in DISABLED if not any(name in each for each in off)]
     assert not on, f"extensions that should be off: {on}; off are {off}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 
 from harness.scenarios.culling import CulledServers
-from harness.scenarios.scaled_hub import FACTOR
+from harness.scenarios.scaled_hub import LIFE_FACTOR
 
 LOGIN_IS_OVER = (
     "its login is over; see JupyterHub.oauth_token_expires_in, cookie_max_age_days, and expires_days of "
@@ -35,4 +35,4 @@ def test_saving_works_to_the_end(culled_servers: CulledServers) -> None:
 
 def when(age: float) -> str:
     """The age of a page, at the scale and in production."""
-    return f"after {age:.0f} s ({age * FACTOR / 3600:.1f} hours of production)"
+    return f"after {age:.0f} s ({age * LIFE_FACTOR / 3600:.1f} hours of production)"

@@ -21,6 +21,7 @@ from harness.people.author import Author
 from harness.people.journey import JourneyError, Visitor
 from harness.people.link import EXAMPLE
 from harness.people.student import Student
+from harness.scenarios.ahead import Arrival
 from harness.services.postgres import Postgres
 
 COURSE, NOTEBOOK = EXAMPLE.course, EXAMPLE.notebook
@@ -45,13 +46,14 @@ def database_errors(cluster: Cluster, hub: Hub, since: float) -> list[str]:
     return [f"{hub.release}: {line}" for line in DATABASE_ERROR.findall(log)]
 
 
+@pytest.mark.touches("the students' hub")
+@pytest.mark.students(own=f"/tmplogin?course={COURSE}")
 @pytest.mark.usefixtures("no_pending_deletions")
 def test_restart_of_the_hub_keeps_session_user_and_server(
-    visit: Callable[[], Student], cluster: Cluster, hub: Hub
+    arrivals: Mapping[str, Arrival], cluster: Cluster, hub: Hub
 ) -> None:
     """A restart of the hub keeps a student's session, user and running server."""
-    student = visit()
-    student.open(f"/tmplogin?course={COURSE}")
+    student = arrivals["own"].arrived
     before = cluster.server_pod(hub.namespace, student.name)
     with student.server.kernel() as kernel:
         kernel.run("kept = 42")
@@ -66,6 +68,7 @@ def test_restart_of_the_hub_keeps_session_user_and_server(
     assert found.status_code == 200, f"after the restart the notebook answers {found.status_code}"
 
 
+@pytest.mark.touches("Postgres")
 @pytest.mark.usefixtures("no_pending_deletions", "background_opened")
 def test_failover_of_postgres_goes_unnoticed(
     visit: Callable[[], Student],
@@ -110,12 +113,12 @@ def test_each_hub_has_a_secret_of_its_own(student_values: Mapping[str, Any], aut
     assert students != authors, f"both hubs take the address of their database from secret {students}"
 
 
+@pytest.mark.students(anybody=str(EXAMPLE))
 def test_each_hub_has_a_database_of_its_own(
-    visit: Callable[[], Student], hub: Hub, authoring_hub: Hub, database: Postgres
+    arrivals: Mapping[str, Arrival], hub: Hub, authoring_hub: Hub, database: Postgres
 ) -> None:
     """A student's user is in the students' database, and not in the authors'."""
-    student = visit()
-    student.open(f"/tmplogin?course={COURSE}")
+    student = arrivals["anybody"].arrived
     names = {
         each.release: {row[0] for row in database.query(each.database, "SELECT name FROM users")}
         for each in (hub, authoring_hub)

@@ -101,6 +101,7 @@ def repush(deployment: Deployment, registry: Registry) -> Iterator[Callable[[str
             registry.push(image, REPOSITORY, course)
 
 
+@pytest.mark.touches("a course's image")
 def test_repushed_course_is_what_the_next_student_gets(
     visit: Callable[[], Student], cluster: Cluster, hub: Hub, repush: Callable[[str, str], OciImage]
 ) -> None:

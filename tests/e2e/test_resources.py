@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from harness.hub.spawner_probe import Request
 from harness.people.browser import Browser
 from harness.people.kernel import CellError
 from harness.people.link import EXAMPLE
-from harness.people.student import Student
+from harness.scenarios.ahead import Arrival
 
 COURSE, NOTEBOOK = EXAMPLE.course, EXAMPLE.notebook
 GPU_COURSE = "uai_source-uai.1"
@@ -51,11 +51,11 @@ def test_server_may_use_what_production_gives(ask_spawner: AskSpawner) -> None:
         assert "cpu" not in limits, f"a student's server is held at {limits['cpu']} CPU ({found})"
 
 
+@pytest.mark.opens(str(EXAMPLE))
 def test_student_whose_kernel_wants_too_much_is_told(
     browser: Browser, hub: Hub, cluster: Cluster, evidence_dir: Path
 ) -> None:
     """A kernel that takes more memory than it may is killed; the page says so, and an operator can see it."""
-    browser.open(hub.url + str(EXAMPLE))
     browser.wait_for_notebook()
     [user] = re.findall(UUID, browser.driver.current_url)[:1]
     limit = limit_of(cluster.server_pod(hub.namespace, user))
@@ -71,10 +71,10 @@ def test_student_whose_kernel_wants_too_much_is_told(
     assert seen, f"neither the state of pod {pod.metadata.name} nor its log tells an operator of a killed kernel"
 
 
-def test_server_lives_on_when_a_kernel_is_killed(visit: Callable[[], Student], cluster: Cluster, hub: Hub) -> None:
+@pytest.mark.students(own=f"/tmplogin?course={COURSE}")
+def test_server_lives_on_when_a_kernel_is_killed(arrivals: Mapping[str, Arrival], cluster: Cluster, hub: Hub) -> None:
     """After a kernel was killed for its memory, the student can start another and go on."""
-    student = visit()
-    student.open(f"/tmplogin?course={COURSE}")
+    student = arrivals["own"].arrived
     limit = limit_of(cluster.server_pod(hub.namespace, student.name))
     with pytest.raises(CellError) as caught, student.server.kernel() as kernel:
         kernel.run(greedy(limit), timeout=60)
@@ -89,10 +89,10 @@ def test_server_lives_on_when_a_kernel_is_killed(visit: Callable[[], Student], c
         assert kernel.run("6 * 7").value == "42"
 
 
-def test_nothing_survives_a_stop(visit: Callable[[], Student], cluster: Cluster, hub: Hub) -> None:
+@pytest.mark.students(own=f"/tmplogin?course={COURSE}")
+def test_nothing_survives_a_stop(arrivals: Mapping[str, Arrival], cluster: Cluster, hub: Hub) -> None:
     """What a student saves is gone with the server, and takes no volume."""
-    student = visit()
-    student.open(f"/tmplogin?course={COURSE}")
+    student = arrivals["own"].arrived
     student.server.write("mine.txt", "what I wrote")
     assert student.server.contents("mine.txt").status_code == 200, "what was saved is not there even before the stop"
     pod = cluster.server_pod(hub.namespace, student.name)

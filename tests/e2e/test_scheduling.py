@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import pytest
 
@@ -11,14 +11,15 @@ from harness.faults.full_nodes import full_house
 from harness.hub.api import Hub
 from harness.people.link import EXAMPLE
 from harness.people.student import Student
+from harness.scenarios.ahead import Arrival
 
 COURSE = EXAMPLE.course
 
 
-def test_user_scheduler_places_students(visit: Callable[[], Student], cluster: Cluster, hub: Hub) -> None:
+@pytest.mark.students(anybody=str(EXAMPLE))
+def test_user_scheduler_places_students(arrivals: Mapping[str, Arrival], cluster: Cluster, hub: Hub) -> None:
     """Students' pods are placed by the release's own scheduler."""
-    student = visit()
-    student.open(f"/tmplogin?course={COURSE}")
+    student = arrivals["anybody"].arrived
     pods = cluster.pods(hub.namespace)
     pod = cluster.server_pod(hub.namespace, student.name)
     wanted = pod.spec.scheduler_name
@@ -27,6 +28,7 @@ def test_user_scheduler_places_students(visit: Callable[[], Student], cluster: C
     assert by == [wanted], f"the pod asks for {wanted}, and {by} placed it"
 
 
+@pytest.mark.touches("the nodes")
 @pytest.mark.usefixtures("no_pending_deletions")
 def test_placeholders_give_way(visit: Callable[[], Student], cluster: Cluster, hub: Hub) -> None:
     """Where a placeholder has taken the last room, a student gets it at once."""

@@ -12,6 +12,7 @@ from harness.people.student import Student
 from harness.scenarios.start_time import measure_start
 
 
+@pytest.mark.touches("the time of a start")
 @pytest.mark.usefixtures("no_pending_deletions")
 def test_nothing_holds_up_a_start(visit: Callable[[], Student], cluster: Cluster) -> None:
     """No part of a start takes much longer than it does of a plain server that starts at the same moment."""

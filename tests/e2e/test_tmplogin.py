@@ -9,7 +9,6 @@ from urllib.parse import parse_qs, urlsplit
 import nbformat
 import pytest
 
-from fixtures.people import links_of
 from harness.base import http
 from harness.base.timeline import UUID
 from harness.cluster.kind import Cluster
@@ -19,7 +18,7 @@ from harness.people.browser import Browser
 from harness.people.link import EXAMPLE
 from harness.people.student import Student
 from harness.plan.plan import Plan
-from harness.scenarios.classroom import Arrival
+from harness.scenarios.ahead import Arrival
 from harness.services.registry import Registry
 
 COURSE, NOTEBOOK = EXAMPLE.course, EXAMPLE.notebook
@@ -34,21 +33,13 @@ FORMS = [
 ]
 
 
-@pytest.fixture(scope="module")
-def arrivals(
-    visit_together: Callable[[Mapping[str, str]], dict[str, Arrival]], request: pytest.FixtureRequest
-) -> dict[str, Arrival]:
-    """A student for each form of the link, and one each for the way there, for cookies, and for the logo."""
-    forms = {link: link for link in links_of(request, "link")}
-    return visit_together({**forms, **dict.fromkeys(["way", "cookies", "logo"], str(EXAMPLE))})
-
-
+@pytest.mark.students(own=str(EXAMPLE))
 def test_link_opens_the_notebook_and_its_cells_run(
-    visit: Callable[[], Student], cluster: Cluster, registry: Registry, plan: Plan
+    arrivals: Mapping[str, Arrival], cluster: Cluster, registry: Registry, plan: Plan
 ) -> None:
     """A course link opens its notebook in the course's own image; every cell of it runs, and it can be saved."""
-    student = visit()
-    page = EXAMPLE.follow(student, cluster, registry)
+    student, page = arrivals["own"].arrived, arrivals["own"].page
+    EXAMPLE.check(student, cluster, registry)
     assert page.path == f"/user/{student.name}/notebooks/{NOTEBOOK}", f"the link ended elsewhere: {page.url}"
 
     notebook = nbformat.read(plan.checkout / "courses" / COURSE / NOTEBOOK, as_version=4)
@@ -62,10 +53,11 @@ def test_link_opens_the_notebook_and_its_cells_run(
     student.server.save(NOTEBOOK)
 
 
+@pytest.mark.students(own="{link}")
 @pytest.mark.parametrize("link", FORMS)
 def test_each_hop_keeps_course_and_notebook(arrivals: Mapping[str, Arrival], link: str) -> None:
     """Every published form of the link leads, hop by hop and with nothing lost, to the student's own server."""
-    student, page = arrivals[link].student, arrivals[link].page
+    student, page = arrivals["own"].person, arrivals["own"].page
 
     assert re.fullmatch(UUID, student.name), f"expected a random UUID as the student's name, found {student.name!r}"
     places = [re.sub(UUID, "UUID", urlsplit(hop.url).path) for hop in student.journey.hops]
@@ -94,9 +86,10 @@ def test_link_without_a_query_lets_the_visitor_in(visit: Callable[[], Student], 
     assert re.fullmatch(UUID, user), f"after {link} the visitor is {user!r}, expected a random UUID"
 
 
+@pytest.mark.students(way=str(EXAMPLE))
 def test_nothing_is_asked_on_the_way(arrivals: Mapping[str, Arrival]) -> None:
     """Between the link and the notebook there is no login form, no control panel and nothing to press."""
-    student, page = arrivals["way"].student, arrivals["way"].page
+    student, page = arrivals["way"].person, arrivals["way"].page
     assert page.path.startswith(f"/user/{student.name}/"), f"the link ended at {page.path}"
     places = [urlsplit(hop.url).path for hop in student.journey.hops]
     in_the_way = [place for place in places if place in ("/hub/login", "/hub/home", "/hub/spawn-form")]
@@ -107,9 +100,10 @@ def test_nothing_is_asked_on_the_way(arrivals: Mapping[str, Arrival]) -> None:
     )
 
 
+@pytest.mark.students(way=str(EXAMPLE), cookies=str(EXAMPLE))
 def test_visitors_share_nothing(arrivals: Mapping[str, Arrival], hub: Hub) -> None:
     """Two visitors of one link are two users, with servers, cookies and names of their own."""
-    one, other = arrivals["way"].student, arrivals["cookies"].student
+    one, other = arrivals["way"].person, arrivals["cookies"].person
     assert one.name != other.name, f"two visitors are both {one.name}"
     users = hub.users()
     for student in (one, other):
@@ -119,10 +113,10 @@ def test_visitors_share_nothing(arrivals: Mapping[str, Arrival], hub: Hub) -> No
     assert not shared, f"{len(shared)} cookies are the same for two visitors"
 
 
-def test_second_visit_is_a_new_user(visit: Callable[[], Student], deleted_after: Callable[[str], None]) -> None:
+@pytest.mark.students(own=f"/tmplogin?course={COURSE}")
+def test_second_visit_is_a_new_user(arrivals: Mapping[str, Arrival], deleted_after: Callable[[str], None]) -> None:
     """A second visit from the same browser is a new user, and the link works again."""
-    student = visit()
-    student.open(f"/tmplogin?course={COURSE}")
+    student = arrivals["own"].arrived
     first = student.name
     deleted_after(first)
     page = student.open(str(EXAMPLE))
@@ -130,13 +124,14 @@ def test_second_visit_is_a_new_user(visit: Callable[[], Student], deleted_after:
     assert page.path.startswith(f"/user/{student.name}/"), f"the second visit ended at {page.path}"
 
 
+@pytest.mark.students(cookies=str(EXAMPLE))
 def test_cookies_live_for_a_day(arrivals: Mapping[str, Arrival]) -> None:
     """The three cookies of a student's session are there and live for one day."""
     arrival = arrivals["cookies"]
     assert arrival.page.status == 200, f"the link ended in {arrival.page.status}"
     lifetimes = {
-        cookie.name: cookie.expires and cookie.expires - arrival.began
-        for cookie in arrival.student.cookies.jar
+        cookie.name: cookie.expires and cookie.expires - arrival.person.began
+        for cookie in arrival.person.cookies.jar
         if cookie.path in ("/", "/hub/") and cookie.name in ("jupyterhub-session-id", "jupyterhub-hub-login", "_xsrf")
     }
     missing = {"jupyterhub-session-id", "jupyterhub-hub-login", "_xsrf"} - set(lifetimes)
@@ -167,20 +162,21 @@ def test_health_and_logo(hub: Hub) -> None:
     assert logo.content != theirs.content, "the logo is JupyterHub's own, not MIT's"
 
 
+@pytest.mark.students(anybody=str(EXAMPLE))
 def test_logo_leads_to_the_dashboard(arrivals: Mapping[str, Arrival]) -> None:
     """The logo on the hub's pages leads back to the learner's dashboard."""
-    assert arrivals["logo"].page.status == 200, f"the link ended in {arrivals['logo'].page.status}"
-    home = arrivals["logo"].student.get("/hub/home")
+    assert arrivals["anybody"].page.status == 200, f"the link ended in {arrivals['anybody'].page.status}"
+    home = arrivals["anybody"].person.get("/hub/home")
     links = re.findall(r'<a[^>]*href="([^"]*)"[^>]*>\s*<img[^>]*logo', home.text)
     assert links, f"no link around the logo on /hub/home ({home.status_code})"
     assert urlsplit(links[0]).path == "/dashboard", f"the logo leads to {links[0]}"
     assert (urlsplit(links[0]).hostname or "").endswith("learn.mit.edu"), f"the logo leads to {links[0]}"
 
 
-def test_logout(visit: Callable[[], Student]) -> None:
+@pytest.mark.students(own=f"/tmplogin?course={COURSE}")
+def test_logout(arrivals: Mapping[str, Arrival]) -> None:
     """Who logs out is nobody again: the hub no longer knows them."""
-    student = visit()
-    student.open(f"/tmplogin?course={COURSE}")
+    student = arrivals["own"].arrived
     before = student.get("/hub/home")
     assert before.status_code == 200, f"logged in, /hub/home answers {before.status_code}"
     out = student.get("/hub/logout")
@@ -189,9 +185,9 @@ def test_logout(visit: Callable[[], Student]) -> None:
     assert after.is_redirect, f"logged out, /hub/home still answers {after.status_code}"
 
 
-def test_browser_shows_the_notebook(browser: Browser, hub: Hub) -> None:
+@pytest.mark.opens(str(EXAMPLE))
+def test_browser_shows_the_notebook(browser: Browser) -> None:
     """In a real browser, a course link ends with the notebook on screen and no error dialog."""
-    browser.open(hub.url + str(EXAMPLE))
     shown = browser.wait_for_notebook("the notebook's first heading")
     assert "linear regression" in shown, f"another notebook is on screen, with the heading {shown!r}"
     dialogs = browser.texts(".jp-Dialog-header")

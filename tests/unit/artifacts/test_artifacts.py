@@ -482,6 +482,18 @@ class TestLayouts:
         assert notebook.file(sha(b"notebook")).exists()
         assert not (store.directory / "blobs" / sha(b"hub").replace(":", "/")).exists()
 
+    def test_a_shared_layer_is_not_read_again(
+        self, store: OciStore, docker: Callable[[str], Path], tmp_path: Path
+    ) -> None:
+        saved_image(tmp_path / "base:1", [b"base"], as_oci=True)
+        saved_image(tmp_path / "course:1", [b"base", b"course"], as_oci=True)
+        whole = (tmp_path / "course:1").read_bytes()
+        (tmp_path / "course:1").write_bytes(whole.replace(b"base\0", b"read\0"))
+        docker(f'cp "{tmp_path}/$4" "$3"')
+        base, course = (store.save(f"{name}:1", f"{name}-1") for name in ("base", "course"))
+        assert course.file(sha(b"base")).samefile(base.file(sha(b"base")))
+        assert json.loads(course.manifest)["layers"][:1] == json.loads(base.manifest)["layers"]
+
     def test_an_image_that_is_not_there_leaves_nothing(self, store: OciStore, docker: Callable[[str], Path]) -> None:
         docker("echo 'No such image: hub:1' >&2; exit 1")
         with pytest.raises(HarnessError, match="No such image: hub:1"):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, cast
 
 import pytest
@@ -11,7 +13,8 @@ from selenium.webdriver.chrome.webdriver import WebDriver
 from urllib3.exceptions import ProtocolError
 
 from harness.base.timeline import Timeline
-from harness.people.browser import Browser
+from harness.base.wait import TooLateError
+from harness.people.browser import Browser, EarlyWindow
 
 USER = "11111111-2222-4333-8444-555555555555"
 
@@ -71,3 +74,26 @@ def test_a_browser_that_is_gone_is_told(error: Exception) -> None:
     browser.update_timeline()
     [moment] = timeline.slice(0, 1e12, browser.aliases)
     assert moment.text in ("the browser is gone: tab crashed", "the browser is gone: gone")
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["in time", "late"])
+def test_a_window_opens_early(late: bool) -> None:
+    """It has the link's page, however late that is, and is closed once, by whom it was opened for."""
+    happened = []
+
+    class Page:
+        def open(self, url: str) -> None:
+            happened.append(url)
+            if late:
+                raise TooLateError("the page did not load")
+
+    @contextmanager
+    def empty() -> Iterator[Browser]:
+        yield cast(Browser, Page())
+        happened.append("closed")
+
+    early = EarlyWindow(empty, "http://hub")
+    assert isinstance(early.open("/tmplogin"), Page)
+    early.close()
+    early.close()
+    assert happened == ["http://hub/tmplogin", "closed"]

@@ -16,7 +16,7 @@ def test_starts_are_waited_for(how: str) -> None:
     hub: Future[Any] = Future()
     servers: Future[Any] | None = None if how == "no servers" else Future()
     opened = threading.Event()
-    background = Background(hub, servers, opened)
+    background = Background(hub, servers, None, opened)
     waiting = threading.Thread(target=background.wait_until_opened, daemon=True)
     waiting.start()
     waiting.join(0.1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -12,8 +13,8 @@ from harness.base.wait import NotYet
 from harness.hub.api import Hub
 from harness.hub.culler import Times
 from harness.scenarios.scaled_hub import (
-    FACTOR,
     HUB_SETTINGS,
+    LIFE_FACTOR,
     SERVER_SETTINGS,
     LifetimeWatch,
     ServerLifetime,
@@ -23,19 +24,19 @@ from harness.scenarios.scaled_hub import (
 
 def test_scale() -> None:
     values = scaled_values(Times(300, 900, 14400), {})
-    assert values["cull"] == {"every": 7, "timeout": 20, "maxAge": 320}
-    assert values["singleuser"]["extraEnv"] == {"JUPYTERHUB_ACTIVITY_INTERVAL": "7", "HARNESS_TIMES_DIVISOR": "45"}
+    assert values["cull"] == {"every": 7, "timeout": 20, "maxAge": 120}
+    assert values["singleuser"]["extraEnv"] == {"JUPYTERHUB_ACTIVITY_INTERVAL": "7", "HARNESS_TIMES_DIVISOR": "120"}
 
 
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
         # JupyterHub's own defaults, and what the spawner file has.
-        ({}, {"cookie_max_age_days": 14 / FACTOR}),
-        ({"tornado_settings": {"cookie_options": {"expires_days": 9}}}, {"expires_days": 9 / FACTOR}),
+        ({}, {"cookie_max_age_days": 14 / LIFE_FACTOR}),
+        ({"tornado_settings": {"cookie_options": {"expires_days": 9}}}, {"expires_days": 9 / LIFE_FACTOR}),
         ({"tornado_settings": {"cookie_options": {"expires_days": None}}}, {"expires_days": None}),
-        ({"cookie_max_age_days": 1}, {"cookie_max_age_days": 1 / FACTOR}),
-        ({"oauth_token_expires_in": 3600}, {"oauth_token_expires_in": 80}),
+        ({"cookie_max_age_days": 1}, {"cookie_max_age_days": 1 / LIFE_FACTOR}),
+        ({"oauth_token_expires_in": 3600}, {"oauth_token_expires_in": 30}),
     ],
 )
 def test_logins_are_scaled(given: dict[str, Any], expected: dict[str, Any]) -> None:
@@ -81,7 +82,19 @@ def test_watch() -> None:
     a, b = watch.lifetimes["a"], watch.lifetimes["b"]
     assert a.gone_at is not None
     assert b.gone_at is not None
-    assert a.last_seen <= a.gone_at <= b.gone_at
+    assert a.last_seen <= a.gone_at
+    assert a.started + a.gone_at <= b.started + b.gone_at
+
+
+def test_age_counts_from_the_hubs_order() -> None:
+    """A server that takes long to start is older than the time for which it was ready."""
+    ordered = datetime.now(UTC) - timedelta(seconds=20)
+    servers = {"": {"started": ordered.isoformat().replace("+00:00", "Z")}}
+    answer = {"items": [{"name": "a", "servers": servers}], "_pagination": {"next": None}}
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, json=answer))
+    watch = LifetimeWatch(Hub("http://hub", "jupyter", "jupyterhub", "jupyterhub", "token", transport))
+    watch.add("a")
+    assert watch.lifetimes["a"].starting == pytest.approx(20, abs=5)
 
 
 def test_life_is_open_at_first() -> None:

@@ -1,0 +1,54 @@
+"""The one user of the authors' hub: at work for tests that only look, or free for a test that begins anew."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from harness.people.author import NAME, Author
+from harness.people.journey import JourneyError
+from harness.scenarios.user_cleanup import UserCleanup
+
+
+class AuthorsUser:
+    """The user that all authors share, and with it one server.
+
+    Args:
+        new: makes an author, who has not logged in yet.
+
+    Attributes:
+        author: who used it last; None while it is free.
+    """
+
+    def __init__(self, new: Callable[[], Author], cleanup: UserCleanup, password: str) -> None:
+        self._new, self._cleanup, self._password = new, cleanup, password
+        self.author: Author | None = None
+        self._at_work = False
+
+    def at_work(self, course: str) -> Author:
+        """Return an author who works; if none does, one logs in first, and fills in the form.
+
+        Raises:
+            SpawnError, JourneyError: the author gets no server.
+        """
+        if self.author and self._at_work:
+            return self.author
+        author = self.anew()
+        if (status := author.log_in(self._password)) != 302:
+            raise JourneyError(f"the shared password is refused: {status}, expected 302\n{author.journey}")
+        author.ask_for(course)
+        self._at_work = True
+        return author
+
+    def anew(self) -> Author:
+        """Delete what the last author left, server and all, and return an author who has not logged in."""
+        # Only now: a failure of the last author's test leaves its evidence there.
+        self.free()
+        self.author = self._new()
+        return self.author
+
+    def free(self) -> None:
+        """Delete the user, if an author may have left it."""
+        if self.author:
+            self.author.close()
+            self._cleanup.delete(self.author.hub, NAME)
+        self.author, self._at_work = None, False
