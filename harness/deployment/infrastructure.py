@@ -46,9 +46,7 @@ def reuse_or_reset(context: BootContext, made_of: str) -> None:
 def _why_not_resumed(context: BootContext) -> str:
     """Bring back a kept copy that was stopped, such as by a restart of Docker; return why it does not come back.
 
-    The cluster keeps its state. Services start anew, for they keep it in memory or in their containers: with no image,
-    and with empty databases,
-    so that the hubs do too.
+    The cluster keeps its state. Services start anew, without images and with empty databases, and so do the hubs.
     """
     cluster, state, name = context.cluster, context.state, context.plan.name
     services = sorted(parts(name).keys() - set(cluster.nodes))
