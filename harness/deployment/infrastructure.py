@@ -57,5 +57,5 @@ def start_services(context: BootContext, artifacts: Artifacts, services: Service
         return
     with context.steps.step("services") as step:
         services.start(artifacts.services, Content(tuple(spec.database for spec in HUBS), images.by_name))
-        step.done(", ".join(service.TITLE for service in services))
+        step.done(", ".join(service.TITLE for service in services if not service.ON_DEMAND))
     context.state.set("services", "started")

@@ -100,7 +100,8 @@ class UserServer:
         started = time.monotonic()
         session = self._call("POST", "sessions", json=wanted, timeout=START_TIMEOUT).json()
         try:
-            with connect(f"{self.url}/api/kernels/{session['kernel']['id']}", self._authorization) as kernel:
+            url = f"{self.url}/api/kernels/{session['kernel']['id']}"
+            with connect(url, self._authorization | self._user.cookie_header(url), self._user.names) as kernel:
                 self._user.journey.took("kernel", started)
                 yield kernel
         finally:
