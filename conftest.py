@@ -12,6 +12,7 @@ pytest_plugins = [
     "fixtures.people",
     "fixtures.report",
     "fixtures.session",
+    "fixtures.sso",
     "fixtures.target",
 ]
 # Before one of them imports another.

@@ -16,7 +16,10 @@ from harness.people.student import Student
 from harness.services.keycloak import Account
 
 _FORM = re.compile(r'<form[^>]*\bid="kc-form-login"[^>]*\baction="([^"]+)"')
-_WORDS = re.compile(r'id="(?:input-error[\w-]*|kc-error-message)"[^>]*>(.*?)</', re.DOTALL)
+_WORDS = re.compile(
+    r'(?:id="(?:input-error[\w-]*|kc-error-message)"|class="[^"]*\bkc-feedback-text\b[^"]*")[^>]*>(.*?)</', re.DOTALL
+)
+"""Places of Keycloak's words in its own theme (keycloak.v2): beside a field, on an error's page, above the form."""
 
 
 class Learner(Student):
@@ -53,7 +56,7 @@ class Learner(Student):
 
     def go_to_login(self, link: str) -> httpx.Response:
         """Follow a link as far as the gate and Keycloak lead: to the login form, or to the first answer of the hub."""
-        return self._follow(self.get(link))
+        return self.follow(self.get(link))
 
     def log_in(self, page: httpx.Response) -> httpx.Response:
         """Fill in the login form and go on to the hub's first answer; a page that is no form is returned as it is.
@@ -63,7 +66,7 @@ class Learner(Student):
         """
         if not login_form(page):
             return page
-        answer = self._follow(self.submit(page))
+        answer = self.follow(self.submit(page))
         if not self._at_hub(answer.request.url):
             who = self.account.name if self.account else "no one"
             raise JourneyError(f"Keycloak refuses the login of {who}: {words(answer)}\n{self.journey}")
@@ -82,8 +85,8 @@ class Learner(Student):
         fields = {"username": person.name, "password": person.password, "credentialId": ""}
         return self.request("POST", form, data=fields)
 
-    def _follow(self, answer: httpx.Response) -> httpx.Response:
-        """Follow redirects until one of the hub's own, or to a page."""
+    def follow(self, answer: httpx.Response) -> httpx.Response:
+        """Follow redirects from an answer on, until one of the hub's own or to a page."""
         for _ in range(MAX_HOPS):
             following = answer.next_request
             if not following or (self._at_hub(answer.request.url) and self._at_hub(following.url)):

@@ -8,7 +8,7 @@ NetworkPolicies let it through to the proxy, is in the chart for every pod with 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -17,6 +17,7 @@ import httpx
 
 from harness.base.http import Client
 from harness.base.names import Names
+from harness.base.shell import CommandError
 from harness.base.wait import NotYet
 from harness.host import docker
 from harness.services.container import HEALTH_TIMEOUT, Content, Service, Services
@@ -26,6 +27,8 @@ from harness.services.keycloak import Keycloak
 PASSPHRASE = "gate_session"
 """Name of the secret that encrypts sessions, among the run's secrets."""
 HTTP, HTTPS = 80, 443
+MIRROR = "127.0.0.1:8081"
+"""Address inside its container of a hub's stand-in that answers with the headers that arrive."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +50,9 @@ class Gate(Service):
     def create(cls, run: str, state: Path, secrets: Mapping[str, str], earlier: Services) -> Self:
         return cls(run, state, earlier[Keycloak], secrets[PASSPHRASE])
 
-    def names(self, hosts: Mapping[str, object]) -> Names:
+    def names(self, hosts: Iterable[str]) -> Names:
         """Return the way to hosts behind the gate and to Keycloak, by their names."""
+        hosts = list(hosts)
         places = {
             **self.keycloak.names.places,
             **{(host, HTTPS): self.address for host in hosts},
@@ -79,7 +83,8 @@ class Gate(Service):
         try:
             with Client(timeout=HEALTH_TIMEOUT) as client:
                 status = client.get(f"http://{docker.published(self.name, HTTP)}/").status_code
-        except httpx.TransportError as error:
+        except (CommandError, httpx.TransportError) as error:
+            # Of a container that has ended no port is published.
             return NotYet(str(error) or type(error).__name__)
         return status == 404 or NotYet(f"status {status}, expected 404")
 

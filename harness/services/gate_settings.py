@@ -16,8 +16,8 @@ from harness.plan.contract import SSO_CLIENT, SSO_HOST, SSO_REALM
 OPENID, REQUEST_ID, REDIRECT, REWRITE = "openid-connect", "request-id", "redirect", "response-rewrite"
 CALLBACK = "/.apisix/redirect"
 """Path to which Keycloak sends people back; APISIX puts it behind the path that was asked for."""
-FOREVER = 10 * 365 * 24 * 3600
-"""Seconds in the place of a time-out that is off; Apache would take 0 for another meaning."""
+FOREVER = 365 * 24 * 3600
+"""Seconds in the place of a time-out that is off: the most that the module takes, for which 0 means something else."""
 SHORTEST_IDLE = 10
 """Least seconds of OIDCSessionInactivityTimeout."""
 UNAUTHENTICATED = {"auth": "auth true", "deny": "401", "pass": "pass"}
@@ -252,9 +252,9 @@ def _route(route: GatedRoute, hub: str, client_secret: str, passphrase: str) -> 
     to_https = route.plugins.get(REDIRECT, {}).get("http_to_https", False)
     yield from ("<VirtualHost *:80>", *names)
     if to_https:
-        # From the request's own line, in which the path is as it was sent.
+        # From the request's own line, in which the path is as it was sent; the query follows by itself.
         yield "    RewriteEngine On"
-        yield r"    RewriteCond %{THE_REQUEST} ^\S+\s(/\S*)"
+        yield r"    RewriteCond %{THE_REQUEST} ^\S+\s(/[^\s?]*)"
         yield r"    RewriteRule ^ https://%{HTTP_HOST}%1 [R=301,NE,L]"
     else:
         yield from _protected(route, settings, hub, client_secret, passphrase)

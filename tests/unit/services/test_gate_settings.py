@@ -47,8 +47,8 @@ class TestGiven:
         ("login", "directive"),
         [
             ({"session": {"absolute_timeout": 1209600}}, "OIDCSessionMaxDuration 1209600"),
-            ({"session": {"absolute_timeout": 0}}, "OIDCSessionMaxDuration 315360000"),
-            ({"session": {"idling_timeout": 0}}, "OIDCSessionInactivityTimeout 315360000"),
+            ({"session": {"absolute_timeout": 0}}, "OIDCSessionMaxDuration 31536000"),
+            ({"session": {"idling_timeout": 0}}, "OIDCSessionInactivityTimeout 31536000"),
             ({"session": {"idling_timeout": 5}}, "OIDCSessionInactivityTimeout 10"),
             ({"session": {"cookie_name": "mine"}}, "OIDCCookie mine"),
             ({"scope": "openid email"}, 'OIDCScope "openid email"'),
@@ -113,7 +113,8 @@ class TestConfiguration:
         assert "R=301" not in apache(route({}))
 
     def test_headers_of_answers(self) -> None:
-        plugins = {"response-rewrite": {"headers": {"set": {"Referrer-Policy": "origin"}}}, "request-id": {}}
+        rewrite = {"headers": {"set": {"Referrer-Policy": "origin"}}}
+        plugins: dict[str, Any] = {"response-rewrite": rewrite, "request-id": {}}
         answers = read_settings(route({}, **plugins)).answers
         assert answers == (
             'Header always set X-Request-Id "%{UNIQUE_ID}e"',
