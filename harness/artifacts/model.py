@@ -31,5 +31,5 @@ class Artifacts:
 
     @property
     def how(self) -> str:
-        """How they were made: 'build' or 'pull'."""
+        """'build' or 'pull': the way in which they were made."""
         return "build" if self.images else "pull"

@@ -39,11 +39,11 @@ def gate_routes(plan: Plan) -> dict[HubSpec, GatedRoute]:
     Raises:
         HarnessError: a hub has no route or more than one, a route leads from another path, or the file is broken.
     """
-    if plan.ol_infrastructure:
+    if plan.ol_infrastructure and not plan.gate:
         found = [(route.namespace, _of_program(route)) for route in plan.ol_infrastructure.program.routes]
         routes = {spec: [route for namespace, route in found if namespace == spec.namespace] for spec in HUBS}
     else:
-        file = read_routes(plan.checkout / ROUTES)
+        file = read_routes(plan.gate or plan.checkout / ROUTES)
         routes = {spec: [file[spec.release]] if spec.release in file else [] for spec in HUBS}
     for spec, there in routes.items():
         if len(there) != 1 or there[0].paths != ALL_PATHS:
@@ -68,6 +68,16 @@ def read_routes(file: Path) -> dict[str, GatedRoute]:
         raise HarnessError(f"{file}: not routes of a gate: {why}") from error
     return {
         name: GatedRoute(name, each.hosts, each.paths, each.websocket, each.plugins) for name, each in written.items()
+    }
+
+
+def written(routes: Mapping[HubSpec, GatedRoute]) -> dict[str, Any]:
+    """Return routes as a file has them, by the hub's release."""
+    return {
+        spec.release: _Written(
+            hosts=route.hosts, paths=route.paths, websocket=route.websocket, plugins=route.plugins
+        ).model_dump(mode="json")
+        for spec, route in routes.items()
     }
 
 

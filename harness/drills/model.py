@@ -171,6 +171,7 @@ class Drill:
         tries: tests that a valid change could disturb.
         deleted_tags, moved_tags: of the registry's course images; each moved tag with the tag whose image it gets.
         hub_package: a Python package that both hubs get in another version, as pip names it.
+        gate: changes of the gate's routes, as helm/values/gate.yaml has them.
         program: edits of the owners' files, by path from their checkout's root; such a drill has no other change, and
             is judged by the promises about the program alone, without a deployment.
         written: the drill's own data, by which two versions of it differ.
@@ -188,6 +189,7 @@ class Drill:
     values: Mapping[HubSpec, ValueChanges] = field(default_factory=dict)
     hub_package: str = ""
     spawner: tuple[Edit, ...] = ()
+    gate: ValueChanges = ValueChanges()
     chart: Mapping[str, tuple[Edit, ...]] = field(default_factory=dict)
     image: ImageChange | None = None
     deleted_tags: tuple[str, ...] = ()

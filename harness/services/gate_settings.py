@@ -114,7 +114,7 @@ STAND_IN = (
     "APISIX's session cookie: its format, its Secure flag, its size",
     "the owners' ApisixRoute in a real APISIX, and its error page",
 )
-"""What a gate of Apache's cannot show of APISIX."""
+"""Parts of APISIX that a gate of Apache's cannot show."""
 
 
 @dataclass(frozen=True)

@@ -277,13 +277,13 @@ class TestSession:
         arrived = person.follow(away)
         assert str(arrived.request.url).startswith(gated.authoring.url), f"ended at {arrived.request.url}"
 
-    def test_logout_at_the_hub_leaves_the_gates_session(self, learner: NewLearner) -> None:
-        """Logging out at the hub ends the hub's session alone: the way to the hub stays open."""
-        person = learner()
+    def test_logout_at_the_hub_ends_what_the_route_says(self, learner: NewLearner, gated: GatedHubs) -> None:
+        """Logging out at the hub ends the gate's session only if that is the route's logout_path."""
+        person, path = learner(), str(gated.routes[STUDENT].setting("logout_path"))
         person.follow(person.log_in(person.go_to_login("/hub/home")))
-        person.get("/hub/logout")
-        again = person.get("/hub/login")
-        assert not at_login(again), "the gate asks for a login after the hub's logout"
+        person.follow(person.get("/hub/logout"))
+        ended = at_login(person.get("/hub/login"))
+        assert ended is (path == "/hub/logout"), f"logout_path {path!r}: the session {'ends' if ended else 'stays'}"
 
     def test_logout_at_the_gate_ends_its_session(self, learner: NewLearner, gated: GatedHubs) -> None:
         """The gate's own logout ends its session: the next page asks for a login."""
