@@ -132,3 +132,8 @@ def test_our_own_file_is_known_in_full() -> None:
         settings = read_settings(each)
         assert not settings.unknown
         assert settings.not_checked == ("cors: Apache is not told to add CORS headers",)
+
+
+def test_the_documentation_has_every_key() -> None:
+    text = (IMAGES.parent / "docs/gate.md").read_text()
+    assert not [setting.key for setting in TABLE if f"| `{setting.key}` |" not in text]
