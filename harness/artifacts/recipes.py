@@ -190,7 +190,7 @@ def _of_service(name: str, image: ServiceImage, versions: Versions) -> Iterator[
     arguments = {"PACKAGES": versions.requirements(image.packages)} if image.packages else {}
     texts: dict[str, str] = {}
     if image.maven:
-        arguments["ARTIFACT"] = f"{image.maven}:{versions.get('maven', image.maven)}"
+        [arguments["ARTIFACT"]] = [f"{name}:{version}" for name, version in versions.table(image.maven).items()]
         texts["settings.xml"] = maven_settings()
     yield Image(name, name, Kept.IN_DOCKER, base=image.base, arguments=arguments, parts=tuple(programs), texts=texts)
 
