@@ -8,6 +8,7 @@ from pathlib import Path
 
 import trustme
 
+from harness.base.errors import HarnessError
 from harness.base.files import make_readable
 
 
@@ -54,9 +55,17 @@ class Authority:
 
         Args:
             name: of its files.
-            ends: when it expires; not for ten years unless given.
+            ends: when it expires; not for years unless given.
+
+        Raises:
+            HarnessError: the authority's files cannot be read.
         """
-        authority = trustme.CA.from_pem(self.certificate.read_bytes(), self._key.read_bytes())
+        try:
+            authority = trustme.CA.from_pem(self.certificate.read_bytes(), self._key.read_bytes())
+        except (OSError, ValueError) as error:
+            raise HarnessError(
+                f"{self.directory}: the run's certificate authority cannot be read: {error}. 'tox -e down' removes it."
+            ) from error
         begins = datetime(ends.year - 1, 1, 1, tzinfo=ends.tzinfo) if ends else None
         issued = authority.issue_cert(*hosts, not_before=begins, not_after=ends)
         files = Certificate(self.directory / f"{name}.pem", self.directory / f"{name}.key")

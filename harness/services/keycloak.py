@@ -12,6 +12,8 @@ from typing import Any, Self
 import httpx
 
 from harness.base import http
+from harness.base.errors import HarnessError
+from harness.base.files import read_text
 from harness.base.names import Names
 from harness.base.wait import NotYet
 from harness.plan.contract import SSO_CLIENT, SSO_HOST, SSO_REALM
@@ -115,5 +117,9 @@ def secrets() -> set[str]:
 
 @functools.cache
 def _realm(name: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((REALMS / f"{name}-realm.json").read_text())
+    file = REALMS / f"{name}-realm.json"
+    try:
+        found: dict[str, Any] = json.loads(read_text(file, "the realm"))
+    except ValueError as error:
+        raise HarnessError(f"{file}: not a realm of Keycloak: {error}") from error
     return found

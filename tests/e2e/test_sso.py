@@ -6,6 +6,7 @@ Keycloak is real. The gate is Apache with the settings of the owners' APISIX: wh
 from __future__ import annotations
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -52,6 +53,8 @@ FILE_SIZE = 50 * 10**6
 """Bytes of a file that a learner takes through the gate."""
 CHUNK = 10**6
 """Bytes that JupyterLab uploads at a time."""
+CLASS = 32
+"""Learners who log in together."""
 PASSING, TOO_LARGE = 16 * 1024, 70 * 1024
 """Bytes of a header that arrives, and of one that the gate refuses."""
 
@@ -267,6 +270,33 @@ class TestSession:
             flags = {part.strip().lower().partition("=")[0] for part in cookie.split(";")[1:]}
             assert {"secure", "httponly"} <= flags, f"{name}: {flags}"
             assert "domain" not in flags, f"{name} is sent to other hosts too"
+
+    @pytest.mark.parametrize("stale_first", [True, False], ids=["sent first", "sent last"])
+    def test_cookies_of_a_parent_domain_do_no_harm(
+        self, learner: NewLearner, gated: GatedHubs, stale_first: bool
+    ) -> None:
+        """A session survives other applications' cookies of a parent domain, which have the name 'session'."""
+        person = learner()
+        person.log_in(person.go_to_login("/hub/home"))
+        own = person.cookie_header(f"{person.hub.url}/hub/home")["Cookie"]
+        stale = "; ".join(f"{name}=stale" for name in ("session", "session_0", "session_1"))
+        cookies = "; ".join([stale, own] if stale_first else [own, stale])
+        with gated.client() as client:
+            answer = client.get(f"{person.hub.url}/hub/home", headers={"Cookie": cookies})
+        assert not at_login(answer), "a cookie named 'session' of a parent domain ends the session at the gate"
+
+    def test_class_logs_in_together(self, learner: NewLearner) -> None:
+        """A class of 32 logs in at the same time, and each ends at the link that was opened."""
+        people = {f"/hub/home?seat={seat}": learner(f"learner-{seat:02}") for seat in range(1, CLASS + 1)}
+
+        def arrive(link: str) -> str:
+            person = people[link]
+            return str(person.log_in(person.go_to_login(link)).headers.get("location", "nowhere"))
+
+        with ThreadPoolExecutor(CLASS) as pool:
+            ended = dict(zip(people, pool.map(arrive, people), strict=True))
+        lost = {link: place for link, place in ended.items() if not place.endswith(link)}
+        assert not lost, f"{len(lost)} of {CLASS} did not end at their links: {lost}"
 
     def test_hubs_have_sessions_of_their_own(self, learner: NewLearner, gated: GatedHubs) -> None:
         """A session at the students' hub is none at the authors': Keycloak is asked, which knows the person."""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.base.errors import HarnessError
 from harness.base.names import Names
 from harness.services.authority import Authority, Certificate
 
@@ -69,3 +70,12 @@ def test_its_own_key_is_for_its_owner_alone(tmp_path: Path) -> None:
     authority = Authority.of_run(tmp_path)
     assert (authority.directory / "authority.key").stat().st_mode & 0o777 == 0o600
     assert authority.directory.stat().st_mode & 0o777 == 0o700
+
+
+def test_one_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    authority = Authority.of_run(tmp_path)
+    (authority.directory / "authority.key").write_text("-----BEGIN PRIVATE KEY-----\nbroken\n")
+    with pytest.raises(
+        HarnessError, match=r"/authority: the run's certificate authority cannot be read: .* removes it"
+    ):
+        authority.issue("gate", "a.example")

@@ -54,7 +54,7 @@ def services(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Services:
 @pytest.fixture
 def running(tmp_path: Path, services: Services, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A copy that runs, for which each image is made at once."""
-    monkeypatch.setattr(on_demand.artifacts, "get_service", lambda how, name, *_: f"{name}:{how}")
+    monkeypatch.setattr("harness.artifacts.resolve.get_service", lambda how, name, *_: f"{name}:{how}")
     plan = SimpleNamespace(name="jh-1", state=tmp_path, cache=tmp_path, mirrors={})
     return SimpleNamespace(plan=plan, services=services, artifacts=SimpleNamespace(how="build"))
 
@@ -102,7 +102,7 @@ class TestStart:
     ) -> None:
         on_demand.start(running, Keycloak, steps())
         docker.path.with_name("containers").write_text("jh-1-keycloak\n")
-        monkeypatch.setattr(on_demand.artifacts, "get_service", lambda how, name, *_: f"{name}:other")
+        monkeypatch.setattr("harness.artifacts.resolve.get_service", lambda how, name, *_: f"{name}:other")
         on_demand.start(running, Keycloak, steps())
         assert "rm --force --volumes jh-1-keycloak" in docker.calls
 
