@@ -15,6 +15,8 @@ from harness.people.journey import MAX_HOPS, SPAWNING_PATHS, JourneyError, Page,
 from harness.people.student import Student
 from harness.services.keycloak import Account
 
+LOGIN_TIMEOUT = 120.0
+"""Seconds for the answer to a login form: a class that logs in together waits for the hashes of its passwords."""
 _FORM = re.compile(r'<form[^>]*\bid="kc-form-login"[^>]*\baction="([^"]+)"')
 _WORDS = re.compile(
     r'(?:id="(?:input-error[\w-]*|kc-error-message)"|class="[^"]*\bkc-feedback-text\b[^"]*")[^>]*>(.*?)</', re.DOTALL
@@ -83,7 +85,7 @@ class Learner(Student):
             found = f"{page.status_code} {page.request.url.copy_with(query=None)}: {words(page)}"
             raise JourneyError(f"Expected the login form of Keycloak, found {found}\n{self.journey}")
         fields = {"username": person.name, "password": person.password, "credentialId": ""}
-        return self.request("POST", form, data=fields)
+        return self.request("POST", form, data=fields, timeout=LOGIN_TIMEOUT)
 
     def follow(self, answer: httpx.Response) -> httpx.Response:
         """Follow redirects from an answer on, until one of the hub's own or to a page."""
