@@ -18,7 +18,7 @@ import httpx
 from harness.base.http import Client
 from harness.base.names import Names
 from harness.base.shell import CommandError
-from harness.base.wait import NotYet
+from harness.base.wait import NotYet, wait_until
 from harness.host import docker
 from harness.services.container import HEALTH_TIMEOUT, Content, Service, Services
 from harness.services.gate_settings import configuration
@@ -27,6 +27,8 @@ from harness.services.keycloak import Keycloak
 PASSPHRASE = "gate_session"
 """Name of the secret that encrypts sessions, among the run's secrets."""
 HTTP, HTTPS = 80, 443
+LOGIN_TIMEOUT = 30.0
+"""Seconds for the gate's first answer, for which it asks Keycloak."""
 MIRROR = "127.0.0.1:8081"
 """Address inside its container of a hub's stand-in that answers with the headers that arrive."""
 
@@ -87,6 +89,25 @@ class Gate(Service):
             # Of a container that has ended no port is published.
             return NotYet(str(error) or type(error).__name__)
         return status == 404 or NotYet(f"status {status}, expected 404")
+
+    def wait_for_keycloak(self, names: Names, url: str) -> None:
+        """Wait until the gate has read Keycloak's description of itself, which it keeps.
+
+        Many who come at once, to a gate that has just started, would each make it read that.
+
+        Args:
+            url: of a hub behind it.
+
+        Raises:
+            TooLateError: it does not reach Keycloak.
+        """
+
+        def read() -> bool | NotYet:
+            with Client(timeout=LOGIN_TIMEOUT, transport=names.transport()) as client:
+                status = client.get(url).status_code
+            return status < 500 or NotYet(f"{url}: status {status}")
+
+        wait_until("the gate's first look at Keycloak", read, timeout=2 * LOGIN_TIMEOUT)
 
     def trust_in(self, home: Path) -> None:
         """Have a browser with that home directory trust the run's authority, and with it the gate and Keycloak.
