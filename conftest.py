@@ -11,6 +11,7 @@ pytest_plugins = [
     "fixtures.lifecycle",
     "fixtures.people",
     "fixtures.report",
+    "fixtures.selection",
     "fixtures.session",
     "fixtures.sso",
     "fixtures.target",

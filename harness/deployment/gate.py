@@ -15,7 +15,7 @@ from harness.base.files import read_text
 from harness.base.validation import first_error
 from harness.deployment.model import Deployment
 from harness.hub.api import Hub
-from harness.plan.hubs import HUBS, HubSpec
+from harness.plan.hubs import HubSpec
 from harness.plan.plan import Plan
 from harness.program.model import Route
 from harness.services.gate_settings import GatedRoute
@@ -41,17 +41,17 @@ def gate_routes(plan: Plan) -> dict[HubSpec, GatedRoute]:
     """
     if plan.ol_infrastructure and not plan.gate:
         found = [(route.namespace, _of_program(route)) for route in plan.ol_infrastructure.program.routes]
-        routes = {spec: [route for namespace, route in found if namespace == spec.namespace] for spec in HUBS}
+        routes = {spec: [route for namespace, route in found if namespace == spec.namespace] for spec in plan.hubs}
     else:
         file = read_routes(plan.gate or plan.checkout / ROUTES)
-        routes = {spec: [file[spec.release]] if spec.release in file else [] for spec in HUBS}
+        routes = {spec: [file[spec.name]] if spec.name in file else [] for spec in plan.hubs}
     for spec, there in routes.items():
         if len(there) != 1 or there[0].paths != ALL_PATHS:
             paths = [path for route in there for path in route.paths]
             raise HarnessError(
-                f"The gate's route to {spec.release}: expected one for all paths (/*), found {paths or 'none'}"
+                f"The gate's route to {spec.name}: expected one for all paths (/*), found {paths or 'none'}"
             )
-    return {spec: replace(there[0], release=spec.release) for spec, there in routes.items()}
+    return {spec: replace(there[0], release=spec.name) for spec, there in routes.items()}
 
 
 def read_routes(file: Path) -> dict[str, GatedRoute]:
@@ -74,7 +74,7 @@ def read_routes(file: Path) -> dict[str, GatedRoute]:
 def written(routes: Mapping[HubSpec, GatedRoute]) -> dict[str, Any]:
     """Return routes as a file has them, by the hub's release."""
     return {
-        spec.release: _Written(
+        spec.name: _Written(
             hosts=route.hosts, paths=route.paths, websocket=route.websocket, plugins=route.plugins
         ).model_dump(mode="json")
         for spec, route in routes.items()

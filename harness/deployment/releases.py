@@ -34,7 +34,7 @@ HARNESS_SCOPES = ["admin:users", "admin:servers", "tokens", "proxy", "read:hub",
 def create_secrets(file: Path) -> None:
     """Write new passwords and tokens for a new cluster; a kept one gets those that an older harness did not make."""
     known = read_secrets(file) if file.exists() else {}
-    names = (*catalogue.secrets(), "admin_password", *(spec.release for spec in (*HUBS, SCALED)))
+    names = (*catalogue.secrets(), "admin_password", *(spec.name for spec in (*HUBS, SCALED)))
     if known.keys() >= set(names):
         return
     scratch = file.with_suffix(".new")
@@ -82,7 +82,7 @@ def pinned_chart(plan: Plan) -> str:
 
 def replaced_values(plan: Plan, hub_spec: HubSpec) -> dict[str, Any]:
     """Return the values of a release that the run's options put in place of those in files, by dotted key."""
-    return {} if hub_spec is AUTHORING else pre_puller_with(course.tag for course in plan.courses)
+    return {} if hub_spec == AUTHORING else pre_puller_with(course.tag for course in plan.courses)
 
 
 def spawner_file(plan: Plan) -> Path:
@@ -123,10 +123,11 @@ def templates(helm: Helm, source: Chart, releases: Mapping[HubSpec, Release]) ->
 
 def production(plan: Plan, hub_spec: HubSpec) -> Release:
     """Return a release as production would have it."""
+    named = plan.hub(hub_spec)
     return Release(
-        name=hub_spec.release,
-        namespace=hub_spec.namespace,
-        values=plan.authoring_values if hub_spec is AUTHORING else plan.values,
+        name=named.release,
+        namespace=named.namespace,
+        values=plan.authoring_values if hub_spec == AUTHORING else plan.values,
         set_files={} if _spawner_is_in_values(plan) else {chart.SPAWNER_KEY: spawner_file(plan)},
         replaced=replaced_values(plan, hub_spec),
     )
@@ -139,7 +140,7 @@ def _spawner_is_in_values(plan: Plan) -> bool:
 
 def productions(plan: Plan) -> dict[HubSpec, Release]:
     """Return both releases as production would have them."""
-    return {spec: production(plan, spec) for spec in HUBS}
+    return {spec: production(plan, spec) for spec in plan.hubs}
 
 
 def release(plan: Plan, hub_spec: HubSpec) -> Release:
@@ -150,12 +151,12 @@ def release(plan: Plan, hub_spec: HubSpec) -> Release:
 
 def scaled_file(plan: Plan, hub_spec: HubSpec) -> Path:
     """Return where `write_run_values` writes what is scaled for kind."""
-    return plan.state / f"{hub_spec.release}-scaled-for-kind.yaml"
+    return plan.state / f"{hub_spec.name}-scaled-for-kind.yaml"
 
 
 def run_values_file(plan: Plan, hub_spec: HubSpec) -> Path:
     """Return where `write_run_values` writes what the run decides."""
-    return plan.state / f"{hub_spec.release}.yaml"
+    return plan.state / f"{hub_spec.name}.yaml"
 
 
 def write_run_values(plan: Plan, hub_spec: HubSpec, secret: Mapping[str, str]) -> None:
@@ -169,10 +170,10 @@ def write_run_values(plan: Plan, hub_spec: HubSpec, secret: Mapping[str, str]) -
     """
     write_overlay(production(plan, hub_spec).values, scaled_file(plan, hub_spec))
     hub: dict[str, Any] = {
-        "services": {"harness": {"apiToken": secret[hub_spec.release]}},
+        "services": {"harness": {"apiToken": secret[hub_spec.name]}},
         "loadRoles": {"harness": {"services": ["harness"], "scopes": HARNESS_SCOPES}},
     }
-    if hub_spec is AUTHORING:
+    if hub_spec == AUTHORING:
         hub["config"] = {"SharedPasswordAuthenticator": {"admin_password": secret["admin_password"]}}
     service = {"type": "NodePort", "nodePorts": {"http": hub_spec.node_port}}
     file = run_values_file(plan, hub_spec)

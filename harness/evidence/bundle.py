@@ -195,7 +195,7 @@ class Scene:
 
 def _production(plan: Plan, spec: HubSpec, release: Release) -> Release:
     """Return a release as production would have it, without the values for kind and for this run."""
-    return dataclasses.replace(release, values=plan.authoring_values if spec is AUTHORING else plan.values)
+    return dataclasses.replace(release, values=plan.authoring_values if spec == AUTHORING else plan.values)
 
 
 def write(
@@ -227,7 +227,9 @@ def write(
     end = time.monotonic() + LIMIT
     pool = ThreadPoolExecutor(AT_ONCE)
     try:
-        looking = pool.submit(likely_cause, scene.cluster, since=since, users=users, services=services)
+        looking = pool.submit(
+            likely_cause, scene.cluster, scene.plan.namespaces, since=since, users=users, services=services
+        )
         reading = [(source, pool.submit(source.read)) for source in sources]
         about = [f"{name:<17} {ABOUT.get(name, 'of the test itself')}" for name in given]
         about += [_put(scene.plan, into, source, _outcome(future, end)) for source, future in reading]

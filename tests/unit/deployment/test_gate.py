@@ -12,7 +12,7 @@ import pytest
 from harness.base.errors import HarnessError
 from harness.deployment.gate import gate_routes, read_routes, written
 from harness.plan.contract import GATED_HOSTS
-from harness.plan.hubs import AUTHORING, STUDENT
+from harness.plan.hubs import AUTHORING, HUBS, STUDENT
 from harness.plan.versions import IMAGES
 from harness.program.model import Plugin, Route
 
@@ -28,7 +28,7 @@ def route(namespace: str, *plugins: Plugin, paths: tuple[str, ...] = ("/*",)) ->
 def planned(*routes: Route, gate: Path | None = None) -> Any:
     """Return the plan of a run, with an evaluated program where it has routes."""
     theirs = SimpleNamespace(program=SimpleNamespace(routes=routes)) if routes else None
-    return SimpleNamespace(gate=gate, ol_infrastructure=theirs, checkout=CHECKOUT)
+    return SimpleNamespace(gate=gate, ol_infrastructure=theirs, checkout=CHECKOUT, hubs=HUBS)
 
 
 def test_our_own_are_those_of_production() -> None:
@@ -74,7 +74,7 @@ def test_they_are_written_as_they_are_read(tmp_path: Path) -> None:
     routes = gate_routes(planned())
     (tmp_path / "gate.json").write_text(json.dumps(written(routes)))
     again = read_routes(tmp_path / "gate.json")
-    assert {spec: again[spec.release] for spec in routes} == routes
+    assert {spec: again[spec.name] for spec in routes} == routes
 
 
 @pytest.mark.parametrize(

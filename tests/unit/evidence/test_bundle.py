@@ -153,7 +153,8 @@ def plan(tmp_path: Path) -> Any:
     hosts.write_text(f'Authorization = ["Basic {LOGIN}"]')
     (state / "secrets.json").write_text(json.dumps({"database": PASSWORD}))
     own = {"values": (Path("production.yaml"),), "authoring_values": (Path("authoring.yaml"),)}
-    return SimpleNamespace(name="jh-1", state=state, secrets=state / "secrets.json", **own)
+    secrets, namespaces = state / "secrets.json", ["jupyter"]
+    return SimpleNamespace(name="jh-1", state=state, secrets=secrets, namespaces=namespaces, **own)
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from harness.deployment import on_demand
 from harness.deployment.gate import gate_routes
 from harness.deployment.releases import create_secrets, read_secrets
 from harness.evidence import environment
-from harness.plan.hubs import AUTHORING, STUDENT
+from harness.plan.hubs import AUTHORING, HUBS, STUDENT
 from harness.plan.versions import IMAGES, read_versions
 from harness.services import catalogue
 from harness.services.container import Content, Services
@@ -107,7 +107,7 @@ class TestStart:
         assert "rm --force --volumes jh-1-keycloak" in docker.calls
 
     def test_a_gate_has_the_routes_that_it_is_given(self, running: Any, docker: Program, tmp_path: Path) -> None:
-        plan: Any = SimpleNamespace(gate=None, ol_infrastructure=None, checkout=IMAGES.parent)
+        plan: Any = SimpleNamespace(gate=None, ol_infrastructure=None, checkout=IMAGES.parent, hubs=HUBS)
         routes = gate_routes(plan)
         behind = ((routes[STUDENT], "node:30000"), (routes[AUTHORING], "node:30001"))
         on_demand.start(running, Gate, steps(), Content(routes=behind))
