@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -18,7 +19,7 @@ import httpx
 from harness.base.http import Client
 from harness.base.names import Names
 from harness.base.shell import CommandError
-from harness.base.wait import NotYet, wait_until
+from harness.base.wait import NotYet, TooLateError, wait_until
 from harness.host import docker
 from harness.services.container import HEALTH_TIMEOUT, Content, Service, Services
 from harness.services.gate_settings import configuration
@@ -93,13 +94,11 @@ class Gate(Service):
     def wait_for_keycloak(self, names: Names, url: str) -> None:
         """Wait until the gate has read Keycloak's description of itself, which it keeps.
 
-        Many who come at once, to a gate that has just started, would each make it read that.
+        Many who come at once, to a gate that has just started, would each make it read that. Of a gate that answers
+        with errors, whatever their cause, the tests tell.
 
         Args:
             url: of a hub behind it.
-
-        Raises:
-            TooLateError: it does not reach Keycloak.
         """
 
         def read() -> bool | NotYet:
@@ -107,7 +106,8 @@ class Gate(Service):
                 status = client.get(url).status_code
             return status < 500 or NotYet(f"{url}: status {status}")
 
-        wait_until("the gate's first look at Keycloak", read, timeout=2 * LOGIN_TIMEOUT)
+        with suppress(TooLateError):
+            wait_until("the gate's first look at Keycloak", read, timeout=LOGIN_TIMEOUT)
 
     def trust_in(self, home: Path) -> None:
         """Have a browser with that home directory trust the run's authority, and with it the gate and Keycloak.
