@@ -98,5 +98,5 @@ SSO_REALM, SSO_CLIENT = "olapps", "ol-mitlearn-client"
 """Its realm, and the client that the gate is there."""
 GATED_HOSTS = {STUDENT: "nb.learn.mit.edu", AUTHORING: "authoring.nb.learn.mit.edu"}
 """Host of each hub behind the gate."""
-OTHER_GATED_HOST = "nb.ci.learn.mit.edu"
-"""A further host that people may come back to from Keycloak."""
+OTHER_GATED_HOSTS = ("nb.ci.learn.mit.edu", "nb.rc.learn.mit.edu")
+"""Further hosts that people may come back to from Keycloak: those of the other stacks."""

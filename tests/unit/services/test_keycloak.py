@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from harness.base.errors import HarnessError
-from harness.plan.contract import GATED_HOSTS, OTHER_GATED_HOST, SSO_CLIENT, SSO_REALM
+from harness.plan.contract import GATED_HOSTS, OTHER_GATED_HOSTS, SSO_CLIENT, SSO_REALM
 from harness.services import keycloak
 
 
@@ -25,7 +25,7 @@ def test_every_password_is_a_secret_of_the_run() -> None:
 def test_people_may_come_back_to_both_hubs() -> None:
     """As the owners' patterns have it: one wildcard a host."""
     [client] = [each for each in keycloak._realm(SSO_REALM)["clients"] if each["clientId"] == SSO_CLIENT]
-    wanted = {f"https://{host}/*" for host in (*GATED_HOSTS.values(), OTHER_GATED_HOST)}
+    wanted = {f"https://{host}/*" for host in (*GATED_HOSTS.values(), *OTHER_GATED_HOSTS)}
     assert wanted <= set(client["redirectUris"])
 
 
