@@ -14,6 +14,7 @@ pytest_plugins = [
     "fixtures.report",
     "fixtures.selection",
     "fixtures.session",
+    "fixtures.sso",
     "fixtures.target",
 ]
 # Before one of them imports another.

@@ -38,17 +38,20 @@ SERVED = {
 """The artifact that replaces each image of the chart."""
 
 
-def build(versions: Versions, cache: Path, steps: Steps, cold: Callable[[], None]) -> Artifacts:
+def build(
+    versions: Versions, services: Collection[str], cache: Path, steps: Steps, cold: Callable[[], None]
+) -> Artifacts:
     """Build the artifacts that the cache lacks, and return all of them.
 
     Args:
+        services: names of the services whose images are among them.
         cold: called before anything is built.
 
     Raises:
         HarnessError: an artifact does not build, or two files pin different versions.
     """
     build_cache = BuildCache(recipes(versions), IMAGES, cache)
-    wanted = {*SERVED.values(), *versions.services(), "node", "notebook", "go-tools", "go-cluster"}
+    wanted = {*SERVED.values(), *services, "node", "notebook", "go-tools", "go-cluster"}
     if build_cache.missing(wanted):
         cold()
         check_pins(versions, IMAGES)
@@ -63,10 +66,19 @@ def build(versions: Versions, cache: Path, steps: Steps, cold: Callable[[], None
         kubectl=build_cache.directory("go-cluster") / "kubectl",
         helm=build_cache.directory("go-tools") / "helm",
         node_image=build_cache.tag("node"),
-        services={name: build_cache.tag(name) for name in versions.services()},
+        services={name: build_cache.tag(name) for name in services},
         notebook=build_cache.tag("notebook"),
         images={repository: build_cache.layout(name) for repository, name in SERVED.items()},
     )
+
+
+def build_service(name: str, versions: Versions, cache: Path, steps: Steps) -> str:
+    """Build the image of one service, unless Docker has it, and return its name."""
+    build_cache = BuildCache(recipes(versions), IMAGES, cache)
+    if build_cache.missing({name}):
+        with alone(cache, steps):
+            make(build_cache, build_cache.missing({name}), steps)
+    return build_cache.tag(name)
 
 
 def helm_path(versions: Versions, cache: Path) -> Path:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import configparser
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
+from xml.etree import ElementTree
 
 from harness.base.errors import HarnessError
 from harness.base.shell import run
@@ -15,6 +17,9 @@ CERTIFICATES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bun
 """Files of trusted certificates on Debian, Fedora and others."""
 PIP_SETTINGS = ("index-url", "extra-index-url", "trusted-host", "timeout")
 PIP_FILES = ("/etc/pip.conf", "~/.pip/pip.conf", "~/.config/pip/pip.conf")
+MAVEN_FILES = ("/etc/maven/settings.xml", "~/.m2/settings.xml")
+MAVEN_SECTIONS = ("proxies", "servers", "mirrors")
+"""Parts of Maven's settings.xml that say where it finds packages, in the order of its schema."""
 PROXIES = ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 
 
@@ -58,6 +63,62 @@ def pip_configuration(environ: Mapping[str, str] = os.environ) -> str:
         settings[name] = environ.get(f"PIP_{name.upper().replace('-', '_')}", settings[name])
     lines = [f"{name} = {value}\n".replace("\n", "\n    ").rstrip(" ") for name, value in settings.items() if value]
     return "".join(["[global]\n", *lines])
+
+
+def maven_settings(environ: Mapping[str, str] = os.environ, files: tuple[str, ...] = MAVEN_FILES) -> str:
+    """Return a settings.xml with the mirrors and proxies of this machine's Maven; it may have no Maven.
+
+    Where its files name no proxy, that of the environment is Maven's too, which does not read the environment itself.
+
+    Raises:
+        HarnessError: one of the files is not XML.
+    """
+    settings = ElementTree.Element("settings")
+    for name in MAVEN_SECTIONS:
+        found = [entry for file in files for entry in _maven_entries(Path(file).expanduser(), name)]
+        if name == "proxies" and not found:
+            found = list(_maven_proxies(environ))
+        if found:
+            ElementTree.SubElement(settings, name).extend(found)
+    ElementTree.indent(settings)
+    return ElementTree.tostring(settings, encoding="unicode") + "\n"
+
+
+def _maven_entries(file: Path, section: str) -> list[ElementTree.Element]:
+    """Return the entries of one section of a settings.xml, without their namespace."""
+    if not file.is_file():
+        return []
+    try:
+        root = ElementTree.parse(file).getroot()
+    except ElementTree.ParseError as error:
+        raise HarnessError(f"{file}: not XML, so Maven's mirrors cannot be read from it: {error}") from error
+    for element in root.iter():
+        element.tag = element.tag.rpartition("}")[2] if isinstance(element.tag, str) else element.tag
+    return root.findall(f"{section}/*")
+
+
+def _maven_proxies(environ: Mapping[str, str]) -> Iterator[ElementTree.Element]:
+    for protocol in ("http", "https"):
+        url = urlsplit(environ.get(f"{protocol}_proxy") or environ.get(f"{protocol.upper()}_PROXY") or "")
+        if not url.hostname:
+            continue
+        around = environ.get("no_proxy") or environ.get("NO_PROXY") or ""
+        hosts = [f"*{host}" if host.startswith(".") else host for host in around.replace(" ", "").split(",") if host]
+        fields = {
+            "id": protocol,
+            "active": "true",
+            "protocol": protocol,
+            "host": url.hostname,
+            "port": str(url.port or 80),
+            "username": unquote(url.username or ""),
+            "password": unquote(url.password or ""),
+            "nonProxyHosts": "|".join(hosts),
+        }
+        entry = ElementTree.Element("proxy")
+        for name, value in fields.items():
+            if value:
+                ElementTree.SubElement(entry, name).text = value
+        yield entry
 
 
 def proxies(environ: Mapping[str, str] = os.environ) -> dict[str, str]:

@@ -28,3 +28,8 @@ class Artifacts:
     services: Mapping[str, str]
     notebook: str
     images: Mapping[str, OciImage]
+
+    @property
+    def how(self) -> str:
+        """'build' or 'pull': the way in which they were made."""
+        return "build" if self.images else "pull"

@@ -7,7 +7,7 @@ import io
 import platform
 import ssl
 import tarfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -88,21 +88,29 @@ def _url(location: str, scheme: str = "https") -> str:
 
 
 def pull(
-    versions: Versions, mirrors: Mapping[str, str], cache: Path, steps: Steps, cold: Callable[[], None]
+    versions: Versions,
+    mirrors: Mapping[str, str],
+    cache: Path,
+    steps: Steps,
+    cold: Callable[[], None],
+    services: Collection[str] | None = None,
 ) -> Artifacts:
     """Pull the published artifacts, from upstream or from mirrors; those of an earlier run are used again.
 
     Args:
         cold: called before anything is pulled.
+        services: names of the services whose images are among them; all of them unless given.
 
     Raises:
         HarnessError: an image or a tool cannot be pulled, or a download does not have its published checksum.
     """
-    services = {name: mirrored(image.published, mirrors) for name, image in versions.services().items()}
+    published = versions.services()
+    wanted = published if services is None else services
+    service_images = {name: mirrored(published[name].published, mirrors) for name in wanted}
     node = mirrored(versions.node_image(), mirrors)
     notebook = mirrored(versions.get("published.images", "notebook"), mirrors)
     tools = {name: _tool(name, versions, cache) for name in TOOLS}
-    missing_images = _missing_images([node, *services.values(), notebook])
+    missing_images = _missing_images([node, *service_images.values(), notebook])
     missing_tools = [name for name in TOOLS if not tools[name].exists()]
     if missing_images or missing_tools:
         cold()
@@ -121,10 +129,22 @@ def pull(
         kubectl=tools["kubectl"],
         helm=tools["helm"],
         node_image=node,
-        services=services,
+        services=service_images,
         notebook=notebook,
         images={},
     )
+
+
+def pull_service(name: str, versions: Versions, mirrors: Mapping[str, str], steps: Steps) -> str:
+    """Pull the published image of one service, unless Docker has it, and return its name.
+
+    Raises:
+        HarnessError: it cannot be pulled.
+    """
+    image = mirrored(versions.services()[name].published, mirrors)
+    for missing in _missing_images([image]):
+        _pull_image(missing, steps)
+    return image
 
 
 def pull_helm(versions: Versions, mirrors: Mapping[str, str], cache: Path, steps: Steps) -> Path:

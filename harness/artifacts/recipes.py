@@ -12,7 +12,7 @@ from pathlib import Path
 from harness.artifacts.build_cache import BuildCache, Kept, Recipe
 from harness.artifacts.corefile import check_corefile
 from harness.artifacts.dockerfile import build_image
-from harness.artifacts.host_settings import apt_sources, certificates, pip_configuration
+from harness.artifacts.host_settings import apt_sources, certificates, maven_settings, pip_configuration
 from harness.artifacts.oci import merge
 from harness.base.files import make_readable
 from harness.base.shell import run
@@ -198,7 +198,11 @@ def _of_service(name: str, image: ServiceImage, versions: Versions) -> Iterator[
     if programs:
         yield GoPrograms(f"go-{name}", f"go/{name}", Kept.AS_FILES)
     arguments = {"PACKAGES": versions.requirements(image.packages)} if image.packages else {}
-    yield Image(name, name, Kept.IN_DOCKER, base=image.base, arguments=arguments, parts=tuple(programs))
+    texts: dict[str, str] = {}
+    if image.maven:
+        [arguments["ARTIFACT"]] = [f"{name}:{version}" for name, version in versions.table(image.maven).items()]
+        texts["settings.xml"] = maven_settings()
+    yield Image(name, name, Kept.IN_DOCKER, base=image.base, arguments=arguments, parts=tuple(programs), texts=texts)
 
 
 def _debian(suite: str) -> Debian:

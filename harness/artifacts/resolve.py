@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
-from harness.artifacts.build import build, build_helm
+from harness.artifacts.build import build, build_helm, build_service
 from harness.artifacts.model import Artifacts
 from harness.artifacts.oci import OciImage, OciStore
-from harness.artifacts.pull import choose, pull, pull_helm
+from harness.artifacts.pull import choose, pull, pull_helm, pull_service
 from harness.base.errors import HarnessError
 from harness.base.progress import Steps
 from harness.plan.versions import read_versions
@@ -21,6 +21,7 @@ __all__ = [
     "choose",
     "get",
     "get_helm",
+    "get_service",
     "kubernetes",
     "pinned_chart",
 ]
@@ -49,13 +50,20 @@ def kubernetes(how: str, wanted: str) -> str:
 
 
 def get(
-    how: str, kubernetes: str, cache: Path, mirrors: Mapping[str, str], steps: Steps, cold: Callable[[], None]
+    how: str,
+    kubernetes: str,
+    services: Collection[str],
+    cache: Path,
+    mirrors: Mapping[str, str],
+    steps: Steps,
+    cold: Callable[[], None],
 ) -> Artifacts:
     """Build or pull the artifacts of a run; needs Docker's daemon.
 
     Args:
         how: 'build' or 'pull'.
         kubernetes: a version, as `kubernetes` returns it.
+        services: names of the services whose images are among them.
         mirrors: locations by the upstream whose content they serve: docker.io, quay.io, registry.k8s.io, tools.
         cold: called before anything is built or pulled; not called if nothing is.
 
@@ -64,8 +72,23 @@ def get(
     """
     versions = read_versions()
     if how == "build":
-        return build(versions, cache, steps, cold)
-    return pull(versions.with_kubernetes(kubernetes), mirrors, cache, steps, cold)
+        return build(versions, services, cache, steps, cold)
+    return pull(versions.with_kubernetes(kubernetes), mirrors, cache, steps, cold, services)
+
+
+def get_service(how: str, name: str, cache: Path, mirrors: Mapping[str, str], steps: Steps) -> str:
+    """Build or pull the image of one service, and return its name in Docker.
+
+    Args:
+        how: 'build' or 'pull'.
+
+    Raises:
+        HarnessError: it cannot be built or pulled.
+    """
+    versions = read_versions()
+    if how == "build":
+        return build_service(name, versions, cache, steps)
+    return pull_service(name, versions, mirrors, steps)
 
 
 def get_helm(how: str, cache: Path, mirrors: Mapping[str, str], steps: Steps) -> Path:

@@ -64,7 +64,8 @@ def prepare(plan: Plan, steps: Steps) -> Prepared:
             check_port(port)
     machine.check_disk(machine.DISK_WARM, plan.cache)
     room = functools.partial(machine.check_disk, machine.DISK_COLD, plan.cache)
-    made = artifacts.get(how, kubernetes, plan.cache, plan.mirrors, steps, room)
+    services = [service.NAME for service in catalogue.always()]
+    made = artifacts.get(how, kubernetes, services, plan.cache, plan.mirrors, steps, room)
     helm = Helm(made.helm, plan.state / "kubeconfig", kubernetes)
     chart = find_chart(plan, helm)
     steps.say(f"{'chart:':<11}{chart.version}, {chart.origin}")

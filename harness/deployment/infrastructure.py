@@ -88,5 +88,5 @@ def start_services(context: BootContext, artifacts: Artifacts, services: Service
     with context.steps.step("services") as step:
         databases = tuple(dict.fromkeys(spec.database for spec in context.plan.hubs))
         services.start(artifacts.services, Content(databases, images.by_name))
-        step.done(", ".join(service.TITLE for service in services))
+        step.done(", ".join(service.TITLE for service in services if not service.ON_DEMAND))
     context.state.set("services", "started")

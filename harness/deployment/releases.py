@@ -32,13 +32,14 @@ HARNESS_SCOPES = ["admin:users", "admin:servers", "tokens", "proxy", "read:hub",
 
 
 def create_secrets(file: Path) -> None:
-    """Write new passwords and tokens for a new cluster; those of a kept one stay."""
-    if file.exists():
-        return
+    """Write new passwords and tokens for a new cluster; a kept one gets those that an older harness did not make."""
+    known = read_secrets(file) if file.exists() else {}
     names = (*catalogue.secrets(), "admin_password", *(spec.name for spec in (*HUBS, SCALED)))
+    if known.keys() >= set(names):
+        return
     scratch = file.with_suffix(".new")
     scratch.touch(0o600)
-    scratch.write_text(json.dumps({name: secrets.token_hex(32) for name in names}))
+    scratch.write_text(json.dumps({**{name: secrets.token_hex(32) for name in names}, **known}))
     scratch.replace(file)
 
 

@@ -22,6 +22,7 @@ from harness.charts.helm import Helm
 from harness.charts.manifests import Manifest
 from harness.courses import images
 from harness.deployment import boot, releases, state, teardown
+from harness.deployment.gate import ROUTES, gate_routes
 from harness.deployment.model import Deployment
 from harness.drills.judge import RunTests
 from harness.drills.model import DoesNotApplyError, Drill, RefusedError
@@ -91,7 +92,8 @@ class LiveStage:
     def fingerprint_of(self, drill: Drill) -> str:
         """Return the fingerprint of a drill and of the deployment that it is planted in."""
         plan = self.plan
-        files = [self.running.chart.path, plan.spawner, *plan.values, *plan.authoring_values]
+        gate = [plan.gate or plan.checkout / ROUTES] if drill.gate.paths else []
+        files = [self.running.chart.path, plan.spawner, *plan.values, *plan.authoring_values, *gate]
         replaced = [json.dumps(releases.replaced_values(plan, hub_spec)) for hub_spec in HUBS]
         return fingerprint([drill.written, *files, *replaced])
 
@@ -119,7 +121,9 @@ class LiveStage:
         Raises:
             RefusedError: the chart refuses the changed values.
         """
-        if dataclasses.replace(changed, spawner=self.plan.spawner) == self.plan:
+        if drill.gate.paths and gate_routes(changed) != gate_routes(self.plan):
+            return True
+        if dataclasses.replace(changed, spawner=self.plan.spawner, gate=self.plan.gate) == self.plan:
             # Each release has its text as it is; to see that in what Helm renders takes seconds.
             return changed.spawner.read_bytes() != self.plan.spawner.read_bytes()
         chart = releases.find_chart(changed, self.running.helm) if drill.chart else self.running.chart

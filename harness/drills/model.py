@@ -175,6 +175,7 @@ class Drill:
         image: of a course of the deployment, whose image is built of that.
         course: of a course that an author hands to `--course`, and that is judged by the promises about it alone.
         hub_package: a Python package that both hubs get in another version, as pip names it.
+        gate: changes of the gate's routes, as helm/values/gate.yaml has them.
         program: edits of the owners' files, by path from their checkout's root; such a drill has no other change, and
             is judged by the promises about the program alone, without a deployment.
         written: the drill's own data, by which two versions of it differ.
@@ -193,6 +194,7 @@ class Drill:
     values: Mapping[HubSpec, ValueChanges] = field(default_factory=dict)
     hub_package: str = ""
     spawner: tuple[Edit, ...] = ()
+    gate: ValueChanges = ValueChanges()
     chart: Mapping[str, tuple[Edit, ...]] = field(default_factory=dict)
     image: RepositoryChange | None = None
     course: RepositoryChange | None = None

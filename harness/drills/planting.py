@@ -18,6 +18,7 @@ from harness.base.shell import CommandError, run, tail
 from harness.charts.chart import Chart
 from harness.charts.values import merge_values
 from harness.courses.images import CourseBuilder
+from harness.deployment.gate import gate_routes, written
 from harness.deployment.releases import replaced_values
 from harness.drills.model import DoesNotApplyError, Drill, Edit, RepositoryChange, ValueChanges
 from harness.plan.hubs import AUTHORING, HUBS, STUDENT, HubSpec
@@ -26,7 +27,7 @@ from harness.program.closure import SOURCE
 
 
 def plant(drill: Drill, plan: Plan, chart: Chart, scratch: Path) -> Plan:
-    """Return the plan of a deployment with the drill's change in its values, its spawner and its chart.
+    """Return the plan of a deployment with the drill's change in its values, spawner, chart and gate.
 
     Args:
         chart: the one that the plan's releases are of.
@@ -48,6 +49,7 @@ def plant(drill: Drill, plan: Plan, chart: Chart, scratch: Path) -> Plan:
         ),
         spawner=_spawner(drill, plan, scratch / "dynamicImageConfig.py"),
         chart=_chart(drill, plan, chart, scratch / "chart"),
+        gate=_gate(drill, plan, scratch / "gate.yaml"),
     )
 
 
@@ -159,6 +161,14 @@ def _spawner(drill: Drill, plan: Plan, into: Path) -> Path:
         return plan.spawner
     into.write_text(_edited(read_text(plan.spawner, "--spawner"), drill.spawner, "the spawner"))
     check_spawner(into)
+    return into
+
+
+def _gate(drill: Drill, plan: Plan, into: Path) -> Path | None:
+    if not drill.gate.paths:
+        return plan.gate
+    into.write_text(json.dumps(drill.gate.on(written(gate_routes(plan))), indent=1))
+    gate_routes(dataclasses.replace(plan, gate=into))
     return into
 
 

@@ -22,7 +22,10 @@ FIRST_PROGRAM_TEST = "test_infrastructure.py::test_program_evaluates"
 FIRST_COURSE_TEST = "test_course.py::test_learners_can_run_the_notebook"
 """The test that looks at each notebook of a given course."""
 PLUGIN = "fixtures.promise_index"
-PEOPLE = {"visit", "arrivals", "student_class", "authors_user", "browser", "culler_in_the_background"}
+PEOPLE = {
+    *("visit", "arrivals", "student_class", "authors_user", "browser", "culler_in_the_background"),
+    *("learner_at_work", "gated_browser"),
+}
 """Fixtures by which servers start."""
 RUNNING = {"target"}
 """Fixture by which something is asked that runs: cluster, hubs and services all ask for it."""

@@ -48,6 +48,7 @@ def pytest_options(plan: Plan) -> list[str]:
         "spawner": [str(plan.spawner)],
         "values": list(map(str, plan.values)),
         "authoring-values": list(map(str, plan.authoring_values)),
+        "gate": [str(plan.gate)] if plan.gate else [],
         **_theirs(plan),
         "artifacts": [plan.artifacts],
         "kubernetes": [plan.kubernetes],

@@ -115,6 +115,8 @@ class WrittenDrill(Written):
     authoring_values_deleted: Texts = Field((), alias="authoring values deleted")
     hub_package: str = Field("", alias="hub package")
     spawner: tuple[WrittenEdit, ...] = ()
+    gate: dict[str, Any] = {}
+    gate_deleted: Texts = Field((), alias="gate deleted")
     chart: WrittenFile | None = None
     image: WrittenImage | None = None
     course: WrittenRepository | None = None
@@ -135,6 +137,7 @@ class WrittenDrill(Written):
             raise ValueError("a regression has the test that must catch it, 'caught by', or else the promise 'wanted'")
         values = (self.values, self.values_deleted, self.authoring_values, self.authoring_values_deleted)
         others = (*values, self.hub_package, self.spawner, self.chart, self.image, *vars(self.registry).values())
+        others += (self.gate, self.gate_deleted)
         if not any((*others, self.program, self.course)):
             raise ValueError("it changes nothing")
         if self.program and any((*others, self.course)):
@@ -168,6 +171,7 @@ class WrittenDrill(Written):
             values={hub: change for hub, change in changes.items() if change.paths},
             hub_package=self.hub_package,
             spawner=self.spawner,
+            gate=ValueChanges(self.gate, self.gate_deleted),
             chart={self.chart.file: (self.chart.edit,)} if self.chart else {},
             image=self.image.change(self.image.course) if self.image else None,
             course=self.course.change(TEMPLATE) if self.course else None,

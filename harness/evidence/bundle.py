@@ -221,7 +221,7 @@ def write(
     given = {"failure.txt": failure, **(extra or {})}
     for name, text in given.items():
         keep(scene.plan, into / name, text)
-    services = catalogue.names() if scene.running else ()
+    services = [service.NAME for service in catalogue.always()] if scene.running else []
     # A page first, as long as it shows what the test saw.
     sources = [*(_of_browser(browser) if browser else ()), *scene.sources()]
     end = time.monotonic() + LIMIT

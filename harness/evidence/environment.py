@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 from harness.base.errors import EnvironmentFault
@@ -15,6 +15,7 @@ from harness.host import docker
 from harness.host.requirements import daemon_answers, docker_root
 from harness.plan.plan import Plan
 from harness.services import catalogue
+from harness.services.container import Service
 
 FULL_DISK = GIB // 4
 """Free bytes below which a disk counts as full."""
@@ -31,8 +32,11 @@ NODES = {
 
 def parts(name: str) -> dict[str, tuple[str, str]]:
     """Return the containers of a complete run: for each a description, and the consequence when it does not run."""
-    services = {each.NAME: (f"container of {each.TITLE}", each.WITHOUT_IT) for each in catalogue.SERVICES}
-    return {f"{name}-{end}": about for end, about in {**NODES, **services}.items()}
+    return {f"{name}-{end}": about for end, about in {**NODES, **_about(catalogue.always())}.items()}
+
+
+def _about(services: Iterable[type[Service]]) -> dict[str, tuple[str, str]]:
+    return {each.NAME: (f"container of {each.TITLE}", each.WITHOUT_IT) for each in services}
 
 
 def fault(plan: Plan, cluster: Cluster | None, *, whole: bool = True) -> str:
@@ -87,8 +91,9 @@ def _full_disks(plan: Plan) -> Iterator[str]:
 
 def _stopped_containers(name: str, *, whole: bool) -> Iterator[str]:
     there = docker.containers(name)
-    for container, (description, consequence) in parts(name).items():
-        status = there.get(container, "gone" if whole else "")
+    started = {f"{name}-{end}": about for end, about in _about(catalogue.on_demand()).items()}
+    for container, (description, consequence) in {**parts(name), **started}.items():
+        status = there.get(container, "gone" if whole and container not in started else "")
         if status == "gone":
             yield f"The {description} {container} is gone: {consequence}."
         elif "(Paused)" in status:

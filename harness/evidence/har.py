@@ -42,7 +42,7 @@ def archive(students: Iterable[Student]) -> str:
 
 
 def _entry(base: str, hop: Hop, page: str) -> dict[str, Any]:
-    url = redact(base + hop.url, ())
+    url = redact(hop.url if "://" in hop.url.partition("?")[0] else base + hop.url, ())
     query = parse_qsl(urlsplit(hop.url).query, keep_blank_values=True)
     request = {
         "method": hop.method,

@@ -63,8 +63,8 @@ _SECRET_KEY = re.compile(
 _NAME_OF_SECRET = re.compile(r"(?i)(?:name|ref|options|^existing\w*)$")
 _KEYS = r"(?:token|_xsrf|passw(?:or)?d|secret|(?:api|access|private)_?key|authorization)"
 _KEY_HINTS = ("token", "_xsrf", "passw", "secret", "key", "authorization")
-_PARAMETERS = r"(?:\w*token|code|state|_xsrf)"
-_PARAMETER_HINTS = ("token=", "code=", "state=", "_xsrf=")
+_PARAMETERS = r"(?:\w*token|id_token_hint|(?:session_)?code|code_verifier|client_data|\w*state|_xsrf)"
+_PARAMETER_HINTS = ("token=", "hint=", "code=", "verifier=", "client_data=", "state=", "_xsrf=")
 _OPTION = r"--[\w-]*(?:token|passw(?:or)?d|secret)"
 _VARIABLE = r"\w*(?:token|password|secret|database_url|_key)"
 _ACROSS_LINES = tuple(
@@ -107,6 +107,11 @@ _IN_A_LINE = tuple(
         (("cookie",), r"(?i)(?P<before>\bcookie[\"']?:\s*)(?!\[redacted)[^\"'\s][^\r\n]*"),
         # The hub's cookies by name, and everything that tornado signs.
         (("jupyterhub-",), r"(?P<before>\bjupyterhub-(?:session-id|hub-login|user-[\w%.-]+)=\\*[\"']?)[^\s;,\"'\\\[]+"),
+        # The gate's cookies by name, and what it keeps while a person logs in.
+        (
+            ("_session", "mod_auth_openidc_state"),
+            r"(?P<before>\b(?:\w+_apisix_session|mod_auth_openidc_state)\w*=\\*[\"']?)[^\s;,\"'\\\[]+",
+        ),
         (("2|1:",), r"(?P<before>)\b2\|1:\d+\|\d+:[^\s\"';,&]+"),
         # A field of a page's form.
         (("_xsrf",), r"(?P<before>\bname=[\"']_xsrf[\"'][^>]*?\bvalue=[\"'])[^\"'\[]+"),

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from harness.evidence.redaction import redact
 from harness.plan.plan import Plan
+from harness.services import keycloak
 
 
 def directory(root: Path, test: str) -> Path:
@@ -42,7 +43,10 @@ def redacted(plan: Plan, text: str) -> str:
 
 
 def secrets(plan: Plan) -> set[str]:
-    """Return the run's passwords and tokens, and its registry's login; none after the teardown, which removes them."""
+    """Return the run's passwords and tokens, its registry's login, and the secrets of Keycloak's realms.
+
+    After the teardown, which removes them, there are only those of the realms.
+    """
     found: set[str] = set(json.loads(plan.secrets.read_text()).values()) if plan.secrets.exists() else set()
     for hosts in plan.state.glob("certs.d/*/hosts.toml"):
         for login in re.findall(r"Basic ([\w+/=]+)", hosts.read_text()):
@@ -51,4 +55,4 @@ def secrets(plan: Plan) -> set[str]:
                 found.add(base64.b64decode(login).decode().partition(":")[2])
             except (binascii.Error, UnicodeDecodeError):
                 continue
-    return found - {""}
+    return (found | keycloak.secrets()) - {""}

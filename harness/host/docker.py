@@ -52,17 +52,19 @@ def start(
     *,
     owner: str,
     network: str,
-    port: int,
+    ports: Sequence[int],
+    aliases: Sequence[str] = (),
     env: Mapping[str, str] | None = None,
     volumes: Mapping[Path, str] | None = None,
     user: str = "",
     command: Sequence[str] = (),
 ) -> None:
-    """Start a container on the run's network, with its port published on a free loopback port.
+    """Start a container on the run's network, with each of its ports published on a free loopback port.
 
     Variables get their values from docker's own environment, so that no process list shows secrets.
 
     Args:
+        aliases: further names that it has on the network.
         volumes: files and directories of the host, each with its path in the container; `:ro` after it for read-only.
         user: `uid:gid` of its processes; the image's own where this is empty.
 
@@ -72,7 +74,11 @@ def start(
     """
     env = env or {}
     args: list[str | Path] = ["run", "--detach", "--name", name, "--label", f"{LABEL}={owner}", "--network", network]
-    args += ["--publish", f"127.0.0.1::{port}", "--pull", "never"]
+    for alias in aliases:
+        args += ["--network-alias", alias]
+    for port in ports:
+        args += ["--publish", f"127.0.0.1::{port}"]
+    args += ["--pull", "never"]
     for key in env:
         args += ["--env", key]
     for host_path, path in (volumes or {}).items():
@@ -229,6 +235,12 @@ def remove(owner: str, network: str) -> list[str]:
         return gone
 
     return wait_until(f"the removal of {owner}", nothing_left, timeout=240)
+
+
+def remove_container(name: str) -> None:
+    """Remove a container with its volumes, if there is one of that name."""
+    if docker("ps", "--all", "--filter", f"name=^/?{name}$", "--format", "{{.Names}}"):
+        docker("rm", "--force", "--volumes", name, timeout=180)
 
 
 def logs(name: str, lines: int = 200) -> str:

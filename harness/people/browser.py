@@ -35,6 +35,7 @@ from selenium.webdriver.remote.remote_connection import RemoteConnection
 from urllib3.exceptions import HTTPError
 
 from harness.base.errors import HarnessError
+from harness.base.names import Names
 from harness.base.shell import tail
 from harness.base.timeline import UUID, Timeline
 from harness.base.wait import NeverError, NotYet, TooLateError, seldom, wait_until
@@ -421,12 +422,16 @@ def browser(
     timeline: Timeline | None = None,
     patience: float = PAGE_TIMEOUT,
     timer_speedup: float = 1,
+    names: Names | None = None,
+    trust: Callable[[Path], None] = lambda home: None,
 ) -> Iterator[Browser]:
     """Open a fresh Chromium with a profile of its own; it is gone at the end, profile and all.
 
     The other arguments are Browser's.
 
     Args:
+        names: the hosts that it knows by their names; it then reaches no others, and has a home directory of its own.
+        trust: has a browser with that home directory trust their certificates.
         timer_speedup: divides the waits of its pages' timers, such as the pause between two questions to their server.
     """
     chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
@@ -441,6 +446,12 @@ def browser(
             f"--user-data-dir={scratch}/profile",
         ):  # fmt: skip
             options.add_argument(argument)
+        home = {}
+        if names:
+            options.add_argument(f"--host-resolver-rules={names.chromium_rules}")
+            options.add_argument("--no-proxy-server")
+            home["HOME"] = f"{scratch}/home"
+            trust(Path(home["HOME"]))
         options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
         # Of the DevTools' events only those of pages: each request would be a hundred times as many.
         options.add_experimental_option("perfLoggingPrefs", {"enableNetwork": False, "enablePage": True})
@@ -448,7 +459,7 @@ def browser(
             driver,
             service_args=["--log-level=INFO", f"--log-path={scratch}/{LOG}"],
             # Chromium's own temporary files are removed with ours.
-            env={**os.environ, "TMPDIR": scratch},
+            env={**os.environ, "TMPDIR": scratch, **home},
             # As with every program: on Ctrl-C we decide the order in which they end.
             popen_kw={"start_new_session": True},
         )

@@ -15,6 +15,7 @@ import httpx
 from harness.base import http
 from harness.base.errors import HarnessError
 from harness.base.intervals import Span
+from harness.base.names import Names
 from harness.base.timeline import Timeline
 from harness.base.wait import waiting
 from harness.hub.api import Hub
@@ -107,6 +108,7 @@ class Visitor:
         server_probe: what ends the wait for a server that cannot start.
         timeline: for the moments of the journey.
         transport: in place of the network.
+        names: the way to the hub and to other hosts by their names, where the hub's URL has one.
     """
 
     role = "student"
@@ -118,8 +120,10 @@ class Visitor:
         timeline: Timeline | None = None,
         *,
         transport: httpx.BaseTransport | None = None,
+        names: Names | None = None,
     ) -> None:
         self.hub = hub
+        self.names = names
         self.journey = Journey()
         self.name = ""
         """The hub's name for the visitor, of a student a random UUID; empty until the journey came by a server."""
@@ -130,7 +134,8 @@ class Visitor:
         """Names in the timeline: those that the hub gave, and one from the time before there was any."""
         self._timeline = Timeline() if timeline is None else timeline
         self._server_probe = server_probe
-        self._http = http.Client(base_url=hub.url, timeout=30, follow_redirects=False, transport=transport)
+        way = transport or (names.transport() if names else None)
+        self._http = http.Client(base_url=hub.url, timeout=30, follow_redirects=False, transport=way)
         self._token = ""
 
     def __str__(self) -> str:
@@ -142,6 +147,11 @@ class Visitor:
     @property
     def cookies(self) -> httpx.Cookies:
         return self._http.cookies
+
+    def cookie_header(self, url: str) -> dict[str, str]:
+        """Return the header with the cookies that a browser sends to a URL of a host that needs a name."""
+        cookies = self._http.build_request("GET", url).headers.get("cookie") if self.names else None
+        return {"Cookie": cookies} if cookies else {}
 
     def get(self, url: str, **kwargs: Any) -> httpx.Response:
         """Send one request, which becomes a hop; redirects are not followed."""
@@ -165,8 +175,10 @@ class Visitor:
         except httpx.HTTPError as error:
             self._note("http", f"{method} {url}: {str(error) or type(error).__name__}")
             raise
+        sent = answer.request.url
+        elsewhere = self.names and sent.host != httpx.URL(self.hub.url).host
         hop = Hop(
-            answer.request.url.raw_path.decode(),
+            str(sent) if elsewhere else sent.raw_path.decode(),
             answer.status_code,
             answer.headers.get("location"),
             time.monotonic() - started,

@@ -23,6 +23,7 @@ from tornado.httpclient import HTTPClientError, HTTPRequest
 from tornado.websocket import WebSocketClientConnection, WebSocketClosedError, websocket_connect
 
 from harness.base.errors import HarnessError
+from harness.base.names import Names
 
 CELL_TIMEOUT = 60.0
 """Seconds for one cell."""
@@ -138,12 +139,13 @@ def has_widget(cell: NotebookNode) -> bool:
 
 
 @contextmanager
-def connect(url: str, headers: dict[str, str]) -> Iterator[Kernel]:
+def connect(url: str, headers: dict[str, str], names: Names | None = None) -> Iterator[Kernel]:
     """Connect to a running kernel while the context is open.
 
     Args:
         url: the kernel's address in its server's REST API, …/api/kernels/ID.
         headers: sent with the websocket's request.
+        names: the way to its host, where that is not its address.
 
     Raises:
         HarnessError: no connection, or the kernel does not answer.
@@ -151,7 +153,7 @@ def connect(url: str, headers: dict[str, str]) -> Iterator[Kernel]:
     # A thread of its own, so that the server's pings are answered between two cells too.
     with start_blocking_portal() as portal:
         try:
-            client = portal.call(_open, url, headers)
+            client = portal.call(_open, url, headers, names)
         except (TimeoutError, queue.Empty) as error:
             raise HarnessError(f"The kernel does not answer, {START_TIMEOUT:.0f} s after its start: {url}") from error
         except (DeadKernelError, WebSocketClosedError) as error:
@@ -164,11 +166,12 @@ def connect(url: str, headers: dict[str, str]) -> Iterator[Kernel]:
             portal.call(client.close)
 
 
-async def _open(url: str, headers: dict[str, str]) -> _Client:
+async def _open(url: str, headers: dict[str, str], names: Names | None) -> _Client:
     """Connect, and wait until the kernel answers, so that its start counts for no cell."""
     address = f"ws{url.removeprefix('http')}/channels"
-    request = HTTPRequest(address, headers=headers, request_timeout=START_TIMEOUT)
-    client = _Client(await websocket_connect(request, max_message_size=MAX_MESSAGE))
+    trust, resolver = (names.context(), names.resolver()) if names else (None, None)
+    request = HTTPRequest(address, headers=headers, request_timeout=START_TIMEOUT, ssl_options=trust)
+    client = _Client(await websocket_connect(request, max_message_size=MAX_MESSAGE, resolver=resolver))
     asked = client.kernel_info()
     while (await client.shell_channel.get_msg(timeout=START_TIMEOUT))["parent_header"].get("msg_id") != asked:
         pass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import time
@@ -48,6 +49,43 @@ class UserServer:
             JourneyError: the server refuses.
         """
         self._call("PUT", f"contents/{quote(path)}", json={"type": "file", "format": "text", "content": text})
+
+    def upload(self, path: str, content: bytes, chunk: int) -> None:
+        """Upload a file in chunks of some bytes, as JupyterLab does (its docmanager, uploadLargeFile).
+
+        Raises:
+            JourneyError: the server refuses.
+        """
+        parts = [content[start : start + chunk] for start in range(0, len(content), chunk)]
+        for number, part in enumerate(parts, start=1):
+            model = {
+                "type": "file",
+                "format": "base64",
+                "content": base64.b64encode(part).decode(),
+                "chunk": number if number < len(parts) else -1,
+                "name": path,
+                "path": path,
+            }
+            self._call("PUT", f"contents/{quote(path)}", json=model)
+
+    def size(self, path: str) -> int:
+        """Return the size of a file in bytes.
+
+        Raises:
+            JourneyError: it is not there.
+        """
+        return int(self._call("GET", f"contents/{quote(path)}?content=0").json()["size"])
+
+    def download(self, path: str) -> bytes:
+        """Return a file, as its link in the file browser does.
+
+        Raises:
+            JourneyError: the server refuses.
+        """
+        answer = self._user.call("GET", f"{self._path}/files/{quote(path)}", headers=self._authorization)
+        if not answer.is_success:
+            raise JourneyError(f"The server of {self._user}, at /files/{path}: {answer.status_code}")
+        return answer.content
 
     def save(self, path: str) -> None:
         """Save a notebook where it is, as it is, as its Save button does.
@@ -100,7 +138,8 @@ class UserServer:
         started = time.monotonic()
         session = self._call("POST", "sessions", json=wanted, timeout=START_TIMEOUT).json()
         try:
-            with connect(f"{self.url}/api/kernels/{session['kernel']['id']}", self._authorization) as kernel:
+            url = f"{self.url}/api/kernels/{session['kernel']['id']}"
+            with connect(url, self._authorization | self._user.cookie_header(url), self._user.names) as kernel:
                 self._user.journey.took("kernel", started)
                 yield kernel
         finally:

@@ -92,3 +92,11 @@ CLOSED_SERVICES = frozenset({"ClusterIP", "NodePort"})
 """Types of Services that a load balancer of AWS is not made for."""
 NODE_PORTS = range(30_000, 32_768)
 """Ports that Kubernetes gives to Services of type NodePort."""
+SSO_HOST = "sso.ol.mit.edu"
+"""Host of the Keycloak that learners and authors log in to (keycloak:domain)."""
+SSO_REALM, SSO_CLIENT = "olapps", "ol-mitlearn-client"
+"""Its realm, and the client that the gate is there."""
+GATED_HOSTS = {STUDENT: "nb.learn.mit.edu", AUTHORING: "authoring.nb.learn.mit.edu"}
+"""Host of each hub behind the gate."""
+OTHER_GATED_HOSTS = ("nb.ci.learn.mit.edu", "nb.rc.learn.mit.edu")
+"""Further hosts that people may come back to from Keycloak: those of the other stacks."""

@@ -58,10 +58,12 @@ OPTIONS = (
     Option("spawner", "the custom spawner, in place of helm/spawner/dynamicImageConfig.py"),
     Option("values", "values of the student hub, in place of helm/values/production.yaml; later wins", repeat=True),
     Option("authoring-values", "the same for the authoring hub, in place of helm/values/authoring.yaml", repeat=True),
+    Option("gate", "the gate's routes to both hubs, in place of helm/values/gate.yaml"),
     Option(
         "ol-infrastructure",
-        "a checkout of mitodl/ol-infrastructure, whose Pulumi program is evaluated, shut in: its values, its spawner "
-        "and its chart version take the place of ours; --values, --authoring-values, --spawner and --chart win over it",
+        "a checkout of mitodl/ol-infrastructure, whose Pulumi program is evaluated, shut in: its values, its spawner, "
+        "its gate and its chart version take the place of ours; --values, --authoring-values, --spawner, --gate and "
+        "--chart win over it",
     ),
     Option(
         "stack",

@@ -63,6 +63,8 @@ class Plan:
     keep: bool
     hub_port: int
     authoring_port: int
+    gate: Path | None = None
+    """The gate's routes; None for those of the evaluated program, or without one for those in helm/values/gate.yaml."""
 
     @property
     def secrets(self) -> Path:
@@ -146,6 +148,9 @@ def make_plan(
     if os.sep in chart or chart in (".", ".."):
         chart = str((cwd / Path(chart).expanduser()).resolve())
         chart_directory(Path(chart))
+    gate = path("gate")
+    if gate:
+        read_values(gate, "--gate")
     hub_port, authoring_port = (_port(f"--{name}", one(name)) for name in ("hub-port", "authoring-port"))
     if hub_port and hub_port == authoring_port:
         raise HarnessError(f"--authoring-port {authoring_port}: --hub-port has it. Give another, or 0 for any free one")
@@ -171,6 +176,7 @@ def make_plan(
         keep=keep,
         hub_port=hub_port,
         authoring_port=authoring_port,
+        gate=gate,
     )
 
 

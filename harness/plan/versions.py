@@ -27,12 +27,14 @@ class ServiceImage:
         base: the artifact that ours is FROM; empty for none.
         packages: table of its Python packages; empty for none.
         programs: Go programs, separated by spaces, that are compiled from go/NAME; empty for none.
+        maven: table of the one Maven artifact that its Dockerfile gets; empty for none.
     """
 
     published: str
     base: str = ""
     packages: str = ""
     programs: str = ""
+    maven: str = ""
 
 
 @dataclass(frozen=True)

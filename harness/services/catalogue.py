@@ -7,11 +7,23 @@ from __future__ import annotations
 
 from harness.services.aws import Aws
 from harness.services.container import Service
+from harness.services.gate import Gate
+from harness.services.keycloak import Keycloak
 from harness.services.postgres import Postgres
 from harness.services.registry import Registry
 
-SERVICES: tuple[type[Service], ...] = (Aws, Registry, Postgres)
+SERVICES: tuple[type[Service], ...] = (Aws, Registry, Postgres, Keycloak, Gate)
 """Services in the order in which they start; one that needs another comes after it."""
+
+
+def always() -> tuple[type[Service], ...]:
+    """Return the services that every run has."""
+    return tuple(service for service in SERVICES if not service.ON_DEMAND)
+
+
+def on_demand() -> tuple[type[Service], ...]:
+    """Return the services that a run has if one of its tests asks for them."""
+    return tuple(service for service in SERVICES if service.ON_DEMAND)
 
 
 def secrets() -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from harness.base import http
 from harness.base.errors import HarnessError
 from harness.base.wait import NotYet, seldom, wait_until
 from harness.host import docker
+from harness.services.gate_settings import GatedRoute
 
 HEALTH_TIMEOUT = 5.0
 """Seconds that a service has to answer one question about its health."""
@@ -28,10 +29,12 @@ class Content:
     Attributes:
         databases: names of the hubs' databases, for Postgres.
         images: images by full name, for the registry.
+        routes: the gate's routes, each with host:port of the hub behind it.
     """
 
     databases: tuple[str, ...] = ()
     images: Mapping[str, OciImage] = field(default_factory=dict)
+    routes: tuple[tuple[GatedRoute, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,8 @@ class Service(ABC):
     """Seconds from the start of its container until it is healthy."""
     SECRETS: ClassVar[tuple[str, ...]] = ()
     """Names of the passwords that it needs, new for each cluster."""
+    ON_DEMAND: ClassVar[bool] = False
+    """It is made and started when a test asks for it (harness/deployment/on_demand.py), and not with the cluster."""
 
     run: str
     state: Path
@@ -110,6 +115,8 @@ class Service(ABC):
         self,
         image: str,
         *,
+        more_ports: Sequence[int] = (),
+        aliases: Sequence[str] = (),
         env: Mapping[str, str] | None = None,
         volumes: Mapping[Path, str] | None = None,
         user: str = "",
@@ -121,7 +128,8 @@ class Service(ABC):
             image,
             owner=self.run,
             network=self.run,
-            port=self.PORT,
+            ports=(self.PORT, *more_ports),
+            aliases=aliases,
             env=env,
             volumes=volumes,
             user=user,
@@ -168,7 +176,7 @@ class Services:
         return iter(self._services.values())
 
     def start(self, images: Mapping[str, str], content: Content) -> None:
-        """Start the services one after the other, and wait until each is healthy.
+        """Start the services that belong to every run, one after the other, and wait until each is healthy.
 
         Args:
             images: the image of each service by its name, as `Artifacts.services` has them.
@@ -176,9 +184,10 @@ class Services:
         Raises:
             HarnessError: a service has no image, or does not become healthy.
         """
-        if lacking := [service.NAME for service in self if service.NAME not in images]:
+        wanted = [service for service in self if not service.ON_DEMAND]
+        if lacking := [service.NAME for service in wanted if service.NAME not in images]:
             raise HarnessError(
                 f"There is no image for the service {lacking[0]}. Add [services.{lacking[0]}] to images/versions.toml."
             )
-        for service in self:
+        for service in wanted:
             service.start(images[service.NAME], content)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[3]
-NO_VERSIONS = ("url", "checksum", "repository", "suite", "base", "packages", "programs")
+NO_VERSIONS = ("url", "checksum", "repository", "suite", "base", "packages", "programs", "maven")
 
 
 def found_by_renovate(text: str, manager: dict[str, Any]) -> Iterator[str]:

@@ -183,7 +183,7 @@ def test_services_are_started_once(planned: Planner, steps: Steps) -> None:
 
     class FakeServices:
         def __iter__(self) -> Iterator[Any]:
-            return iter([SimpleNamespace(TITLE="moto")])
+            return iter([SimpleNamespace(TITLE="moto", ON_DEMAND=False)])
 
         def start(self, images: dict[str, str], content: Content) -> None:
             started.append((images, content.databases))

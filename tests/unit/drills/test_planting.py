@@ -15,10 +15,12 @@ import yaml
 from harness.base.errors import HarnessError
 from harness.base.shell import run
 from harness.charts.values import merge_values
+from harness.deployment.gate import gate_routes
 from harness.drills.model import (
     DoesNotApplyError,
 )
 from harness.drills.planting import build_changed_image, download_wheel, plant, values_with_wheel
+from harness.plan.hubs import AUTHORING, STUDENT
 from harness.plan.plan import Plan
 from tests.unit import fakes
 from tests.unit.drills.examples import (
@@ -41,6 +43,28 @@ class TestPlanting:
         found = plant(read_drill(tmp_path, **changes), plan, BUILTIN, tmp_path / "scratch")
         assert (Path(found.chart) / "Chart.yaml").read_text().endswith("# and more\n")
         assert "and more" not in (BUILTIN.path / "Chart.yaml").read_text()
+
+    def test_a_route_of_the_gate(self, plan: Plan, tmp_path: Path) -> None:
+        changes = {
+            "gate": {"jupyterhub.plugins.openid-connect.unauth_action": "pass"},
+            "gate deleted": "jupyterhub-authoring.plugins.openid-connect",
+        }
+        found = plant(read_drill(tmp_path, **changes), plan, BUILTIN, tmp_path / "scratch")
+        routes = gate_routes(found)
+        assert routes[STUDENT].setting("unauth_action") == "pass"
+        assert routes[STUDENT].setting("scope") == gate_routes(plan)[STUDENT].setting("scope")
+        assert routes[AUTHORING].login is None
+        assert found.spawner == plan.spawner
+
+    def test_a_route_that_is_none_then(self, plan: Plan, tmp_path: Path) -> None:
+        with pytest.raises(HarnessError, match=r"gate.yaml: not routes of a gate: hosts: "):
+            plant(read_drill(tmp_path, gate={"jupyterhub.hosts": []}), plan, BUILTIN, tmp_path / "scratch")
+
+    def test_a_setting_that_the_gate_has_not(self, plan: Plan, tmp_path: Path) -> None:
+        with pytest.raises(DoesNotApplyError, match=r"there is no value jupyterhub.plugins.cor to delete"):
+            plant(
+                read_drill(tmp_path, **{"gate deleted": "jupyterhub.plugins.cor"}), plan, BUILTIN, tmp_path / "scratch"
+            )
 
     def test_a_file_that_the_chart_has_not(self, plan: Plan, tmp_path: Path) -> None:
         with pytest.raises(DoesNotApplyError, match="this chart has no file a"):

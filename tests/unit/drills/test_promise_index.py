@@ -72,6 +72,12 @@ def test_fixtures_that_decide_a_layer_are_there() -> None:
     assert used >= deciding, f"no promise asks for {sorted(deciding - used)}"
 
 
+def test_no_other_test_starts_keycloak() -> None:
+    """A run without those behind the gate neither builds nor starts it."""
+    asking = {test.test.partition("::")[0] for test in collect(CHECKOUT) if {"gated", "keycloak"} & test.fixtures}
+    assert asking == {"tests/e2e/test_sso.py"}
+
+
 def test_a_suite_that_cannot_be_collected(tmp_path: Path) -> None:
     with pytest.raises(HarnessError, match=r"The tests in tests/e2e cannot be collected\n  \| "):
         collect(tmp_path)

@@ -119,6 +119,7 @@ class TestOptions:
             "spawner": [str(spawner)],
             "values": [str(file) for file in values[:2]],
             "authoring-values": [str(values[2])],
+            "gate": [str(values[2])],
             "ol-infrastructure": [],
             "artifacts": ["pull"],
             "kubernetes": ["1.31.0"],

@@ -24,6 +24,7 @@ from harness.evidence.bundle import Scene
 from harness.hub.api import Hub
 from harness.people.journey import Hop, Journey
 from harness.plan.hubs import AUTHORING, SCALED, STUDENT
+from harness.services import keycloak
 from tests.unit.fakes import Program
 
 PASSWORD = "5eed" * 16
@@ -60,6 +61,17 @@ HUB_LOG = f"""\
 
 ==> jupyter_continuous-image-puller-1_0b/image-pull-trees/0.log <==
 2026-11-23T21:58:25Z stdout F Pulling complete
+"""
+REALM = keycloak.secrets()
+"""Secrets of the realms' files, which the run knows though they are not among its own."""
+PLANTED += REALM
+GATE_LOG = f"""\
+nb.learn.mit.edu GET /.apisix/redirect?state={planted("gate-state")}&code={planted("gate-code")} 302
+oidc_authenticate_user: /token?a=b&code_verifier={planted("verifier")}, client_secret="{planted("client-secret")}"
+Set-Cookie: jupyterhub_apisix_session={planted("gate-session")}; Path=/; Secure
+POST https://sso.ol.mit.edu/realms/olapps/login-actions/authenticate?session_code={planted("session-code")}&client_data={planted("data")}
+GET /logout?id_token_hint={planted("hint")}
+{" ".join(sorted(REALM))}
 """
 USERS = [
     {
@@ -152,13 +164,14 @@ def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Program:
     fake = Program(
         directory,
         "docker",
-        f"""case "$1" in
+        """case "$1" in
           exec) cat "$here/logs" ;;
-          logs) echo "log of $4, url=http://u:{planted("docker")}@registry" ;;
+          logs) cat "$here/service" ;;
           ps) echo "jh-1-registry Up 2 minutes" ;;
         esac""",
     )
     (directory / "logs").write_text(HUB_LOG)
+    (directory / "service").write_text(f"url=http://u:{planted('docker')}@registry\n{GATE_LOG}")
     monkeypatch.setenv("PATH", f"{directory}:{os.environ['PATH']}")
     return fake
 
@@ -238,7 +251,7 @@ class TestWrite:
             *("pods.txt", "pods.yaml", "events.txt", "nodes.yaml", "containers.txt"),
             *("hubs.json", "tables.txt", "values.yaml", "values.diff"),
             *("logs/jupyter.hub-1.hub.log", "logs/jupyter.hub-1.hub-before.log"),
-            *("logs/registry.log", "logs/moto.log", "logs/postgres.log"),
+            *(f"logs/{service}.log" for service in ("registry", "moto", "postgres", "keycloak", "gate")),
         } == set(found)
         assert found["logs/jupyter.hub-1.hub-before.log"].endswith("F crashed\n\n")
         assert found["logs/jupyter.hub-1.hub.log"].rstrip().endswith("F connecting with [redacted]")

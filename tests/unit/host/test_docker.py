@@ -49,7 +49,7 @@ def started_with(tmp_path: Path) -> None:
         "postgres:17",
         owner="jh-1",
         network="jh-1",
-        port=5432,
+        ports=[5432],
         env={"PASSWORD": "hunter2"},
         volumes={tmp_path / "init.sql": "/init.sql:ro"},
         command=["postgres", "-c", "fsync=off"],
@@ -82,7 +82,7 @@ class TestStart:
     )
     def test_mounts_a_path_of_any_characters(self, path: Path, tmp_path: Path, name: str, source: str) -> None:
         fake = Program(path, "docker")
-        docker.start("a", "a", owner="jh-1", network="jh-1", port=1, volumes={tmp_path / name: "/x"})
+        docker.start("a", "a", owner="jh-1", network="jh-1", ports=[1], volumes={tmp_path / name: "/x"})
         assert f"--mount type=bind,{source.format(tmp_path)},target=/x a" in fake.calls[0]
 
     def test_a_daemon_that_does_not_see_the_files(self, path: Path, tmp_path: Path) -> None:
@@ -96,7 +96,7 @@ class TestStart:
     def test_failure_names_the_container(self, path: Path) -> None:
         Program(path, "docker", "echo no such image >&2; exit 125")
         with pytest.raises(CommandError, match=r"\Astarting jh-1-moto: exit code 125\.\n  \| no such image\Z"):
-            docker.start("jh-1-moto", "moto", owner="jh-1", network="jh-1", port=5000)
+            docker.start("jh-1-moto", "moto", owner="jh-1", network="jh-1", ports=[5000])
 
 
 def test_published(path: Path) -> None:

@@ -75,11 +75,12 @@ class TestDefaults:
 
 class TestGiven:
     def test_paths_count_from_where_the_person_is(self, planned: Planner, tmp_path: Path) -> None:
-        for name in ("one.yaml", "two.yaml", "spawner.py"):
+        for name in ("one.yaml", "two.yaml", "spawner.py", "gate.yaml"):
             (tmp_path / name).write_text("")
-        plan = planned(values=["one.yaml", "two.yaml"], spawner="spawner.py", evidence="here")
+        plan = planned(values=["one.yaml", "two.yaml"], spawner="spawner.py", gate="gate.yaml", evidence="here")
         assert plan.values == (tmp_path / "one.yaml", tmp_path / "two.yaml")
         assert (plan.spawner, plan.evidence) == (tmp_path / "spawner.py", tmp_path / "here")
+        assert plan.gate == tmp_path / "gate.yaml"
 
     def test_home(self, planned: Planner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("HOME", str(tmp_path / "home"))

@@ -1,0 +1,96 @@
+"""The gate of a copy: its routes, as the evaluated program or our own file has them, and the hubs behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from harness.base.errors import HarnessError
+from harness.base.files import read_text
+from harness.base.validation import first_error
+from harness.deployment.model import Deployment
+from harness.hub.api import Hub
+from harness.plan.hubs import HubSpec
+from harness.plan.plan import Plan
+from harness.program.model import Route
+from harness.services.gate_settings import GatedRoute
+
+ROUTES = "helm/values/gate.yaml"
+ALL_PATHS = ("/*",)
+
+
+class _Written(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    hosts: Annotated[tuple[str, ...], Field(min_length=1)]
+    paths: tuple[str, ...]
+    websocket: bool
+    plugins: Mapping[str, Mapping[str, Any]]
+
+
+def gate_routes(plan: Plan) -> dict[HubSpec, GatedRoute]:
+    """Return the gate's route to each hub: of the evaluated program, or without one of our own file.
+
+    Raises:
+        HarnessError: a hub has no route or more than one, a route leads from another path, or the file is broken.
+    """
+    if plan.ol_infrastructure and not plan.gate:
+        found = [(route.namespace, _of_program(route)) for route in plan.ol_infrastructure.program.routes]
+        routes = {spec: [route for namespace, route in found if namespace == spec.namespace] for spec in plan.hubs}
+    else:
+        file = read_routes(plan.gate or plan.checkout / ROUTES)
+        routes = {spec: [file[spec.name]] if spec.name in file else [] for spec in plan.hubs}
+    for spec, there in routes.items():
+        if len(there) != 1 or there[0].paths != ALL_PATHS:
+            paths = [path for route in there for path in route.paths]
+            raise HarnessError(
+                f"The gate's route to {spec.name}: expected one for all paths (/*), found {paths or 'none'}"
+            )
+    return {spec: replace(there[0], release=spec.name) for spec, there in routes.items()}
+
+
+def read_routes(file: Path) -> dict[str, GatedRoute]:
+    """Return the routes of a file like helm/values/gate.yaml, by the hub's release.
+
+    Raises:
+        HarnessError: it cannot be read, or is not of that form.
+    """
+    try:
+        given = yaml.safe_load(read_text(file, "the gate's routes"))
+        written = {name: _Written.model_validate(each) for name, each in dict(given or {}).items()}
+    except (yaml.YAMLError, TypeError, ValueError) as error:
+        why = first_error(error) if isinstance(error, ValidationError) else " ".join(str(error).split())
+        raise HarnessError(f"{file}: not routes of a gate: {why}") from error
+    return {
+        name: GatedRoute(name, each.hosts, each.paths, each.websocket, each.plugins) for name, each in written.items()
+    }
+
+
+def written(routes: Mapping[HubSpec, GatedRoute]) -> dict[str, Any]:
+    """Return routes as a file has them, by the hub's release."""
+    return {
+        spec.name: _Written(
+            hosts=route.hosts, paths=route.paths, websocket=route.websocket, plugins=route.plugins
+        ).model_dump(mode="json")
+        for spec, route in routes.items()
+    }
+
+
+def _of_program(route: Route) -> GatedRoute:
+    plugins = {plugin.name: plugin.config for plugin in route.plugins if plugin.enabled}
+    return GatedRoute(route.name, route.hosts, route.paths, bool(route.websocket), plugins)
+
+
+def hub_behind(running: Deployment, spec: HubSpec, host: str) -> Hub:
+    """Return a hub as it is reached through the gate."""
+    return replace(running.hub(spec), url=f"https://{host}")
+
+
+def upstream(running: Deployment, spec: HubSpec) -> str:
+    """Return host:port on the run's network of a hub's proxy, past the gate."""
+    return f"{running.cluster.control_plane}:{spec.node_port}"

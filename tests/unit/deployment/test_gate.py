@@ -1,0 +1,92 @@
+"""The gate's routes: of the evaluated program, of a file, or what is wrong with either."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from harness.base.errors import HarnessError
+from harness.deployment.gate import gate_routes, read_routes, written
+from harness.plan.contract import GATED_HOSTS
+from harness.plan.hubs import AUTHORING, HUBS, STUDENT
+from harness.plan.versions import IMAGES
+from harness.program.model import Plugin, Route
+
+CHECKOUT = IMAGES.parent
+LOGIN = Plugin("openid-connect", {"scope": "openid"})
+
+
+def route(namespace: str, *plugins: Plugin, paths: tuple[str, ...] = ("/*",)) -> Route:
+    place: Any = None
+    return Route("any", namespace, (f"{namespace}.example",), paths, (), plugins, "", True, {}, place)
+
+
+def planned(*routes: Route, gate: Path | None = None) -> Any:
+    """Return the plan of a run, with an evaluated program where it has routes."""
+    theirs = SimpleNamespace(program=SimpleNamespace(routes=routes)) if routes else None
+    return SimpleNamespace(gate=gate, ol_infrastructure=theirs, checkout=CHECKOUT, hubs=HUBS)
+
+
+def test_our_own_are_those_of_production() -> None:
+    found = gate_routes(planned())
+    assert {spec: route.hosts for spec, route in found.items()} == {spec: (it,) for spec, it in GATED_HOSTS.items()}
+    assert found[AUTHORING].setting("session.cookie_name") == "jupyterhub_authoring_apisix_session"
+
+
+def test_the_programs_stand_in_their_place() -> None:
+    found = gate_routes(planned(route("jupyter", LOGIN), route("jupyter-authoring")))
+    assert found[STUDENT].hosts == ("jupyter.example",)
+    assert found[STUDENT].setting("scope") == "openid"
+    assert found[AUTHORING].login is None
+
+
+def test_a_plugin_that_is_switched_off_is_none() -> None:
+    off = Plugin("openid-connect", {}, enabled=False)
+    assert gate_routes(planned(route("jupyter", off), route("jupyter-authoring")))[STUDENT].login is None
+
+
+def test_a_file_wins_over_the_program(tmp_path: Path) -> None:
+    file = tmp_path / "gate.json"
+    file.write_text((CHECKOUT / "helm/values/gate.yaml").read_text())
+    found = gate_routes(planned(route("jupyter"), route("jupyter-authoring"), gate=file))
+    assert found == gate_routes(planned())
+
+
+@pytest.mark.parametrize(
+    ("routes", "found"),
+    [
+        ([route("jupyter-authoring")], "to jupyterhub: expected one for all paths .*, found none"),
+        ([route("jupyter", paths=("/hub/*",)), route("jupyter-authoring")], r"found \['/hub/\*'\]"),
+        ([route("jupyter"), route("jupyter"), route("jupyter-authoring")], r"found \['/\*', '/\*'\]"),
+    ],
+    ids=["none", "another path", "two"],
+)
+def test_a_hub_without_one_route_is_named(routes: list[Route], found: str) -> None:
+    with pytest.raises(HarnessError, match=found):
+        gate_routes(planned(*routes))
+
+
+def test_they_are_written_as_they_are_read(tmp_path: Path) -> None:
+    routes = gate_routes(planned())
+    (tmp_path / "gate.json").write_text(json.dumps(written(routes)))
+    again = read_routes(tmp_path / "gate.json")
+    assert {spec: again[spec.name] for spec in routes} == routes
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("a: [", "while parsing"),
+        ("- a", "not routes of a gate"),
+        ("jupyterhub: {hosts: [a], paths: [/*], plugins: {}}", "websocket: expected, and missing"),
+        ("jupyterhub: {hosts: [a], paths: [/*], websocket: true, plugins: {}, path: a}", "path: unknown"),
+    ],
+)
+def test_a_file_that_is_wrong_is_named(text: str, why: str, tmp_path: Path) -> None:
+    (tmp_path / "gate.yaml").write_text(text)
+    with pytest.raises(HarnessError, match=why):
+        read_routes(tmp_path / "gate.yaml")
