@@ -12,6 +12,7 @@ from filelock import FileLock, Timeout
 
 from harness.artifacts.build_cache import BuildCache
 from harness.artifacts.model import Artifacts
+from harness.artifacts.oci import OciImage
 from harness.artifacts.prune import prune
 from harness.artifacts.recipes import recipes
 from harness.base.errors import HarnessError
@@ -66,6 +67,20 @@ def build(versions: Versions, cache: Path, steps: Steps, cold: Callable[[], None
         notebook=build_cache.tag("notebook"),
         images={repository: build_cache.layout(name) for repository, name in SERVED.items()},
     )
+
+
+def build_addons(versions: Versions, cache: Path, steps: Steps) -> dict[str, OciImage]:
+    """Build the add-ons' images that the cache lacks, and return all of them by their published names.
+
+    Raises:
+        HarnessError: one does not build, or two files pin different versions.
+    """
+    build_cache, addons = BuildCache(recipes(versions), IMAGES, cache), versions.addons()
+    if build_cache.missing(set(addons)):
+        check_pins(versions, IMAGES)
+        with alone(cache, steps):
+            make(build_cache, build_cache.missing(set(addons)), steps)
+    return {image.published: build_cache.layout(name) for name, image in addons.items()}
 
 
 def helm_path(versions: Versions, cache: Path) -> Path:

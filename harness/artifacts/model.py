@@ -28,3 +28,8 @@ class Artifacts:
     services: Mapping[str, str]
     notebook: str
     images: Mapping[str, OciImage]
+
+    @property
+    def how(self) -> str:
+        """The way in which they were had: 'build', or 'pull'."""
+        return "build" if self.images else "pull"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
 import shutil
@@ -16,6 +17,9 @@ from harness.artifacts.oci import merge
 from harness.base.files import make_readable
 from harness.base.shell import run
 from harness.plan.versions import ServiceImage, Versions
+
+REPORTED_VERSION = "github.com/prometheus/common/version.Version"
+"""Go variable from which the programs of Prometheus' family report their version."""
 
 
 @dataclass(frozen=True)
@@ -173,6 +177,7 @@ def recipes(versions: Versions) -> list[Recipe]:
             bundled=(*programs, "kube-proxy", "coredns", "etcd", "pause"),
         ),
         GoPrograms("go-tools", "go/tools", Kept.AS_FILES),
+        *(recipe for name, image in versions.addons().items() for recipe in _of_addon(name, image, versions)),
     ]
 
 
@@ -189,6 +194,17 @@ def _of_service(name: str, image: ServiceImage, versions: Versions) -> Iterator[
         yield GoPrograms(f"go-{name}", f"go/{name}", Kept.AS_FILES)
     arguments = {"PACKAGES": versions.requirements(image.packages)} if image.packages else {}
     yield Image(name, name, Kept.IN_DOCKER, base=image.base, arguments=arguments, parts=tuple(programs))
+
+
+def _of_addon(name: str, image: ServiceImage, versions: Versions) -> Iterator[Recipe]:
+    """Yield the recipes of an add-on's image; nodes pull it, so it is kept as what is pushed to the registry."""
+    for recipe in _of_service(name, image, versions):
+        if isinstance(recipe, Image):
+            yield dataclasses.replace(recipe, kept=Kept.AS_LAYOUT)
+        elif isinstance(recipe, GoPrograms):
+            # The published image's tag is the version that the program then reports.
+            version = {REPORTED_VERSION: image.published.rpartition(":v")[2]}
+            yield dataclasses.replace(recipe, variables=version)
 
 
 def _debian(suite: str) -> Debian:

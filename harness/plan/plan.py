@@ -25,6 +25,9 @@ from harness.plan.sources.ol_infrastructure import OlInfrastructure
 from harness.plan.versions import read_versions
 
 HOW = ("auto", "pull", "build")
+MONITORING = ("auto", "required", "off")
+"""The monitoring is there for the tests that ask for it, and what it cannot check is listed; or is a failure; or it is
+never there."""
 REGISTRIES = ("docker.io", "quay.io", "registry.k8s.io")
 MIRRORED = (*REGISTRIES, "tools", "charts")
 
@@ -63,6 +66,15 @@ class Plan:
     keep: bool
     hub_port: int
     authoring_port: int
+    monitoring: str = MONITORING[0]
+    """One of MONITORING."""
+    monitored: bool = False
+    """True if a test of the monitoring is among those that run; known once they are collected."""
+
+    @property
+    def monitoring_values(self) -> Path:
+        """Values that let a Prometheus read the hubs' metrics; laid beneath those of a monitored run."""
+        return self.checkout / "helm/values/monitoring.yaml"
 
     @property
     def secrets(self) -> Path:
@@ -76,6 +88,11 @@ class Plan:
             "spawner": self._short(self.spawner),
             "values": " ".join(map(self._short, self.values)),
             "authoring": " ".join(map(self._short, self.authoring_values)),
+            **(
+                {"metrics": f"{self._short(self.monitoring_values)}, beneath both hubs' values"}
+                if self.monitored
+                else {}
+            ),
             **({"ol-infra": str(self.ol_infrastructure)} if self.ol_infrastructure else {}),
             **({"courses": ", ".join(map(str, self.courses))} if self.courses else {}),
             **({"k8s": self.kubernetes} if self.kubernetes != "pinned" else {}),
@@ -157,6 +174,7 @@ def make_plan(
         keep=keep,
         hub_port=hub_port,
         authoring_port=authoring_port,
+        monitoring=_one_of("--monitoring", one("monitoring"), MONITORING),
     )
 
 

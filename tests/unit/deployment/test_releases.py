@@ -34,8 +34,16 @@ class TestSecrets:
 
         mine, again, other = map(made, ("mine", "mine", "other"))
         assert mine == again
-        assert set(mine) == {"database", "admin_password", "jupyterhub", "jupyterhub-authoring", "jupyterhub-scaled"}
-        assert len({*mine.values(), *other.values()}) == 10
+        hubs = ("jupyterhub", "jupyterhub-authoring", "jupyterhub-scaled")
+        assert set(mine) == {"database", "admin_password", *hubs, *(f"{hub}-metrics" for hub in hubs)}
+        assert len({*mine.values(), *other.values()}) == 16
+
+    def test_a_kept_cluster_gets_those_that_it_lacks(self, tmp_path: Path) -> None:
+        (tmp_path / "secrets.json").write_text('{"database": "as it was"}')
+        releases.create_secrets(tmp_path / "secrets.json")
+        found = releases.read_secrets(tmp_path / "secrets.json")
+        assert found["database"] == "as it was"
+        assert found["jupyterhub-metrics"]
 
     def test_only_their_owner_may_read_them(self, tmp_path: Path) -> None:
         releases.create_secrets(tmp_path / "secrets.json")
@@ -53,7 +61,7 @@ class TestSecrets:
             releases.create_secrets(tmp_path / "secrets.json")
         assert not (tmp_path / "secrets.json").exists()
         releases.create_secrets(tmp_path / "secrets.json")
-        assert len(releases.read_secrets(tmp_path / "secrets.json")) == 5
+        assert len(releases.read_secrets(tmp_path / "secrets.json")) == 8
 
 
 REFUSED = 'echo "Error: looks like $repo is not a valid chart repository or cannot be reached: refused" >&2; exit 1'

@@ -125,6 +125,7 @@ class TestOptions:
             "course": [],
             "cell-timeout": ["7"],
             "run-timeout": ["8"],
+            "monitoring": ["off"],
             "install": ["never"],
             "hub-port": ["9000"],
             "authoring-port": ["9001"],

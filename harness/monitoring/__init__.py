@@ -1,0 +1,1 @@
+"""The monitoring: its parts in the cluster, the dashboard, the alert rules, and what they say."""
