@@ -203,7 +203,7 @@ def _of_addon(name: str, image: ServiceImage, versions: Versions) -> Iterator[Re
             yield dataclasses.replace(recipe, kept=Kept.AS_LAYOUT)
         elif isinstance(recipe, GoPrograms):
             # The published image's tag is the version that the program then reports.
-            version = {REPORTED_VERSION: image.published.rpartition(":v")[2]}
+            version = {REPORTED_VERSION: image.published.partition("@")[0].rpartition(":v")[2]}
             yield dataclasses.replace(recipe, variables=version)
 
 

@@ -16,23 +16,25 @@ NO_VERSIONS = ("url", "checksum", "repository", "suite", "base", "packages", "pr
 
 
 def found_by_renovate(text: str, manager: dict[str, Any]) -> Iterator[str]:
-    """Yield the versions that one of the bot's regular expressions finds, as the bot combines them."""
+    """Yield the versions that one of the bot's expressions finds, as the bot combines them; of an image, tag@digest."""
     expressions = [re.sub(r"\(\?<(?=\w)", "(?P<", each) for each in manager["matchStrings"]]
     texts = [text]
     for outer in expressions[:-1]:
         texts = [found[0] for each in texts for found in re.finditer(outer, each)]
     for each in texts:
-        yield from (found["currentValue"] for found in re.finditer(expressions[-1], each))
+        for found in (match.groupdict() for match in re.finditer(expressions[-1], each)):
+            yield "@".join(filter(None, (found["currentValue"], found.get("currentDigest"))))
 
 
 def pinned(table: dict[str, Any]) -> Iterator[str]:
-    """Yield the versions of a table and of those in it; of an image's name, its tag."""
+    """Yield the versions of a table and of those in it; of an image's name, its tag and digest."""
     for key, value in table.items():
         if isinstance(value, dict):
             # Digests follow their versions.
             yield from pinned(value if key != "node_digests" else {})
         elif key not in NO_VERSIONS:
-            yield value.rpartition(":")[2]
+            name, at, digest = value.partition("@")
+            yield name.rpartition(":")[2] + at + digest
 
 
 def test_renovate_finds_every_version() -> None:
