@@ -73,6 +73,21 @@ def stuck_puller(cluster: Cluster, hub: Hub) -> Iterator[None]:
         pull(image)
 
 
+@contextmanager
+def unavailable_hub(cluster: Cluster, hub: Hub) -> Iterator[None]:
+    """Have a hub's Deployment ask for an image that is not there while the context is open: no hub answers."""
+    image = cluster.deployment(hub.namespace, "hub")["spec"]["template"]["spec"]["containers"][0]["image"]
+
+    def run(wanted: str) -> None:
+        cluster.kubectl("--namespace", hub.namespace, "set", "image", "deployment/hub", f"hub={wanted}")
+
+    run(f"{image.rpartition(':')[0]}:{MISSING_TAG}")
+    try:
+        yield
+    finally:
+        run(image)
+
+
 def _signal(cluster: Cluster, hub: Hub, word: str, signal: str) -> None:
     """Send a signal to the processes in a hub's pod that have a word on their command line."""
     [pod] = cluster.pods(hub.namespace).look("component=hub")
