@@ -49,7 +49,12 @@ def dashboard_json() -> str:
         dashboard = dashboard.with_row(Row(row))
         for panel in panels:
             dashboard = dashboard.with_panel(_graph(panel))
-    return json.dumps(dashboard.build(), cls=JSONEncoder, indent=2, sort_keys=True) + "\n"
+    made = json.loads(json.dumps(dashboard.build(), cls=JSONEncoder))
+    for variable in made["templating"]["list"]:
+        # The library gives every variable these of an interval, which Grafana's own types know for no other kind.
+        for key in ("auto", "auto_count", "auto_min"):
+            variable.pop(key, None)
+    return json.dumps(made, indent=2, sort_keys=True) + "\n"
 
 
 def _source() -> DataSourceRef:

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[3]
 
 def test_the_committed_dashboard_is_what_the_code_makes() -> None:
     assert (ROOT / DASHBOARD).read_text() == dashboard_json(), (
-        f"{DASHBOARD} is not what the panels make: write it anew by python -m harness.monitoring.dashboard"
+        f"{DASHBOARD} is not what the panels make: tox -e dashboard writes it anew"
     )
 
 
