@@ -308,6 +308,12 @@ def test_rules_pass_promtools_tests(monitoring: Monitoring, cluster: Cluster) ->
 @pytest.mark.timeout(900)
 def test_culled_server_leaves_the_panels(monitoring: Monitoring, scaled: Hub, cluster: Cluster) -> None:
     """A server that the culler removes is gone from the panel of images, and counted among the removed."""
+    # A count of removals is there from the first on, and only then can it be seen to grow.
+    first = str(uuid4())
+    scaled.api.post(f"/users/{first}").raise_for_status()
+    scaled.delete_user(first)
+    removals = f'jupyterhub_request_duration_seconds_count{{method="DELETE", namespace="{scaled.namespace}"}}'
+    monitoring.wait_for("the first removal of a user", removals)
     student = Student(scaled, cluster.pods(scaled.namespace).server_probe)
     images = panel(panels.IMAGES).query(scaled.namespace)
     try:
