@@ -21,7 +21,7 @@ PORTS = {PROMETHEUS: 9090, ALERTMANAGER: 9093, RECEIVER: 8080, STATE_METRICS: 80
 """Port of each part, which its Service has as well."""
 HUB_JOB, KUBELET_JOB = "jupyterhub", "kubelet"
 HUB_PORT, KUBELET_PORT = 8081, 10250
-SCRAPE_SECONDS, KUBELET_SECONDS = 3, 10
+SCRAPE_SECONDS, KUBELET_SECONDS = 5, 10
 """Seconds between two scrapes; the kubelet itself looks at containers every ten."""
 WATCHED = ("daemonsets", "deployments", "jobs", "namespaces", "nodes", "pods", "replicasets", "statefulsets")
 """Kinds that kube-state-metrics looks at, of which the panels and the rules ask."""
