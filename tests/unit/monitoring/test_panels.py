@@ -33,7 +33,7 @@ def test_the_dashboard_has_each_panel_once_and_asks_what_it_asks() -> None:
 
 @pytest.mark.parametrize("each", PANELS, ids=lambda each: each.title)
 class TestPanel:
-    def test_its_metrics_are_known_and_somebody_exposes_them(self, each: Panel) -> None:
+    def test_its_metrics_are_known_and_so_is_what_exposes_them(self, each: Panel) -> None:
         assert each.metrics
         assert {name.partition("_")[0] for name in each.metrics} <= EXPOSED_BY.keys()
         assert all(name in each.description for name in each.metrics)
