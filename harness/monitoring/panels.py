@@ -24,7 +24,7 @@ REMOVED = "Servers and users removed"
 PRE_PULLER = "Images on nodes"
 PLACEHOLDERS = "Placeholders ready"
 AVAILABLE = "Hub and proxy available"
-MEMORY = "Hub and proxy memory against limit"
+MEMORY = "Hub and proxy memory"
 LATENCY = "Hub response latency"
 DATABASE = "Hub database size"
 

@@ -15,7 +15,7 @@ COLOURS = 6
 """Lines that are told apart by their colour."""
 TOP, HEIGHT, GAP, LINE = 58, 64, 12, 15
 """Begin of the first graph; height of a graph, room below it, and height of a line of its legend."""
-LETTERS = 105
+LETTERS = 88
 """Letters of a line of the legend."""
 
 
@@ -36,7 +36,7 @@ class Strip:
     y: int
     highest: str
     curves: tuple[Curve, ...]
-    legend: tuple[str, ...]
+    legend: tuple[tuple[Curve, ...], ...]
 
     @property
     def bottom(self) -> int:
@@ -78,7 +78,9 @@ def _strips(found: list[Graph], scale: Scale) -> Iterator[Strip]:
             Curve(each.name, number % COLOURS, " ".join(_points(each.points, scale, y, highest)))
             for number, each in enumerate(graph.series)
         )
-        strip = Strip(graph.title[:LABEL], y, in_words(graph.highest, graph.unit), curves, tuple(_legend(graph)))
+        strip = Strip(
+            graph.title[:LABEL], y, in_words(graph.highest, graph.unit), curves, tuple(_legend(graph, curves))
+        )
         yield strip
         y = strip.end
 
@@ -88,14 +90,14 @@ def _points(points: tuple[tuple[float, float], ...], scale: Scale, y: int, highe
         yield f"{scale.x(at - scale.start):.1f},{y + HEIGHT * (1 - max(0.0, value) / highest):.1f}"
 
 
-def _legend(graph: Graph) -> Iterator[str]:
-    """Yield the names of a graph's lines, as many as fit in each line of text."""
-    names = [each.name for each in graph.series]
-    line = ""
-    for name in [*names, *([f"and {graph.left_out} more"] if graph.left_out else [])]:
-        if line and len(line) + len(name) > LETTERS:
+def _legend(graph: Graph, curves: tuple[Curve, ...]) -> Iterator[tuple[Curve, ...]]:
+    """Yield a graph's lines by name, as many as fit in each line of text; what is left out has no colour."""
+    rest = (Curve(f"and {graph.left_out} more", -1, ""),) if graph.left_out else ()
+    line: tuple[Curve, ...] = ()
+    for curve in (*curves, *rest):
+        if line and sum(len(each.name) + 4 for each in (*line, curve)) > LETTERS:
             yield line
-            line = ""
-        line = f"{line} · {name}" if line else name
+            line = ()
+        line = (*line, curve)
     if line:
         yield line
