@@ -12,6 +12,7 @@ pytest_plugins = [
     "fixtures.monitoring",
     "fixtures.people",
     "fixtures.report",
+    "fixtures.selection",
     "fixtures.session",
     "fixtures.target",
 ]

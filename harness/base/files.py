@@ -44,3 +44,11 @@ def make_readable(root: Path) -> None:
         if not path.is_symlink():
             mode = path.stat().st_mode
             path.chmod(mode | (0o555 if mode & 0o100 else 0o444))
+
+
+def last_used(path: Path) -> float:
+    """Return when something kept was used last, as time.time(); 0 if another run has just removed it."""
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0

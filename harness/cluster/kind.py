@@ -8,6 +8,7 @@ import os
 import shlex
 import socket
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,10 @@ POD_RANGE = "10.244.0.0/16"
 OUTGOING_CHAINS = ("FORWARD", "OUTPUT")
 """Chains of iptables' filter that a packet passes after its Service's address became a pod's."""
 CREATE_SECONDS = 300
+RESUME_TIMEOUT = 60.0
+"""Seconds for the API server of a cluster whose nodes were stopped to answer again."""
+RESUME_ATTEMPT = 2
+"""Seconds that it has for one answer meanwhile."""
 TIMED_OUT = 124
 """Exit code of timeout(1) for a program that reached its limit."""
 
@@ -91,6 +96,25 @@ class Cluster:
         self._add_gpus()
         self._wait_for_nodes()
 
+    def resume(self) -> None:
+        """Start node containers that were stopped, such as by a restart of Docker, and wait until the nodes are ready.
+
+        Raises:
+            CommandError: a container does not start.
+            NeverError, TooLateError: the cluster does not come back.
+        """
+        docker.docker("start", *self.nodes)
+        self.__dict__.pop("api", None)
+
+        def answers() -> bool | NotYet:
+            why = self.why_silent(RESUME_ATTEMPT)
+            return NotYet(why) if why else True
+
+        wait_until("the API server", answers, timeout=RESUME_TIMEOUT, fail_if=self._why_gone())
+        self._connect_nodes()
+        self._add_gpus()
+        self._wait_for_nodes()
+
     def _configuration(self, template: Path, hub_port: int, authoring_port: int) -> str:
         configuration: dict[str, Any] = yaml.safe_load(template.read_text())
         self.certs.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -112,9 +136,9 @@ class Cluster:
 
         KindCluster itself calls kind without a limit, and lets it print to the terminal.
         """
-        script = self.state / "kind"
+        script, written = self.state / "kind", self.state / "kind.sh"
         kind, log = shlex.quote(str(self._kind)), shlex.quote(str(self.log))
-        script.write_text(
+        written.write_text(
             "#!/bin/sh\n"
             f"export KIND_EXPERIMENTAL_DOCKER_NETWORK={shlex.quote(self.network)}\n"
             f'case "$1" in get) exec timeout 30 {kind} "$@" 2>>{log} ;; esac\n'
@@ -124,7 +148,9 @@ class Cluster:
             f"exec timeout --foreground {CREATE_SECONDS} "
             f'setpriv --pdeathsig KILL {kind} "$@" >>{log} 2>&1\n'
         )
-        script.chmod(0o755)
+        # By a program: what another thread starts while this process has a file open for writing holds it open too, and
+        # the file cannot be run ("Text file busy").
+        run(["install", "--mode=755", written, script], timeout=20)
         return _KindInState(self.name, self.state, self.kubeconfig, self._image, script, self._kubectl)
 
     def _connect_nodes(self) -> None:
@@ -176,8 +202,10 @@ class Cluster:
             ]
             return NotYet("; ".join(waiting)) if waiting else True
 
-        gone = seldom(lambda: docker.stopped(self.name, self.nodes))
-        wait_until("both nodes of the cluster", ready, timeout=120, fail_if=gone)
+        wait_until("both nodes of the cluster", ready, timeout=120, fail_if=self._why_gone())
+
+    def _why_gone(self) -> Callable[[], str | None]:
+        return seldom(lambda: docker.stopped(self.name, self.nodes))
 
     @functools.cached_property
     def api(self) -> client.ApiClient:
@@ -294,6 +322,10 @@ class Cluster:
         """
         where = ("exec", "--namespace", namespace, pod, *(("--container", container) if container else ()))
         return self.kubectl(*where, "--", "sh", "-c", '"$@" || :', "sh", *command)
+
+    def remove_pods(self, namespace: str) -> None:
+        """Remove every pod of a namespace at once; what its Deployments want comes up anew."""
+        self.kubectl("delete", "pods", "--all", "--namespace", namespace, "--grace-period=0", "--force")
 
     def apply(self, namespace: str, *objects: dict[str, Any]) -> None:
         """Create the namespace and the objects in it, or bring them up to date."""

@@ -15,9 +15,10 @@ from harness.cluster.kind import Cluster
 from harness.cluster.pod_health import oom_killed
 from harness.cluster.pods import server_of
 from harness.people.journey import JourneyError
-from harness.people.link import COPY, Link, NoNotebookError, server_root
+from harness.people.link import Link, NoNotebookError, server_root
 from harness.people.memory import Memory, watched_memory
 from harness.people.notebook import NoKernelError, NotebookRun, run_notebook
+from harness.people.permissions import why_no_access
 from harness.people.student import Student
 from harness.plan.course_repository import Repository
 from harness.services.registry import Registry
@@ -25,14 +26,12 @@ from harness.services.registry import Registry
 HOST = "https://nb.learn.mit.edu"
 """The URL of production's students' hub."""
 ON_PURPOSE = (
-    "If this cell is to raise, give it the tag raises-exception (View, Right Sidebar, the gears, Cell Tags), and the "
-    "cells after it run too."
+    "If this cell is to raise, give it the tag raises-exception, and the cells after it run too: in JupyterLab View, "
+    "Property Inspector, Common Tools, Cell Tags; in Jupyter Notebook View, Right Sidebar, Show Notebook Tools, …"
 )
-HINTS = {
-    "ModuleNotFoundError": "is it in requirements.txt?",
-    "PermissionError": f"files belong to root unless the Dockerfile has {COPY}",
-}
+HINTS = {"ModuleNotFoundError": "is it in requirements.txt?"}
 """The usual remedy for an error, by its name."""
+NOT_PERMITTED = re.compile(r"PermissionError: .*'([^']+)'")
 CAUSES = {
     "SIGKILL": "something killed it, and not because the server was at its limit of memory",
     "SIGSEGV": "a library crashed; see the versions in requirements.txt",
@@ -40,8 +39,14 @@ CAUSES = {
     "SIGILL": "a library is built for another processor",
 }
 """The usual cause of a death, by its signal."""
-ABOUT_SHARED_MEMORY = re.compile(r"bus error|shared memory|/dev/shm|\bshm\b", re.IGNORECASE)
-"""Errors of a kernel whose workers died of it (torch.utils.data), or that got none itself."""
+OR_SHORTER = "; or a file became shorter while it was mapped"
+"""The other cause of a bus error."""
+ABOUT_SHARED_MEMORY = re.compile(
+    r"bus error|shared memory|/dev/shm|\bshm\b|(abruptly|unexpectedly) terminated|terminated abruptly", re.IGNORECASE
+)
+"""Errors of a kernel whose workers died of it (torch.utils.data, concurrent.futures), or that got none itself."""
+LOCKED = "cd /proc/1/cwd && find . -xdev -type f ! -writable ! -path '*/.*' -printf '%P\\n' 2>/dev/null | head -n 500"
+"""Command that lists what a learner cannot change of the files below the server's root."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +76,7 @@ class NotebookCheck:
         opened: True if the link opened it in the course's own image.
         run: None if it never began.
         served: all notebooks of the learner's server, by their paths in links, where the notebook was not at its own.
+        locked: files of the learner's server that the learner cannot change, by their paths from its root.
         no_kernel: the kernel that the notebook wants and the image lacks.
         told_by: the notebook whose check tells of that kernel; empty for the first that wants it.
     """
@@ -89,6 +95,7 @@ class NotebookCheck:
     page_troubles: list[str] = field(default_factory=list)
     """The same as troubles, as seen in a browser; one notebook of a course is opened there."""
     served: Collection[str] = ()
+    locked: Collection[str] = ()
     no_kernel: str = ""
     told_by: str = ""
 
@@ -106,15 +113,20 @@ class NotebookCheck:
         return "\n\n".join([f"{self.course}, {self.notebook}: {self.trouble}", *tag, *filter(None, details)])
 
     @property
+    def all_remarks(self) -> list[str]:
+        """The remarks, those on what its run took and printed among them."""
+        greedy = self.memory and self.memory.peak > self.quota.guarantee
+        memory = ["it takes more memory than is guaranteed: on a full node it may be killed"] if greedy else []
+        return [*memory, *(self.run.cut_off if self.run else ()), *self.remarks]
+
+    @property
     def result(self) -> str:
         """The result in a line."""
         if self.trouble:
             return self.trouble.splitlines()[0]
         if not self.run:
             return "interrupted"
-        greedy = self.memory and self.memory.peak > self.quota.guarantee
-        result = "ran" + ", with more memory than is guaranteed: on a full node it may be killed" * bool(greedy)
-        return ", and ".join([result, *(self.run.cut_off if self.run else ()), *self.remarks])
+        return ", and ".join(["ran", *self.all_remarks])
 
 
 def find_served(notebook: str, served: Iterable[str], others: Iterable[str] = ()) -> str | None:
@@ -140,6 +152,7 @@ def add_facts_of_the_course(check: NotebookCheck, course: Repository, before: It
         f"its name differs from that of {twin} in upper and lower case alone: macOS and Windows keep one of the two"
         for twin in course.same_but_for_case(check.notebook)
     ]
+    check.remarks += _about_locked(check, course, before)
     if not check.no_kernel:
         return
     earlier = [each for each in before if (each.course, each.no_kernel) == (check.course, check.no_kernel)]
@@ -148,6 +161,16 @@ def add_facts_of_the_course(check: NotebookCheck, course: Repository, before: It
         check.troubles = [f"not run: it wants the kernel {check.no_kernel} too, see {check.told_by}"]
     elif others := [name for name in course.with_kernel(check.no_kernel) if name != check.notebook]:
         check.troubles.append(f"The same kernel is wanted by: {', '.join(others)}")
+
+
+def _about_locked(check: NotebookCheck, course: Repository, before: Iterable[NotebookCheck]) -> list[str]:
+    """Return a clause about the course's files that learners cannot change, once for a course."""
+    if any(each.course == check.course and each.locked for each in before):
+        return []
+    ends = {str(PurePosixPath(*PurePosixPath(path).parts[start:])) for path in check.locked for start in range(9)}
+    files = [file for file in course.files if file in ends]
+    more = f" and {len(files) - 1} more of its files" if len(files) > 1 else ""
+    return [f"learners cannot change {files[0]}{more}: see the owners that the Dockerfile gives them"] if files else []
 
 
 def check_notebook(
@@ -163,7 +186,10 @@ def check_notebook(
         with watched_memory(cluster, student.hub.namespace, pod) as memory:
             check.run = run_notebook(student, link.notebook, cell_timeout=cell_timeout)
         check.memory = memory
-        check.troubles += filter(None, [_failure(check), _why_not_saved(link.notebook, student, cluster, pod)])
+        not_permitted = _why_not_permitted(check, link.notebook, student, cluster)
+        not_saved = _why_not_saved(link.notebook, student, cluster)
+        check.troubles += filter(None, [_failure(check, not_permitted), not_saved])
+        check.locked = cluster.execute(student.hub.namespace, pod, "sh", "-c", LOCKED).splitlines()
     except HarnessError as error:
         if isinstance(error, NoNotebookError):
             check.served = error.served
@@ -174,7 +200,7 @@ def check_notebook(
         check.troubles.append(f"the whole server was {_over(check)}" if gone else str(error))
 
 
-def _failure(check: NotebookCheck) -> str:
+def _failure(check: NotebookCheck, not_permitted: str) -> str:
     failure, memory = check.run and check.run.failure, check.memory
     if not check.run or not failure:
         return ""
@@ -184,6 +210,7 @@ def _failure(check: NotebookCheck) -> str:
         return f"cell {failure.number}: {_death(memory)}"
     shared = bool(memory and memory.shared and ABOUT_SHARED_MEMORY.search(failure.error))
     hints = [hint for error, hint in HINTS.items() if failure.error.startswith(error)]
+    hints += [not_permitted] if not_permitted else []
     hints += [f"{_shared(memory)}: see num_workers=0 of a DataLoader"] if memory and shared else []
     return f"cell {failure.number}: {failure.error}" + "".join(f" ({hint})" for hint in hints)
 
@@ -193,13 +220,14 @@ def _death(memory: Memory) -> str:
     if memory.ended is None:
         return "the kernel died"
     if not os.WIFSIGNALED(memory.ended):
-        return f"the kernel ended by itself, with exit code {os.waitstatus_to_exitcode(memory.ended)}"
+        code = os.waitstatus_to_exitcode(memory.ended)
+        return f"the kernel ended by itself, with exit code {code}: something ends its process, as os._exit does"
     number = os.WTERMSIG(memory.ended)
     try:
         name = signal.Signals(number).name
     except ValueError:
         return f"the kernel died of signal {number}"
-    cause = _shared(memory) if number == signal.SIGBUS else CAUSES.get(name, "")
+    cause = f"{_shared(memory)}{OR_SHORTER}" if number == signal.SIGBUS else CAUSES.get(name, "")
     return f"the kernel died of signal {number} ({name})" + f": {cause}" * bool(cause)
 
 
@@ -212,19 +240,23 @@ def _over(check: NotebookCheck) -> str:
     return f"killed for its memory: it wanted more than the {limit} that a learner's server may take"
 
 
-def _why_not_saved(notebook: str, student: Student, cluster: Cluster, pod: str) -> str:
+def _why_not_saved(notebook: str, student: Student, cluster: Cluster) -> str:
     """Save a notebook as it is, and return why learners cannot; empty if they can."""
     try:
         student.server.save(notebook)
     except JourneyError as error:
         file = PurePosixPath(server_root(student), notebook)
-        look = ("stat", "--format", "%n belongs to %U (%A)", str(file), str(file.parent))
-        owners = cluster.execute(student.hub.namespace, pod, *look).splitlines()
-        learner = cluster.execute(student.hub.namespace, pod, "id", "-un").strip()
-        if not owners:
-            return f"learners cannot save it: {error}"
-        return (
-            f"learners cannot save it: {', '.join(owners)}, and they are {learner}. "
-            f"Have the Dockerfile give them what it copies: {COPY}"
-        )
+        why = why_no_access(cluster, student, "/", str(file), str(file.parent))
+        return f"learners cannot save it: {why or error}"
     return ""
+
+
+def _why_not_permitted(check: NotebookCheck, notebook: str, student: Student, cluster: Cluster) -> str:
+    """Return why a cell that raised PermissionError was not permitted what it did; empty for any other."""
+    failure = check.run and check.run.failure
+    found = failure and NOT_PERMITTED.match(failure.error)
+    if not found:
+        return ""
+    # A kernel works in its notebook's directory.
+    directory = PurePosixPath(server_root(student), notebook).parent
+    return why_no_access(cluster, student, str(directory), found[1], str(PurePosixPath(directory, found[1]).parent))

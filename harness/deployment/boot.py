@@ -13,9 +13,10 @@ from harness.charts.helm import Helm
 from harness.cluster.kind import Cluster, check_port
 from harness.deployment.context import BootContext
 from harness.deployment.failure import failed_calls_named, side_by_side, undone_on_failure, with_evidence
-from harness.deployment.hubs import install_release, remove_users, wait_for_hub
+from harness.deployment.hubs import install_release, remove_renamed, remove_users, wait_for_hub
 from harness.deployment.images import make_images, push_images
 from harness.deployment.infrastructure import create_cluster, reuse_or_reset, start_services
+from harness.deployment.inputs import read_inputs
 from harness.deployment.model import Deployment, Prepared
 from harness.deployment.monitoring import remove_monitoring
 from harness.deployment.releases import (
@@ -118,10 +119,10 @@ def boot_infrastructure(
         secrets = read_secrets(plan.secrets)
         # Between two boots on one preparation, a drill's run may have written another.
         write_spawner(plan)
-        for spec in HUBS:
+        for spec in plan.hubs:
             write_run_values(plan, spec, secrets)
         services = Services(catalogue.SERVICES, plan.name, plan.state, secrets)
-        releases = {spec: release(plan, spec) for spec in HUBS}
+        releases = {spec: release(plan, spec) for spec in plan.hubs}
         objects = templates(prepared.helm, prepared.chart, releases)
 
         def serve() -> None:
@@ -136,8 +137,8 @@ def boot_infrastructure(
         if not plan.monitored:
             remove_monitoring(context)
         hubs = [
-            Hub(cluster.hub_url(spec.node_port), spec.namespace, spec.release, spec.database, secrets[spec.release])
-            for spec in HUBS
+            Hub(cluster.hub_url(spec.node_port), spec.namespace, spec.release, spec.database, secrets[spec.name])
+            for spec in plan.hubs
         ]
     return Deployment(plan, made, prepared.chart, prepared.helm, releases, objects, cluster, services, *hubs)
 
@@ -165,15 +166,18 @@ def install_hubs(
     plan = running.plan
     context = BootContext(plan, steps, running.cluster, State(plan.state / STATE), running, timeline)
     context.nodes_exist = context.cluster_ready = True
+    wanted = [plan.hub(spec) for spec in hub_specs]
     with with_evidence(context):
+        remove_renamed(context, running)
         with side_by_side(plan.name, steps) as pool:
-            for installing in [pool.submit(install_release, context, running, spec) for spec in hub_specs]:
+            for installing in [pool.submit(install_release, context, running, spec) for spec in wanted]:
                 installing.result()
-        hubs = [running.hub(spec) for spec in hub_specs]
+        hubs = [running.hub(spec) for spec in wanted]
         version, *_ = [wait_for_hub(context, hub) for hub in hubs]
         if clear:
             for hub in hubs:
                 remove_users(context, hub)
+    read_inputs(plan).write(plan.state)
     return version
 
 

@@ -18,21 +18,22 @@ from harness.plan.plan import Plan
 def changed(running: Deployment, hub_spec: HubSpec, release: Release) -> Iterator[None]:
     """Have a hub run another release while the block runs; its own is back at the end."""
     hub = running.hub(hub_spec)
+    namespace = running.releases[hub_spec].namespace
 
     def install(wanted: Release) -> None:
         running.helm.upgrade_install(running.chart, wanted)
-        wait_until_ready(running.cluster, hub_spec.namespace)
-        wait_for_answer(hub, lambda: why_unrecoverable(running.cluster, hub_spec.namespace))
+        wait_until_ready(running.cluster, namespace)
+        wait_for_answer(hub, lambda: why_unrecoverable(running.cluster, namespace))
 
     # A run that is killed in between leaves what no later run may take for the hub's own.
     known = State(running.plan.state / STATE)
-    known.forget(hub_spec.release)
+    known.forget(hub_spec.name)
     try:
         install(release)
         yield
     finally:
         install(running.releases[hub_spec])
-        known.set(hub_spec.release, release_fingerprint(running.chart, running.releases[hub_spec]))
+        known.set(hub_spec.name, release_fingerprint(running.chart, running.releases[hub_spec]))
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
 import threading
@@ -20,34 +21,62 @@ from harness.plan.hubs import HubSpec
 
 AT_ONCE = 4
 """Users that are removed at a time; each is mostly a wait for the end of a pod."""
+GONE_TIMEOUT = 180.0
+"""Seconds for a namespace to go, with all that is in it."""
 
 
 def install_release(context: BootContext, running: Deployment, hub_spec: HubSpec) -> None:
     """Install a release or upgrade it, and wait until its pods are ready; nothing to do where nothing changed."""
     release = running.releases[hub_spec]
     wanted = release_fingerprint(running.chart, release)
-    before = context.state.get(hub_spec.release)
+    before = context.state.get(hub_spec.name)
     if before == wanted:
         return
     if before:
-        context.steps.say(f"{'kept:':<11}release {hub_spec.release} is upgraded, {describe_changes(before, wanted)}")
+        context.steps.say(f"{'kept:':<11}release {release.name} is upgraded, {describe_changes(before, wanted)}")
     # What fails half-way is neither what it was nor what it was to be: the next run must not take it for either.
-    context.state.forget(hub_spec.release)
-    with context.steps.step(f"release {hub_spec.release}") as step:
+    context.state.forget(hub_spec.name)
+    context.state.set(f"{hub_spec.name} is", _names(running.plan.hub(hub_spec)))
+    with context.steps.step(f"release {release.name}") as step:
         apply_prerequisites(context, running, hub_spec)
+        if not before:
+            # Of a release that is in no known state, no pod is either, be it of the hub or of a user.
+            running.cluster.remove_pods(release.namespace)
         running.helm.upgrade_install(running.chart, release)
-        wait_until_ready(running.cluster, hub_spec.namespace)
+        wait_until_ready(running.cluster, release.namespace)
         step.done("hub, proxy and scheduler ready")
-    context.state.set(hub_spec.release, wanted)
+    context.state.set(hub_spec.name, wanted)
+
+
+def remove_renamed(context: BootContext, running: Deployment) -> None:
+    """Remove the releases that a kept copy has under other names than this run's, before one takes another's place."""
+    for spec in running.releases:
+        kept, now = context.state.get(f"{spec.name} is"), _names(spec)
+        if kept in (None, now):
+            continue
+        context.steps.say(f"{'kept:':<11}release {kept} goes, {now} comes in its place")
+        name, namespace, _ = kept.split()
+        running.helm.uninstall(dataclasses.replace(running.releases[spec], name=name, namespace=namespace))
+        # With the servers in it, which are no part of the release.
+        context.cluster.kubectl("delete", "namespace", namespace, "--ignore-not-found", timeout=GONE_TIMEOUT)
+        for key in (spec.name, namespace, f"{spec.name} is"):
+            context.state.forget(key)
+
+
+def _names(hub_spec: HubSpec) -> str:
+    """Return a hub's release, its namespace and its database, as the state of a kept copy has them."""
+    return f"{hub_spec.release} {hub_spec.namespace} {hub_spec.database}"
 
 
 def apply_prerequisites(context: BootContext, running: Deployment, hub_spec: HubSpec) -> None:
     """Bring a release's prerequisites into the cluster; nothing to do where they are what they were."""
     objects = prerequisites(running.objects[hub_spec], hub_spec, running.database)
+    namespace = running.releases[hub_spec].namespace
     wanted = fingerprint([json.dumps(objects)])
-    if context.state.get(hub_spec.namespace) != wanted:
-        running.cluster.apply(hub_spec.namespace, *objects)
-        context.state.set(hub_spec.namespace, wanted)
+    if context.state.get(namespace) != wanted:
+        running.database.ensure_database(hub_spec.database)
+        running.cluster.apply(namespace, *objects)
+        context.state.set(namespace, wanted)
 
 
 def wait_for_hub(context: BootContext, hub: Hub) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from harness.artifacts.model import Artifacts
+from harness.base.shell import CommandError
+from harness.base.wait import NeverError, TooLateError
 from harness.deployment.context import BootContext
 from harness.deployment.images import RegistryImages
 from harness.deployment.state import describe_changes
 from harness.evidence.environment import parts
 from harness.host import docker
-from harness.plan.hubs import HUBS
 from harness.services.container import Content, Services
 
 
@@ -19,19 +20,46 @@ def reuse_or_reset(context: BootContext, made_of: str) -> None:
         made_of: fingerprint of what the cluster is to be made of.
     """
     plan, state, say = context.plan, context.state, context.steps.say
-    lacking = sorted(parts(plan.name).keys() - docker.running(plan.name))
-    kept = state.get("cluster")
-    if kept == made_of and not lacking and context.cluster.answers():
+    running = docker.running(plan.name)
+    lacking = sorted(parts(plan.name).keys() - running)
+    kept, why = state.get("cluster"), ""
+    if kept and kept != made_of:
+        why = describe_changes(kept, made_of)
+    elif kept and set(context.cluster.nodes) <= docker.containers(plan.name).keys() - running:
+        why = _why_not_resumed(context)
+    elif lacking:
+        why = f"it is no longer whole: {' '.join(lacking)} not running"
+    elif kept and not context.cluster.answers():
+        why = "it is no longer whole: its API server does not answer"
+    if kept and not why:
         say(f"{'kept:':<11}cluster {plan.name} is used again, nothing it was made of has changed")
         return
     if kept:
-        broken = f"{' '.join(lacking)} not running" if lacking else "its API server does not answer"
-        why = describe_changes(kept, made_of) if kept != made_of else f"it is no longer whole: {broken}"
         say(f"{'kept:':<11}cluster {plan.name} is replaced, {why}")
     docker.remove(plan.name, plan.name)
     state.clear()
     plan.secrets.unlink(missing_ok=True)
     docker.create_network(plan.name, plan.checkout, kept=plan.keep)
+
+
+def _why_not_resumed(context: BootContext) -> str:
+    """Bring back a kept copy that was stopped, such as by a restart of Docker; return why it does not come back.
+
+    The cluster keeps its state. What services kept in memory is lost, so that they start anew, with empty databases,
+    and with them the hubs.
+    """
+    cluster, state, name = context.cluster, context.state, context.plan.name
+    services = sorted(parts(name).keys() - set(cluster.nodes))
+    for key in ("services", *(spec.name for spec in context.plan.hubs)):
+        state.forget(key)
+    try:
+        with context.steps.step("kept cluster") as step:
+            docker.remove_containers(services)
+            cluster.resume()
+            step.done(f"the nodes of {name} were stopped, and are back")
+    except (CommandError, NeverError, TooLateError) as error:
+        return f"it was stopped, and does not come back: {' '.join(str(error).split())}"
+    return ""
 
 
 def create_cluster(context: BootContext, made_of: str) -> None:
@@ -56,6 +84,7 @@ def start_services(context: BootContext, artifacts: Artifacts, services: Service
     if context.state.get("services"):
         return
     with context.steps.step("services") as step:
-        services.start(artifacts.services, Content(tuple(spec.database for spec in HUBS), images.by_name))
+        databases = tuple(dict.fromkeys(spec.database for spec in context.plan.hubs))
+        services.start(artifacts.services, Content(databases, images.by_name))
         step.done(", ".join(service.TITLE for service in services))
     context.state.set("services", "started")

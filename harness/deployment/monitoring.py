@@ -22,7 +22,7 @@ from harness.deployment.state import STATE, State
 from harness.monitoring.addon import AS_WRITTEN, NAMESPACE, RECEIVER, MonitoringSettings, objects
 from harness.monitoring.client import Monitoring
 from harness.monitoring.rules import RULE_TESTS, RULES, read_rules, scaled
-from harness.plan.hubs import HUBS, SCALED, STUDENT
+from harness.plan.hubs import SCALED, STUDENT
 from harness.plan.versions import read_versions
 from harness.services.registry import split
 
@@ -64,14 +64,15 @@ def start_monitoring(running: Deployment, steps: Steps, factor: float) -> Monito
 def settings_of(running: Deployment, factor: float) -> MonitoringSettings:
     """Return what the parts of a copy's monitoring are made of."""
     secret, checkout = read_secrets(running.plan.secrets), running.plan.checkout
-    rules = read_rules(checkout / RULES)
+    hubs = (*running.plan.hubs, SCALED)
+    rules = scaled(read_rules(checkout / RULES), factor, SCALED.namespace, [spec.namespace for spec in hubs])
     images = {name: image.published for name, image in read_versions().addons().items()}
     return MonitoringSettings(
         images={**images, RECEIVER: _hub_image(running.objects[STUDENT])},
-        tokens={spec: secret[metrics_token(spec)] for spec in (*HUBS, SCALED)},
+        tokens={spec: secret[metrics_token(spec)] for spec in hubs},
         nodes=running.cluster.nodes,
         database_url=f"{running.database.url('postgres')}?sslmode=disable",
-        rules=yaml.safe_dump(scaled(rules, factor, SCALED.namespace), sort_keys=False),
+        rules=yaml.safe_dump(rules, sort_keys=False),
         files=_files_for_promtool(checkout),
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -15,9 +16,9 @@ from harness.base.errors import HarnessError
 from harness.charts.chart import SPAWNER_KEY, Chart, Release
 from harness.charts.helm import Helm
 from harness.charts.manifests import Manifest
-from harness.plan.hubs import AUTHORING
+from harness.plan.hubs import AUTHORING, HUBS
 from harness.plan.plan import Plan
-from harness.plan.sources.ol_infrastructure import OlInfrastructure
+from harness.plan.sources.ol_infrastructure import OlInfrastructure, release_of
 from harness.program.difference import SECTIONS, Difference, Preview, compare, differences, merge_stacks
 from harness.program.evaluation import HUBS as HUBS_PROGRAM
 from harness.program.evaluation import Evaluation
@@ -36,7 +37,7 @@ def preview(plan: Plan, theirs: OlInfrastructure, helm: Helm | None, chart: Char
     if theirs.base.trouble:
         notes.append(f"not checked: of {theirs.base.name}, {' '.join(theirs.base.trouble.split())}")
     if before is None:
-        return Preview(theirs.base.name, (), tuple(notes))
+        return Preview(theirs.base.name, (), tuple(notes), has_base=False)
     found: list[Difference] = []
     try:
         found += differences(before, theirs.evaluation)
@@ -84,7 +85,7 @@ class _Renderer:
     def _given(self, name: str) -> tuple[tuple[Path, ...], dict[str, Path]]:
         """Return the values and the spawner that a person gave besides a checkout's."""
         plan, theirs = self.plan, self.plan.ol_infrastructure
-        given = plan.authoring_values if name == AUTHORING.release else plan.values
+        given = plan.authoring_values if name == plan.hub(AUTHORING).release else plan.values
         spawner = {} if theirs and plan.spawner == theirs.spawner else {SPAWNER_KEY: plan.spawner}
         # The first of a plan's files is the one of the checkout that is in use.
         return given[1:], spawner
@@ -121,6 +122,10 @@ def _objects(render: _Renderer, before: Evaluation, after: Evaluation) -> tuple[
 
 def _pairs(before: Program, after: Program) -> Iterator[tuple[ProgramRelease, ProgramRelease]]:
     """Yield the releases of the JupyterHub chart that both sides have."""
+    if after.application == HUBS_PROGRAM:
+        # By what they are: their names may have changed.
+        yield from ((release_of(before, hub), release_of(after, hub)) for hub in HUBS)
+        return
     known = {release.name: release for release in before.releases}
     for release in after.releases:
         if release.name in known and release.chart.rpartition("/")[2] == "jupyterhub":
@@ -138,7 +143,7 @@ def _compare_rendered(
     versions = " and ".join(dict.fromkeys(side.version for side in sides))
     if " and " in versions and render.plan.chart in ("auto", "pinned"):
         raise HarnessError(f"charts {versions} are not both at hand (--chart takes one)")
-    if sides[0].values == sides[1].values:
+    if dataclasses.replace(sides[0], place=sides[1].place) == sides[1]:
         return []
     return compare(*(render.tree(application, side) for side in sides))
 

@@ -34,7 +34,7 @@ HARNESS_SCOPES = ["admin:users", "admin:servers", "tokens", "proxy", "read:hub",
 def create_secrets(file: Path) -> None:
     """Write new passwords and tokens for a new cluster; those of a kept one stay."""
     known = read_secrets(file) if file.exists() else {}
-    hubs = [name for spec in (*HUBS, SCALED) for name in (spec.release, metrics_token(spec))]
+    hubs = [name for spec in (*HUBS, SCALED) for name in (spec.name, metrics_token(spec))]
     names = (*catalogue.secrets(), "admin_password", *hubs)
     if known.keys() >= set(names):
         return
@@ -46,7 +46,7 @@ def create_secrets(file: Path) -> None:
 
 def metrics_token(hub_spec: HubSpec) -> str:
     """Return the name among the secrets of the token that reads a hub's metrics, and nothing else."""
-    return f"{hub_spec.release}-metrics"
+    return f"{hub_spec.name}-metrics"
 
 
 def read_secrets(file: Path) -> dict[str, str]:
@@ -88,7 +88,7 @@ def pinned_chart(plan: Plan) -> str:
 
 def replaced_values(plan: Plan, hub_spec: HubSpec) -> dict[str, Any]:
     """Return the values of a release that the run's options put in place of those in files, by dotted key."""
-    return {} if hub_spec is AUTHORING else pre_puller_with(course.tag for course in plan.courses)
+    return {} if hub_spec == AUTHORING else pre_puller_with(course.tag for course in plan.courses)
 
 
 def spawner_file(plan: Plan) -> Path:
@@ -129,10 +129,11 @@ def templates(helm: Helm, source: Chart, releases: Mapping[HubSpec, Release]) ->
 
 def production(plan: Plan, hub_spec: HubSpec) -> Release:
     """Return a release as production would have it."""
+    named = plan.hub(hub_spec)
     return Release(
-        name=hub_spec.release,
-        namespace=hub_spec.namespace,
-        values=plan.authoring_values if hub_spec is AUTHORING else plan.values,
+        name=named.release,
+        namespace=named.namespace,
+        values=plan.authoring_values if hub_spec == AUTHORING else plan.values,
         set_files={} if _spawner_is_in_values(plan) else {chart.SPAWNER_KEY: spawner_file(plan)},
         replaced=replaced_values(plan, hub_spec),
     )
@@ -145,7 +146,7 @@ def _spawner_is_in_values(plan: Plan) -> bool:
 
 def productions(plan: Plan) -> dict[HubSpec, Release]:
     """Return both releases as production would have them."""
-    return {spec: production(plan, spec) for spec in HUBS}
+    return {spec: production(plan, spec) for spec in plan.hubs}
 
 
 def release(plan: Plan, hub_spec: HubSpec) -> Release:
@@ -159,12 +160,12 @@ def release(plan: Plan, hub_spec: HubSpec) -> Release:
 
 def scaled_file(plan: Plan, hub_spec: HubSpec) -> Path:
     """Return where `write_run_values` writes what is scaled for kind."""
-    return plan.state / f"{hub_spec.release}-scaled-for-kind.yaml"
+    return plan.state / f"{hub_spec.name}-scaled-for-kind.yaml"
 
 
 def run_values_file(plan: Plan, hub_spec: HubSpec) -> Path:
     """Return where `write_run_values` writes what the run decides."""
-    return plan.state / f"{hub_spec.release}.yaml"
+    return plan.state / f"{hub_spec.name}.yaml"
 
 
 def write_run_values(plan: Plan, hub_spec: HubSpec, secret: Mapping[str, str]) -> None:
@@ -178,12 +179,12 @@ def write_run_values(plan: Plan, hub_spec: HubSpec, secret: Mapping[str, str]) -
     """
     write_overlay(production(plan, hub_spec).values, scaled_file(plan, hub_spec))
     hub: dict[str, Any] = {
-        "services": {"harness": {"apiToken": secret[hub_spec.release]}},
+        "services": {"harness": {"apiToken": secret[hub_spec.name]}},
         "loadRoles": {"harness": {"services": ["harness"], "scopes": HARNESS_SCOPES}},
     }
     if plan.monitored:
         hub["services"]["prometheus"] = {"apiToken": secret[metrics_token(hub_spec)]}
-    if hub_spec is AUTHORING:
+    if hub_spec == AUTHORING:
         hub["config"] = {"SharedPasswordAuthenticator": {"admin_password": secret["admin_password"]}}
     service = {"type": "NodePort", "nodePorts": {"http": hub_spec.node_port}}
     file = run_values_file(plan, hub_spec)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from harness.base.timeline import BOOT
 from harness.drills.model import Drill
-from harness.drills.promise_index import FIRST_PROGRAM_TEST, FIRST_TEST, Layer, Promise, function_of
+from harness.drills.promise_index import FIRST_COURSE_TEST, FIRST_PROGRAM_TEST, FIRST_TEST, Layer, Promise, function_of
 from harness.drills.results import Verdict
 
 CHEAP = (
@@ -43,6 +43,7 @@ class SuiteRun:
 
     Attributes:
         skipped: the first reason why a test was left out.
+        remarks: those of the tests.
         boot: the failure of a deployment that did not come up.
         trouble: why the run gave no result at all.
     """
@@ -52,6 +53,7 @@ class SuiteRun:
     skipped: str = ""
     boot: SuiteFailure | None = None
     trouble: str = ""
+    remarks: tuple[str, ...] = ()
 
 
 RunTests = Callable[[Sequence[str], float], SuiteRun]
@@ -70,11 +72,10 @@ class Judgement:
 
 def judge(drill: Drill, run: RunTests, suite: Mapping[str, Promise], *, thorough: bool = False) -> Judgement:
     """Run the tests that a planted drill names first, and only then the others, and return the verdict."""
-    if drill.program:
-        suite = {test: promise for test, promise in suite.items() if promise.layer is Layer.EVALUATED}
+    suite = {test: promise for test, promise in suite.items() if _can_judge(promise, drill)}
     if drill.valid:
         return _judge_valid(drill, run, suite, thorough=thorough)
-    first = FIRST_PROGRAM_TEST if drill.program else FIRST_TEST
+    first = FIRST_PROGRAM_TEST if drill.program else FIRST_COURSE_TEST if drill.course else FIRST_TEST
     named = [test for test in drill.caught_by if test != BOOT]
     if drill.caught_by:
         found = run(named or [first], NAMED_TIMEOUT)
@@ -84,19 +85,31 @@ def judge(drill: Drill, run: RunTests, suite: Mapping[str, Promise], *, thorough
             expected = BOOT in drill.caught_by
             return judge_failure(drill, found.boot) if expected else _judgement(Verdict.ELSEWHERE, found.boot)
         for failure in found.failures:
-            return judge_failure(drill, failure) if named else _judgement(Verdict.ELSEWHERE, failure)
-        if not found.passed:
+            expected = bool(named) and not drill.remarked
+            return judge_failure(drill, failure) if expected else _judgement(Verdict.ELSEWHERE, failure)
+        for remark in found.remarks if drill.remarked else ():
+            if drill.remarked in remark:
+                return Judgement(Verdict.CAUGHT, function_of(named[0]), remark)
+        # A program that no longer evaluates leaves its promises out, and breaks the one that it evaluates.
+        if not found.passed and not drill.program:
             return Judgement(Verdict.NOT_HERE, message=f"not checked here: {found.skipped}")
     asked = {function_of(test) for test in named or [first]} if drill.caught_by else set()
     others = [each for each in sorted(suite.values(), key=lambda promise: promise.cost) if each.test not in asked]
-    found = run([each.test for each in others if thorough or each.layer is not Layer.LIVE], SUITE_TIMEOUT)
+    left = [each.test for each in others if thorough or each.layer is not Layer.LIVE]
+    found = run(left, SUITE_TIMEOUT) if left else SuiteRun()
     return _failed(found, Verdict.ELSEWHERE) or Judgement(
         Verdict.SURVIVED, message=f"wanted: {drill.wanted}" if drill.wanted else ""
     )
 
 
+def _can_judge(promise: Promise, drill: Drill) -> bool:
+    if drill.program and promise.layer is not Layer.EVALUATED:
+        return False
+    return promise.of_course is bool(drill.course)
+
+
 def _judge_valid(drill: Drill, run: RunTests, suite: Mapping[str, Promise], *, thorough: bool) -> Judgement:
-    tried = list(dict.fromkeys((*(() if drill.program else CHEAP), *drill.tries)))
+    tried = list(dict.fromkeys((*(() if drill.program or drill.course else CHEAP), *drill.tries)))
     # All promises about the program take seconds.
     if thorough or drill.program:
         whole = sorted(suite.values(), key=lambda promise: promise.cost)

@@ -25,12 +25,15 @@ from harness.deployment import boot, releases, state, teardown
 from harness.deployment.model import Deployment
 from harness.drills.judge import RunTests
 from harness.drills.model import DoesNotApplyError, Drill, RefusedError
-from harness.drills.planting import build_changed_image, plant
+from harness.drills.planting import build_changed_image, copy_repository, plant
 from harness.drills.pytest_run import evidence_directory, run_tests
 from harness.plan.contract import REPOSITORY
 from harness.plan.hubs import HUBS, HubSpec
 from harness.plan.plan import Plan
 from harness.scenarios.user_cleanup import UserCleanup
+
+COURSE = "an-authors-course"
+"""Tag of the course of a drill that has one."""
 
 
 @contextmanager
@@ -101,11 +104,13 @@ class LiveStage:
             HarnessError: it changes nothing.
         """
         changed = plant(drill, self.plan, self.running.chart, self.scratch)
-        images = self._plant_images(drill)
-        differs = self._differs(changed, drill)
-        if not differs and not images:
-            raise HarnessError(f"{drill.where}: it leaves the system as it was")
         evidence = evidence_directory(self.plan, drill)
+        if drill.course:
+            repositories = images.repositories(self.plan.checkout / "courses")
+            repository = copy_repository(drill.course, repositories, self.scratch / COURSE)
+            changed = dataclasses.replace(changed, course_sources={COURSE: str(repository)})
+        elif not self._plant_images(drill) | self._differs(changed, drill):
+            raise HarnessError(f"{drill.where}: it leaves the system as it was")
         return lambda tests, timeout: run_tests(changed, tests, evidence, timeout)
 
     def _differs(self, changed: Plan, drill: Drill) -> bool:

@@ -146,10 +146,11 @@ class ValueChanges:
 
 
 @dataclass(frozen=True)
-class ImageChange:
-    """A course's image, built from a changed copy of its repository.
+class RepositoryChange:
+    """A changed copy of a course's repository.
 
     Attributes:
+        course: its directory in courses/.
         files: text by path in the repository; None for a file that is deleted.
     """
 
@@ -166,10 +167,13 @@ class Drill:
         name: the effect that a person would see.
         caught_by: tests any of which must fail, as `promise_index` names them, or BOOT.
         says: a text that the failure must contain, if there is one that names the cause.
+        remarked: in place of a failure, a text that a remark of the tests in `caught_by` must contain.
         wanted: in place of `caught_by`, the promise that no test checks yet.
         valid: the reason why nothing may catch it; empty for a regression.
         tries: tests that a valid change could disturb.
         deleted_tags, moved_tags: of the registry's course images; each moved tag with the tag whose image it gets.
+        image: of a course of the deployment, whose image is built of that.
+        course: of a course that an author hands to `--course`, and that is judged by the promises about it alone.
         hub_package: a Python package that both hubs get in another version, as pip names it.
         program: edits of the owners' files, by path from their checkout's root; such a drill has no other change, and
             is judged by the promises about the program alone, without a deployment.
@@ -182,6 +186,7 @@ class Drill:
     hurts: Person = ""
     caught_by: tuple[str, ...] = ()
     says: str = ""
+    remarked: str = ""
     wanted: str = ""
     valid: str = ""
     tries: tuple[str, ...] = ()
@@ -189,7 +194,8 @@ class Drill:
     hub_package: str = ""
     spawner: tuple[Edit, ...] = ()
     chart: Mapping[str, tuple[Edit, ...]] = field(default_factory=dict)
-    image: ImageChange | None = None
+    image: RepositoryChange | None = None
+    course: RepositoryChange | None = None
     deleted_tags: tuple[str, ...] = ()
     moved_tags: Mapping[str, str] = field(default_factory=dict)
     program: Mapping[str, tuple[Edit, ...]] = field(default_factory=dict)
@@ -226,10 +232,11 @@ def select_drills(drills: Iterable[Drill], *, words: str = "", shard: str = "") 
 
 
 def check_tests(drill: Drill, suite: Mapping[str, Promise]) -> None:
-    """Check that the tests that a drill names exist, and that a drill of the program needs no deployment for them.
+    """Check that the tests that a drill names exist, and can judge it.
 
     Raises:
-        HarnessError: one of them does not exist, or needs a deployment.
+        HarnessError: one of them does not exist, needs a deployment for a drill of the program, or is not about courses
+            that a run is given where the drill is of one, or the other way round.
     """
     for test in (*drill.caught_by, *drill.tries):
         if test == BOOT:
@@ -241,6 +248,12 @@ def check_tests(drill: Drill, suite: Mapping[str, Promise]) -> None:
             raise HarnessError(
                 f"{drill.where}: expected promises that need the evaluated program alone, and {test} asks for what is "
                 f"{promise.layer.value}; name one of test_infrastructure.py"
+            )
+        if bool(drill.course) is not promise.of_course:
+            expected = "" if drill.course else "no "
+            raise HarnessError(
+                f"{drill.where}: expected {expected}promises about a --course, as the drill has {expected}'course'; "
+                f"found {test}"
             )
 
 

@@ -19,7 +19,7 @@ from harness.charts.chart import Chart
 from harness.charts.values import merge_values
 from harness.courses.images import CourseBuilder
 from harness.deployment.releases import replaced_values
-from harness.drills.model import DoesNotApplyError, Drill, Edit, ValueChanges
+from harness.drills.model import DoesNotApplyError, Drill, Edit, RepositoryChange, ValueChanges
 from harness.plan.hubs import AUTHORING, HUBS, STUDENT, HubSpec
 from harness.plan.plan import Plan, check_spawner
 from harness.program.closure import SOURCE
@@ -60,18 +60,26 @@ def build_changed_image(
         DoesNotApplyError: the course has no repository, or not that file or line.
         HarnessError: the changed Dockerfile does not build.
     """
-    change = drill.image
-    if change is None:
+    if drill.image is None:
         return {}
+    changed = copy_repository(drill.image, repositories, scratch / "repository")
+    return builder.images([drill.image.course], {drill.image.course: changed})
+
+
+def copy_repository(change: RepositoryChange, repositories: Mapping[str, Path], into: Path) -> Path:
+    """Copy a course's repository, with a change made to it; returns the copy.
+
+    Raises:
+        DoesNotApplyError: the course has no repository, or not that file or line.
+    """
     if change.course not in repositories:
         raise DoesNotApplyError(f"course {change.course} has no repository")
-    changed = scratch / "repository"
-    shutil.rmtree(changed, ignore_errors=True)
-    shutil.copytree(repositories[change.course], changed)
-    dockerfile = changed / "Dockerfile"
+    shutil.rmtree(into, ignore_errors=True)
+    shutil.copytree(repositories[change.course], into)
+    dockerfile = into / "Dockerfile"
     dockerfile.write_text(_edited(dockerfile.read_text(), change.dockerfile, "Dockerfile"))
     for name, text in change.files.items():
-        file = changed / name
+        file = into / name
         if text is not None:
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(text)
@@ -79,7 +87,7 @@ def build_changed_image(
             file.unlink()
         else:
             raise DoesNotApplyError(f"course {change.course} has no file {name}")
-    return builder.images([change.course], {change.course: changed})
+    return into
 
 
 def copy_checkout(drill: Drill, checkout: Path, into: Path) -> None:

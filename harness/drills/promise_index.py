@@ -19,6 +19,8 @@ FIRST_TEST = "test_hub_health.py::test_both_hubs_are_healthy"
 """The lightest test of a running deployment: both hubs answer."""
 FIRST_PROGRAM_TEST = "test_infrastructure.py::test_program_evaluates"
 """The lightest test of the owners' program: it evaluates."""
+FIRST_COURSE_TEST = "test_course.py::test_learners_can_run_the_notebook"
+"""The test that looks at each notebook of a given course."""
 PLUGIN = "fixtures.promise_index"
 PEOPLE = {"visit", "visit_together", "student_class", "author", "browser", "scaled"}
 """Fixtures by which servers start."""
@@ -26,6 +28,8 @@ RUNNING = {"target"}
 """Fixture by which something is asked that runs: cluster, hubs and services all ask for it."""
 PREPARED = {"prepared"}
 """Fixture of the chart and the images, for which Docker must be there."""
+OF_COURSE = "given_course"
+"""The fixture that is a course which a run is given; without one its tests are left out."""
 SLOW = "scaled"
 """The fixture in which servers live under the culler to their end."""
 
@@ -51,12 +55,14 @@ class Promise:
         test: as people name it, `test_file.py::test_function`.
         sentence: the first line of its docstring.
         slow: servers live under the culler for it.
+        of_course: it is about the courses that a run is given.
     """
 
     test: str
     sentence: str
     layer: Layer
     slow: bool
+    of_course: bool = False
 
     @property
     def cost(self) -> tuple[bool, int, str]:
@@ -98,7 +104,7 @@ def promises(checkout: Path) -> dict[str, Promise]:
     for each in collect(checkout):
         if "known_defect" not in each.markers:
             test = function_of(each.test.removeprefix(f"{SUITE}/"))
-            found[test] = Promise(test, each.promise, each.layer, SLOW in each.fixtures)
+            found[test] = Promise(test, each.promise, each.layer, SLOW in each.fixtures, OF_COURSE in each.fixtures)
     return found
 
 

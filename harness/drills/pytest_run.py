@@ -26,12 +26,13 @@ from harness.report.run_record import RecordError, read_record
 
 SHORTENED = "full report in element text]"
 """End of a message that pytest has shortened for JUnit: the cause may stand in its last line."""
+REMARK = "remark"
+"""Name of the property by which a test that passes remarks on something."""
 EVIDENCE = "drills"
 """Directory of the drills in the evidence of a run."""
 ENDING_TIMEOUT = 120.0
 """Seconds for a pytest to clean up after SIGTERM."""
 NOT_PASSED_ON = {
-    "course": "a run with --course leaves out every other test, and so all that a drill names",
     "base": "a drill is a change of its own, and what a branch changes is not its subject",
 }
 """Options that a pytest of a drill does not get, each with the reason."""
@@ -50,6 +51,7 @@ def pytest_options(plan: Plan) -> list[str]:
         **_theirs(plan),
         "artifacts": [plan.artifacts],
         "kubernetes": [plan.kubernetes],
+        "course": [f"{tag}={source}" for tag, source in plan.course_sources.items()],
         "mirror": [f"{name}={place}" for name, place in plan.mirrors.items()],
         "cell-timeout": [f"{plan.cell_timeout:.0f}"],
         "run-timeout": [f"{plan.run_timeout:.0f}"],
@@ -131,6 +133,7 @@ def read_suite_run(report: Path, output: str, at: float | None = None) -> SuiteR
     if not cases:
         return SuiteRun(trouble=f"no test ran{tail(output)}")
     failures, skipped, passed = [], "", 0
+    remarks = [each.get("value", "") for each in cases for each in each.iter("property") if each.get("name") == REMARK]
     for case in cases:
         broken = [each for kind in ("failure", "error") for each in case.findall(kind)]
         reason = case.find("skipped")
@@ -140,7 +143,7 @@ def read_suite_run(report: Path, output: str, at: float | None = None) -> SuiteR
             skipped = skipped or reason.get("message", "")
         else:
             passed += 1
-    return SuiteRun(tuple(failures), passed, skipped)
+    return SuiteRun(tuple(failures), passed, skipped, remarks=tuple(remarks))
 
 
 def _failed_at(file: Path) -> float | None:

@@ -3,18 +3,33 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
+import nbformat
 import yaml
+from nbformat.v4 import new_code_cell, new_notebook
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
 
 from harness.base.errors import HarnessError
 from harness.base.files import read_text
 from harness.base.validation import first_error
-from harness.drills.model import Addition, Drill, Edit, ImageChange, Person, Renaming, Replacement, Texts, ValueChanges
+from harness.drills.model import (
+    Addition,
+    Drill,
+    Edit,
+    Person,
+    Renaming,
+    Replacement,
+    RepositoryChange,
+    Texts,
+    ValueChanges,
+)
 from harness.plan.hubs import AUTHORING, STUDENT
+
+TEMPLATE = "template"
+"""Directory in courses/ with which authors begin."""
 
 
 class Written(BaseModel):
@@ -38,10 +53,28 @@ WrittenEdit = Annotated[
 ]
 
 
-class WrittenImage(Written):
-    course: str
+class WrittenRepository(Written):
+    """A copy of the course template with changes, as an author hands it to `--course`.
+
+    A notebook is written as the text of its only code cell, or as those of several.
+    """
+
     dockerfile: tuple[WrittenEdit, ...] = ()
     files: dict[str, str | None] = {}
+    notebooks: dict[str, Texts] = {}
+
+    def change(self, course: str) -> RepositoryChange:
+        """Return the change to a directory in courses/."""
+        return RepositoryChange(course, self.dockerfile, {**self.files, **dict(map(_notebook, self.notebooks.items()))})
+
+
+class WrittenImage(WrittenRepository):
+    course: str
+
+
+def _notebook(written: tuple[str, Iterable[str]]) -> tuple[str, str]:
+    name, cells = written
+    return name, nbformat.writes(new_notebook(cells=[new_code_cell(text, id=str(n)) for n, text in enumerate(cells)]))
 
 
 class WrittenFile(Written):
@@ -72,6 +105,7 @@ class WrittenDrill(Written):
     hurts: Person = ""
     caught_by: Texts = Field((), alias="caught by")
     says: str = ""
+    remarked: str = ""
     wanted: str = ""
     valid: str = ""
     tries: Texts = Field((), alias="try")
@@ -83,6 +117,7 @@ class WrittenDrill(Written):
     spawner: tuple[WrittenEdit, ...] = ()
     chart: WrittenFile | None = None
     image: WrittenImage | None = None
+    course: WrittenRepository | None = None
     registry: WrittenRegistry = WrittenRegistry()
     program: tuple[WrittenFile, ...] = ()
 
@@ -90,6 +125,8 @@ class WrittenDrill(Written):
     def _regression_or_valid_change(self) -> WrittenDrill:
         if self.valid and (self.hurts or self.caught_by or self.wanted):
             raise ValueError("a valid change hurts nobody, and nothing may catch it")
+        if self.remarked and (self.says or not self.caught_by):
+            raise ValueError("'remarked' takes the place of 'says': what 'caught by' must remark, and not fail for")
         if self.valid and not self.tries:
             raise ValueError("a valid change names under 'try' the tests that it could disturb")
         if not self.valid and not self.hurts:
@@ -98,10 +135,12 @@ class WrittenDrill(Written):
             raise ValueError("a regression has the test that must catch it, 'caught by', or else the promise 'wanted'")
         values = (self.values, self.values_deleted, self.authoring_values, self.authoring_values_deleted)
         others = (*values, self.hub_package, self.spawner, self.chart, self.image, *vars(self.registry).values())
-        if not any((*others, self.program)):
+        if not any((*others, self.program, self.course)):
             raise ValueError("it changes nothing")
-        if self.program and any(others):
+        if self.program and any((*others, self.course)):
             raise ValueError("'program': a drill of the owners' program has no deployment, and changes nothing else")
+        if self.course and any(others):
+            raise ValueError("'course': a drill of an author's course changes nothing of the deployment")
         return self
 
     def program_edits(self) -> dict[str, tuple[Edit, ...]]:
@@ -122,6 +161,7 @@ class WrittenDrill(Written):
             hurts=self.hurts,
             caught_by=self.caught_by,
             says=self.says,
+            remarked=self.remarked,
             wanted=self.wanted,
             valid=self.valid,
             tries=self.tries,
@@ -129,7 +169,8 @@ class WrittenDrill(Written):
             hub_package=self.hub_package,
             spawner=self.spawner,
             chart={self.chart.file: (self.chart.edit,)} if self.chart else {},
-            image=ImageChange(**dict(self.image)) if self.image else None,
+            image=self.image.change(self.image.course) if self.image else None,
+            course=self.course.change(TEMPLATE) if self.course else None,
             deleted_tags=self.registry.delete,
             moved_tags=dict([self.registry.retag[::-1]]) if self.registry.retag else {},
             program=self.program_edits(),
@@ -200,6 +241,10 @@ def _known_keys(error: ValidationError) -> str:
         return f" key; {EDITS}"
     if found["type"] != "extra_forbidden":
         return ""
-    parts: dict[object, type[Written]] = {"image": WrittenImage, "registry": WrittenRegistry}
+    parts: dict[object, type[Written]] = {
+        "image": WrittenImage,
+        "course": WrittenRepository,
+        "registry": WrittenRegistry,
+    }
     part = parts[found["loc"][0]] if len(found["loc"]) > 1 else WrittenDrill
     return f" key; known are {', '.join(sorted(field.alias or name for name, field in part.model_fields.items()))}"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import functools
 import json
+import re
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -25,7 +27,7 @@ from harness.drills.promise_index import SUITE
 from harness.drills.pytest_run import read_suite_run
 from harness.plan.plan import Plan
 from harness.program import closure, revision
-from harness.program.errors import ProgramError, PythonMissingError
+from harness.program.errors import InputError, ProgramError, PythonMissingError
 from harness.program.evaluation import evaluate
 from harness.program.model import STACKS
 
@@ -150,19 +152,19 @@ def replays(request: ReplaysRequest, plan: Plan, steps: Steps) -> None:
     """Run the replays on a checkout with its history, or walk through it, and write replays.json.
 
     Raises:
-        EnvironmentFault: there is no verdict on one of them.
-        HarnessError: one does not hold, or the checkout has no history.
+        EnvironmentFault: there is no verdict on one of them, or the checkout has no history.
+        HarnessError: one does not hold.
     """
     listed, checkout, file = read_replays(plan.checkout / REPLAYS), request.checkout, plan.evidence / RECORD
     if not revision.is_repository(checkout):
-        raise HarnessError(f"{checkout}: expected a Git checkout of mitodl/ol-infrastructure, found no repository")
+        raise InputError(f"{checkout}: expected a Git checkout of mitodl/ol-infrastructure, found no repository")
     plan.evidence.mkdir(parents=True, exist_ok=True)
     if request.since:
         _report_walk(list(walk(checkout, plan.cache, request.since, listed, file, steps)), steps)
         return
     chosen = [each for each in listed if request.words in f"{each.commit} {each.wrong} {each.promise}"]
     if not chosen:
-        raise HarnessError(f"No replay has {request.words!r} in its commit, its promise or what was wrong")
+        raise InputError(f"No replay has {request.words!r} in its commit, its promise or what was wrong")
     _check_history(checkout, chosen)
     found = []
     for number, each in enumerate(chosen, 1):
@@ -284,12 +286,12 @@ def _check_history(checkout: Path, chosen: Iterable[Replay]) -> None:
     """Refuse a checkout that lacks the fixes or their parents, before anything is run.
 
     Raises:
-        HarnessError: it is shallow, or another repository.
+        InputError: it is shallow, or another repository.
     """
     for each in chosen:
         for commit in () if each.no_copy else (f"{each.commit}~1", each.mended_at):
             if not revision.has(checkout, commit):
-                raise HarnessError(
+                raise InputError(
                     f"{checkout}: expected the commit {commit} in its history, found none. {revision.cure(checkout)}"
                 )
 
@@ -300,19 +302,18 @@ def walk(
     """Evaluate the last stack of each commit since a date that can change an evaluation, the oldest first.
 
     Raises:
-        HarnessError: there are no such commits.
+        InputError: there are no such commits.
     """
     commits = revision.first_parents(checkout, since)
     if not commits:
-        raise HarnessError(f"--walk {since}: expected commits since then, found none. {revision.cure(checkout)}")
+        raise InputError(f"--walk {since}: expected commits since then, found none. {revision.cure(checkout)}")
     found: list[Walked] = []
-    files: set[Path] = set()
+    sources: dict[Path, str] = {}
     for number, commit in enumerate(commits, 1):
-        changed = revision.changed_files(checkout, commit)
-        if files and not any(path in files or _is_beside(path) for path in changed):
+        if sources and not _can_change(checkout, commit, sources):
             continue
         exported = revision.export(checkout, commit, cache)
-        files = _closure(exported) or files
+        sources = _sources(exported) or sources
         why = _why_not(exported, cache)
         mended = next((each.commit for each in known if why and _explains(each, why, checkout, commit)), "")
         found.append(Walked(commit[:9], revision.describe(checkout, commit), why, mended))
@@ -322,17 +323,57 @@ def walk(
         yield found[-1]
 
 
+def _can_change(checkout: Path, commit: str, sources: Mapping[Path, str]) -> bool:
+    """Tell a commit that touches what an evaluation comes from, more than constants that nothing of it uses."""
+    return any(
+        (path in sources or _is_beside(path)) and not _changes_others_constants(checkout, commit, path, sources)
+        for path in revision.changed_files(checkout, commit)
+    )
+
+
 def _is_beside(path: Path) -> bool:
     """Tell a new file that belongs to a program or a pipeline without being imported yet."""
-    beside = (*closure.APPLICATIONS.values(), closure.HUB_PIPELINES, closure.SIMPLE_PIPELINES, closure.CLUSTERS)
-    return path.parent in beside or path == closure.COURSES_PIPELINE
+    beside = (*closure.APPLICATIONS.values(), closure.HUB_PIPELINES, closure.SIMPLE_PIPELINES)
+    is_stack = path.parent == closure.CLUSTERS and path.suffix == ".yaml"
+    return path.parent in beside or is_stack or path == closure.COURSES_PIPELINE
 
 
-def _closure(exported: Path) -> set[Path]:
+def _changes_others_constants(checkout: Path, commit: str, path: Path, sources: Mapping[Path, str]) -> bool:
+    """Tell a change of constants whose names stand in no other file: most commits bring a version of something else."""
+    sides = [_constants(revision.text_of(checkout, side, path)) for side in (f"{commit}~1", commit)]
+    before, after = sides
+    if path.suffix != ".py" or before is None or after is None:
+        return False
+    names = [name for name in before.keys() | after.keys() if before.get(name) != after.get(name)]
+    used = re.compile(rf"\b(?:{'|'.join(map(re.escape, names))})\b") if names else None
+    return not any(used and used.search(text) for file, text in sources.items() if file != path)
+
+
+def _constants(source: str) -> dict[str, str] | None:
+    """Return the constants of a module by name, or None for a module with anything else in it."""
     try:
-        return closure.closure(exported)
+        body = ast.parse(source).body
+    except SyntaxError:
+        return None
+    found = {}
+    for node in body:
+        match node:
+            case ast.Expr(value=ast.Constant()):
+                continue
+            case ast.Assign(targets=[ast.Name(id=name)], value=ast.Constant(value=value)):
+                found[name] = repr(value)
+            case _:
+                return None
+    return found
+
+
+def _sources(exported: Path) -> dict[Path, str]:
+    """Return the files whose change can change an evaluation; none where that cannot be told."""
+    try:
+        files = closure.closure(exported)
     except ProgramError:
-        return set()
+        return {}
+    return {file: (exported / file).read_text(encoding="utf-8", errors="replace") for file in files}
 
 
 def _why_not(exported: Path, cache: Path) -> str:

@@ -31,7 +31,7 @@ from harness.drills.model import (
 )
 from harness.drills.program_stage import ProgramStage
 from harness.drills.promise_index import Promise, promises
-from harness.drills.pytest_run import EVIDENCE, NOT_PASSED_ON
+from harness.drills.pytest_run import EVIDENCE
 from harness.drills.reader import read_drills
 from harness.drills.results import GOOD, Result, Results, Verdict, merge_results, read_results
 from harness.plan.plan import Plan
@@ -127,7 +127,7 @@ def drills(plan: Plan, steps: Steps, request: DrillsRequest) -> None:
         HarnessError: not all drills ended as they must, or one is not written as it should be.
     """
     if plan.courses:
-        raise HarnessError(f"--course: {NOT_PASSED_ON['course']}. Run the drills without it")
+        raise HarnessError("--course: a drill leaves out a course of yours, or has one of its own. Run without it")
     suite = promises(plan.checkout)
     everything = read_drills(plan.checkout / DRILLS)
     for drill in everything:

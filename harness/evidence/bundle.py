@@ -35,7 +35,7 @@ from harness.hub.api import Hub
 from harness.monitoring.client import Monitoring
 from harness.monitoring.graphs import describe, graphs
 from harness.people.browser import Browser
-from harness.plan.hubs import AUTHORING, HubSpec
+from harness.plan.hubs import AUTHORING, SCALED, HubSpec
 from harness.plan.plan import Plan
 from harness.services import catalogue
 from harness.services.postgres import Postgres
@@ -149,7 +149,8 @@ class Scene:
                 ),
             ]
         if monitoring := self.monitoring:
-            read = functools.partial(_metrics, monitoring, since)
+            namespaces = "|".join(spec.namespace for spec in (*self.plan.hubs, SCALED))
+            read = functools.partial(_metrics, monitoring, since, namespaces)
             found.append(Source("metrics.txt", "the panels in the test's minutes; all points: metrics.json", read))
         return found
 
@@ -208,7 +209,7 @@ class Scene:
 
 def _production(plan: Plan, spec: HubSpec, release: Release) -> Release:
     """Return a release as production would have it, without the values for kind and for this run."""
-    return dataclasses.replace(release, values=plan.authoring_values if spec is AUTHORING else plan.values)
+    return dataclasses.replace(release, values=plan.authoring_values if spec == AUTHORING else plan.values)
 
 
 def write(
@@ -240,7 +241,9 @@ def write(
     end = time.monotonic() + LIMIT
     pool = ThreadPoolExecutor(AT_ONCE)
     try:
-        looking = pool.submit(likely_cause, scene.cluster, since=since, users=users, services=services)
+        looking = pool.submit(
+            likely_cause, scene.cluster, scene.plan.namespaces, since=since, users=users, services=services
+        )
         reading = [(source, pool.submit(source.read)) for source in sources]
         about = [f"{name:<17} {ABOUT.get(name, 'of the test itself')}" for name in given]
         about += [_put(scene.plan, into, source, _outcome(future, end)) for source, future in reading]
@@ -341,9 +344,9 @@ def _put(plan: Plan, into: Path, source: Source, content: Content) -> str:
     return f"{source.name:<17} {source.about}"
 
 
-def _metrics(monitoring: Monitoring, since: float) -> dict[str, str]:
+def _metrics(monitoring: Monitoring, since: float, namespaces: str) -> dict[str, str]:
     """Return what the panels showed since a moment before the test, in words and as data."""
-    found = graphs(monitoring, since - MINUTES_BEFORE, time.time())
+    found = graphs(monitoring, since - MINUTES_BEFORE, time.time(), namespaces=namespaces)
     return {"metrics.txt": describe(found), "metrics.json": json.dumps([dataclasses.asdict(each) for each in found])}
 
 

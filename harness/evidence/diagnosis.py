@@ -22,9 +22,7 @@ from harness.cluster.pod_health import UNRECOVERABLE, bad_end, is_ready, no_pod_
 from harness.host import docker
 from harness.hub.api import Hub
 from harness.people.journey import user_in
-from harness.plan.hubs import HUBS, SCALED
 
-NAMESPACES = tuple(spec.namespace for spec in (*HUBS, SCALED))
 HUB, PROXY = "hub", "proxy"
 NEEDED = (HUB, PROXY)
 """The parts without which nothing of a release answers."""
@@ -41,11 +39,17 @@ LONGEST_CAUSE = 400
 
 
 def likely_cause(
-    cluster: Cluster, *, since: float, users: Collection[str] = (), services: Collection[str] = ()
+    cluster: Cluster,
+    namespaces: Collection[str],
+    *,
+    since: float,
+    users: Collection[str] = (),
+    services: Collection[str] = (),
 ) -> str | None:
     """Return in one line what is likely to have made a test fail; None where no cause is named.
 
     Args:
+        namespaces: of the hubs.
         since: when the test began, as time.time(); what had ended by then is no cause.
         users: the test's users, as far as they are known; those whose servers began after `since` are added.
         services: names of the services that have to run beside the cluster.
@@ -55,7 +59,7 @@ def likely_cause(
     if cause := docker.stopped(cluster.name, (*cluster.nodes, *beside)):
         return _line(cause)
     try:
-        symptoms = _Symptoms(cluster, since, users)
+        symptoms = _Symptoms(cluster, namespaces, since, users)
         cause = next((cause for cause in symptoms.causes() if cause), None)
     except (ApiException, HTTPError) as error:
         cause = f"the cluster's API does not answer: {getattr(error, 'reason', None) or error}"
@@ -136,12 +140,12 @@ _FRAME = re.compile(r'File "([^"]*)", line (\d+), in (\S+)')
 class _Symptoms:
     """The pods of the hubs as they are, and the causes that they point to."""
 
-    def __init__(self, cluster: Cluster, since: float, users: Collection[str]) -> None:
-        self._cluster = cluster
+    def __init__(self, cluster: Cluster, namespaces: Collection[str], since: float, users: Collection[str]) -> None:
+        self._cluster, self._namespaces = cluster, namespaces
         # Kubernetes' times are whole seconds.
         self._since = float(int(since))
         listed = cluster.core.list_pod_for_all_namespaces(_request_timeout=LOOK_TIMEOUT)
-        self._pods: list[client.V1Pod] = [pod for pod in listed.items if pod.metadata.namespace in NAMESPACES]
+        self._pods: list[client.V1Pod] = [pod for pod in listed.items if pod.metadata.namespace in self._namespaces]
         servers = [pod for pod in self._pods if _label(pod, _USER)]
         self._servers = [
             pod for pod in servers if _label(pod, _USER) in users or self._is_new(pod.metadata.creation_timestamp)
@@ -203,7 +207,7 @@ class _Symptoms:
 
         def matters(event: client.CoreV1Event) -> bool:
             about = event.involved_object
-            if about.namespace not in NAMESPACES or not self._is_new(_when(event)):
+            if about.namespace not in self._namespaces or not self._is_new(_when(event)):
                 return False
             if about.kind != "Pod":
                 return bool(event.reason == "FailedCreate")

@@ -205,6 +205,11 @@ def volumes(owner: str) -> set[str]:
     return found
 
 
+def remove_containers(names: Iterable[str]) -> None:
+    """Remove containers with their volumes; those that are not there are left out."""
+    docker("rm", "--force", "--volumes", *names, timeout=180)
+
+
 def remove(owner: str, network: str) -> list[str]:
     """Remove the run's containers with their volumes, its nodes and its network; return all names removed.
 
@@ -215,7 +220,7 @@ def remove(owner: str, network: str) -> list[str]:
     def nothing_left() -> list[str] | NotYet:
         names = _containers(owner, "--all")
         if names:
-            docker("rm", "--force", "--volumes", *names, timeout=180)
+            remove_containers(names)
             gone.extend(names)
             return NotYet(f"{' '.join(names)} were there")
         if network in docker("network", "ls", "--format", "{{.Name}}").split():

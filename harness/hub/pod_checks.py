@@ -68,7 +68,7 @@ class MadeHub:
 
     @property
     def for_students(self) -> bool:
-        return self.hub is STUDENT
+        return self.hub == STUDENT
 
     @cached_property
     def values(self) -> dict[str, Any]:
@@ -101,7 +101,7 @@ def make_hub(cluster: Cluster, hub: HubSpec, objects: list[Manifest], beside: It
 
 
 def _request(hub: HubSpec, course: str) -> Request:
-    return Request(f"course={quote(course)}") if hub is STUDENT else Request("", form={"course": [course]})
+    return Request(f"course={quote(course)}") if hub == STUDENT else Request("", form={"course": [course]})
 
 
 def server_faults(hubs: Iterable[MadeHub], check: ServerCheck) -> list[str]:

@@ -48,8 +48,13 @@ class Graph:
         return max(each.highest for each in self.series)
 
 
-def graphs(monitoring: Monitoring, start: float, end: float, panels: Iterable[Panel] = PANELS) -> list[Graph]:
+def graphs(
+    monitoring: Monitoring, start: float, end: float, panels: Iterable[Panel] = PANELS, *, namespaces: str = "jupyter.*"
+) -> list[Graph]:
     """Return what panels showed between two times; one without data is left out.
+
+    Args:
+        namespaces: of the hubs, a regular expression.
 
     Raises:
         MonitoringError: Prometheus does not answer.
@@ -59,7 +64,7 @@ def graphs(monitoring: Monitoring, start: float, end: float, panels: Iterable[Pa
     for panel in panels:
         lines = [
             GraphSeries(_legend(panel.legend, each.labels), points)
-            for each in monitoring.series(panel.query(), start, end, step)
+            for each in monitoring.series(panel.query(namespaces), start, end, step)
             # The share of nothing is no number.
             if (points := tuple((at, value) for at, value in each.points if math.isfinite(value)))
         ]

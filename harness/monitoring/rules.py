@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,17 +75,22 @@ def rules_in(content: Mapping[str, Any]) -> Iterator[Rule]:
             )
 
 
-def scaled(content: Mapping[str, Any], factor: float, culler: str) -> dict[str, Any]:
+def scaled(
+    content: Mapping[str, Any], factor: float, culler: str, namespaces: Iterable[str] = ("jupyter.*",)
+) -> dict[str, Any]:
     """Return rules whose times are all divided by one factor: the wait, and the windows of the expressions.
 
     Args:
+        namespaces: of the hubs, in place of production's.
         culler: namespace of the hub whose culler runs at that pace. The rules about the culler look at that hub alone:
             the others' look every few minutes, as in production.
     """
     found: dict[str, Any] = copy.deepcopy(dict(content))
+    namespaces = list(namespaces)
     for group in found["groups"]:
         for rule in group["rules"]:
             rule["expr"] = _IN_EXPRESSION.sub(lambda window: _divided(window[0], factor), rule["expr"])
+            rule["expr"] = rule["expr"].replace(HUBS, f'namespace=~"{"|".join(namespaces)}"')
             if "for" in rule:
                 rule["for"] = _divided(rule["for"], factor)
             if group["name"] == CULLER_GROUP:

@@ -13,11 +13,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar, cast
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 from uuid import uuid4
 
 from selenium import webdriver
 from selenium.common.exceptions import (
+    ElementClickInterceptedException,
+    ElementNotInteractableException,
     InvalidSessionIdException,
     NoSuchElementException,
     StaleElementReferenceException,
@@ -44,6 +46,8 @@ PAGE_TIMEOUT = 60
 """Seconds for a page to show what it should, while a test waits for it."""
 DRIVER_SECONDS = 30
 """Seconds for chromedriver to answer, beside those that it gives a page by itself."""
+COVERED = (ElementClickInterceptedException, ElementNotInteractableException, StaleElementReferenceException)
+"""Errors of an element that is there, under a dialog or about to be replaced."""
 BUSY = "a page that is busy, and does not answer"
 LOG = "chromedriver.log"
 CONNECTIONS = """
@@ -58,6 +62,24 @@ fetch(`${baseUrl}api/kernels`, { headers: { "X-XSRFToken": xsrf || "" } })
   .catch((error) => done(String(error)));
 """
 """Script that returns the number of connections to the kernels of the page's server, or why it cannot, as text."""
+SAVE = """
+const [from, to, done] = arguments;
+const data = document.getElementById("jupyter-config-data");
+if (!data) return done("no page of Jupyter's");
+const { baseUrl } = JSON.parse(data.textContent);
+const [, xsrf] = /\\b_xsrf=([^;]*)/.exec(document.cookie) || [];
+const headers = { "X-XSRFToken": xsrf || "", "Content-Type": "application/json" };
+const ask = async (path, options) => {
+  const answer = await fetch(`${baseUrl}api/contents/${path}?type=notebook`, { headers, ...options });
+  if (!answer.ok) throw `${answer.status} ${(await answer.text()).slice(0, 200)}`;
+  return answer.json();
+};
+ask(from)
+  .then(({ content }) => ask(to, { method: "PUT", body: JSON.stringify({ type: "notebook", content }) }))
+  .then(() => done(""))
+  .catch((error) => done(String(error)));
+"""
+"""Script that saves a notebook under another name as its page does; returns why it cannot, or an empty text."""
 ON_SCREEN = """
 const [css, attribute] = arguments;
 const seen = { visibilityProperty: true, opacityProperty: true };
@@ -230,19 +252,46 @@ class Browser:
             field.clear()
             field.send_keys(text)
 
-    def run_first_cell(self, code: str) -> None:
+    def run_first_cell(self, code: str, timeout: float | None = None) -> None:
         """Replace the first code cell of the notebook on screen, and run it, by the keyboard.
 
+        Args:
+            timeout: seconds for the page to have a kernel; the window's patience unless given.
+
         Raises:
-            HarnessError: as `fill`; the page has no kernel within the window's patience, or will never have one.
+            HarnessError: as `fill`; the page has no kernel in time, or will never have one.
         """
         # JupyterLab silently drops a cell that is run before that.
-        self._wait("the page's connection to its kernel", self._connected, self._trouble)
+        self._wait("the page's connection to its kernel", self._connected, self._trouble, timeout)
         with self._acting("the first code cell"):
             self.driver.find_element(By.CSS_SELECTOR, ".jp-CodeCell .cm-content").click()
             keys = webdriver.ActionChains(self.driver)
             keys.key_down(Keys.CONTROL).send_keys("a").key_up(Keys.CONTROL).send_keys(Keys.DELETE).send_keys(code)
             keys.key_down(Keys.SHIFT).send_keys(Keys.ENTER).key_up(Keys.SHIFT).perform()
+
+    def wait_for_output(self, text: str, timeout: float | None = None) -> None:
+        """Wait until an output of the notebook on screen has a text.
+
+        Args:
+            timeout: seconds; the window's patience unless given.
+
+        Raises:
+            HarnessError: as `wait_for`.
+        """
+
+        def there() -> bool | NotYet:
+            try:
+                outputs: list[str] = self.driver.execute_script(ON_SCREEN, ".jp-OutputArea-output", None)
+            except TimeoutException:
+                return NotYet(BUSY)
+            return any(text in output for output in outputs) or NotYet(f"the outputs {outputs}"[:300])
+
+        self._wait(f"the output {text!r}", there, self._trouble, timeout)
+
+    def why_not_saved(self, notebook: str, copy: str) -> str:
+        """Save a copy of a notebook with the cookies of the page on screen; return why not, empty where it is saved."""
+        with self._acting(f"a copy of {notebook}"):
+            return str(self.driver.execute_async_script(SAVE, quote(notebook), quote(copy)))
 
     def run_all_cells(self) -> None:
         """Run all cells of the notebook on screen, by the keyboard; return before they are done.
@@ -293,6 +342,8 @@ class Browser:
             raise NeverError(f"{on} is not on the page. The page shows: {self.summary()}") from error
         except TimeoutException as error:
             raise TooLateError(f"{on} is on {BUSY}, for {self._patience:.0f} s so far") from error
+        except COVERED as error:
+            raise TooLateError(f"{on} is covered or being replaced. The page shows: {self.summary()}") from error
 
     def menu(self, label: str) -> list[str]:
         """Open a menu of the menu bar, and return the commands of its entries.

@@ -15,6 +15,7 @@ import httpx
 from harness.base.errors import HarnessError
 from harness.cluster.kind import Cluster
 from harness.people.journey import Page
+from harness.people.permissions import COPY, why_no_access
 from harness.people.student import Student
 from harness.plan.contract import COURSE_REPOSITORY
 from harness.services.registry import Registry
@@ -29,7 +30,7 @@ class WrongImageError(HarnessError):
 
 
 class NoNotebookError(HarnessError):
-    """The right image, and its server has no notebook at the link's path.
+    """The right image, and its server opens no notebook at the link's path.
 
     Attributes:
         served: the notebooks that the server has, by their paths in links.
@@ -42,7 +43,6 @@ class NoNotebookError(HarnessError):
 
 OTHER_PARAMETERS = ("tag", "needs_gpu")
 """Further parameters of a link that the spawner reads."""
-COPY = "COPY --chown=${NB_UID}:100 . ${HOME}/"
 _NOTEBOOKS = "find . -name '*.ipynb' -not -path '*/.*/*' 2>/dev/null"
 
 
@@ -118,11 +118,15 @@ class Link:
             served = [path.removeprefix("./") for path in found]
             raise NoNotebookError(
                 f"{self} opened the right image, {self.course}, and {self.notebook} is not in it (404). "
-                f"{self._whereabouts(student, root, served, inside)}\n"
-                "Check the notebook's path, upper and lower case included, and that the link has it URL-encoded.",
+                f"{self._whereabouts(student, root, served, inside)}",
                 served,
             )
-        answer.raise_for_status()
+        if not answer.is_success:
+            why = why_no_access(cluster, student, server_root(student), self.notebook)
+            raise NoNotebookError(
+                f"{self} opened the right image, {self.course}, and learners cannot open {self.notebook}: "
+                f"{why or f'{answer.status_code} {answer.text[:200]}'}"
+            )
 
     def _whereabouts(self, student: Student, root: str, served: list[str], inside: Callable[..., str]) -> str:
         """Return where the notebook is instead, as far as the student's own server shows."""
@@ -146,7 +150,8 @@ class Link:
             return f"The image has it as {there[0]}: have the Dockerfile copy it to the home directory, {COPY}"
         return (
             "The image has no file of that name. Notebooks in the learner's home directory: "
-            f"{', '.join(served[:5]) or 'none'}"
+            f"{', '.join(served[:5]) or 'none'}\n"
+            "Check the notebook's path, upper and lower case included, and that the link has it URL-encoded."
         )
 
     def _likeness(self, path: str) -> int:

@@ -39,7 +39,7 @@ COPIES = re.compile(r"^\s*(COPY|ADD)\s(?!.*--from=)", re.IGNORECASE | re.MULTILI
 WANTS_REQUIREMENTS = re.compile(r"""[\s=,"'\[](\./)?requirements\.txt\b""")
 """requirements.txt at the repository's top, not a path in the image such as /tmp/requirements.txt."""
 
-LFS_POINTER = re.compile(rb"version https://(git-lfs|hawser)\.github\.com/spec/")
+LFS_POINTER = re.compile(rb"version (https://(git-lfs|hawser)\.github\.com/spec/|http://git-media\.io/v/)")
 LARGEST_POINTER = 1024
 """A pointer has fewer bytes (git-lfs, docs/spec.md)."""
 ANNEXED = "/.git/annex/objects/"
@@ -65,6 +65,11 @@ class Repository:
     def __str__(self) -> str:
         gpu = ", with a GPU" if self.needs_gpu else ""
         return f"{self.tag} ({len(self.notebooks)} notebook{'s' * (len(self.notebooks) != 1)}{gpu})"
+
+    @property
+    def files(self) -> list[str]:
+        """Sorted paths of all its files, with slashes."""
+        return sorted(file.as_posix() for file in _walk(self.path, (".git",)))
 
     def with_kernel(self, kernel: str) -> list[str]:
         """Return the notebooks that name a kernel as theirs."""
@@ -254,7 +259,8 @@ def _pointer_problems(absent: Iterable[tuple[Path, str]]) -> Iterator[str]:
         names = [file.as_posix() for file, needs in absent if needs == command]
         if not names:
             continue
-        more = f", and so are {len(names) - 1} more, such as {names[1]}" if len(names) > 1 else ""
+        others = names[1] if len(names) == 2 else f"{len(names) - 1} more, such as {names[1]}" if names[1:] else ""
+        more = f", and so {'is' if len(names) == 2 else 'are'} {others}" * bool(others)
         program = command.rpartition(" ")[0].replace(" ", "-")
         install = "" if shutil.which(program) else f" (install {program} first: it is not on this machine)"
         yield (

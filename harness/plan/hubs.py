@@ -1,8 +1,8 @@
-"""The two hubs of the deployment, as production names them."""
+"""The two hubs of the deployment."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 STUDENT_NODE_PORT = 30000
 AUTHORING_NODE_PORT = 30001
@@ -13,16 +13,27 @@ SCALED_NODE_PORT = 30002
 
 @dataclass(frozen=True)
 class HubSpec:
-    """One hub: its release, namespace, database, and NodePort."""
+    """One hub. Two are equal if they are the same hub, though it may be called otherwise in one of them.
 
-    release: str
-    namespace: str
-    database: str
-    node_port: int
+    The constants have the names that our own values files are for; `Plan.hub` has those of a run.
+
+    Attributes:
+        name: the harness's own name of it, in the ids of tests and in the files of a run.
+        release, namespace, database: its names in the deployment.
+        node_port: of its proxy.
+    """
+
+    name: str
+    release: str = field(compare=False)
+    namespace: str = field(compare=False)
+    database: str = field(compare=False)
+    node_port: int = field(compare=False)
 
 
-STUDENT = HubSpec("jupyterhub", "jupyter", "jupyterhub", STUDENT_NODE_PORT)
-AUTHORING = HubSpec("jupyterhub-authoring", "jupyter-authoring", "jupyterhub_authoring", AUTHORING_NODE_PORT)
+STUDENT = HubSpec("jupyterhub", "jupyterhub", "jupyter", "jupyterhub", STUDENT_NODE_PORT)
+AUTHORING = HubSpec(
+    "jupyterhub-authoring", "jupyterhub-authoring", "jupyter-authoring", "jupyterhub_authoring", AUTHORING_NODE_PORT
+)
 HUBS = (STUDENT, AUTHORING)
-SCALED = HubSpec("jupyterhub-scaled", "jupyter-scaled", "jupyterhub_scaled", SCALED_NODE_PORT)
+SCALED = HubSpec("jupyterhub-scaled", "jupyterhub-scaled", "jupyter-scaled", "jupyterhub_scaled", SCALED_NODE_PORT)
 """Not part of the deployment: a copy of the students' hub with shorter times, while a test needs it."""

@@ -18,7 +18,7 @@ from harness.charts.chart import chart_directory
 from harness.host.identity import STATE_DIRECTORY, identity
 from harness.plan.contract import KNOWN_COURSES
 from harness.plan.course_repository import Repository, check_out, parse_course, read_repository
-from harness.plan.hubs import AUTHORING, STUDENT, HubSpec
+from harness.plan.hubs import AUTHORING, HUBS, SCALED, STUDENT, HubSpec
 from harness.plan.sources import ol_infrastructure as owners
 from harness.plan.sources.new_courses import named_in
 from harness.plan.sources.ol_infrastructure import OlInfrastructure
@@ -80,6 +80,20 @@ class Plan:
     def secrets(self) -> Path:
         """File of the run's passwords and tokens, which nothing that is kept as evidence may show."""
         return self.state / "secrets.json"
+
+    @property
+    def hubs(self) -> tuple[HubSpec, ...]:
+        """The two hubs, under the names that the owners' program gives them, or else our values files."""
+        return self.ol_infrastructure.hubs if self.ol_infrastructure else HUBS
+
+    def hub(self, known: HubSpec) -> HubSpec:
+        """Return a hub under its names in this run."""
+        return next((spec for spec in self.hubs if spec == known), known)
+
+    @property
+    def namespaces(self) -> list[str]:
+        """The namespaces of all hubs that a run may have."""
+        return [spec.namespace for spec in (*self.hubs, SCALED)]
 
     def describe(self) -> list[str]:
         """Return the plan as lines for the report header."""

@@ -11,7 +11,6 @@ from typing import Any
 
 import yaml
 
-from harness.base.errors import HarnessError
 from harness.program.errors import ProgramError
 
 SOURCE = Path("src")
@@ -231,7 +230,7 @@ def settings_of(checkout: Path, application: str, stack: str) -> dict[str, Any]:
     """Return the configuration of a program for a stack, as its stack file has it.
 
     Raises:
-        HarnessError: there is no such file.
+        ProgramError: there is no such file.
     """
     content = yaml.safe_load(stack_file(checkout / APPLICATIONS[application], stack).read_text(encoding="utf-8"))
     return dict(content.get("config") or {})
@@ -244,7 +243,7 @@ def stack_file(directory: Path, stack: str) -> Path:
         if path.name.lower().endswith(f".{stack.lower()}.yaml"):
             return path
     names = ", ".join(path.name for path in files) or "none"
-    raise HarnessError(
+    raise ProgramError(
         f"{directory}: expected a file Pulumi.{stack}.yaml, found {names}\n"
         "A stack is evaluated with the configuration that this file has."
     )

@@ -68,14 +68,18 @@ class Preview:
     Attributes:
         compared: the revision that it is compared with, in words.
         notes: what rendered the objects, and what could not be compared.
+        has_base: the revision was evaluated.
     """
 
     compared: str
     differences: tuple[Difference, ...] = ()
     notes: tuple[str, ...] = ()
+    has_base: bool = True
 
     @property
     def headline(self) -> str:
+        if not self.has_base:
+            return f"changed since {self.compared}: not known"
         count = len(self.differences)
         return f"changed since {self.compared}: {f'{count} values' if count else 'nothing that would be applied'}"
 

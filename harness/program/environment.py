@@ -9,12 +9,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from harness.base.errors import EnvironmentFault
+from harness.base.files import last_used
 from harness.base.shell import CommandError, run
 from harness.program.closure import imports
 from harness.program.lock import Pin, digest, read_lock, requirements
@@ -23,6 +25,8 @@ from harness.program.pythons import Python, find_python
 DIRECTORY = "program-environments"
 KEPT = 4
 """Environments that stay, the ones that were used last."""
+IN_USE = 1200.0
+"""Seconds in which another run may still evaluate in an environment that it has asked for."""
 INSTALL_TIMEOUT = 600.0
 ABANDONED = 24 * 3600.0
 """Seconds after which a scratch directory is what a killed build left behind."""
@@ -144,10 +148,15 @@ def _prune(in_use: Path) -> None:
         if time.time() - scratch.stat().st_mtime > ABANDONED:
             shutil.rmtree(scratch, ignore_errors=True)
     found = [path for path in in_use.parent.iterdir() if path.is_dir() and not path.name.startswith("tmp-")]
-    for path in sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)[KEPT:]:
-        lock = FileLock(path.with_suffix(".lock"))
-        try:
-            with lock.acquire(timeout=0):
-                shutil.rmtree(path)
-        except Timeout:
+    used = {path: last_used(path) for path in found}
+    for path in sorted(found, key=lambda path: used[path], reverse=True)[KEPT:]:
+        if used[path] > time.time() - IN_USE:
             continue
+        lock = FileLock(path.with_suffix(".lock"))
+        with (
+            suppress(Timeout, FileNotFoundError),
+            lock.acquire(timeout=0),
+            tempfile.TemporaryDirectory(prefix="tmp-", dir=path.parent) as aside,
+        ):
+            # Aside first: half of an environment must never be taken for all of it.
+            path.rename(Path(aside, path.name))

@@ -21,7 +21,7 @@ from harness.base.errors import EnvironmentFault, HarnessError
 from harness.base.shell import MARK, CommandError, run, tail
 from harness.program.closure import APPLICATIONS, Place, stack_file
 from harness.program.environment import Environment
-from harness.program.errors import ProgramError
+from harness.program.errors import InputError, ProgramError, UnendingError
 from harness.program.model import STACKS, Program, Resource
 
 TIMEOUT = 120.0
@@ -54,7 +54,7 @@ class Evaluator:
 
         Raises:
             ProgramError: it cannot be evaluated; the owners' file and line are named.
-            HarnessError: there is no such application or stack.
+            InputError: there is no such stack.
         """
         directory = self.checkout.resolve() / APPLICATIONS[application]
         stack = canonical(stack)
@@ -89,6 +89,7 @@ class Evaluator:
 
         Raises:
             ProgramError: the owners' code is in the way.
+            UnendingError: it does not end.
             EnvironmentFault: this machine cannot shut a process in.
         """
         self.environment.bytecode.mkdir(exist_ok=True)
@@ -141,7 +142,7 @@ class Evaluator:
             return ProgramError(f"{what}: the evaluation ended without an answer{tail(output, 1) or ', and no output'}")
         place = _place_in(stack, self.checkout.resolve())
         where = f"{place}: still there" if place else f"{what}: still running, in no known line,"
-        return ProgramError(
+        return UnendingError(
             f"{where} when the time for {what} was over, {self.timeout:g} s\n"
             "The program does not end, or waits for something that an evaluation does not have."
         )
@@ -151,12 +152,12 @@ def canonical(stack: str) -> str:
     """Return a stack's name as the owners write it.
 
     Raises:
-        HarnessError: there is no such stack.
+        InputError: there is no such stack.
     """
     for name in STACKS:
         if name.lower() == stack.lower():
             return name
-    raise HarnessError(f"--stack {stack}: expected {', '.join(STACKS)}, in any case")
+    raise InputError(f"--stack {stack}: expected {', '.join(STACKS)}, in any case")
 
 
 def without_network() -> list[str]:

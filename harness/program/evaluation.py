@@ -14,6 +14,7 @@ from harness.base.digest import fingerprint
 from harness.base.errors import EnvironmentFault, HarnessError
 from harness.program import environment as environments
 from harness.program.closure import applications, closure
+from harness.program.errors import InputError
 from harness.program.evaluate import OWN_DIRECTORY, SIDE_BY_SIDE, Evaluator
 from harness.program.model import STACKS, Program
 from harness.program.pipelines import Pipelines, evaluate_pipelines
@@ -108,12 +109,12 @@ def evaluate(checkout: Path, cache: Path, stacks: Sequence[str] = STACKS) -> Eva
         cache: the harness's cache directory; environments and answers are kept there.
 
     Raises:
-        HarnessError: it is no checkout of the owners' repository.
-        EnvironmentFault: its packages cannot be had, or this machine cannot shut an evaluation in.
+        InputError: it is no checkout of the owners' repository.
+        EnvironmentFault: its packages cannot be had, this machine cannot shut an evaluation in, or one does not end.
     """
     there = applications(checkout)
     if HUBS not in there:
-        raise HarnessError(
+        raise InputError(
             f"--ol-infrastructure {checkout}: expected a directory src/ol_infrastructure/applications/{HUBS}, found "
             "none; is this a checkout of mitodl/ol-infrastructure?"
         )

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
+import time
+from contextlib import suppress
 from pathlib import Path
 
-from harness.base.errors import HarnessError
+from harness.base.files import last_used
 from harness.base.shell import CommandError, run
+from harness.program.errors import InputError
 
 DIRECTORY = "program-revisions"
 KEPT = 4
 """Revisions that stay in the cache, the ones that were used last."""
+IN_USE = 150.0
+"""Seconds in which another run may still evaluate a revision that it has asked for; an evaluation has 130."""
 MAIN = ("main", "master")
 EXPORTED = ("src", "pyproject.toml", "uv.lock", ":(exclude)*/secrets/bin/*")
 """Paths of a revision that an evaluation reads; programs for other systems are none of them."""
@@ -29,15 +33,15 @@ def base_of(checkout: Path, wanted: str = "") -> str:
         wanted: what --base names; without it, the commit at which the branch left the main branch.
 
     Raises:
-        HarnessError: it is named and not there.
+        InputError: it is named and not there.
     """
     if not wanted:
         return _fork_point(checkout)
     if not is_repository(checkout):
-        raise HarnessError(f"--base {wanted}: {checkout} is no Git repository, so there is nothing to compare with.")
+        raise InputError(f"--base {wanted}: {checkout} is no Git repository, so there is nothing to compare with.")
     if found := _ask(checkout, "rev-parse", "--verify", "--quiet", f"{wanted}^{{commit}}"):
         return found
-    raise HarnessError(f"--base {wanted}: expected a commit of {checkout}, found none. {cure(checkout)}")
+    raise InputError(f"--base {wanted}: expected a commit of {checkout}, found none. {cure(checkout)}")
 
 
 def cure(checkout: Path) -> str:
@@ -63,6 +67,11 @@ def changed_files(checkout: Path, commit: str) -> list[Path]:
     return [Path(name) for name in names.split("\0") if name]
 
 
+def text_of(checkout: Path, commit: str, file: Path) -> str:
+    """Return a file's text as a commit has it; empty where it has none."""
+    return _ask(checkout, "show", f"{commit}:{file.as_posix()}")
+
+
 def lacks(checkout: Path, commit: str, fix: str) -> bool:
     """Return whether a commit lacks a fix."""
     return _ask(checkout, "merge-base", fix, commit) != _ask(checkout, "rev-parse", fix)
@@ -79,7 +88,7 @@ def export(checkout: Path, commit: str, cache: Path) -> Path:
     """Return a directory with the files of a commit, from the cache where it has them.
 
     Raises:
-        HarnessError: the repository has not all of them, as a shallow or partial clone may.
+        InputError: the repository has not all of them, as a shallow or partial clone may.
     """
     into = cache / DIRECTORY / commit
     if not into.is_dir():
@@ -103,20 +112,29 @@ def export(checkout: Path, commit: str, cache: Path) -> Path:
                 run(git, timeout=120, what="git archive")
                 run(["tar", "-xf", archive, "-C", aside], timeout=120)
             except CommandError as error:
-                raise HarnessError(
-                    f"{checkout}: commit {commit[:9]} cannot be read: {error.output.strip()[-200:]}\n"
+                raise InputError(
+                    f"{checkout}: commit {commit[:9]} cannot be read: {_last_line(error.output)}\n"
                     "A shallow or partial clone lacks older files: git fetch --unshallow, or name another --base."
                 ) from error
             if not into.is_dir():
                 aside.rename(into)
     into.touch()
-    for old in sorted(_revisions(into.parent), key=lambda path: path.stat().st_mtime, reverse=True)[KEPT:]:
-        shutil.rmtree(old)
+    _remove_old(into.parent)
     return into
 
 
-def _revisions(directory: Path) -> list[Path]:
-    return [path for path in directory.iterdir() if path.is_dir() and not path.name.startswith("tmp-")]
+def _last_line(output: str) -> str:
+    return next((line.strip() for line in reversed(output.splitlines()) if line.strip()), "no reason given")
+
+
+def _remove_old(directory: Path) -> None:
+    """Remove the revisions that were not asked for lately; other runs may do so at the same time."""
+    used = {path: last_used(path) for path in directory.iterdir() if not path.name.startswith("tmp-")}
+    for old in sorted(used, key=lambda path: used[path], reverse=True)[KEPT:]:
+        if used[old] < time.time() - IN_USE:
+            # Aside first: half of a revision must never be taken for all of it.
+            with tempfile.TemporaryDirectory(prefix="tmp-", dir=directory) as aside, suppress(FileNotFoundError):
+                old.rename(Path(aside, old.name))
 
 
 def _fork_point(checkout: Path) -> str:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from urllib.parse import urlsplit
 
+from harness.base.errors import HarnessError
 from harness.base.timeline import Timeline
-from harness.base.wait import NeverError, TooLateError, seldom, wait_until
+from harness.base.wait import NeverError, NotYet, TooLateError, seldom, wait_until
+from harness.cluster.pods import server_of
 from harness.deployment.model import Deployment
 from harness.evidence.diagnosis import page_probe, why_unrecoverable
 from harness.hub.api import Hub
 from harness.hub.culler import Times, read_culler
-from harness.people.browser import browser
+from harness.people.browser import Browser, browser
 from harness.people.journey import user_in
 from harness.people.kernel import CellError
 from harness.people.link import EXAMPLE
@@ -29,12 +33,36 @@ PATIENCE = 240.0
 TIMER_SPEEDUP = 5.0
 """Divisor of the timers of the background's page. It asks its server for news every 10 s, and after an answer that did
 not come not for up to 30 s: with timers of its own it would look idle to a culler whose times are divided."""
+OLD = 0.75
+"""Part of its greatest age at which an open page is asked for what it had at its start."""
+SET, STILL = ("kept = 6 * 7; print('set', kept)", "set 42"), ("print('still', kept)", "still 42")
+"""Cells for the start of a page and for later, each with its output."""
+COPY = "copy.ipynb"
+ASK_TIMEOUT = 30.0
+"""Seconds for a page that has been open for long to run one cell."""
+ENDS_OF_KERNELS = re.compile(r"(?:Culling '|Kernel died|.*restarting kernel|No kernels for).*")
+"""Lines of a server's log about the end of a kernel (jupyter_server)."""
 ENDLESS_CELL = """
 import time
 while True:
     print("still at it")
     time.sleep(1)
 """
+
+
+@dataclass(frozen=True)
+class OldPage:
+    """A page that was left open, and what it can still do.
+
+    Attributes:
+        age: seconds for which its server had been there.
+        forgotten: why its kernel no longer has a variable of the start; empty where it has.
+        unsaved: why a notebook is no longer saved; empty where it is.
+    """
+
+    age: float
+    forgotten: str
+    unsaved: str
 
 
 @dataclass(frozen=True)
@@ -46,6 +74,7 @@ class CulledServers:
     idle: ServerLifetime
     busy: ServerLifetime
     page: ServerLifetime
+    old_page: OldPage
     returning: Student
     """The student of the idle server, who still has the cookies of it."""
 
@@ -53,9 +82,16 @@ class CulledServers:
 class Background:
     """A hub whose culler's times are divided, and the servers that it culls while the tests run."""
 
-    def __init__(self, hub: Future[Hub], servers: Future[CulledServers] | None) -> None:
+    def __init__(self, hub: Future[Hub], servers: Future[CulledServers] | None, opened: threading.Event) -> None:
         self._hub = hub
         self._servers = servers
+        self._opened = opened
+
+    def wait_until_opened(self) -> None:
+        """Wait until the hub and its servers are up, or have failed: in their start nothing may go away under them."""
+        wait([self._hub])
+        while self._servers and not self._servers.done() and not self._opened.wait(1):
+            pass
 
     def hub(self) -> Hub:
         """Return the hub, once no server on it is watched any more: a test may take it away."""
@@ -73,26 +109,30 @@ class Background:
 @contextmanager
 def background_culling(running: Deployment, timeline: Timeline, *, servers: bool) -> Iterator[Background]:
     """Start a hub in the background, and servers under its culler where they are wanted; remove all at the end."""
-    ending = threading.Event()
+    opened, ending = threading.Event(), threading.Event()
     with ExitStack() as stack, ThreadPoolExecutor(1) as side:
         hub = side.submit(lambda: stack.enter_context(scaled_hub(running)))
         started = (
-            side.submit(lambda: stack.enter_context(_culled_servers(running, hub.result(), timeline, ending)))
+            side.submit(lambda: stack.enter_context(_culled_servers(running, hub.result(), timeline, opened, ending)))
             if servers
             else None
         )
         try:
-            yield Background(hub, started)
+            yield Background(hub, started, opened)
         finally:
             ending.set()
 
 
 @contextmanager
 def _culled_servers(
-    running: Deployment, hub: Hub, timeline: Timeline, ending: threading.Event
+    running: Deployment, hub: Hub, timeline: Timeline, opened: threading.Event, ending: threading.Event
 ) -> Iterator[CulledServers]:
     times, watch = read_culler(running.cluster, hub).times, LifetimeWatch(hub)
     hub_is_down = seldom(lambda: why_unrecoverable(running.cluster, hub.namespace))
+
+    def over() -> str | None:
+        return "the run ends" if ending.is_set() else hub_is_down()
+
     server_probe = running.cluster.pods(hub.namespace).server_probe
     busy, idle = (Student(hub, server_probe, timeline) for _ in range(2))
     work = threading.Thread(target=_run_endless_cell, args=(busy, times.max_age + SLACK))
@@ -100,23 +140,28 @@ def _culled_servers(
         busy.open(str(EXAMPLE))
         watch.add(busy.name)
         work.start()
-        with browser(page_probe(running.cluster, hub), timeline, PATIENCE, TIMER_SPEEDUP) as window:
+        with (
+            browser(page_probe(running.cluster, hub), timeline, PATIENCE, TIMER_SPEEDUP) as window,
+            # Beside the watch, for a page may take its time.
+            ThreadPoolExecutor(1) as side,
+        ):
             window.open(hub.url + str(EXAMPLE))
             window.wait_for_notebook()
             page = user_in(urlsplit(window.driver.current_url).path)
             watch.add(page)
+            log = partial(_server_log, running, hub, page)
+            began = _ask_page(window, SET, log, PATIENCE)
+            # Last: from here on all servers are looked at.
             idle.open(str(EXAMPLE))
             watch.add(idle.name)
+            opened.set()
+            asked = side.submit(_ask_when_old, window, began, watch.lifetimes[page], OLD * times.max_age, over, log)
             longest = times.max_age + 2 * times.every + 2 * SLACK
             with suppress(TooLateError):
-                wait_until(
-                    "the end of all servers",
-                    watch.all_gone,
-                    timeout=longest,
-                    fail_if=lambda: "the run ends" if ending.is_set() else hub_is_down(),
-                )
+                wait_until("the end of all servers", watch.all_gone, timeout=longest, fail_if=over)
+            old_page = asked.result()
         there = watch.lifetimes
-        yield CulledServers(hub, times, there[idle.name], there[busy.name], there[page], idle)
+        yield CulledServers(hub, times, there[idle.name], there[busy.name], there[page], old_page, idle)
     finally:
         for name in watch.lifetimes:
             # One that does not go ends with its hub.
@@ -126,6 +171,61 @@ def _culled_servers(
             work.join()
         busy.close()
         idle.close()
+
+
+def _ask_when_old(
+    window: Browser,
+    began: tuple[str, str],
+    life: ServerLifetime,
+    age: float,
+    over: Callable[[], str | None],
+    log: Callable[[], str],
+) -> OldPage:
+    """Wait until a page's server has an age, and ask the page for what it had at the start.
+
+    A page that never worked is not asked, nor is one whose server is gone before that.
+
+    Args:
+        began: what was wrong with the page at the start.
+        life: of its server, which another thread looks at.
+        age: seconds.
+        over: returns why the wait is over.
+        log: returns what the server has written.
+    """
+
+    def old() -> bool | NotYet:
+        return life.gone_at is not None or life.last_seen >= age or NotYet(f"a server of {life.last_seen:.0f} s")
+
+    wait_until("a page that has been open for long", old, timeout=2 * age + SLACK, fail_if=over)
+    if life.gone_at is not None:
+        began = (f"its server {life.end}",) * 2
+    return OldPage(life.last_seen, *(began if any(began) else _ask_page(window, STILL, log, ASK_TIMEOUT)))
+
+
+def _ask_page(window: Browser, cell: tuple[str, str], log: Callable[[], str], timeout: float) -> tuple[str, str]:
+    """Save a notebook from a page and run a cell in it; return why its kernel has no answer, and why nothing is saved.
+
+    Args:
+        cell: its code, and the output that it should have.
+    """
+    code, output = cell
+    try:
+        unsaved = window.why_not_saved(EXAMPLE.notebook, COPY)
+    except HarnessError as error:
+        unsaved = str(error)
+    try:
+        window.run_first_cell(code, timeout)
+        window.wait_for_output(output, timeout)
+    except HarnessError as error:
+        ends = ENDS_OF_KERNELS.findall(log())
+        return (f"the server's log has: {ends[-1]}" if ends else str(error)), unsaved
+    return "", unsaved
+
+
+def _server_log(running: Deployment, hub: Hub, user: str) -> str:
+    """Return what a user's server has written; empty if it is gone."""
+    pods = running.cluster.pods(hub.namespace)
+    return "".join(pods.logs(pod.metadata.name) for pod in pods.look(server_of(user)))
 
 
 def _run_endless_cell(student: Student, seconds: float) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,7 @@ import httpx
 import yaml
 
 from harness.base.wait import NotYet
+from harness.charts.manifests import hub_values
 from harness.deployment import releases, rollout
 from harness.deployment.model import Deployment
 from harness.evidence.diagnosis import why_unrecoverable
@@ -26,17 +27,49 @@ FACTOR = 45
 a busy machine."""
 ACTIVITY_INTERVAL = 300
 """Seconds between two reports of a server's activity to the hub (JUPYTERHUB_ACTIVITY_INTERVAL's default)."""
+DIVISOR = "HARNESS_TIMES_DIVISOR"
+"""Variable by which scaled_server.py, in a server, knows FACTOR."""
+SERVER_SETTINGS = ("/usr/local/etc/jupyter/jupyter_server_config.py", "/etc/jupyter/jupyter_server_config.py")
+"""Files that a Jupyter server reads beside all others, in any image (jupyter_core, SYSTEM_CONFIG_PATH)."""
+LAST = "zzz-harness-scaled-times"
+"""Key of the part of the hub's configuration that comes after all others: they are executed in order of their keys."""
+HUB_SETTINGS = f"""
+c.JupyterHub.cookie_max_age_days = c.JupyterHub.get("cookie_max_age_days", 14) / {FACTOR}
+if "oauth_token_expires_in" in c.JupyterHub:
+    c.JupyterHub.oauth_token_expires_in = max(1, round(c.JupyterHub.oauth_token_expires_in / {FACTOR}))
+_cookies = dict(c.JupyterHub.tornado_settings.get("cookie_options", {{}}))
+if _cookies.get("expires_days") is not None:
+    _cookies["expires_days"] /= {FACTOR}
+    c.JupyterHub.tornado_settings["cookie_options"] = _cookies
+"""
+"""Configuration by which a login lasts as much shorter as a server lives shorter."""
 
 
-def scaled_values(times: Times) -> dict[str, Any]:
-    """Return values that bring production's times down, and switch off all that plays no part in culling."""
+def scaled_values(times: Times, files: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values that bring production's times down, and switch off all that plays no part in culling.
+
+    Args:
+        files: `singleuser.extraFiles` of production.
+    """
     scaled = times / FACTOR
     cull = {"every": round(scaled.every), "timeout": round(scaled.timeout), "maxAge": round(scaled.max_age)}
     activity = round(ACTIVITY_INTERVAL / FACTOR)
+    taken = {file["mountPath"] for file in files.values()}
+    settings = {
+        "mountPath": next(place for place in SERVER_SETTINGS if place not in taken),
+        "stringData": Path(__file__).with_name("scaled_server.py").read_text(),
+    }
     return {
         "cull": cull,
-        "singleuser": {"extraEnv": {"JUPYTERHUB_ACTIVITY_INTERVAL": str(activity)}},
-        "hub": {"config": {"JupyterHub": {"last_activity_interval": 1}}},
+        "singleuser": {
+            "extraEnv": {"JUPYTERHUB_ACTIVITY_INTERVAL": str(activity), DIVISOR: str(FACTOR)},
+            "extraFiles": {"harness_scaled_times": settings},
+        },
+        "hub": {
+            # A server that ends itself is found out at once.
+            "config": {"JupyterHub": {"last_activity_interval": 1}, "KubeSpawner": {"poll_interval": 1}},
+            "extraConfig": {LAST: HUB_SETTINGS},
+        },
         "prePuller": {"continuous": {"enabled": False}, "hook": {"enabled": False}},
         "scheduling": {"userScheduler": {"enabled": False}, "userPlaceholder": {"enabled": False}},
     }
@@ -49,7 +82,8 @@ def scaled_hub(running: Deployment) -> Iterator[Hub]:
     secret = releases.read_secrets(plan.secrets)
     student = running.helm.template(running.chart, running.releases[STUDENT])
     values = plan.state / "scaled-times.yaml"
-    values.write_text(yaml.safe_dump(scaled_values(configured(student))))
+    files = hub_values(student)["singleuser"].get("extraFiles") or {}
+    values.write_text(yaml.safe_dump(scaled_values(configured(student), files)))
     releases.write_run_values(plan, SCALED, secret)
     bare = releases.release(plan, SCALED)
     release = dataclasses.replace(bare, values=(*bare.values, Path(values)))
@@ -61,7 +95,7 @@ def scaled_hub(running: Deployment) -> Iterator[Hub]:
         running.helm.upgrade_install(running.chart, release)
         rollout.wait_until_ready(cluster, SCALED.namespace)
         url = cluster.hub_url(SCALED.node_port)
-        hub = Hub(url, SCALED.namespace, SCALED.release, SCALED.database, secret[SCALED.release])
+        hub = Hub(url, SCALED.namespace, SCALED.release, SCALED.database, secret[SCALED.name])
         rollout.wait_for_answer(hub, lambda: why_unrecoverable(cluster, hub.namespace))
         yield hub
     finally:

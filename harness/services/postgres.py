@@ -9,13 +9,16 @@ from typing import Self
 
 from harness.base.files import make_readable
 from harness.base.shell import CommandError
-from harness.base.wait import NotYet
+from harness.base.wait import NotYet, wait_until
 from harness.host import docker
 from harness.services.container import Content, Service, Services
 
 USER = "jupyterhub"
 PASSWORD = "database"
 """Name of the password among the run's secrets."""
+
+CHECKPOINTER = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'"
+OPEN_TRANSACTIONS = "SELECT datname, query FROM pg_stat_activity WHERE state LIKE 'idle in transaction%'"
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,7 @@ class Postgres(Service):
 
     def launch(self, image: str, content: Content) -> None:
         script = self.state / "databases.sql"
-        script.write_text("".join(f"CREATE DATABASE {name} OWNER {USER};\n" for name in content.databases))
+        script.write_text("".join(f'CREATE DATABASE "{name}" OWNER {USER};\n' for name in content.databases))
         make_readable(script)
         self.run_container(
             image,
@@ -60,8 +63,35 @@ class Postgres(Service):
 
     def create_database(self, name: str) -> None:
         """Create an empty database in place of any of that name."""
-        for sql in (f"DROP DATABASE IF EXISTS {name} WITH (FORCE)", f"CREATE DATABASE {name} OWNER {USER}"):
+        for sql in (f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)', f'CREATE DATABASE "{name}" OWNER {USER}'):
             self.query("postgres", sql)
+
+    def ensure_database(self, name: str) -> None:
+        """Create an empty database, unless there is one of that name."""
+        if [name] not in self.query("postgres", "SELECT datname FROM pg_database"):
+            self.query("postgres", f'CREATE DATABASE "{name}" OWNER {USER}')
+
+    def fail_over(self) -> None:
+        """End every session and start all server processes anew, from the log, as at a crash or a failover.
+
+        The container stays, and so does its address: to the run's watch on its containers nothing has happened.
+        """
+        [[checkpointer]] = self.query("postgres", CHECKPOINTER)
+        # A server process that is killed takes all others with it (Postgres, postmaster.c, HandleChildCrash).
+        docker.docker("exec", self.name, "sh", "-c", f"kill -KILL {int(checkpointer)}")
+
+        def renewed() -> bool | NotYet:
+            try:
+                found = self.query("postgres", CHECKPOINTER)
+            except CommandError as error:
+                return NotYet(str(error))
+            return (len(found) == 1 and found != [[checkpointer]]) or NotYet("the server that was there before")
+
+        wait_until(f"{self.TITLE} after a failover", renewed, timeout=self.START_TIMEOUT)
+
+    def open_transactions(self) -> list[list[str]]:
+        """Return the database and the last query of each session that is in a transaction and does nothing."""
+        return self.query("postgres", OPEN_TRANSACTIONS)
 
     def query(self, database: str, sql: str) -> list[list[str]]:
         """Run a query and return its rows, each a list of texts."""

@@ -28,7 +28,7 @@ from harness.scenarios.scaled_hub import FACTOR, LifetimeWatch, ServerLifetime
 from harness.services.postgres import Postgres
 
 
-@pytest.mark.parametrize("hub_spec", HUBS, ids=lambda hub_spec: hub_spec.release)
+@pytest.mark.parametrize("hub_spec", HUBS, ids=lambda hub_spec: hub_spec.name)
 def test_culler_runs_with_the_numbers_that_are_set(
     deployment: Deployment, cluster: Cluster, production: Mapping[HubSpec, list[Manifest]], hub_spec: HubSpec
 ) -> None:

@@ -1,6 +1,7 @@
 """The infrastructure as it would be applied: names that agree, the gate, sessions, memory, and the build jobs.
 
-All of it is read from the owners' program, evaluated for each stack; nothing of it needs a cluster.
+It is read from the owners' program, evaluated for each stack; nothing of it needs a cluster. Promises about values hold
+for the values files of the run as well, with a checkout or without one.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ import pytest
 from kubernetes.utils import parse_quantity
 
 from fixtures.infrastructure import AppliedRelease
-from harness.plan.contract import CLOSED_SERVICES, COURSE_REPOSITORY
-from harness.plan.hubs import AUTHORING, STUDENT
+from harness.plan.contract import CLOSED_SERVICES, COURSE_REPOSITORY, USER_SCHEDULERS
+from harness.plan.hubs import AUTHORING, STUDENT, HubSpec
 from harness.program.closure import settings_of, stacks_of
 from harness.program.difference import flat
 from harness.program.evaluation import APPLICATIONS, Evaluation
@@ -29,7 +30,7 @@ SESSION_DEFAULTS = {"absolute_timeout": 86_400, "idling_timeout": 900, "rolling_
 """Seconds that lua-resty-session 4 takes for what is left out."""
 GATE_HEADERS = 64 * 1024
 """Bytes of a header that the gate lets through (large_client_header_buffers in the owners' APISIX)."""
-SCHEDULER_MEMORY = {STUDENT.release: "512Mi", AUTHORING.release: "512Mi", "jupyterhub-data": "1Gi"}
+SCHEDULER_MEMORY = {STUDENT.name: "512Mi", AUTHORING.name: "512Mi", "jupyterhub-data": "1Gi"}
 """Limits that user schedulers were given after they ran out of memory (f339dd9e6, 0eb789892)."""
 PRIVATE_IMAGES = ("ghcr.io/mitodl/",)
 """Beginnings of images that are pulled with a login only; for ECR the nodes have one."""
@@ -98,12 +99,9 @@ def _vaults(owners: Evaluation, program: Program) -> Iterator[str]:
 
 def database_secret(program: Program, release: AppliedRelease) -> VaultSecret:
     """Return the Secret, filled from Vault, that a hub reads its database's address from."""
-    entries = release.value("hub.extraEnv", {})
-    source = entries.get("DATABASE_URL") if isinstance(entries, Mapping) else None
-    source = source or next((each for each in entries if isinstance(each, Mapping) and _is_url(each)), {})
-    reference = source.get("valueFrom", {}).get("secretKeyRef", {})
+    reference = database_reference(release)
     filled = {(each.namespace, each.target): each for each in program.secrets}
-    secret = filled.get((release.namespace, reference.get("name")))
+    secret = filled.get((release.namespace, str(reference.get("name"))))
     assert secret, (
         f"{release}: DATABASE_URL comes from the Secret {reference.get('name')} in {release.namespace}, and Vault "
         f"fills {sorted(target for namespace, target in filled if namespace == release.namespace)} there"
@@ -114,8 +112,62 @@ def database_secret(program: Program, release: AppliedRelease) -> VaultSecret:
     return secret
 
 
-def _is_url(entry: Mapping[str, Any]) -> bool:
-    return entry.get("name") == "DATABASE_URL"
+def database_reference(release: AppliedRelease) -> Mapping[str, Any]:
+    """Return the name and the key of the Secret that DATABASE_URL comes from; empty where it comes from none."""
+    entry = database_entry(release)
+    source = entry.get("valueFrom") if isinstance(entry, Mapping) else None
+    reference = source.get("secretKeyRef") if isinstance(source, Mapping) else None
+    return reference if isinstance(reference, Mapping) else {}
+
+
+def database_entry(release: AppliedRelease) -> Any:
+    """Return DATABASE_URL as a hub's environment has it, which is a map in some values and a list in others."""
+    given = release.value("hub.extraEnv", {})
+    if isinstance(given, Mapping):
+        return given.get("DATABASE_URL")
+    return next((each for each in given if isinstance(each, Mapping) and each.get("name") == "DATABASE_URL"), None)
+
+
+def test_hub_reads_its_database_from_a_secret(applied_values: AppliedRelease) -> None:
+    """DATABASE_URL comes from a Secret, and neither address nor password stands in the values."""
+    written = database_address(applied_values)
+    assert not written, f"{applied_values}: the values have the database's address, password and all, as {written}"
+    reference = database_reference(applied_values)
+    assert {"name", "key"} <= reference.keys(), (
+        f"{applied_values}: expected DATABASE_URL to come from a key of a Secret (valueFrom.secretKeyRef), found "
+        f"{dict(reference) or 'nothing'}"
+    )
+
+
+def database_address(release: AppliedRelease) -> str:
+    """Return the key of the value that has the address of a hub's database in plain text; empty for none."""
+    entry = database_entry(release)
+    if isinstance(entry, str) or (isinstance(entry, Mapping) and entry.get("value")):
+        return "hub.extraEnv.DATABASE_URL"
+    return next((key for key in ("hub.db.url", "hub.db.password") if release.value(key)), "")
+
+
+def test_hubs_name_secrets_of_their_own(all_values: Mapping[HubSpec, AppliedRelease]) -> None:
+    """The Secrets with the addresses of the two hubs' databases have different names."""
+    students, authors = all_values[STUDENT], all_values[AUTHORING]
+    names = [database_reference(each).get("name") for each in (students, authors)]
+    assert len(set(names)) == 2, f"{students} and {authors}: both hubs read their database from the Secret {names[0]}"
+
+
+def test_accounts_of_the_hubs_are_apart(all_values: Mapping[HubSpec, AppliedRelease]) -> None:
+    """Authors' servers run under an account that is named, and students' servers do not run under it."""
+    students, authors = all_values[STUDENT], all_values[AUTHORING]
+    theirs, account = (each.value("singleuser.serviceAccountName") for each in (students, authors))
+    assert account, f"{authors}: no singleuser.serviceAccountName: authors' servers have no rights in AWS"
+    assert theirs != account, f"{students}: servers run under {theirs}, which is the authors' account"
+
+
+def test_authors_are_told_of_a_bucket(all_values: Mapping[HubSpec, AppliedRelease]) -> None:
+    """Authors' servers are told of the bucket that they publish to, and students' are not."""
+    students, authors = all_values[STUDENT], all_values[AUTHORING]
+    theirs, bucket = (each.value("singleuser.extraEnv.NOTEBOOK_BUCKET") for each in (students, authors))
+    assert bucket, f"{authors}: NOTEBOOK_BUCKET is {bucket!r}: nothing tells authors where they publish"
+    assert not theirs, f"{students}: NOTEBOOK_BUCKET is {theirs}, and learners have no business there"
 
 
 def test_hub_reads_the_database_that_vault_fills(program: Program, applied: AppliedRelease) -> None:
@@ -220,7 +272,7 @@ def test_certificate_is_for_the_domain(program: Program, applied: AppliedRelease
 
 
 def test_nobody_passes_by_the_gate(program: Program, applied: AppliedRelease) -> None:
-    """Every way to a hub asks for a login first: the route does, and neither an Ingress nor a Service leads past it."""
+    """Every way to a hub asks for a login first: the route does, and no Service of the program leads past it."""
     for route in routes_of(program, applied):
         login = route.plugin("openid-connect")
         assert login, f"{applied}: the route {route.name} asks for no login: it has no openid-connect"
@@ -233,17 +285,25 @@ def test_nobody_passes_by_the_gate(program: Program, applied: AppliedRelease) ->
         assert not login.config.get("bearer_only"), (
             f"{applied}: the route {route.name} takes bearer tokens only, so a browser gets no login"
         )
-    assert not applied.value("ingress.enabled"), f"{applied}: ingress.enabled opens a second way, past the gate"
-    kind = applied.value("proxy.service.type", "LoadBalancer")
-    assert kind in CLOSED_SERVICES, f"{applied}: proxy.service.type is {kind}, which is reached past the gate"
-    for key in ("loadBalancerIP", "externalIPs"):
-        assert not applied.value(f"proxy.service.{key}"), f"{applied}: proxy.service.{key} opens a way past the gate"
     open_services = [
         f"{each.name} ({each.spec.get('type')})"
         for each in program.of_kind("Service")
         if each.namespace == applied.namespace and each.spec.get("type", "ClusterIP") not in CLOSED_SERVICES
     ]
     assert not open_services, f"{applied}: Services that are reached past the gate: {open_services}"
+
+
+def test_no_value_opens_a_way_past_the_gate(applied_values: AppliedRelease) -> None:
+    """Neither an Ingress, nor a route of the chart, nor a Service leads to a hub past the gate."""
+    for key in ("ingress.enabled", "httpRoute.enabled"):
+        assert not applied_values.value(key), f"{applied_values}: {key} opens a second way, past the gate"
+    for service, default in {"proxy.service": "LoadBalancer", "hub.service": "ClusterIP"}.items():
+        kind = applied_values.value(f"{service}.type", default)
+        assert kind in CLOSED_SERVICES, f"{applied_values}: {service}.type is {kind}, which is reached past the gate"
+        for key in ("loadBalancerIP", "externalIPs"):
+            assert not applied_values.value(f"{service}.{key}"), (
+                f"{applied_values}: {service}.{key} opens a way past the gate"
+            )
 
 
 def test_websockets_pass_the_route(program: Program, applied: AppliedRelease) -> None:
@@ -305,12 +365,14 @@ def test_requests_carry_an_id(program: Program, applied: AppliedRelease) -> None
 @pytest.mark.known_defect(
     "the proxy takes headers of 32 KB, and the gate lets 64 KB through",
 )
-def test_headers_that_pass_the_gate_pass_the_proxy(applied: AppliedRelease) -> None:
+def test_headers_that_pass_the_gate_pass_the_proxy(applied_values: AppliedRelease) -> None:
     """A header that the gate lets through fits through the proxy."""
-    options = str(applied.value("proxy.chp.extraEnv.NODE_OPTIONS", ""))
+    options = str(applied_values.value("proxy.chp.extraEnv.NODE_OPTIONS", ""))
     found = re.search(r"--max-http-header-size=(\d+)", options)
     size = int(found[1]) if found else 16 * 1024  # Node.js' default
-    assert size >= GATE_HEADERS, f"{applied}: the proxy takes headers of {size} bytes, and the gate of {GATE_HEADERS}"
+    assert size >= GATE_HEADERS, (
+        f"{applied_values}: the proxy takes headers of {size} bytes, and the gate of {GATE_HEADERS}"
+    )
 
 
 def test_proxy_takes_long_headers(applied_values: AppliedRelease) -> None:
@@ -325,7 +387,19 @@ def test_proxy_takes_long_headers(applied_values: AppliedRelease) -> None:
 
 def test_user_scheduler_has_its_memory(applied_values: AppliedRelease) -> None:
     """The user scheduler has the memory that it was given after it had run out of it."""
-    _check_scheduler(str(applied_values), applied_values.values, SCHEDULER_MEMORY[applied_values.hub.release])
+    _check_scheduler(str(applied_values), applied_values.values, SCHEDULER_MEMORY[applied_values.hub.name])
+
+
+def test_user_scheduler_is_there(applied_values: AppliedRelease) -> None:
+    """The user scheduler is switched on, and there are two of it for when a node goes."""
+    assert applied_values.value("scheduling.userScheduler.enabled", True), (
+        f"{applied_values}: scheduling.userScheduler is off: servers are spread over all nodes, which then never empty"
+    )
+    copies = applied_values.value("scheduling.userScheduler.replicas", USER_SCHEDULERS)
+    assert copies >= USER_SCHEDULERS, (
+        f"{applied_values}: scheduling.userScheduler.replicas is {copies}, expected {USER_SCHEDULERS}: with none of "
+        "it no server is placed, and with one none while its node is drained"
+    )
 
 
 def _check_scheduler(whose: str, values: Mapping[str, Any], least: str) -> None:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from urllib.parse import unquote, urlsplit
 
 import pytest
 
 from fixtures.target import AskSpawner
+from harness.base.wait import NotYet, TooLateError, wait_until
 from harness.cluster.kind import Cluster
 from harness.hub.api import Hub
 from harness.hub.spawner_probe import Choice, Request
 from harness.people.student import Student
 from harness.plan.contract import DEFAULT_COURSE
+from harness.services.postgres import Postgres
 
 Ask = Callable[[Request], Choice]
 
@@ -126,3 +129,22 @@ def test_login_page_keeps_the_link(visit: Callable[[], Student]) -> None:
     spawns = [hop.url for hop in student.journey.hops if hop.url.startswith("/hub/spawn")]
     assert spawns, f"no server is asked for:\n{student.journey}"
     assert all("notebook=A.ipynb" in url for url in spawns), f"the query got lost:\n{student.journey}"
+
+
+@pytest.mark.known_defect("after a failover of Postgres one newcomer sees an error: the hub is in a transaction")
+@pytest.mark.usefixtures("no_pending_deletions", "background_opened")
+def test_newcomer_after_a_failover_of_postgres(visit: Callable[[], Student], database: Postgres) -> None:
+    """The first newcomer after a failover of Postgres gets a server, whatever the hub did last."""
+    before, newcomer = visit(), visit()
+    before.open("/tmplogin")
+
+    def in_transaction() -> bool | NotYet:
+        before.get("/hub/home")
+        return bool(database.open_transactions()) or NotYet("the hub's session is at rest")
+
+    # One that is always at rest has the defect no more.
+    with suppress(TooLateError):
+        wait_until("a hub in the middle of a transaction", in_transaction, timeout=10)
+    database.fail_over()
+    page = newcomer.get("/hub/tmplogin")
+    assert page.is_redirect, f"after a failover of Postgres a newcomer gets {page.status_code}"

@@ -1,22 +1,48 @@
-"""Postgres keeps the hubs' state: a hub may go and come back, and nobody notices."""
+"""Postgres keeps the hubs' state: a hub may go and come back, Postgres too, and nobody notices."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+import time
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import pytest
 
+from harness.base.wait import NotYet, wait_until
 from harness.charts.manifests import variables
 from harness.cluster.kind import Cluster
 from harness.cluster.pods import server_of
 from harness.deployment.rollout import restart_hub
 from harness.hub.api import Hub
+from harness.people.author import Author
+from harness.people.journey import JourneyError, Visitor
 from harness.people.link import EXAMPLE
 from harness.people.student import Student
 from harness.services.postgres import Postgres
 
 COURSE, NOTEBOOK = EXAMPLE.course, EXAMPLE.notebook
+DATABASE_ERROR = re.compile(r"Rolling back session due to database error.*")
+"""Line of a hub's log about a request that failed for its database (jupyterhub, handlers/base.py)."""
+
+
+def at_rest(database: Postgres, people: Iterable[Visitor]) -> bool | NotYet:
+    """True if no hub's session is in a transaction, in which nothing could save it (see test_known_defects.py)."""
+    for person in people:
+        # Ends with a commit.
+        now = {"last_activity": datetime.now(UTC).isoformat()}
+        person.hub.api.post(f"/users/{person.name}/activity", json=now).raise_for_status()
+    busy = database.open_transactions()
+    return not busy or NotYet(f"the hubs are in the middle of {busy}")
+
+
+def database_errors(cluster: Cluster, hub: Hub, since: float) -> list[str]:
+    """Lines of a hub's log, since a time.time(), about requests that failed for its database."""
+    [pod] = cluster.pods(hub.namespace).look("component=hub")
+    log = cluster.logs(hub.namespace, pod.metadata.name, seconds=time.time() - since)
+    return [f"{hub.release}: {line}" for line in DATABASE_ERROR.findall(log)]
 
 
 @pytest.mark.usefixtures("no_pending_deletions")
@@ -38,6 +64,41 @@ def test_restart_of_the_hub_keeps_session_user_and_server(
     assert home.status_code == 200, f"the student's session is gone: /hub/home answers {home.status_code}"
     found = student.server.contents(NOTEBOOK)
     assert found.status_code == 200, f"after the restart the notebook answers {found.status_code}"
+
+
+@pytest.mark.usefixtures("no_pending_deletions", "background_opened")
+def test_failover_of_postgres_goes_unnoticed(
+    visit: Callable[[], Student],
+    author: Author,
+    password: str,
+    cluster: Cluster,
+    hub: Hub,
+    authoring_hub: Hub,
+    database: Postgres,
+) -> None:
+    """When Postgres ends all sessions and comes back, people on both hubs go on, and newcomers get in."""
+    student, newcomer = visit(), visit()
+    student.open(f"/tmplogin?course={COURSE}")
+    author.log_in(password)
+    author.whoami()
+    with student.server.kernel() as kernel:
+        kernel.run("kept = 42")
+        wait_until("the hubs' sessions at rest", partial(at_rest, database, (student, author)), timeout=30)
+        began = time.time()
+        database.fail_over()
+        noticed = []
+        try:
+            newcomer.open(f"/tmplogin?course={COURSE}")
+        except JourneyError as error:
+            noticed.append(f"a newcomer gets no server: {error}")
+        for person in (author, student):
+            home = person.get("/hub/home").status_code
+            if home != 200:
+                noticed.append(f"the {person.role}'s session is gone: /hub/home answers {home}")
+        assert kernel.run("kept").value == "42", "the kernel forgot what it knew before the failover of Postgres"
+    for each in (hub, authoring_hub):
+        noticed += database_errors(cluster, each, began)
+    assert not noticed, "a failover of Postgres is noticed: " + "\n".join(noticed)
 
 
 def test_each_hub_has_a_secret_of_its_own(student_values: Mapping[str, Any], author_values: Mapping[str, Any]) -> None:

@@ -33,6 +33,7 @@ from harness.plan.contract import (
     USER_SCHEDULERS,
 )
 from harness.plan.hubs import HUBS, STUDENT, HubSpec
+from harness.plan.plan import Plan
 
 WAYS_IN = {"Ingress", "HTTPRoute", "Gateway"}
 """Kinds of objects that lead to a Service from outside of the cluster."""
@@ -42,11 +43,10 @@ ACTIVITY_INTERVAL = 300.0
 """Seconds between two reports of a server's activity, as JupyterHub has it where nothing is set."""
 
 
-@pytest.fixture(params=HUBS, ids=lambda hub_spec: hub_spec.release)
-def hub_spec(request: pytest.FixtureRequest) -> HubSpec:
+@pytest.fixture(params=HUBS, ids=lambda hub_spec: hub_spec.name)
+def hub_spec(plan: Plan, request: pytest.FixtureRequest) -> HubSpec:
     """Each of the two hubs."""
-    spec: HubSpec = request.param
-    return spec
+    return plan.hub(request.param)
 
 
 @pytest.fixture
@@ -182,7 +182,7 @@ def test_hubs_have_ports_of_their_own(production: Mapping[HubSpec, list[Manifest
         for manifest in production[hub_spec]:
             for port in manifest["spec"].get("ports") or () if manifest["kind"] == "Service" else ():
                 if number := port.get("nodePort"):
-                    service = f"{hub_spec.release}'s {manifest['metadata']['name']}"
+                    service = f"{hub_spec.name}'s {manifest['metadata']['name']}"
                     assert number in NODE_PORTS, f"{service} asks for port {number}, expected 30000 to 32767"
                     other = owners.setdefault(number, service)
                     assert other == service, f"{service} and {other} ask for one port of the nodes, {number}"

@@ -38,7 +38,7 @@ MAY_DIFFER = {
 MAY_DIFFER_IN_VALUES = r"Chart\..*|.*\.image\.tag"
 
 VALUES = {"jupyterhub": "production.yaml", "jupyterhub-authoring": "authoring.yaml"}
-"""Our own values of each release."""
+"""Our own values of each hub."""
 
 Flat: TypeAlias = dict[str, Any]
 Objects: TypeAlias = dict[str, Manifest]
@@ -51,12 +51,13 @@ def release(
     releases: Mapping[str, Release],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Release:
-    return our_release(plan.checkout, releases[request.param], tmp_path_factory.mktemp("scaled") / "scaled.yaml")
+    ours = plan.checkout / "helm/values" / VALUES[request.param]
+    scaled = tmp_path_factory.mktemp("scaled") / "scaled.yaml"
+    return our_release(plan.checkout, ours, releases[request.param], scaled)
 
 
-def our_release(checkout: Path, running: Release, scaled: Path) -> Release:
+def our_release(checkout: Path, ours: Path, running: Release, scaled: Path) -> Release:
     """A running release with our own values, scaled for kind, and spawner in place of those that the run was given."""
-    ours = checkout / "helm/values" / VALUES[running.name]
     write_overlay([ours], scaled)
     *_, decided_by_every_run = running.values
     spawner = {SPAWNER_KEY: checkout / "helm/spawner/dynamicImageConfig.py"}

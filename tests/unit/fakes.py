@@ -132,6 +132,7 @@ def owners_checkout(directory: Path, **values: object) -> OlInfrastructure:
         revision="abc1234 of 2026-08-22",
         evaluation=Evaluation(directory, programs, jobs, {}),
         base=None,
+        hubs=HUBS,
         values=files,
         spawner=directory / "dynamicImageConfig.py",
     )

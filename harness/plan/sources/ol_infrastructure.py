@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +13,10 @@ import yaml
 
 from harness.base.digest import fingerprint
 from harness.base.errors import HarnessError
-from harness.charts.chart import SPAWNER_NAME
-from harness.plan.hubs import HUBS, STUDENT, HubSpec
+from harness.charts.chart import CHART_NAME, SPAWNER_NAME
+from harness.plan.hubs import AUTHORING, HUBS, STUDENT, HubSpec
 from harness.program import revision
+from harness.program.errors import ProgramError
 from harness.program.evaluate import canonical
 from harness.program.evaluation import Evaluation, evaluate
 from harness.program.model import STACKS, Program, ProgramRelease
@@ -45,6 +48,7 @@ class OlInfrastructure:
         stack: the one that a copy is made of, or NO_STACK.
         revision: its commit in words; empty where it is no repository.
         base: None where there is nothing to compare with.
+        hubs: the two hubs, under the names of the stack; with NO_STACK, of the last stack.
         values: the values of each release in a file; none with NO_STACK.
         spawner: the custom spawner in a file, as the students' values have it.
     """
@@ -54,6 +58,7 @@ class OlInfrastructure:
     revision: str
     evaluation: Evaluation
     base: Base | None
+    hubs: tuple[HubSpec, ...]
     values: Mapping[HubSpec, Path]
     spawner: Path
 
@@ -64,7 +69,7 @@ class OlInfrastructure:
 
     @property
     def student_release(self) -> ProgramRelease:
-        return self.program.release(STUDENT.release)
+        return release_of(self.program, STUDENT)
 
     @property
     def chart_version(self) -> str:
@@ -96,7 +101,8 @@ class OlInfrastructure:
         counts = f"{len(self.pre_pulled)} courses pre-pulled, {len(self.built)} built"
         at = f" at {self.revision}" if self.revision else ""
         compared = f", compared with {self.base.name}" if self.base else ""
-        return f"{self.checkout}{at}, {self.stack}: chart {self.chart_version}, {counts}{compared}"
+        named = " and ".join(f"{hub.release} in {hub.namespace}" for hub in self.hubs)
+        return f"{self.checkout}{at}, {self.stack}: {named}, chart {self.chart_version}, {counts}{compared}"
 
 
 def read(checkout: Path, cache: Path, stack: str = "Production", base: str = "") -> OlInfrastructure:
@@ -115,11 +121,13 @@ def read(checkout: Path, cache: Path, stack: str = "Production", base: str = "")
     commit = revision.base_of(checkout, base)
     evaluation = evaluate(checkout, cache)
     program = evaluation.program(_stack_or_last(stack))
-    texts = {spec: yaml.safe_dump(dict(program.release(spec.release).values), allow_unicode=True) for spec in HUBS}
-    spawner = _spawner(program.release(STUDENT.release))
+    found = {spec: release_of(program, spec) for spec in HUBS}
+    hubs = tuple(named_in(program, spec) for spec in HUBS)
+    texts = {spec: yaml.safe_dump(dict(release.values), allow_unicode=True) for spec, release in found.items()}
+    spawner = _spawner(found[STUDENT])
     into = cache / DIRECTORY / fingerprint([spawner, *texts.values()])
     into.mkdir(parents=True, exist_ok=True)
-    files = {spec: into / f"{spec.release}.{stack}.yaml" for spec in HUBS}
+    files = {spec: into / f"{spec.name}.{stack}.yaml" for spec in HUBS}
     for spec, file in files.items():
         file.write_text(texts[spec], encoding="utf-8")
     (into / SPAWNER_NAME).write_text(spawner, encoding="utf-8")
@@ -129,8 +137,59 @@ def read(checkout: Path, cache: Path, stack: str = "Production", base: str = "")
         revision=revision.describe(checkout),
         evaluation=evaluation,
         base=_base(checkout, commit, cache),
+        hubs=hubs,
         values={} if stack == NO_STACK else files,
         spawner=into / SPAWNER_NAME,
+    )
+
+
+def release_of(program: Program, hub: HubSpec) -> ProgramRelease:
+    """Return the release of a hub, whatever it is called.
+
+    A hub is known by the name that it has today; of releases under other names, the authors' is the one whose servers
+    are told of a bucket to publish to.
+
+    Raises:
+        ProgramError: there are not two hubs, or nothing tells them apart.
+    """
+    found = [release for release in program.releases if release.chart.rpartition("/")[2] == CHART_NAME]
+    today = {release.name: release for release in found}
+    if hub.release in today:
+        return today[hub.release]
+    others = [release for release in found if release.name not in {spec.release for spec in HUBS}]
+    if len(others) == 1:
+        return others[0]
+    sides = {is_authors: [each for each in others if _has_bucket(each) == is_authors] for is_authors in (True, False)}
+    if all(len(side) == 1 for side in sides.values()):
+        return sides[hub == AUTHORING][0]
+    raise ProgramError(
+        f"{program.application} for {program.stack}: expected a release of the JupyterHub chart that is {hub.release}, "
+        f"or the one that has (authors) or lacks (students) a NOTEBOOK_BUCKET; found {', '.join(today) or 'none'}\n"
+        "The harness has to know the students' hub from the authors'."
+    )
+
+
+def _has_bucket(release: ProgramRelease) -> bool:
+    return bool(release.values.get("singleuser", {}).get("extraEnv", {}).get("NOTEBOOK_BUCKET"))
+
+
+def named_in(program: Program, hub: HubSpec) -> HubSpec:
+    """Return a hub under the names that a program gives it; its database is the one in the address from Vault.
+
+    Raises:
+        ProgramError: as `release_of`.
+    """
+    release = release_of(program, hub)
+    urls = [
+        str(text)
+        for secret in program.secrets
+        if secret.namespace == release.namespace
+        for key, text in secret.templates.items()
+        if key == "DATABASE_URL"
+    ]
+    found = re.search(r"/([A-Za-z_][\w-]*)(?:\?.*)?$", urls[0]) if len(urls) == 1 else None
+    return dataclasses.replace(
+        hub, release=release.name, namespace=release.namespace, database=found[1] if found else hub.database
     )
 
 

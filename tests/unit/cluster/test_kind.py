@@ -141,6 +141,26 @@ class TestKind:
         assert found
         assert "300" in limit.split()
 
+    def test_runs_though_a_program_that_started_meanwhile_holds_its_files(
+        self, place: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A thread may start one while a file is being written, and what is open for writing cannot be run."""
+        it = cluster(place, "exit 1")
+        write, started = Path.write_text, list[subprocess.Popen[bytes]]()
+
+        def write_text(path: Path, text: str) -> None:
+            write(path, text)
+            with path.open("a") as file:
+                started.append(subprocess.Popen(["sleep", "60"], pass_fds=[file.fileno()]))
+
+        monkeypatch.setattr(Path, "write_text", write_text)
+        try:
+            assert "kind could not create the cluster" in failed(it)
+        finally:
+            for program in started:
+                program.kill()
+                program.wait()
+
     def test_ends_with_its_script(self, place: Path) -> None:
         """KindCluster kills the script on Ctrl-C, and kind must not go on making nodes."""
         (place / "bin/timeout").unlink()

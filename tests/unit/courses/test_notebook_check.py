@@ -14,6 +14,7 @@ import pytest
 from harness.base.errors import HarnessError
 from harness.courses import notebook_check
 from harness.courses.notebook_check import (
+    LOCKED,
     MemoryQuota,
     NotebookCheck,
     add_facts_of_the_course,
@@ -43,7 +44,8 @@ def raised(what: Any) -> Any:
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """What happens to a learner: set a field to an error to have it raised."""
-    happens = SimpleNamespace(page="page", run=WELL, memory=Memory(2**28, 0), ended=None, saved=None, inside="")
+    happens = SimpleNamespace(page="page", run=WELL, memory=Memory(2**28, 0), ended=None, saved=None)
+    happens.closed, happens.locked = [], ""
 
     @contextmanager
     def watched(*pod: object) -> Iterator[Memory]:
@@ -62,7 +64,10 @@ def tried(world: SimpleNamespace) -> NotebookCheck:
     status = SimpleNamespace(state=SimpleNamespace(terminated=None), last_state=last)
     pod = SimpleNamespace(metadata=SimpleNamespace(name="p"), status=SimpleNamespace(container_statuses=[status]))
     pods = SimpleNamespace(look=lambda selector: [pod])
-    execute = lambda namespace, pod, *command: "jovyan\n" if command[0] == "id" else world.inside  # noqa: E731
+
+    def execute(namespace: str, pod: str, *command: str) -> str:
+        return world.locked if command[2] == LOCKED else "\n".join([*world.closed, "jovyan", ""])
+
     cluster: Any = SimpleNamespace(server_pod=lambda *_: pod, pods=lambda namespace: pods, execute=execute)
     server = SimpleNamespace(save=lambda path: raised(world.saved))
     student: Any = SimpleNamespace(hub=SimpleNamespace(namespace="jupyter"), name="1", server=server)
@@ -92,7 +97,7 @@ def test_does_not_open(world: SimpleNamespace) -> None:
         ("not done after 5 s", "cell 2: not done after 5 s"),
         (
             "PermissionError: [Errno 13] 'x.csv'",
-            "cell 2: PermissionError: [Errno 13] 'x.csv' (files belong to root unl",
+            "cell 2: PermissionError: [Errno 13] 'x.csv' (x.csv belongs to root (-rw-r--r--), and learners are jovyan",
         ),
         (
             "RuntimeError: DataLoader worker (pid 9) is killed by signal: Bus error.",
@@ -103,6 +108,7 @@ def test_does_not_open(world: SimpleNamespace) -> None:
 )
 def test_fails(world: SimpleNamespace, error: str, said: str) -> None:
     world.run, world.memory = failed(error), Memory(2**28, 0, 64 * 2**20)
+    world.closed = ["regular file|root|-rw-r--r--|x.csv"]
     found = tried(world)
     assert found.trouble.startswith(said)
     assert found.explanation.endswith("\n\ncell()\n\nTraceback")
@@ -114,16 +120,22 @@ def test_cell_that_did_not_raise_is_not_to_be_tagged(world: SimpleNamespace) -> 
     assert "raises-exception" not in tried(world).explanation
 
 
+BUS_ERROR = (
+    "died of signal 7 (SIGBUS): a learner's server has 64 MB of shared memory, in /dev/shm; or a file became shorter "
+    "while it was mapped"
+)
+
+
 @pytest.mark.parametrize(
     ("ended", "death"),
     [
-        (7, "died of signal 7 (SIGBUS): a learner's server has 64 MB of shared memory, in /dev/shm"),
-        (7 | 0x80, "died of signal 7 (SIGBUS): a learner's server has 64 MB of shared memory, in /dev/shm"),
+        (7, BUS_ERROR),
+        (7 | 0x80, BUS_ERROR),
         (9, "died of signal 9 (SIGKILL): something killed it, and not because the server was at its limit of memory"),
         (11, "died of signal 11 (SIGSEGV): a library crashed; see the versions in requirements.txt"),
         (35, "died of signal 35"),
-        (3 << 8, "ended by itself, with exit code 3"),
-        (0, "ended by itself, with exit code 0"),
+        (3 << 8, "ended by itself, with exit code 3: something ends its process, as os._exit does"),
+        (0, "ended by itself, with exit code 0: something ends its process, as os._exit does"),
         (None, "died"),
     ],
 )
@@ -141,19 +153,17 @@ def test_output_that_the_page_cuts_off_is_told(world: SimpleNamespace) -> None:
 
 
 def test_cannot_be_saved(world: SimpleNamespace) -> None:
-    """A refusal names the owners and the line that mends them, whether the cells ran or not."""
+    """A refusal names the owner and the line that mends it, whether the cells ran or not."""
     world.saved = JourneyError("The server of 1, at PUT contents/a%20b.ipynb: 500 Permission denied")
-    file, directory = "/home/jovyan/a b.ipynb", "/home/jovyan"
-    world.inside = f"{file} belongs to root (-rw-r--r--)\n{directory} belongs to jovyan (drwxr-xr-x)\n"
+    world.closed = ["regular file|root|-rw-r--r--|/home/jovyan/a b.ipynb"]
     refused = (
-        "learners cannot save it: /home/jovyan/a b.ipynb belongs to root (-rw-r--r--), /home/jovyan belongs to jovyan "
-        "(drwxr-xr-x), and they are jovyan. Have the Dockerfile give them what it copies: "
-        "COPY --chown=${NB_UID}:100 . ${HOME}/"
+        "learners cannot save it: /home/jovyan/a b.ipynb belongs to root (-rw-r--r--), and learners are jovyan. "
+        "Have the Dockerfile give them what it copies: COPY --chown=${NB_UID}:100 . ${HOME}/"
     )
     assert tried(world).trouble == refused
     world.run = failed("KeyError: 'rent'")
     assert tried(world).troubles == ["cell 2: KeyError: 'rent'", refused]
-    world.inside = ""
+    world.closed = []
     assert (
         tried(world)
         .troubles[1]
@@ -195,6 +205,20 @@ def test_names_that_differ_in_case_alone(world: SimpleNamespace, tmp_path: Path)
         "its name differs from that of A b.ipynb in upper and lower case alone: macOS and Windows keep one of the two"
     )
     assert checked(world, twins).result == f"ran, and {said}"
+
+
+def test_files_that_learners_cannot_change(world: SimpleNamespace, tmp_path: Path) -> None:
+    """They are told once for a course, and only those that are the course's own."""
+    for name in ("a.csv", "data/b.csv"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    course = Repository(tmp_path, "trees.1", ("a b.ipynb",))
+    world.locked = "content/data/b.csv\nelse.txt\n"
+    first = checked(world, course)
+    assert first.result == "ran, and learners cannot change data/b.csv: see the owners that the Dockerfile gives them"
+    assert checked(world, course, first).result == "ran"
+    world.locked = "a.csv\ndata/b.csv\n"
+    assert "learners cannot change a.csv and 1 more of its files: " in checked(world, course).result
 
 
 def test_killed_for_its_memory(world: SimpleNamespace) -> None:

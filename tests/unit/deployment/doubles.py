@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from harness.base.progress import Steps
+from harness.charts.chart import Release
 from harness.cluster.pod_health import PodFacts, stuck_reason
 from harness.deployment.context import BootContext
 from harness.deployment.state import STATE, State
@@ -26,10 +27,10 @@ def running_copy(plan: Plan, cluster: Any = None, **more: Any) -> Any:
     parts: dict[str, Any] = {
         "plan": plan,
         "chart": SimpleNamespace(path=plan.spawner),
-        "releases": {STUDENT: SimpleNamespace(values=(), set_files={}, replaced={})},
+        "releases": {STUDENT: Release(STUDENT.release, STUDENT.namespace, ())},
         "objects": {STUDENT: []},
         "cluster": cluster or FakeCluster(),
-        "database": None,
+        "database": SimpleNamespace(ensure_database=lambda name: None, url=lambda name: f"postgresql://{name}"),
     }
     return SimpleNamespace(**{**parts, **more})
 
@@ -108,11 +109,18 @@ class FakeCluster:
     def apply(self, namespace: str, *objects: Any) -> None:
         self.done.append(f"apply in {namespace}")
 
+    def kubectl(self, *args: str, **_: Any) -> str:
+        self.done.append(" ".join(args))
+        return ""
+
     def restart(self, namespace: str, deployment: str) -> None:
         self.done.append(f"restart {namespace} {deployment}")
 
     def remove_server(self, namespace: str, user: str) -> None:
         self.done.append(f"remove the server of {user} in {namespace}")
+
+    def remove_pods(self, namespace: str) -> None:
+        self.done.append(f"remove the pods in {namespace}")
 
     def create(self, configuration: Any, **ports: int) -> None:
         self.done.append(f"create {ports}")

@@ -17,7 +17,7 @@ from harness.base.errors import EnvironmentFault, HarnessError
 from harness.base.progress import Steps
 from harness.base.shell import run
 from harness.base.signals import cleaning_up
-from harness.charts.chart import Chart
+from harness.charts.chart import Chart, Release
 from harness.deployment import boot
 from harness.deployment.boot import only_run
 from harness.deployment.model import Prepared
@@ -302,21 +302,24 @@ class TestHubs:
 
         self.asked: list[str] = []
         hub = hub_that_answers(answer)
-        release = SimpleNamespace(values=(), set_files={}, replaced={})
         both = (STUDENT, AUTHORING)
         return running_copy(
             plan,
             FakeCluster(),
             helm=helm or FakeHelm(),
             hub=lambda _: hub,
-            releases=dict.fromkeys(both, release),
+            releases={spec: Release(spec.release, spec.namespace, ()) for spec in both},
             objects={spec: [] for spec in both},
         )
 
     def test_both_are_installed_and_answer(self, plan: Plan, steps: Steps, out: io.StringIO) -> None:
         running = self.running(plan)
         assert boot.install_hubs(running, steps) == "5.5.0"
-        assert sorted(running.cluster.done) == ["apply in jupyter", "apply in jupyter-authoring"]
+        assert sorted(running.cluster.done) == [
+            f"{what} in {namespace}"
+            for what in ("apply", "remove the pods")
+            for namespace in ("jupyter", "jupyter-authoring")
+        ]
         wanted = release_fingerprint(running.chart, running.releases[STUDENT])
         assert State(plan.state / "state.json").get(AUTHORING.release) == wanted
         assert self.asked == ["GET /hub/api/"] * 2, "users of whom a person may need something stay"
@@ -325,7 +328,7 @@ class TestHubs:
     def test_those_that_are_asked_for(self, plan: Plan, steps: Steps) -> None:
         running = self.running(plan)
         boot.install_hubs(running, steps, [AUTHORING])
-        assert running.cluster.done == ["apply in jupyter-authoring"]
+        assert running.cluster.done == ["apply in jupyter-authoring", "remove the pods in jupyter-authoring"]
 
     def test_a_run_of_tests_starts_without_users(self, plan: Plan, steps: Steps) -> None:
         boot.install_hubs(self.running(plan), steps, [STUDENT], clear=True)

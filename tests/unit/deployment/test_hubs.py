@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import re
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,11 +17,13 @@ import pytest
 from harness.base.errors import HarnessError
 from harness.base.progress import Steps
 from harness.base.wait import NeverError, NotYet, wait_until
+from harness.charts.chart import Release
 from harness.deployment import hubs
-from harness.deployment.hubs import install_release, remove_users, wait_for_hub
+from harness.deployment.hubs import install_release, remove_renamed, remove_users, wait_for_hub
 from harness.hub.api import Hub
-from harness.plan.hubs import STUDENT
+from harness.plan.hubs import AUTHORING, STUDENT
 from harness.plan.plan import Plan
+from tests.unit import fakes
 from tests.unit.deployment.doubles import FakeCluster, context_of, rolled, running_copy, users_page
 from tests.unit.fakes import hub_that_answers
 
@@ -37,6 +41,56 @@ class FakeHelm:
         self.upgrades += 1
         if self.error:
             raise HarnessError(self.error)
+
+
+class RenamingHelm(FakeHelm):
+    """Helm that remembers what it removed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.removed: list[str] = []
+
+    def uninstall(self, release: Release) -> None:
+        self.removed.append(f"{release.name} in {release.namespace}")
+
+
+class TestRenamed:
+    """A release that a kept copy has under another name."""
+
+    @pytest.fixture
+    def plan(self, planned: Planner, tmp_path: Path) -> Plan:
+        """The plan of a run on a copy that has the students' hub under its name of today."""
+        theirs = fakes.owners_checkout(tmp_path / "theirs")
+        renamed = dataclasses.replace(STUDENT, release="hub", namespace="learners", database="learners")
+        return planned(theirs=dataclasses.replace(theirs, hubs=(renamed, AUTHORING)))
+
+    def test_the_old_one_goes_and_the_new_one_is_installed(self, plan: Plan, steps: Steps, out: io.StringIO) -> None:
+        ours = dataclasses.replace(plan, ol_infrastructure=None)
+        install_release(context_of(ours, steps), running_copy(ours, helm=FakeHelm()), STUDENT)
+        helm, spec = RenamingHelm(), plan.hub(STUDENT)
+        release = Release(spec.release, spec.namespace, ())
+        running = running_copy(plan, helm=helm, releases={spec: release}, objects={spec: []})
+        remove_renamed(context_of(plan, steps, running.cluster), running)
+        install_release(context_of(plan, steps), running, spec)
+        assert helm.removed == ["jupyterhub in jupyter"]
+        assert running.cluster.done == [
+            "delete namespace jupyter --ignore-not-found",
+            "apply in learners",
+            "remove the pods in learners",
+        ]
+        assert helm.upgrades == 1
+        said = "release jupyterhub jupyter jupyterhub goes, hub learners learners comes in its place"
+        assert said in " ".join(out.getvalue().split())
+
+    def test_one_of_the_same_name_stays(self, plan: Plan, steps: Steps) -> None:
+        helm, spec = RenamingHelm(), plan.hub(STUDENT)
+        releases = {spec: Release(spec.release, spec.namespace, ())}
+        running = running_copy(plan, helm=helm, releases=releases, objects={spec: []})
+        for _ in range(2):
+            remove_renamed(context_of(plan, steps, running.cluster), running)
+            install_release(context_of(plan, steps), running, spec)
+        assert not helm.removed
+        assert helm.upgrades == 1
 
 
 class TestInstallRelease:
@@ -66,9 +120,9 @@ class TestInstallRelease:
         failing, working = (running_copy(plan, cluster, helm=FakeHelm(error)) for error in ("no", ""))
         with pytest.raises(HarnessError, match="no"):
             install_release(context_of(plan, steps), failing, STUDENT)
-        assert cluster.done == ["apply in jupyter"]
+        assert cluster.done == ["apply in jupyter", "remove the pods in jupyter"]
         install_release(context_of(plan, steps), working, STUDENT)
-        assert cluster.done == ["apply in jupyter"]
+        assert cluster.done == ["apply in jupyter", *["remove the pods in jupyter"] * 2]
 
 
 def test_the_hub_that_answers_is_named_with_its_address(planned: Planner, steps: Steps, out: io.StringIO) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import socket
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 
 from harness.base.errors import HarnessError
 from harness.base.progress import Steps
+from harness.base.wait import TooLateError
 from harness.deployment.images import RegistryImages
 from harness.deployment.infrastructure import create_cluster, reuse_or_reset, start_services
 from harness.deployment.state import State, fingerprints
@@ -19,7 +21,7 @@ from harness.host.identity import identity
 from harness.plan.plan import Plan
 from harness.services.container import Content
 from tests.unit.deployment.doubles import PARTS, FakeCluster, context_of
-from tests.unit.fakes import FakeDocker
+from tests.unit.fakes import FakeDocker, Program
 
 Planner = Callable[..., Plan]
 REMADE = [
@@ -49,7 +51,9 @@ class TestReuseOrReset:
             known.set("cluster", kept)
             known.set("images", "as they were")
         plan.secrets.touch()
-        reuse_or_reset(context_of(plan, steps, SimpleNamespace(answers=lambda: answers)), WANTED)
+        reuse_or_reset(
+            context_of(plan, steps, SimpleNamespace(answers=lambda: answers, nodes=("jh-1-control-plane",))), WANTED
+        )
         return known
 
     def test_again(self, planned: Planner, steps: Steps, docker: FakeDocker, out: io.StringIO) -> None:
@@ -97,6 +101,53 @@ class TestReuseOrReset:
         plan = planned()
         self.done(plan, steps, kept=None)
         assert docker.changes == [remade(REMADE[-1], plan)]
+
+
+STOPPED = """case "$*" in
+  *status=running*) ;;
+  "ps "*) [ -f "$here/gone" ] || printf 'jh-1-control-plane\\tExited\\njh-1-worker\\tExited\\n' ;;
+  "rm "*control-plane*) : > "$here/gone" ;;
+  version*) echo 28 ;;
+esac"""
+"""A docker that was stopped and started: the nodes of run jh-1 are there, and do not run."""
+
+
+class TestResume:
+    """A kept cluster whose nodes were stopped, such as by a restart of Docker."""
+
+    def resumed(self, plan: Plan, steps: Steps, resume: Callable[[], None]) -> State:
+        known = State(plan.state / "state.json")
+        for key in ("cluster", "images", "services", "jupyterhub", "jupyterhub-authoring"):
+            known.set(key, WANTED)
+        nodes = ("jh-1-control-plane", "jh-1-worker")
+        reuse_or_reset(context_of(plan, steps, SimpleNamespace(nodes=nodes, resume=resume)), WANTED)
+        return known
+
+    def test_comes_back_with_services_and_hubs_anew(
+        self, planned: Planner, steps: Steps, out: io.StringIO, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        docker = Program(tmp_path / "bin", "docker", STOPPED)
+        monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=":")
+        known = self.resumed(planned(), steps, lambda: None)
+        kept = {
+            key for key in ("cluster", "images", "services", "jupyterhub", "jupyterhub-authoring") if known.get(key)
+        }
+        assert kept == {"cluster", "images"}
+        changes = [call for call in docker.calls if not call.startswith(("ps", "version"))]
+        assert changes == ["rm --force --volumes jh-1-moto jh-1-postgres jh-1-registry"]
+        assert "kept cluster: the nodes of jh-1 were stopped, and are back" in out.getvalue()
+
+    def test_is_replaced_where_it_does_not_come_back(
+        self, planned: Planner, steps: Steps, out: io.StringIO, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def silent() -> None:
+            raise TooLateError("the API server: refused")
+
+        Program(tmp_path / "bin", "docker", STOPPED)
+        monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=":")
+        known = self.resumed(planned(), steps, silent)
+        assert known.get("cluster") is None
+        assert f"{ANEW}it was stopped, and does not come back: the API server: refused" in out.getvalue()
 
 
 class TestCreateCluster:

@@ -102,5 +102,5 @@ def test_a_base_that_does_not_evaluate_at_all(planned: Callable[..., Plan], tmp_
     theirs = dataclasses.replace(owners_checkout(tmp_path / "a"), base=Base("1234", None, "no uv.lock"))
     found = preview(planned(theirs=theirs), theirs, None, None)
     assert found
-    assert list(found.lines())[1:] == ["  not checked: of 1234, no uv.lock"]
+    assert list(found.lines()) == ["changed since 1234: not known", "  not checked: of 1234, no uv.lock"]
     assert preview(planned(theirs=theirs), dataclasses.replace(theirs, base=None), None, None) is None

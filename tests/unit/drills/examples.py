@@ -12,7 +12,7 @@ import yaml
 from harness.base.errors import HarnessError
 from harness.charts.chart import Chart
 from harness.drills.judge import SuiteFailure, SuiteRun
-from harness.drills.model import DRILLS, Drill, Replacement
+from harness.drills.model import DRILLS, Drill, Replacement, RepositoryChange
 from harness.drills.promise_index import Layer, Promise
 from harness.drills.reader import read_drills, read_file
 from harness.drills.results import Result, Results, Verdict
@@ -35,6 +35,16 @@ OF_THE_PROGRAM = Drill(
     (EVALUATED.test,),
     program={"src/routes.py": (Replacement(("hub",), ("nowhere",)),)},
     written="7",
+)
+OF_COURSE = Promise("test_course.py::test_notebook", "The notebook runs.", Layer.LIVE, slow=False, of_course=True)
+OF_A_COURSE = Drill(
+    "output is lost",
+    Path("courses.yaml"),
+    4,
+    "student",
+    (OF_COURSE.test,),
+    course=RepositoryChange("template", files={"a.ipynb": "{}"}),
+    written="9",
 )
 VALID = Drill("more memory", Path("valid.yaml"), 1, valid="it is more", tries=(OTHER.test,), written="2")
 PASSED = SuiteRun(passed=1)

@@ -14,6 +14,8 @@ from tests.unit.drills.examples import (
     CULLED,
     EVALUATED,
     NAMED,
+    OF_A_COURSE,
+    OF_COURSE,
     OF_THE_PROGRAM,
     OTHER,
     PASSED,
@@ -111,11 +113,44 @@ class TestJudging:
         assert judge(drill, suite, {**SUITE, EVALUATED.test: EVALUATED}).verdict is Verdict.SURVIVED
         assert suite.runs == [[FIRST_PROGRAM_TEST], [EVALUATED.test]]
 
+    def test_a_program_of_which_its_promise_cannot_be_asked_is_judged_by_the_others(self) -> None:
+        everything = {EVALUATED.test: EVALUATED, FIRST_PROGRAM_TEST: OF_THE_PROGRAM_TOO}
+        broken = failed(FIRST_PROGRAM_TEST, "deployment.py, line 7: NameError: nothing")
+        suite = Suite(SuiteRun(skipped="jupyterhub_data for CI cannot be evaluated"), broken)
+        found = judge(OF_THE_PROGRAM, suite, everything)
+        assert (found.verdict, found.test) == (Verdict.ELSEWHERE, FIRST_PROGRAM_TEST)
+        assert suite.runs == [[EVALUATED.test], [FIRST_PROGRAM_TEST]]
+
     def test_a_valid_change_of_the_program(self) -> None:
         suite = Suite(PASSED)
         drill = dataclasses.replace(OF_THE_PROGRAM, hurts="", caught_by=(), valid="it is", tries=(EVALUATED.test,))
         assert judge(drill, suite, {**SUITE, EVALUATED.test: EVALUATED}).verdict is Verdict.QUIET
         assert suite.runs == [[EVALUATED.test]]
+
+    def test_a_drill_of_a_course_is_judged_by_promises_about_courses(self) -> None:
+        """No other test runs with --course, and these without."""
+        everything = {**SUITE, OF_COURSE.test: OF_COURSE}
+        suite = Suite(PASSED)
+        assert judge(OF_A_COURSE, suite, everything, thorough=True).verdict is Verdict.SURVIVED
+        assert suite.runs == [[OF_COURSE.test]]
+        suite = Suite(PASSED)
+        drill = dataclasses.replace(OF_A_COURSE, hurts="", caught_by=(), valid="it is", tries=(OF_COURSE.test,))
+        assert judge(drill, suite, everything).verdict is Verdict.QUIET
+        assert suite.runs == [[OF_COURSE.test]]
+        suite = Suite(PASSED, PASSED)
+        judge(REGRESSION, suite, everything, thorough=True)
+        assert OF_COURSE.test not in suite.runs[1]
+
+    def test_a_remark_in_place_of_a_failure(self) -> None:
+        """A remark catches a drill that asks for one, and a failure does not."""
+        drill = dataclasses.replace(OF_A_COURSE, remarked="only part")
+        everything = {OF_COURSE.test: OF_COURSE}
+        remarks = ("its name is long", "the page shows only part of it")
+        found = judge(drill, Suite(dataclasses.replace(PASSED, remarks=remarks)), everything)
+        assert (found.verdict, found.test, found.message) == (Verdict.CAUGHT, OF_COURSE.test, remarks[1])
+        assert judge(drill, Suite(failed(OF_COURSE.test)), everything).verdict is Verdict.ELSEWHERE
+        other = Suite(dataclasses.replace(PASSED, remarks=remarks[:1]))
+        assert judge(drill, other, everything).verdict is Verdict.SURVIVED
 
     def test_what_is_asked_of_valid_changes_is_there(self, suite: dict[str, Promise]) -> None:
         assert set(CHEAP) <= set(suite)

@@ -19,12 +19,15 @@ from harness.drills import live_stage
 from harness.drills.judge import SuiteRun
 from harness.drills.live_stage import LiveStage, comparable
 from harness.drills.model import (
+    Addition,
     DoesNotApplyError,
     Drill,
     RefusedError,
     Replacement,
+    RepositoryChange,
     ValueChanges,
 )
+from harness.drills.pytest_run import pytest_options
 from harness.plan.hubs import HUBS, STUDENT
 from harness.plan.plan import Plan
 from tests.unit.drills.examples import (
@@ -136,6 +139,23 @@ class TestStage:
         monkeypatch.setattr(live_stage, "run_tests", run_tests)
         assert run(["a"], 1) is PASSED
         assert json.loads(plans[0].values[0].read_text())["cull"]["every"] == 5
+
+    def test_an_authors_course_is_handed_to_the_tests(self, live: LiveStage, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The tests of a drill get a changed copy of the template as their --course."""
+        change = RepositoryChange("template", (Addition("WORKDIR /opt"),), {"a.ipynb": "{}"})
+        run = live.plant(self.drill(course=change))
+        given: list[str] = []
+
+        def run_tests(plan: Plan, *_: object) -> SuiteRun:
+            given.extend(each for each in pytest_options(plan) if each.startswith("--course="))
+            return PASSED
+
+        monkeypatch.setattr(live_stage, "run_tests", run_tests)
+        run(["a"], 1)
+        [option] = given
+        tag, repository = option.removeprefix("--course=").split("=")
+        assert (tag, (Path(repository) / "a.ipynb").read_text()) == (live_stage.COURSE, "{}")
+        assert (Path(repository) / "Dockerfile").read_text().endswith("WORKDIR /opt\n")
 
     def test_a_change_that_changes_nothing(self, live: LiveStage) -> None:
         with pytest.raises(HarnessError, match="it leaves the system as it was"):

@@ -22,6 +22,8 @@ from harness.drills.model import (
 from tests.unit.drills.examples import (
     EVALUATED,
     NAMED,
+    OF_A_COURSE,
+    OF_COURSE,
     OF_THE_PROGRAM,
     OURS,
     SUITE,
@@ -40,6 +42,16 @@ def test_a_drill_of_the_program_names_promises_about_the_program() -> None:
     check_tests(OF_THE_PROGRAM, suite)
     with pytest.raises(HarnessError, match=r"need the evaluated program alone, and test_a.py::test_link asks for"):
         check_tests(dataclasses.replace(OF_THE_PROGRAM, caught_by=(NAMED.test,)), suite)
+
+
+def test_a_drill_of_a_course_names_promises_about_courses() -> None:
+    """Those of the deployment do not run beside a --course, and no other drill has one."""
+    suite = {**SUITE, OF_COURSE.test: OF_COURSE}
+    check_tests(OF_A_COURSE, suite)
+    with pytest.raises(HarnessError, match=r"expected promises about a --course, .* found test_a\.py::test_link"):
+        check_tests(dataclasses.replace(OF_A_COURSE, caught_by=(NAMED.test,)), suite)
+    with pytest.raises(HarnessError, match=r"expected no promises about a --course, .* found test_course\.py"):
+        check_tests(dataclasses.replace(OF_A_COURSE, course=None), suite)
 
 
 class TestSelecting:

@@ -7,7 +7,18 @@ from pathlib import Path
 import pytest
 
 from harness.base.errors import HarnessError
-from harness.drills.promise_index import PEOPLE, PREPARED, RUNNING, SLOW, Layer, Promise, collect, promises
+from harness.drills.promise_index import (
+    FIRST_COURSE_TEST,
+    OF_COURSE,
+    PEOPLE,
+    PREPARED,
+    RUNNING,
+    SLOW,
+    Layer,
+    Promise,
+    collect,
+    promises,
+)
 from tests.unit.drills.examples import CHECKOUT
 
 
@@ -33,7 +44,14 @@ def test_a_promise_is_the_first_line_of_a_docstring(suite: dict[str, Promise]) -
 
 def test_what_is_no_promise_of_the_deployment(suite: dict[str, Promise]) -> None:
     files = {test.partition("::")[0] for test in suite}
-    assert not files & {"test_course.py", "test_charts_agree.py", "test_known_defects.py"}
+    assert not files & {"test_charts_agree.py", "test_known_defects.py"}
+
+
+def test_promises_about_given_courses_are_told_from_others(suite: dict[str, Promise]) -> None:
+    """They are left out of a run without --course, and are promises all the same."""
+    of_courses = {test for test, promise in suite.items() if promise.of_course}
+    assert FIRST_COURSE_TEST in of_courses
+    assert {test.partition("::")[0] for test in of_courses} == {"test_course.py"}
 
 
 def test_the_cheapest_come_first(suite: dict[str, Promise]) -> None:
@@ -50,7 +68,7 @@ def test_a_persons_options_change_nothing(suite: dict[str, Promise], monkeypatch
 
 def test_fixtures_that_decide_a_layer_are_there() -> None:
     used = set[str]().union(*(test.fixtures for test in collect(CHECKOUT)))
-    deciding = PEOPLE | RUNNING | PREPARED | {SLOW}
+    deciding = PEOPLE | RUNNING | PREPARED | {SLOW, OF_COURSE}
     assert used >= deciding, f"no promise asks for {sorted(deciding - used)}"
 
 

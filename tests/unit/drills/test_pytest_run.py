@@ -26,7 +26,8 @@ from tests.unit.drills.examples import (
 )
 
 JUNIT = """<testsuites><testsuite>
-<testcase classname="tests.e2e.test_culler" name="test_a[x y]"/>
+<testcase classname="tests.e2e.test_culler" name="test_a[x y]"><properties><property name="promise" value="a works"/>
+<property name="remark" value="it is slow"/></properties></testcase>
 <testcase classname="tests.e2e.test_culler" name="test_b"><skipped message="no checkout">s</skipped></testcase>
 <testcase classname="tests.e2e.test_authoring_workflow.TestMistakes" name="test_c[q[1]]">
 <failure message="AssertionError: course x opened y&#10;  and more&#10;assert 3 == 4">long</failure></testcase>
@@ -66,7 +67,7 @@ class TestRead:
         file = tmp_path / "junit.xml"
         file.write_text(JUNIT)
         found = read_suite_run(file, "")
-        assert (found.passed, found.skipped) == (1, "no checkout")
+        assert (found.passed, found.skipped, found.remarks) == (1, "no checkout", ("it is slow",))
         assert found.failures == (
             SuiteFailure("test_authoring_workflow.py::TestMistakes::test_c", "course x opened y\nand more"),
             SuiteFailure("test_culler.py::test_d", "the culler does not run"),
@@ -122,7 +123,7 @@ class TestOptions:
             "artifacts": ["pull"],
             "kubernetes": ["1.31.0"],
             "mirror": ["docker.io=here", "charts=there"],
-            "course": [],
+            "course": [f"trees.1={tmp_path}"],
             "cell-timeout": ["7"],
             "run-timeout": ["8"],
             "monitoring": ["off"],
@@ -148,7 +149,7 @@ class TestOptions:
     def test_they_make_the_same_plan(self, given: dict[str, list[str]], tmp_path: Path) -> None:
         plan = self.plan_of(given, tmp_path)
         default = {option.name: [option.default] for option in OPTIONS if option.default}
-        assert all(given[name] != default.get(name) for name in given if name not in ("course", "ol-infrastructure"))
+        assert all(given[name] != default.get(name) for name in given if name != "ol-infrastructure")
         pairs = [each.removeprefix("--").partition("=") for each in pytest_options(plan)]
         again = {option.name: [value for name, _, value in pairs if name == option.name] for option in OPTIONS}
         assert self.plan_of(again, Path("/")) == plan

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import nbformat
 import pytest
 
 from harness.base.errors import HarnessError
@@ -32,6 +33,15 @@ class TestReading:
         ]
         found = read_drill(tmp_path, program=edits, values={})
         assert found.program == {"a": (Replacement(("b",), ("c",)), Renaming("c", "f")), "d": (Addition("e"),)}
+
+    def test_an_authors_course(self, tmp_path: Path) -> None:
+        """A notebook is written as its cells, and a course is a copy of the template."""
+        notebooks = {"b.ipynb": ["1", "2"], "c.ipynb": "3"}
+        course = read_drill(tmp_path, course={"files": {"a.csv": None}, "notebooks": notebooks}, values={}).course
+        assert course is not None
+        assert (course.course, course.files["a.csv"]) == ("template", None)
+        cells = [[cell.source for cell in nbformat.reads(course.files[name], 4).cells] for name in notebooks]
+        assert cells == [["1", "2"], ["3"]]
 
     @pytest.mark.parametrize(
         ("keys", "complaint"),
@@ -66,6 +76,12 @@ class TestReading:
                 {"program": [{"file": "a", "append": "b"}]},
                 "'program': a drill of the owners' program has no deployment",
             ),
+            (
+                {"course": {"files": {"a": "b"}}},
+                "'course': a drill of an author's course changes nothing of the deploy",
+            ),
+            ({"course": {"copy": "a"}}, "course: copy: unknown key; known are dockerfile, files, notebooks"),
+            ({"remarked": "a", "says": "b"}, "'remarked' takes the place of 'says'"),
             ({"chart": {"append": "a"}}, "chart: file: expected, and missing"),
             ({"image": {"files": {}}}, "image: course: expected, and missing"),
             ({"registry": {"push": "a"}}, "registry: push: unknown key; known are delete, retag"),

@@ -141,6 +141,27 @@ class TestHistory:
         assert not replays._explains(replay, "no hub", checkout, second)
         assert not replays._explains(replay, "404", checkout, first)
 
+    @pytest.mark.parametrize(
+        ("text", "matters"),
+        [
+            ('"""Versions."""\nHUB = "2"\nVAULT = "1"\n', True),
+            ('"""Versions."""\nHUB = "1"\nVAULT = "2"\n', False),
+            ('# why\nHUB = "1"\nVAULT = "1"\nNEW = 3\n', False),
+            ('HUB = "1"\nVAULT = open("x")\n', True),
+            ('HUB = "1"\nVAULT =\n', True),
+        ],
+        ids=["used", "of others", "new", "no constant", "no Python"],
+    )
+    def test_walk_leaves_out_constants_that_nothing_uses(self, checkout: Path, text: str, matters: bool) -> None:
+        versions, main = Path("versions.py"), Path("main.py")
+        for content in ('HUB = "1"\nVAULT = "1"\n', text):
+            (checkout / versions).write_text(content)
+            git(checkout, "add", ".")
+            git(checkout, "commit", "--quiet", "--message", "versions")
+        sources = {versions: "", main: "from versions import HUB\n"}
+        assert replays._can_change(checkout, git(checkout, "rev-parse", "HEAD"), sources) is matters
+        assert not replays._can_change(checkout, git(checkout, "rev-parse", "HEAD"), {main: ""}), "not in the closure"
+
 
 def git(place: Path, *args: str) -> str:
     author = ("-c", "user.name=a", "-c", "user.email=a@example.org")

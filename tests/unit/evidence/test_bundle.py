@@ -25,7 +25,7 @@ from harness.hub.api import Hub
 from harness.monitoring.client import Series
 from harness.monitoring.panels import PANELS
 from harness.people.journey import Hop, Journey
-from harness.plan.hubs import AUTHORING, SCALED, STUDENT
+from harness.plan.hubs import AUTHORING, HUBS, SCALED, STUDENT
 from tests.unit.fakes import Program
 
 PASSWORD = "5eed" * 16
@@ -143,7 +143,8 @@ def plan(tmp_path: Path) -> Any:
     hosts.write_text(f'Authorization = ["Basic {LOGIN}"]')
     (state / "secrets.json").write_text(json.dumps({"database": PASSWORD}))
     own = {"values": (Path("production.yaml"),), "authoring_values": (Path("authoring.yaml"),)}
-    return SimpleNamespace(name="jh-1", state=state, secrets=state / "secrets.json", **own)
+    secrets, namespaces = state / "secrets.json", ["jupyter"]
+    return SimpleNamespace(name="jh-1", state=state, secrets=secrets, namespaces=namespaces, **own)
 
 
 @pytest.fixture
@@ -259,7 +260,9 @@ class TestWrite:
 
         monitoring: Any = SimpleNamespace(series=series)
         began = time.time() - 10
-        bundle.write(dataclasses.replace(scene, monitoring=monitoring), tmp_path, "it failed", since=began)
+        plan: Any = SimpleNamespace(**vars(scene.plan), hubs=HUBS)
+        monitored = dataclasses.replace(scene, plan=plan, monitoring=monitoring)
+        bundle.write(monitored, tmp_path, "it failed", since=began)
         assert "jupyter: a: 1 at first, 2 at last" in (tmp_path / "metrics.txt").read_text()
         titles = [graph["title"] for graph in json.loads((tmp_path / "metrics.json").read_text())]
         assert titles == [each.title for each in PANELS]

@@ -23,6 +23,7 @@ BEGAN = 1_000_000.5
 BEFORE, AFTER = BEGAN - 60, BEGAN + 2
 USER = "7c1e"
 IMAGE = "ecr.example/courses:trees"
+NAMESPACES = ("jupyter", "jupyter-authoring")
 WHOLE = ("control-plane", "worker", "registry", "moto", "postgres")
 
 
@@ -190,7 +191,7 @@ def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Non
 
 
 def cause(cluster: Any, *users: str) -> str | None:
-    return likely_cause(cluster, since=BEGAN, users=users, services=WHOLE[2:])
+    return likely_cause(cluster, NAMESPACES, since=BEGAN, users=users, services=WHOLE[2:])
 
 
 class TestContainers:
@@ -210,7 +211,7 @@ class TestContainers:
     def test_services_that_nobody_started_are_no_cause(self, docker: Callable[..., None]) -> None:
         docker(gone="moto")
         cluster: Any = FakeCluster()
-        assert likely_cause(cluster, since=BEGAN, services=()) is None
+        assert likely_cause(cluster, NAMESPACES, since=BEGAN, services=()) is None
 
     def test_no_docker(self, tmp_path: Path) -> None:
         Program(tmp_path / "bin", "docker", "echo cannot connect to the daemon >&2; exit 1")

@@ -81,3 +81,9 @@ def test_a_file_without_rules_is_refused(tmp_path: Path, text: str, message: str
     (tmp_path / "rules.yaml").write_text(text)
     with pytest.raises(HarnessError, match=message):
         read_rules(tmp_path / "rules.yaml")
+
+
+def test_rules_look_at_the_namespaces_that_the_hubs_have() -> None:
+    found = scaled(OURS, 45, "jupyter-scaled", ["notebooks", "jupyter-scaled"])
+    assert 'namespace=~"notebooks|jupyter-scaled"' in rule(found, "JupyterHubExited")["expr"]
+    assert "jupyter.*" not in yaml.safe_dump(found)

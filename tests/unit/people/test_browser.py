@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 import pytest
 from selenium import webdriver
 from selenium.common.exceptions import (
+    ElementClickInterceptedException,
     InvalidSessionIdException,
     NoSuchElementException,
     StaleElementReferenceException,
@@ -171,6 +172,16 @@ def test_a_page_that_is_too_busy_to_take_a_key() -> None:
         Browser(driver, patience=9).press("#go")
 
 
+def test_page_under_a_dialog_takes_no_click() -> None:
+    class Covered(Driver):
+        def find_element(self, by: str, css: str) -> Any:
+            return fail(ElementClickInterceptedException("a dialog")) if css == "#go" else element("Server unavailable")
+
+    driver: Any = Covered([])
+    with pytest.raises(TooLateError, match=r"the button #go is covered or being replaced\. .*Server unavailable\Z"):
+        Browser(driver).press("#go")
+
+
 class Kernels(Driver):
     """A notebook's page whose server says, each time it is asked, the next of these of its kernels' connections."""
 
@@ -233,6 +244,31 @@ def test_a_kernel_whose_server_is_gone_is_not_waited_for() -> None:
     )
     with pytest.raises(NeverError, match=said):
         Browser(driver, lambda _: "the pod is gone").run_first_cell("6 * 7")
+
+
+def test_output_of_a_cell_is_waited_for() -> None:
+    class Outputs(Driver):
+        found: list[list[str] | Exception] = [TimeoutException("renderer"), [], ["1"], ["1", "kept 42"]]  # noqa: RUF012
+
+        def execute_script(self, script: str, *arguments: str | None) -> list[str]:
+            found = self.found.pop(0) if len(self.found) > 1 else self.found[0]
+            return fail(found) if isinstance(found, Exception) else found
+
+    driver: Any = Outputs([])
+    Browser(driver).wait_for_output("42")
+    with pytest.raises(TooLateError, match=r"the output 'still': not there.*the outputs \['1', 'kept 42'\]"):
+        Browser(driver).wait_for_output("still", 0)
+
+
+@pytest.mark.parametrize("why", ["", "403 '_xsrf' argument missing from PUT"])
+def test_save_of_a_page(why: str) -> None:
+    class Saves(Driver):
+        def execute_async_script(self, script: str, *paths: str) -> str:
+            assert paths == ("lectures/a%26b.ipynb", "copy.ipynb")
+            return why
+
+    driver: Any = Saves([])
+    assert Browser(driver).why_not_saved("lectures/a&b.ipynb", "copy.ipynb") == why
 
 
 def test_what_a_busy_page_shows_is_not_told() -> None:

@@ -117,7 +117,7 @@ class FakeServer:
     def __init__(self, status: int) -> None:
         self.root = HOME
         self.contents: Callable[[str], httpx.Response] = lambda path: httpx.Response(
-            status, request=httpx.Request("GET", "http://127.0.0.1")
+            status, text="Unreadable Notebook", request=httpx.Request("GET", "http://127.0.0.1")
         )
 
     @contextmanager
@@ -154,6 +154,20 @@ def test_followed() -> None:
 def test_symptoms(what: dict[str, Any], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         Link("intro", "A.ipynb").follow(*world(**what))
+
+
+def test_notebook_that_learners_may_not_read() -> None:
+    student, cluster, registry = world(status=403)
+    cluster.execute = lambda *command: "regular file|root|-rw-------|A.ipynb\njovyan\n"
+    said = r"learners cannot open A\.ipynb: A\.ipynb belongs to root \(-rw-------\), and learners are jovyan\. Have "
+    with pytest.raises(NoNotebookError, match=said):
+        Link("intro", "A.ipynb").follow(student, cluster, registry)
+
+
+def test_notebook_that_is_none() -> None:
+    """The server's own words, where the file's owner is not the reason."""
+    with pytest.raises(NoNotebookError, match=r"learners cannot open A\.ipynb: 400 Unreadable Notebook"):
+        Link("intro", "A.ipynb").follow(*world(status=400))
 
 
 def test_without_a_notebook_nothing_is_looked_for() -> None:

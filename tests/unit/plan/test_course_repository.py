@@ -26,6 +26,7 @@ ROOT = Path(__file__).parents[3]
 DOCKERFILE = "ARG BASE_IMAGE\nFROM ${BASE_IMAGE}\nCOPY . ${HOME}/\n"
 NOTEBOOK = json.dumps({"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5})
 LFS = f"version https://git-lfs.github.com/spec/v1\noid sha256:{0:064}\nsize 886\n"
+OLD = LFS.replace("https://git-lfs.github.com/spec/v1", "http://git-media.io/v/2").replace("\n", "\r\n")
 COURSE = {"Dockerfile": DOCKERFILE, "intro.ipynb": NOTEBOOK}
 
 
@@ -221,9 +222,9 @@ class TestReadRepository:
 
     def test_pointers_are_one_problem(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("shutil.which", lambda program: None)
-        write(tmp_path, {**COURSE, "a.csv": LFS, "b.csv": LFS, "c.csv": LFS.replace("git-lfs", "hawser")})
+        write(tmp_path, {**COURSE, "a.csv": LFS, "b.csv": LFS, "c.csv": LFS.replace("git-lfs", "hawser"), "d.csv": OLD})
         said = problem(tmp_path)
-        assert said.startswith("a.csv is a pointer of Git LFS, not the file itself, and so are 2 more, such as b.csv: ")
+        assert said.startswith("a.csv is a pointer of Git LFS, not the file itself, and so are 3 more, such as b.csv: ")
         assert said.endswith("(install git-lfs first: it is not on this machine)")
 
     def test_text_about_git_lfs_is_none(self, tmp_path: Path) -> None:
@@ -235,7 +236,7 @@ class TestReadRepository:
         write(tmp_path, {**COURSE, "data/b.csv": "/annex/objects/SHA256E-s886--0.csv\n"})
         (tmp_path / "data/a.csv").symlink_to("../.git/annex/objects/0/1/SHA256E-s886--0.csv/SHA256E-s886--0.csv")
         assert problem(tmp_path).startswith(
-            "data/a.csv is a pointer of git-annex, not the file itself, and so are 1 mo"
+            "data/a.csv is a pointer of git-annex, not the file itself, and so is data/b.csv: run git annex get"
         )
 
     def test_submodule_without_its_files(self, tmp_path: Path) -> None:

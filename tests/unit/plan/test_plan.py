@@ -164,8 +164,9 @@ class TestOlInfrastructure:
         assert (plan.values, plan.authoring_values) == (without.values, without.authoring_values)
 
     def test_header(self, planned: Planner, theirs: OlInfrastructure) -> None:
-        line = f"ol-infra:  {theirs.checkout} at abc1234 of 2026-08-22, Production: chart 1.2.3, 1 courses pre-pulled, "
-        assert f"{line}1 built" in planned(theirs=theirs).describe()
+        line = f"ol-infra:  {theirs.checkout} at abc1234 of 2026-08-22, Production: jupyterhub in jupyter and "
+        line += "jupyterhub-authoring in jupyter-authoring, chart 1.2.3, 1 courses pre-pulled, 1 built"
+        assert line in planned(theirs=theirs).describe()
 
     def test_a_course_of_theirs_is_there_already(self, planned: Planner, theirs: OlInfrastructure) -> None:
         message = refusal(lambda: planned(theirs=theirs, course="poetry"))

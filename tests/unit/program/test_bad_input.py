@@ -14,7 +14,7 @@ from harness.program.closure import APPLICATIONS
 
 ROOT = Path(__file__).parents[3]
 LOCK = 'version = 1\nrequires-python = "{python}"\npackage = []\n'
-NO_VERDICT, USAGE = 10, 4
+NO_VERDICT = 10
 
 
 @pytest.fixture
@@ -77,12 +77,52 @@ def test_no_python_for_the_lock(checkout: Path) -> None:
 )
 def test_options(checkout: Path, options: tuple[str, ...], said: str) -> None:
     code, message = preview(checkout, *options)
-    assert code == USAGE
+    assert code == NO_VERDICT
     assert said in message
 
 
 def test_no_checkout(tmp_path: Path) -> None:
     (tmp_path / "checkout").mkdir()
     code, message = preview(tmp_path / "checkout")
-    assert code == USAGE
+    assert code == NO_VERDICT
     assert "is this a checkout of mitodl/ol-infrastructure?" in message
+
+
+@pytest.mark.parametrize(
+    ("depth", "base", "said"),
+    [
+        ("1", "HEAD~1", "The checkout is shallow: git fetch --unshallow"),
+        ("2", "nowhere", "The checkout is shallow: git fetch --unshallow"),
+        ("9", "nowhere", "expected a commit of"),
+    ],
+    ids=["shallow", "shallow too", "whole"],
+)
+def test_a_base_that_is_not_there(checkout: Path, depth: str, base: str, said: str) -> None:
+    author = ("-c", "user.name=a", "-c", "user.email=a@example.org")
+    for command in (["init", "-q"], ["add", "."], *[["commit", "-q", "--allow-empty", "-m", "a"]] * 3):
+        subprocess.run(["git", "-C", checkout, *author, *command], check=True, timeout=20)
+    clone = checkout.parent / "clone"
+    subprocess.run(["git", "clone", "-q", "--depth", depth, f"file://{checkout}", clone], check=True, timeout=20)
+    code, message = preview(clone, "--base", base)
+    assert code == NO_VERDICT
+    assert message.startswith(f"--base {base}: expected a commit of")
+    assert said in message
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["up", "--ol-infrastructure", "{0}", "--stack", "Staging"], "--stack Staging: expected CI, QA, Production"),
+        (["up", "--ol-infrastructure", "{0}/src"], "is this a checkout of mitodl/ol-infrastructure?"),
+        (["drills", "--ol-infrastructure", "{0}", "--base", "main"], "is no Git repository"),
+        (["replays", "{0}"], "expected a Git checkout of mitodl/ol-infrastructure, found no repository"),
+    ],
+    ids=["stack", "checkout", "base", "history"],
+)
+def test_commands(checkout: Path, arguments: list[str], said: str) -> None:
+    """The commands beside the tests end in the same way."""
+    command = [sys.executable, "-m", "harness", *(each.format(checkout) for each in arguments)]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert ended.returncode == NO_VERDICT, ended.stderr
+    assert said in ended.stderr
+    assert len(ended.stderr.splitlines()) <= 2

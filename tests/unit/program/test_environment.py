@@ -113,3 +113,11 @@ class TestPackages:
         prepare(OURS, tmp_path)
         left = {path.name for path in (tmp_path / DIRECTORY).iterdir() if path.is_dir()}
         assert left == {f"key{KEPT + 1}", *(f"key{age}" for age in range(KEPT - 1))}
+
+    def test_those_in_use_stay(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        for number in range(KEPT + 2):
+            (tmp_path / DIRECTORY / f"key{number}").mkdir(parents=True)
+        monkeypatch.setattr("harness.program.environment.digest", lambda *_: "key0")
+        prepare(OURS, tmp_path)
+        left = [path for path in (tmp_path / DIRECTORY).iterdir() if path.is_dir()]
+        assert len(left) == KEPT + 2, "another run may be evaluating in each of them"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import sys
+import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,12 +14,12 @@ from pathlib import Path
 import pytest
 
 from harness.base.errors import EnvironmentFault, HarnessError
-from harness.base.shell import run
+from harness.base.shell import CommandError, run
 from harness.plan.plan import default_cache
 from harness.program.closure import APPLICATIONS, COURSES_PIPELINE
 from harness.program.environment import Environment, prepare
-from harness.program.errors import ProgramError, PythonMissingError
-from harness.program.evaluate import TIMEOUT, Evaluator, canonical, without_network
+from harness.program.errors import ProgramError, PythonMissingError, UnendingError
+from harness.program.evaluate import OWN_DIRECTORY, TIMEOUT, Evaluator, canonical, without_network
 from harness.program.model import UNKNOWN, Backend, Plugin, Program
 from harness.program.pipelines import Pipelines, evaluate_pipelines
 
@@ -90,7 +92,7 @@ class Copy:
 
 
 def _two_lines(evaluate: Callable[[], object]) -> str:
-    with pytest.raises(ProgramError) as error:
+    with pytest.raises((ProgramError, UnendingError)) as error:
         evaluate()
     message = str(error.value)
     assert len(message.splitlines()) == 2, message
@@ -319,6 +321,34 @@ class TestShutIn:
             ('Path(__file__).with_name("x").mkdir()', "write a file outside its scratch directory: os.mkdir"),
             ('Path("/tmp/x").write_text("x")', "write a file outside its scratch directory: /tmp/x"),
             ("os.open(__file__, os.O_RDWR)", "write a file outside its scratch directory"),
+            ("os.open(__file__, os.O_RDONLY | os.O_TRUNC)", "write a file outside its scratch directory"),
+            ("os.open(os.path.dirname(__file__), os.O_RDONLY)", "read a file that is not part of the program"),
+            ("os.open(os.path.dirname(__file__), os.O_TMPFILE | os.O_RDWR)", "read a file that is not part of the"),
+            ('import io; io.open_code("/root/.aws/credentials")', "read a file that is not part of the program: /root"),
+            ("os.posix_spawn('/bin/true', ['true'], {})", "use another process: os.posix_spawn"),
+            ("os.forkpty()", "use another process: os.forkpty"),
+            ("os.kill(os.getppid(), 9)", "use another process: os.kill"),
+            ("os.pidfd_open(os.getppid())", "use another process: pidfd_open"),
+            ("import ctypes; ctypes.CDLL(None).system(b'true')", "call a library past Python: ctypes.dlopen"),
+            ("import ctypes; ctypes.pythonapi.system(b'true')", "call a library past Python: ctypes.dlsym"),
+            ("os.mkfifo(__file__ + '.x')", "write a file outside its scratch directory: mkfifo"),
+            ("import posix; posix.mknod(__file__ + '.x')", "write a file outside its scratch directory: mknod"),
+            (
+                "open('x', 'w').close(); os.rename('x', __file__)",
+                "write a file outside its scratch directory: os.rename",
+            ),
+            (
+                "open('x', 'w').close(); os.link('x', __file__ + '.x')",
+                "write a file outside its scratch directory: os.link",
+            ),
+            ("os.symlink(__file__, 'x')", "write a file outside its scratch directory: os.symlink"),
+            ("os.symlink('x', __file__ + '.x')", "write a file outside its scratch directory: os.symlink"),
+            ("os.chmod(os.open(__file__, os.O_RDONLY), 0)", "write a file outside its scratch directory: os.chmod"),
+            ("os.utime(os.open(__file__, os.O_RDONLY))", "write a file outside its scratch directory: os.utime"),
+            (
+                "os.sendfile(os.open(__file__, os.O_WRONLY), os.open(__file__, os.O_RDONLY), 0, 9)",
+                "write a file outside its scratch directory",
+            ),
         ],
     )
     def test_script(self, copy: Copy, code: str, tried: str) -> None:
@@ -347,6 +377,41 @@ class TestShutIn:
         copy.in_script("with contextlib.suppress(OSError): subprocess.run('id')")
         line = f"{COURSES_PIPELINE}, line {SCRIPT_LINE + 1}"
         assert copy.refusal_of_script().startswith(f"{line}: tries to use another process: subprocess.Popen id\n")
+
+    def test_kernel_refuses_what_goes_past_the_hook(self, tmp_path: Path) -> None:
+        """What no audit event is raised for is refused where the kernel has Landlock."""
+        inside, scratch, outside = tmp_path / "inside", tmp_path / "scratch", tmp_path / "outside"
+        scratch.mkdir()
+        outside.touch()
+        code = f"""
+            import os, subprocess, sys
+            sys.path.insert(0, {str(OWN_DIRECTORY)!r})
+            from inside.landlock import restrict
+            if not restrict([{str(scratch)!r}]):
+                sys.exit("no Landlock")
+            open({str(scratch / "x")!r}, "w").close()
+            open(os.devnull, "w").close()
+            open({str(outside)!r}).close()
+            for attempt in (
+                lambda: open({str(outside)!r}, "w"),
+                lambda: os.mkfifo({str(inside)!r}),
+                lambda: os.rename({str(scratch / "x")!r}, {str(inside)!r}),
+                lambda: os.truncate({str(outside)!r}, 0),
+                lambda: subprocess.run(["true"]),
+                lambda: os.kill(os.getppid(), 0),
+            ):
+                try:
+                    attempt()
+                except OSError:
+                    continue
+                print("not refused")
+        """
+        try:
+            assert run([sys.executable, "-c", textwrap.dedent(code)], timeout=20) == ""
+        except CommandError as error:
+            if "no Landlock" not in error.output:
+                raise
+            pytest.skip("this kernel has no Landlock")
 
     def test_kernel_gives_no_network_either(self) -> None:
         devices = run([*without_network(), "cat", "/proc/net/dev"], timeout=20).splitlines()[2:]

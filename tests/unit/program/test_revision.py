@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
 
 import pytest
 
 from harness.base.errors import HarnessError
 from harness.base.shell import run
-from harness.program.revision import base_of, describe, export
+from harness.program.revision import DIRECTORY, IN_USE, KEPT, base_of, describe, export
 
 
 @pytest.fixture
@@ -78,6 +80,22 @@ def test_its_files(checkout: Path, tmp_path: Path) -> None:
     assert (found / "src/file").read_text() == "one"
     assert git(checkout, "status", "--porcelain") == before
     assert export(checkout, base_of(checkout), tmp_path / "cache") == found
+
+
+def test_the_ones_that_are_not_asked_for_go_and_those_in_use_stay(checkout: Path, tmp_path: Path) -> None:
+    kept = tmp_path / DIRECTORY
+    for number in range(KEPT + 2):
+        (kept / f"old{number}").mkdir(parents=True)
+        age = 2 * IN_USE if number else IN_USE / 2
+        os.utime(kept / f"old{number}", (0, time.time() - age - number))
+    export(checkout, base_of(checkout, "main"), tmp_path)
+    left = {path.name for path in kept.iterdir()}
+    assert left == {base_of(checkout, "main"), "old0", "old1", "old2"}
+    for number in range(3):
+        os.utime(kept / f"old{number}")
+    for name in ("branch", "main"):
+        export(checkout, base_of(checkout, name), tmp_path)
+    assert len(list(kept.iterdir())) == KEPT + 1, "one more than stay, for another run may be reading it"
 
 
 def test_in_words(checkout: Path) -> None:

@@ -56,7 +56,7 @@ def test_page() -> None:
 
 
 def test_memory_over_the_guarantee_is_told() -> None:
-    assert trial(opened=True, run=RAN, memory=Memory(3 * 2**30)).result.startswith("ran, with more memory than")
+    assert trial(opened=True, run=RAN, memory=Memory(3 * 2**30)).result.startswith("ran, and it takes more memory than")
 
 
 def test_interrupted_check_did_not_run() -> None:

@@ -2,18 +2,56 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import httpx
+import pytest
+from traitlets.config import Config
 
 from harness.base.wait import NotYet
 from harness.hub.api import Hub
 from harness.hub.culler import Times
-from harness.scenarios.scaled_hub import LifetimeWatch, ServerLifetime, scaled_values
+from harness.scenarios.scaled_hub import (
+    FACTOR,
+    HUB_SETTINGS,
+    SERVER_SETTINGS,
+    LifetimeWatch,
+    ServerLifetime,
+    scaled_values,
+)
 
 
 def test_scale() -> None:
-    values = scaled_values(Times(300, 900, 14400))
+    values = scaled_values(Times(300, 900, 14400), {})
     assert values["cull"] == {"every": 7, "timeout": 20, "maxAge": 320}
-    assert values["singleuser"]["extraEnv"] == {"JUPYTERHUB_ACTIVITY_INTERVAL": "7"}
+    assert values["singleuser"]["extraEnv"] == {"JUPYTERHUB_ACTIVITY_INTERVAL": "7", "HARNESS_TIMES_DIVISOR": "45"}
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        # JupyterHub's own defaults, and what the spawner file has.
+        ({}, {"cookie_max_age_days": 14 / FACTOR}),
+        ({"tornado_settings": {"cookie_options": {"expires_days": 9}}}, {"expires_days": 9 / FACTOR}),
+        ({"tornado_settings": {"cookie_options": {"expires_days": None}}}, {"expires_days": None}),
+        ({"cookie_max_age_days": 1}, {"cookie_max_age_days": 1 / FACTOR}),
+        ({"oauth_token_expires_in": 3600}, {"oauth_token_expires_in": 80}),
+    ],
+)
+def test_logins_are_scaled(given: dict[str, Any], expected: dict[str, Any]) -> None:
+    config = Config(JupyterHub={"tornado_settings": {"slow_spawn_timeout": 0}, **given})
+    exec(HUB_SETTINGS, {"c": config})
+    found = {**config.JupyterHub, **config.JupyterHub.tornado_settings.get("cookie_options", {})}
+    assert {name: found[name] for name in expected} == expected
+    assert ("oauth_token_expires_in" in found) == ("oauth_token_expires_in" in given)
+
+
+@pytest.mark.parametrize("taken", SERVER_SETTINGS)
+def test_settings_of_servers_take_no_place_that_is_taken(taken: str) -> None:
+    values = scaled_values(Times(300, 900, 14400), {"theirs": {"mountPath": taken}})
+    place = values["singleuser"]["extraFiles"]["harness_scaled_times"]["mountPath"]
+    assert place in SERVER_SETTINGS
+    assert place != taken
 
 
 def test_watch() -> None:

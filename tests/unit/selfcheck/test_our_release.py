@@ -9,7 +9,7 @@ from harness.deployment.releases import production
 from harness.plan.hubs import HUBS
 from harness.plan.options import OPTIONS
 from harness.plan.plan import make_plan
-from tests.selfcheck.test_charts_agree import our_release
+from tests.selfcheck.test_charts_agree import VALUES, our_release
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 
@@ -24,7 +24,8 @@ def test_a_persons_values_and_spawner_are_left_out(tmp_path: Path) -> None:
     for hub in HUBS:
         running = production(plan, hub)
         decided, scaled = tmp_path / "decided.yaml", tmp_path / "scaled.yaml"
-        found = our_release(CHECKOUT, dataclasses.replace(running, values=(*running.values, decided)), scaled)
+        ours = CHECKOUT / "helm/values" / VALUES[hub.name]
+        found = our_release(CHECKOUT, ours, dataclasses.replace(running, values=(*running.values, decided)), scaled)
         files = [*found.values, *found.set_files.values()]
         assert [file for file in files if not file.is_relative_to(CHECKOUT)] == [scaled, decided]
         assert all(file.is_file() for file in files if file != decided)

@@ -230,5 +230,5 @@ class TestWatched:
     def test_its_absence_is_a_cause(self, docker: Program) -> None:
         write(docker, "")
         cluster: Any = SimpleNamespace(name="jh-1", nodes=())
-        found = str(likely_cause(cluster, since=0, services=catalogue.names()))
+        found = str(likely_cause(cluster, ["jupyter"], since=0, services=catalogue.names()))
         assert found.endswith("container jh-1-pages is gone")
