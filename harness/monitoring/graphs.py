@@ -12,7 +12,7 @@ from harness.monitoring.panels import PANELS, Panel
 
 POINTS = 150
 """Points of a series, at most."""
-MOST = 12
+MOST = 6
 """Series of a panel, at most: those with the greatest values."""
 LEAST_STEP = 3.0
 """Seconds between two points, at least: a scrape is no more often."""
