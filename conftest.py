@@ -10,6 +10,7 @@ pytest_plugins = [
     "fixtures.infrastructure",
     "fixtures.known_defects",
     "fixtures.lifecycle",
+    "fixtures.monitoring",
     "fixtures.people",
     "fixtures.report",
     "fixtures.selection",

@@ -13,6 +13,7 @@ from filelock import FileLock, Timeout
 from harness.artifacts.build_cache import BuildCache
 from harness.artifacts.forecast import Durations, Forecast
 from harness.artifacts.model import Artifacts
+from harness.artifacts.oci import OciImage
 from harness.artifacts.prune import prune
 from harness.artifacts.recipes import recipes
 from harness.base.errors import HarnessError
@@ -79,6 +80,20 @@ def build_service(name: str, versions: Versions, cache: Path, steps: Steps) -> s
         with alone(cache, steps):
             make(build_cache, build_cache.missing({name}), steps)
     return build_cache.tag(name)
+
+
+def build_addons(versions: Versions, cache: Path, steps: Steps) -> dict[str, OciImage]:
+    """Build the add-ons' images that the cache lacks, and return all of them by their published names.
+
+    Raises:
+        HarnessError: one does not build, or two files pin different versions.
+    """
+    build_cache, addons = BuildCache(recipes(versions), IMAGES, cache), versions.addons()
+    if build_cache.missing(set(addons)):
+        check_pins(versions, IMAGES)
+        with alone(cache, steps):
+            make(build_cache, build_cache.missing(set(addons)), steps)
+    return {image.published: build_cache.layout(name) for name, image in addons.items()}
 
 
 def helm_path(versions: Versions, cache: Path) -> Path:

@@ -31,5 +31,5 @@ class Artifacts:
 
     @property
     def how(self) -> str:
-        """'build' or 'pull': the way in which they were made."""
+        """The way in which they were had: 'build', or 'pull'."""
         return "build" if self.images else "pull"

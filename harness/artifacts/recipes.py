@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
 import shutil
@@ -20,6 +21,8 @@ from harness.plan.versions import ServiceImage, Versions
 
 COMPILING = {"CGO_ENABLED": "0", "GOGC": "400"}
 """Environment of Go's compiler: static programs, and fewer collections of garbage in more memory."""
+REPORTED_VERSION = "github.com/prometheus/common/version.Version"
+"""Go variable from which the programs of Prometheus' family report their version."""
 
 
 @dataclass(frozen=True)
@@ -183,6 +186,7 @@ def recipes(versions: Versions) -> list[Recipe]:
             bundled=(*programs, "kube-proxy", "coredns", "etcd", "pause"),
         ),
         GoPrograms("go-tools", "go/tools", Kept.AS_FILES),
+        *(recipe for name, image in versions.addons().items() for recipe in _of_addon(name, image, versions)),
     ]
 
 
@@ -203,6 +207,17 @@ def _of_service(name: str, image: ServiceImage, versions: Versions) -> Iterator[
         [arguments["ARTIFACT"]] = [f"{name}:{version}" for name, version in versions.table(image.maven).items()]
         texts["settings.xml"] = maven_settings()
     yield Image(name, name, Kept.IN_DOCKER, base=image.base, arguments=arguments, parts=tuple(programs), texts=texts)
+
+
+def _of_addon(name: str, image: ServiceImage, versions: Versions) -> Iterator[Recipe]:
+    """Yield the recipes of an add-on's image; nodes pull it, so it is kept as what is pushed to the registry."""
+    for recipe in _of_service(name, image, versions):
+        if isinstance(recipe, Image):
+            yield dataclasses.replace(recipe, kept=Kept.AS_LAYOUT)
+        elif isinstance(recipe, GoPrograms):
+            # The published image's tag is the version that the program then reports.
+            version = {REPORTED_VERSION: image.published.partition("@")[0].rpartition(":v")[2]}
+            yield dataclasses.replace(recipe, variables=version)
 
 
 def _debian(suite: str) -> Debian:

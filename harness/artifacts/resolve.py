@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
-from harness.artifacts.build import build, build_helm, build_service
+from harness.artifacts.build import build, build_addons, build_helm, build_service
 from harness.artifacts.model import Artifacts
 from harness.artifacts.oci import OciImage, OciStore
 from harness.artifacts.pull import choose, pull, pull_helm, pull_service
@@ -20,6 +20,7 @@ __all__ = [
     "chart_repository",
     "choose",
     "get",
+    "get_addons",
     "get_helm",
     "get_service",
     "kubernetes",
@@ -89,6 +90,18 @@ def get_service(how: str, name: str, cache: Path, mirrors: Mapping[str, str], st
     if how == "build":
         return build_service(name, versions, cache, steps)
     return pull_service(name, versions, mirrors, steps)
+
+
+def get_addons(how: str, cache: Path, steps: Steps) -> dict[str, OciImage]:
+    """Build the images of the cluster's add-ons, by their published names; none where nodes pull the published ones.
+
+    Args:
+        how: 'build' or 'pull'.
+
+    Raises:
+        HarnessError: one cannot be built.
+    """
+    return build_addons(read_versions(), cache, steps) if how == "build" else {}
 
 
 def get_helm(how: str, cache: Path, mirrors: Mapping[str, str], steps: Steps) -> Path:

@@ -18,6 +18,7 @@ from harness.deployment.images import make_images, push_images
 from harness.deployment.infrastructure import create_cluster, reuse_or_reset, start_services
 from harness.deployment.inputs import read_inputs
 from harness.deployment.model import Deployment, Prepared
+from harness.deployment.monitoring import remove_monitoring
 from harness.deployment.releases import (
     create_secrets,
     find_chart,
@@ -134,6 +135,8 @@ def boot_infrastructure(
             serving = pool.submit(serve)
             create_cluster(context, made_of)
             serving.result()
+        if not plan.monitored:
+            remove_monitoring(context)
         hubs = [
             Hub(cluster.hub_url(spec.node_port), spec.namespace, spec.release, spec.database, secrets[spec.name])
             for spec in plan.hubs

@@ -34,13 +34,19 @@ HARNESS_SCOPES = ["admin:users", "admin:servers", "tokens", "proxy", "read:hub",
 def create_secrets(file: Path) -> None:
     """Write new passwords and tokens for a new cluster; a kept one gets those that an older harness did not make."""
     known = read_secrets(file) if file.exists() else {}
-    names = (*catalogue.secrets(), "admin_password", *(spec.name for spec in (*HUBS, SCALED)))
+    hubs = [name for spec in (*HUBS, SCALED) for name in (spec.name, metrics_token(spec))]
+    names = (*catalogue.secrets(), "admin_password", *hubs)
     if known.keys() >= set(names):
         return
     scratch = file.with_suffix(".new")
     scratch.touch(0o600)
-    scratch.write_text(json.dumps({**{name: secrets.token_hex(32) for name in names}, **known}))
+    scratch.write_text(json.dumps({name: secrets.token_hex(32) for name in names} | known))
     scratch.replace(file)
+
+
+def metrics_token(hub_spec: HubSpec) -> str:
+    """Return the name among the secrets of the token that reads a hub's metrics, and nothing else."""
+    return f"{hub_spec.name}-metrics"
 
 
 def read_secrets(file: Path) -> dict[str, str]:
@@ -146,7 +152,10 @@ def productions(plan: Plan) -> dict[HubSpec, Release]:
 def release(plan: Plan, hub_spec: HubSpec) -> Release:
     """Return a release as in production, scaled for kind, and with the values that this run decides."""
     own = production(plan, hub_spec)
-    return dataclasses.replace(own, values=(*own.values, scaled_file(plan, hub_spec), run_values_file(plan, hub_spec)))
+    # Beneath: what a deployment sets itself wins.
+    beneath = (plan.monitoring_values,) if plan.monitored else ()
+    decided = (scaled_file(plan, hub_spec), run_values_file(plan, hub_spec))
+    return dataclasses.replace(own, values=(*beneath, *own.values, *decided))
 
 
 def scaled_file(plan: Plan, hub_spec: HubSpec) -> Path:
@@ -173,6 +182,8 @@ def write_run_values(plan: Plan, hub_spec: HubSpec, secret: Mapping[str, str]) -
         "services": {"harness": {"apiToken": secret[hub_spec.name]}},
         "loadRoles": {"harness": {"services": ["harness"], "scopes": HARNESS_SCOPES}},
     }
+    if plan.monitored:
+        hub["services"]["prometheus"] = {"apiToken": secret[metrics_token(hub_spec)]}
     if hub_spec == AUTHORING:
         hub["config"] = {"SharedPasswordAuthenticator": {"admin_password": secret["admin_password"]}}
     service = {"type": "NodePort", "nodePorts": {"http": hub_spec.node_port}}

@@ -56,6 +56,7 @@ def pytest_options(plan: Plan) -> list[str]:
         "mirror": [f"{name}={place}" for name, place in plan.mirrors.items()],
         "cell-timeout": [f"{plan.cell_timeout:.0f}"],
         "run-timeout": [f"{plan.run_timeout:.0f}"],
+        "monitoring": [plan.monitoring],
         "install": ["auto" if plan.may_install else "never"],
         "hub-port": [str(plan.hub_port)],
         "authoring-port": [str(plan.authoring_port)],

@@ -32,8 +32,10 @@ from harness.evidence.redaction import redact, scrub
 from harness.evidence.store import keep, secrets
 from harness.host import docker
 from harness.hub.api import Hub
+from harness.monitoring.client import Monitoring
+from harness.monitoring.graphs import describe, graphs
 from harness.people.browser import Browser
-from harness.plan.hubs import AUTHORING, HubSpec
+from harness.plan.hubs import AUTHORING, SCALED, HubSpec
 from harness.plan.plan import Plan
 from harness.services import catalogue
 from harness.services.postgres import Postgres
@@ -59,6 +61,8 @@ POD_LOGS = "/var/log/pods"
 NODE_LOGS = ("journal.log", "kubelet.log", "containerd.log")
 """The useful files of those that kind exports of a node; the bundle has some of the others already."""
 ROWS = 200
+MINUTES_BEFORE = 60.0
+"""Seconds before a test of which its metrics are kept too."""
 TABLES = {
     "users": "id, name, admin, created, last_activity",
     "spawners": "id, user_id, server_id, name, started, last_activity, user_options",
@@ -110,15 +114,21 @@ class Scene:
 
     Attributes:
         beside: hubs that a test has for itself.
+        monitoring: where the run has it.
     """
 
     plan: Plan
     cluster: Cluster
     running: Running | None = None
     beside: tuple[Hub, ...] = ()
+    monitoring: Monitoring | None = None
 
-    def sources(self) -> list[Source]:
-        """Return all sources."""
+    def sources(self, since: float) -> list[Source]:
+        """Return all sources.
+
+        Args:
+            since: when the test began, as time.time().
+        """
         found = [
             Source("pods.txt", "all pods, and where they run", self._get("pods", "--output=wide")),
             Source("pods.yaml", "their specs and statuses", self._get("pods", "--output=yaml")),
@@ -138,6 +148,10 @@ class Scene:
                     self._values,
                 ),
             ]
+        if monitoring := self.monitoring:
+            namespaces = "|".join(spec.namespace for spec in (*self.plan.hubs, SCALED))
+            read = functools.partial(_metrics, monitoring, since, namespaces)
+            found.append(Source("metrics.txt", "the panels in the test's minutes; all points: metrics.json", read))
         return found
 
     @functools.cached_property
@@ -223,7 +237,7 @@ def write(
         keep(scene.plan, into / name, text)
     services = [service.NAME for service in catalogue.always()] if scene.running else []
     # A page first, as long as it shows what the test saw.
-    sources = [*(_of_browser(browser) if browser else ()), *scene.sources()]
+    sources = [*(_of_browser(browser) if browser else ()), *scene.sources(since)]
     end = time.monotonic() + LIMIT
     pool = ThreadPoolExecutor(AT_ONCE)
     try:
@@ -328,6 +342,12 @@ def _put(plan: Plan, into: Path, source: Source, content: Content) -> str:
     else:
         keep(plan, into / source.name, content)
     return f"{source.name:<17} {source.about}"
+
+
+def _metrics(monitoring: Monitoring, since: float, namespaces: str) -> dict[str, str]:
+    """Return what the panels showed since a moment before the test, in words and as data."""
+    found = graphs(monitoring, since - MINUTES_BEFORE, time.time(), namespaces=namespaces)
+    return {"metrics.txt": describe(found), "metrics.json": json.dumps([dataclasses.asdict(each) for each in found])}
 
 
 def _of_browser(browser: Browser) -> list[Source]:

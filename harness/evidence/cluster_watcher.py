@@ -37,8 +37,11 @@ LAST = 2.0
 
 _USER = "hub.jupyter.org/username"
 """The label with the user of a server's pod (kubespawner, _build_common_labels)."""
-_OF_NO_INTEREST = re.compile(r"\b200 (?:GET|HEAD) (?:\S*/health\b|/hub/api/users/? \(harness@)")
-"""Lines about probes, and about the harness's own requests while it waits for the end of a user."""
+_OF_NO_INTEREST = re.compile(
+    r"\b200 (?:GET|HEAD) (?:\S*/health\b|/hub/api/users/? \(harness@|/hub/metrics \(prometheus@)"
+)
+"""Lines about probes, about scrapes of the monitoring, and about the harness's own requests while it waits for the end
+of a user."""
 _OWN_TIME = re.compile(r"(?P<level>\[[A-Z] )?\d{4}-\d\d-\d\d [\d:.]+ |\d\d:\d\d:\d\d\.\d+ ")
 """The beginning of a message of a hub or server (jupyterhub/log.py, CoroutineLogFormatter), or of a proxy."""
 _TROUBLE = (ApiException, HTTPError, OSError, ValueError, LookupError)

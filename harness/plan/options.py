@@ -111,6 +111,13 @@ OPTIONS = (
         default="7200",
         metavar="SECONDS",
     ),
+    Option(
+        "monitoring",
+        "'auto': Prometheus and its sources are built and started when a test of theirs runs, and what they cannot "
+        "check is listed; 'required': the same, and a failure; 'off': those tests are not checked",
+        default="auto",
+        metavar="HOW",
+    ),
     Option("install", "'never' to install nothing on this machine", default="auto", metavar="HOW"),
     Option("hub-port", "loopback port of the student hub; 0 for any free one", default="0", metavar="PORT"),
     Option("authoring-port", "loopback port of the authoring hub; 0 for any free one", default="0", metavar="PORT"),

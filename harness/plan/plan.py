@@ -25,6 +25,9 @@ from harness.plan.sources.ol_infrastructure import OlInfrastructure
 from harness.plan.versions import read_versions
 
 HOW = ("auto", "pull", "build")
+MONITORING = ("auto", "required", "off")
+"""The monitoring is there for the tests that ask for it, and what it cannot check is listed; or is a failure; or it is
+never there."""
 REGISTRIES = ("docker.io", "quay.io", "registry.k8s.io")
 MIRRORED = (*REGISTRIES, "tools", "charts")
 
@@ -65,6 +68,15 @@ class Plan:
     authoring_port: int
     gate: Path | None = None
     """The gate's routes; None for those of the evaluated program, or without one for those in helm/values/gate.yaml."""
+    monitoring: str = MONITORING[0]
+    """One of MONITORING."""
+    monitored: bool = False
+    """True if a test of the monitoring is among those that run; known once they are collected."""
+
+    @property
+    def monitoring_values(self) -> Path:
+        """Values that let a Prometheus read the hubs' metrics; laid beneath those of a monitored run."""
+        return self.checkout / "helm/values/monitoring.yaml"
 
     @property
     def secrets(self) -> Path:
@@ -92,6 +104,11 @@ class Plan:
             "spawner": self._short(self.spawner),
             "values": " ".join(map(self._short, self.values)),
             "authoring": " ".join(map(self._short, self.authoring_values)),
+            **(
+                {"metrics": f"{self._short(self.monitoring_values)}, beneath both hubs' values"}
+                if self.monitored
+                else {}
+            ),
             **({"ol-infra": str(self.ol_infrastructure)} if self.ol_infrastructure else {}),
             **({"courses": ", ".join(map(str, self.courses))} if self.courses else {}),
             **({"k8s": self.kubernetes} if self.kubernetes != "pinned" else {}),
@@ -177,6 +194,7 @@ def make_plan(
         hub_port=hub_port,
         authoring_port=authoring_port,
         gate=gate,
+        monitoring=_one_of("--monitoring", one("monitoring"), MONITORING),
     )
 
 

@@ -20,7 +20,7 @@ IMAGES = Path(__file__).parents[2] / "images"
 
 @dataclass(frozen=True)
 class ServiceImage:
-    """Sources of the image of a service: the published one, and the parts of ours.
+    """Sources of the image of a service or an add-on: the published one, and the parts of ours.
 
     Attributes:
         published: full name.
@@ -80,13 +80,24 @@ class Versions:
         Raises:
             HarnessError: a service lacks its published image, or has a key that no service has.
         """
+        return self._images_in("services")
+
+    def addons(self) -> dict[str, ServiceImage]:
+        """Return the sources of the image of each add-on of the cluster, by name.
+
+        Raises:
+            HarnessError: as `services`.
+        """
+        return self._images_in("addons")
+
+    def _images_in(self, table: str) -> dict[str, ServiceImage]:
         known = [field.name for field in dataclasses.fields(ServiceImage)]
         found = {}
-        for name in self._content.get("services", {}):
-            given = self.table(f"services.{name}")
+        for name in self._content.get(table, {}):
+            given = self.table(f"{table}.{name}")
             if unknown := sorted(given.keys() - known):
-                raise HarnessError(f"{self.path}: [services.{name}] has {unknown[0]}; expected {', '.join(known)}")
-            found[name] = ServiceImage(**{**given, "published": self.get(f"services.{name}", "published")})
+                raise HarnessError(f"{self.path}: [{table}.{name}] has {unknown[0]}; expected {', '.join(known)}")
+            found[name] = ServiceImage(**{**given, "published": self.get(f"{table}.{name}", "published")})
         return found
 
     def node_image(self) -> str:

@@ -3,6 +3,7 @@
 courses     a course's notebooks: a table for the terminal, and a page
 run         the promises, and the time: report.html
 picture     the time of a run: timings.svg, and a part of the page
+graphs      what the monitoring showed meanwhile, on the same clock: graphs.svg, and a part of the page
 summary     the same in Markdown, for a CI's own page
 words       the conclusion and other sentences that all of them share
 """

@@ -8,13 +8,14 @@ from xml.etree import ElementTree
 
 from harness.base.errors import HarnessError
 from harness.base.timeline import BOOT
+from harness.report.graphs import graphs_picture
 from harness.report.history import History, RunDifference, difference
 from harness.report.picture import picture
 from harness.report.run import page
 from harness.report.run_record import Record, RecordError, parse_record
 from harness.report.summary import summary
 
-RECORD, PAGE, PICTURE = "run.json", "report.html", "timings.svg"
+RECORD, PAGE, PICTURE, GRAPHS = "run.json", "report.html", "timings.svg", "graphs.svg"
 
 
 def write(run: Record, evidence: Path, history: History, clean: Callable[[str], str], ci: Path | None = None) -> Path:
@@ -34,6 +35,9 @@ def write(run: Record, evidence: Path, history: History, clean: Callable[[str], 
     run = parse_record(text)
     found, alone = _compared(run, history)
     (evidence / PICTURE).write_text(picture(run))
+    (evidence / GRAPHS).unlink(missing_ok=True)
+    if drawn := graphs_picture(run):
+        (evidence / GRAPHS).write_text(drawn)
     (evidence / PAGE).write_text(page(run, evidence, found, alone))
     if ci:
         with ci.open("a") as file:

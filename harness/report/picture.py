@@ -83,7 +83,7 @@ class Share:
 
 def picture(run: Record) -> str:
     """Draw the picture of a run."""
-    scale = _Scale(run)
+    scale = Scale(run)
     ready = max((boot.end for boot in run.boots), default=run.began)
     before, after = ([step for step in run.steps if (step.start < ready) is early] for early in (True, False))
     rows = [*_steps(before, scale), *_tests(run, scale), *_steps(after, scale)]
@@ -117,7 +117,7 @@ def spent(run: Record) -> dict[Kind, float]:
     return {**found, Kind.ELSE: max(0.0, run.seconds - sum(found.values()))}
 
 
-class _Scale:
+class Scale:
     """Draw the time axis."""
 
     def __init__(self, run: Record) -> None:
@@ -144,12 +144,12 @@ class _Scale:
             yield round(self.x(at), 2), text
 
 
-def _steps(steps: Iterable[Span], scale: _Scale) -> Iterator[Row]:
+def _steps(steps: Iterable[Span], scale: Scale) -> Iterator[Row]:
     for span in sorted(steps):
         yield Row(_short(span.name), (scale.mark(span, Kind.BOOTING),), duration(span.seconds))
 
 
-def _tests(run: Record, scale: _Scale) -> Iterator[Row]:
+def _tests(run: Record, scale: Scale) -> Iterator[Row]:
     booting = merged([*run.boots, *run.steps])
     files: dict[str, list[tuple[str, Span]]] = {}
     for case in run.cases:

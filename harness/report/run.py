@@ -14,6 +14,7 @@ from markupsafe import Markup
 from harness.base.intervals import Span, total, without
 from harness.base.timeline import UUID
 from harness.report import render
+from harness.report.graphs import graphs_picture
 from harness.report.history import RunDifference
 from harness.report.outcomes import Case, Status, groups
 from harness.report.picture import picture
@@ -67,6 +68,7 @@ def page(run: Record, evidence: Path, found: RunDifference | None = None, alone:
         alone=alone,
         # The template of the picture escaped what is in it.
         picture=Markup(picture(run)),
+        graphs=Markup(graphs_picture(run)),
         phases=phases(run),
         name_of_test=lambda test: names.get(test) or file_of(test) or test,
         slowest=slowest(run),

@@ -19,6 +19,7 @@ from pydantic import AfterValidator, TypeAdapter, ValidationError, with_config
 from harness.base.errors import HarnessError
 from harness.base.intervals import Span
 from harness.base.validation import first_error
+from harness.monitoring.graphs import Graph
 from harness.people.journey import Journey
 from harness.program.difference import Preview
 from harness.report.outcomes import Case, Status
@@ -89,6 +90,7 @@ class Record:
         waits: all waits of the tests and their set-up.
         boots: when the deployment came up, or was to.
         preview: what the owners' checkout changes; None without a checkout, or a revision to compare with.
+        graphs: what the panels of the monitoring showed; none for a run without it.
     """
 
     started: Annotated[str, AfterValidator(_local_time)] = field(
@@ -109,6 +111,7 @@ class Record:
     screenshots: list[Screenshot] = field(default_factory=list)
     boots: list[Span] = field(default_factory=list)
     preview: Preview | None = None
+    graphs: list[Graph] = field(default_factory=list)
 
     @property
     def began(self) -> float:

@@ -20,14 +20,14 @@ from rich.console import Console
 
 from harness.artifacts import pull
 from harness.artifacts import resolve as artifacts
-from harness.artifacts.build import alone, build_helm, helm_path, make
+from harness.artifacts.build import SERVED, alone, build_helm, helm_path, make
 from harness.artifacts.build_cache import BuildCache, Kept, Recipe
 from harness.artifacts.dockerfile import NAMESPACE, build_image, explain, on_base
 from harness.artifacts.forecast import Durations
 from harness.artifacts.host_settings import pip_configuration
 from harness.artifacts.oci import OciStore, merge
 from harness.artifacts.prune import ABANDONED, prune
-from harness.artifacts.recipes import GoPrograms, Image, recipes
+from harness.artifacts.recipes import REPORTED_VERSION, GoPrograms, Image, recipes
 from harness.base.errors import HarnessError
 from harness.base.progress import Steps
 from harness.base.shell import CommandError
@@ -237,6 +237,39 @@ class TestMissing:
         thread.join(10)
         assert order == ["first", "second"]
         assert "another run's builds" in said.getvalue()
+
+
+class TestAddons:
+    """The images of the cluster's add-ons, which only a run that asks for them makes."""
+
+    def test_nodes_pull_them_from_the_registry(self) -> None:
+        made = {recipe.name: recipe for recipe in recipes(read_versions())}
+        assert {made[name].kept for name in read_versions().addons()} == {Kept.AS_LAYOUT}
+
+    def test_a_compiled_one_reports_the_version_that_its_name_has(self) -> None:
+        [compiled] = [recipe for recipe in recipes(read_versions()) if recipe.name == "go-kube-state-metrics"]
+        assert isinstance(compiled, GoPrograms)
+        assert compiled.variables == {REPORTED_VERSION: read_versions().get("go", "k8s.io/kube-state-metrics/v2")}
+
+    def test_those_that_are_there_are_not_built(
+        self, tmp_path: Path, steps: Steps, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(BuildCache, "missing", lambda self, wanted: [])
+        found = artifacts.get_addons("build", tmp_path, steps)
+        assert set(found) == {image.published for image in read_versions().addons().values()}
+        assert all(image.path.is_relative_to(tmp_path / "layouts") for image in found.values())
+
+    def test_published_ones_are_pulled_by_the_nodes(self, tmp_path: Path, steps: Steps) -> None:
+        assert artifacts.get_addons("pull", tmp_path, steps) == {}
+
+    def test_a_run_that_does_not_ask_makes_none(self) -> None:
+        build_cache = BuildCache(recipes(read_versions()), IMAGES, Path("nowhere"))
+        wanted = {*SERVED.values(), *read_versions().services(), "node", "notebook", "go-tools", "go-kubernetes"}
+        needed = set(wanted)
+        for name in reversed(build_cache.in_order):
+            if name in needed:
+                needed |= set(build_cache.recipes[name].needs)
+        assert needed.isdisjoint({*read_versions().addons(), "go-kube-state-metrics"})
 
 
 class TestVersions:

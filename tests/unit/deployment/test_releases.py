@@ -34,16 +34,16 @@ class TestSecrets:
 
         mine, again, other = map(made, ("mine", "mine", "other"))
         assert mine == again
-        hubs = {"jupyterhub", "jupyterhub-authoring", "jupyterhub-scaled"}
-        assert set(mine) == {"database", "gate_session", "admin_password", *hubs}
-        assert len({*mine.values(), *other.values()}) == 12
+        hubs = ("jupyterhub", "jupyterhub-authoring", "jupyterhub-scaled")
+        assert set(mine) == {"database", "gate_session", "admin_password", *hubs, *(f"{hub}-metrics" for hub in hubs)}
+        assert len({*mine.values(), *other.values()}) == 18
 
     def test_a_kept_cluster_gets_what_an_older_harness_did_not_make(self, tmp_path: Path) -> None:
         (tmp_path / "secrets.json").write_text('{"database": "before"}')
         releases.create_secrets(tmp_path / "secrets.json")
         found = releases.read_secrets(tmp_path / "secrets.json")
         assert found["database"] == "before"
-        assert len(found["gate_session"]) == 64
+        assert len(found["gate_session"]) == len(found["jupyterhub-metrics"]) == 64
 
     def test_only_their_owner_may_read_them(self, tmp_path: Path) -> None:
         releases.create_secrets(tmp_path / "secrets.json")
@@ -61,7 +61,7 @@ class TestSecrets:
             releases.create_secrets(tmp_path / "secrets.json")
         assert not (tmp_path / "secrets.json").exists()
         releases.create_secrets(tmp_path / "secrets.json")
-        assert len(releases.read_secrets(tmp_path / "secrets.json")) == 6
+        assert len(releases.read_secrets(tmp_path / "secrets.json")) == 9
 
 
 REFUSED = 'echo "Error: looks like $repo is not a valid chart repository or cannot be reached: refused" >&2; exit 1'

@@ -22,8 +22,10 @@ from harness.charts.chart import Release
 from harness.evidence import bundle, har
 from harness.evidence.bundle import Scene
 from harness.hub.api import Hub
+from harness.monitoring.client import Series
+from harness.monitoring.panels import PANELS
 from harness.people.journey import Hop, Journey
-from harness.plan.hubs import AUTHORING, SCALED, STUDENT
+from harness.plan.hubs import AUTHORING, HUBS, SCALED, STUDENT
 from harness.services import keycloak
 from tests.unit.fakes import Program
 
@@ -261,6 +263,23 @@ class TestWrite:
         _, found = write(dataclasses.replace(scene, beside=(hub(SCALED),)), tmp_path)
         assert json.loads(found["hubs.json"])["jupyterhub-scaled"]["users"][0]["name"] == "7c1e"
         assert "jupyterhub-scaled\njupyterhub_scaled: 3 tables" in found["tables.txt"]
+
+    def test_the_metrics_of_its_minutes(self, scene: Scene, tmp_path: Path) -> None:
+        asked: list[tuple[float, float]] = []
+
+        def series(expression: str, start: float, end: float, step: float) -> list[Series]:
+            asked.append((start, end))
+            return [Series({"namespace": "jupyter", "course": "a"}, ((start, 1.0), (end, 2.0)))]
+
+        monitoring: Any = SimpleNamespace(series=series)
+        began = time.time() - 10
+        plan: Any = SimpleNamespace(**vars(scene.plan), hubs=HUBS)
+        monitored = dataclasses.replace(scene, plan=plan, monitoring=monitoring)
+        bundle.write(monitored, tmp_path, "it failed", since=began)
+        assert "jupyter: a: 1 at first, 2 at last" in (tmp_path / "metrics.txt").read_text()
+        titles = [graph["title"] for graph in json.loads((tmp_path / "metrics.json").read_text())]
+        assert titles == [each.title for each in PANELS]
+        assert {start for start, _ in asked} == {began - bundle.MINUTES_BEFORE}
 
     def test_no_secret_is_in_it(self, scene: Scene, tmp_path: Path) -> None:
         extra = {"journeys.har": har.archive([journey()]), "timeline.txt": f"0.0 s token={planted('timeline')}"}

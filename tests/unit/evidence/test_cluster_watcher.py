@@ -396,6 +396,7 @@ class TestLogs:
         [
             "[D 2026-07-30 12:00:00.123 JupyterHub log:191] 200 GET /hub/health (@10.244.0.1) 0.60ms",
             "[I 2026-07-30 12:00:00.123 JupyterHub log:191] 200 GET /hub/api/users (harness@::ffff:10.244.0.1) 9.1ms",
+            "[I 2026-07-30 12:00:00.123 JupyterHub log:191] 200 GET /hub/metrics (prometheus@10.244.0.15) 22.50ms",
         ],
     )
     def test_probes_are_left_out_unless_they_fail(self, api: FakeApi, listen: Callable[[], Heard], line: str) -> None:

@@ -224,7 +224,7 @@ class TestWatched:
 
     def test_its_log_is_evidence(self, plan: Any, docker: Program) -> None:
         cluster: Any = SimpleNamespace(nodes=())
-        logs: Any = {source.name: source for source in Scene(plan, cluster).sources()}["logs/services"].read()
+        logs: Any = {source.name: source for source in Scene(plan, cluster).sources(0)}["logs/services"].read()
         assert logs["logs/pages.log"] == "no such page\n"
 
     def test_its_absence_is_a_cause(self, docker: Program) -> None:

@@ -1,0 +1,108 @@
+"""The monitoring of a running copy: built, brought into its cluster when a test asks for it, and removed again."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+
+import yaml
+
+from harness.artifacts import resolve as artifacts
+from harness.base.digest import fingerprint
+from harness.base.progress import Steps
+from harness.base.wait import NotYet, wait_until
+from harness.charts.manifests import Manifest, containers
+from harness.cluster.kind import Cluster
+from harness.deployment.context import BootContext
+from harness.deployment.model import Deployment
+from harness.deployment.releases import metrics_token, read_secrets
+from harness.deployment.rollout import wait_until_ready
+from harness.deployment.state import STATE, State
+from harness.monitoring.addon import AS_WRITTEN, NAMESPACE, RECEIVER, MonitoringSettings, objects
+from harness.monitoring.client import Monitoring
+from harness.monitoring.rules import RULE_TESTS, RULES, read_rules, scaled
+from harness.plan.hubs import SCALED, STUDENT
+from harness.plan.versions import read_versions
+from harness.services.registry import split
+
+FIRST_SCRAPE = 60.0
+"""Seconds until Prometheus has read its sources once."""
+
+
+def start_monitoring(running: Deployment, steps: Steps, factor: float) -> Monitoring:
+    """Build the parts of the monitoring, bring them into the cluster, and wait until they have been read once.
+
+    Args:
+        factor: divisor of all times of the alert rules.
+
+    Raises:
+        HarnessError: a part cannot be built, or does not come up.
+    """
+    built = artifacts.get_addons(running.artifacts.how, running.plan.cache, steps)
+    for name, image in built.items():
+        _, repository, tag = split(name)
+        running.registry.push(image, repository, tag)
+    if built:
+        hosts = {split(name)[0] for name in built}
+        running.registry.resolve_in_nodes(running.cluster.certs, hosts, {})
+    settings = settings_of(running, factor)
+    digests = sorted(image.digest for image in built.values())
+    made_of = fingerprint([repr(dataclasses.astuple(settings)), *digests])
+    monitoring, state = Monitoring(running.cluster), State(running.plan.state / STATE)
+    with steps.step("monitoring") as step:
+        if state.get(NAMESPACE) != made_of:
+            state.set(NAMESPACE, "starting")
+            running.cluster.apply(NAMESPACE, *objects(settings, made_of))
+        wait_until_ready(running.cluster, NAMESPACE)
+        wait_until("the first scrape", lambda: _works(monitoring), timeout=FIRST_SCRAPE)
+        state.set(NAMESPACE, made_of)
+        step.done(f"Prometheus, Alertmanager and what they read; times of the rules divided by {factor:g}")
+    return monitoring
+
+
+def settings_of(running: Deployment, factor: float) -> MonitoringSettings:
+    """Return what the parts of a copy's monitoring are made of."""
+    secret, checkout = read_secrets(running.plan.secrets), running.plan.checkout
+    hubs = (*running.plan.hubs, SCALED)
+    rules = scaled(read_rules(checkout / RULES), factor, SCALED.namespace, [spec.namespace for spec in hubs])
+    images = {name: image.published for name, image in read_versions().addons().items()}
+    return MonitoringSettings(
+        images={**images, RECEIVER: _hub_image(running.objects[STUDENT])},
+        tokens={spec: secret[metrics_token(spec)] for spec in hubs},
+        nodes=running.cluster.nodes,
+        database_url=f"{running.database.url('postgres')}?sslmode=disable",
+        rules=yaml.safe_dump(rules, sort_keys=False),
+        files=_files_for_promtool(checkout),
+    )
+
+
+def remove_monitoring(context: BootContext) -> None:
+    """Remove the monitoring that an earlier run left in a kept cluster; nothing to do where there is none."""
+    if not context.state.get(NAMESPACE):
+        return
+    context.steps.say(f"{'kept:':<11}the monitoring is removed, for no test asks for it")
+    _remove(context.cluster)
+    context.state.forget(NAMESPACE)
+
+
+def _remove(cluster: Cluster) -> None:
+    cluster.kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", "--timeout=90s", timeout=100)
+
+
+def _works(monitoring: Monitoring) -> bool | NotYet:
+    trouble = monitoring.trouble()
+    return NotYet(trouble) if trouble else True
+
+
+def _files_for_promtool(checkout: Path) -> Mapping[str, str]:
+    """Return the rules as they are written, and their tests, which name them by their file in the checkout."""
+    tests = (checkout / RULE_TESTS).read_text()
+    return {AS_WRITTEN: (checkout / RULES).read_text(), Path(RULE_TESTS).name: tests.replace("rules.yaml", AS_WRITTEN)}
+
+
+def _hub_image(rendered: list[Manifest]) -> str:
+    """Return the image of a release's hub, which has a Python and is on the nodes."""
+    [hub] = [each for each in rendered if (each["kind"], each["metadata"]["name"]) == ("Deployment", "hub")]
+    image: str = next(containers(hub))["image"]
+    return image

@@ -1,0 +1,359 @@
+"""What operators look at is true: each panel, each alert and the rules behind them, in a running Prometheus.
+
+The times of the alert rules are divided, as those of the culler are; the rules as they are written pass promtool's own
+tests.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from uuid import uuid4
+
+import httpx
+import pytest
+
+from harness.base import http
+from harness.cluster.kind import Cluster
+from harness.cluster.pod_health import oom_killed
+from harness.deployment.model import Deployment
+from harness.deployment.releases import metrics_token, read_secrets
+from harness.faults.broken_hub import crash_hub, stopped_culler, stuck_puller
+from harness.faults.full_nodes import full_house
+from harness.faults.full_quota import full_quota
+from harness.hub.api import Hub
+from harness.monitoring import panels
+from harness.monitoring.addon import AS_WRITTEN, HUB_JOB, KUBELET_JOB, NAMESPACE, POSTGRES_EXPORTER, STATE_METRICS
+from harness.monitoring.client import Monitoring, Sample
+from harness.monitoring.panels import panel
+from harness.monitoring.rules import RULE_TESTS
+from harness.people.kernel import CellError
+from harness.people.link import EXAMPLE
+from harness.people.student import Student
+from harness.plan.contract import COURSE_REPOSITORY
+from harness.plan.hubs import HUBS, HubSpec
+from harness.plan.plan import Plan
+from harness.scenarios.classroom import Arrival
+from harness.scenarios.scaled_hub import FACTOR
+from harness.services.postgres import Postgres
+
+CLASS = ("clustering_and_descriptive_ai", "mitxt-6.3710.3x", "uai_source-uai.0", EXAMPLE.course)
+FAILURES = 3
+"""Failed starts that are too many; after five in a row a hub ends itself."""
+GROWTH = 20_000_000
+"""Bytes by which a test lets a database grow."""
+SETTLES = 120.0
+"""Seconds from a fault to its alert at the receiver: windows and waits of a rule, and a busy machine."""
+KILL_TIMEOUT = 240.0
+"""Seconds for a cell to take more memory than it may, on a machine that is busy."""
+GREEDY_CELL = """
+import os, time
+
+# Under cgroup v2 a container is killed as a whole; under v1 the kernel chooses a process, and a notebook's kernel would
+# be started again by its server. So that both end the same way, no process is larger than the server, its parent.
+with open(f"/proc/{os.getppid()}/oom_score_adj", "w") as choice:
+    choice.write("1000")
+for _ in range(400):
+    if not os.fork():
+        held = b"x" * 2**25
+        time.sleep(600)
+        os._exit(0)
+time.sleep(600)
+"""
+"""A cell that takes three times the memory that its server may have."""
+
+
+def by(label: str, found: list[Sample]) -> dict[str, float]:
+    """Values by the value of one label."""
+    return {each.labels[label]: each.value for each in found}
+
+
+@pytest.fixture(scope="module")
+def together(
+    visit_together: Callable[[Mapping[str, str]], dict[str, Arrival]],
+) -> tuple[float, dict[str, Arrival]]:
+    """A small class, each on a course of their own, and when it set out."""
+    began = time.time()
+    return began, visit_together({course: f"/tmplogin?course={course}" for course in CLASS})
+
+
+def test_every_source_is_read(monitoring: Monitoring, hub: Hub, authoring_hub: Hub, cluster: Cluster) -> None:
+    """Prometheus reads both hubs, both kubelets, Postgres and the state of the cluster."""
+    expected = {
+        (f"{HUB_JOB}", hub.namespace): 1,
+        (f"{HUB_JOB}", authoring_hub.namespace): 1,
+        (KUBELET_JOB, ""): len(cluster.nodes),
+        (STATE_METRICS, ""): 1,
+        (POSTGRES_EXPORTER, ""): 1,
+    }
+    monitoring.wait_until_read(expected)
+
+
+@pytest.mark.parametrize("hub_spec", HUBS, ids=lambda hub_spec: hub_spec.release)
+def test_token_reads_metrics_and_nothing_else(
+    monitoring: Monitoring, plan: Plan, deployment: Deployment, hub_spec: HubSpec
+) -> None:
+    """The token by which a hub is read opens its metrics, and neither its users nor its servers."""
+    asked = deployment.hub(hub_spec)
+    headers = {"Authorization": f"token {read_secrets(plan.secrets)[metrics_token(hub_spec)]}"}
+    allowed = {
+        path: http.get(f"{asked.url}{path}", headers=headers, timeout=30).status_code
+        for path in ("/hub/metrics", "/hub/api/users", "/hub/api/services", "/hub/api/proxy")
+    }
+    assert allowed.pop("/hub/metrics") == 200, f"{asked.release}: the token for metrics does not open /hub/metrics"
+    assert set(allowed.values()) == {403}, f"{asked.release}: the token for metrics opens {allowed}"
+
+
+def test_healthy_hub_with_a_class_fires_no_alert(
+    monitoring: Monitoring, together: tuple[float, dict[str, Arrival]], hub: Hub, authoring_hub: Hub
+) -> None:
+    """While a class arrives and works, no alert fires about either hub."""
+    began, arrivals = together
+    for name, arrival in arrivals.items():
+        assert arrival.page.status == 200, f"the student of {name} got {arrival.page.status}"
+    about = f"{hub.namespace}|{authoring_hub.namespace}"
+    over = f"{time.time() - began:.0f}s"
+    fired = monitoring.query(f'max_over_time(ALERTS{{alertstate="firing", namespace=~"{about}"}}[{over}])')
+    assert not fired, f"alerts about healthy hubs: {'; '.join(each.labels['alertname'] for each in fired)}"
+    received = [each for each in monitoring.received(began) if each.status == "firing"]
+    assert not received, f"the receiver got alerts about healthy hubs: {'; '.join(map(str, received))}"
+
+
+def test_learner_on_a_course_is_that_courses_image_in_the_panel(
+    visit: Callable[[], Student], monitoring: Monitoring, hub: Hub, cluster: Cluster
+) -> None:
+    """A learner on a course is that course's image in the panel of images, and no other's."""
+    student = visit()
+    student.open(f"/tmplogin?course={EXAMPLE.course}")
+    pods = cluster.pods(hub.namespace)
+
+    def courses() -> dict[str, float]:
+        images = [pod.spec.containers[0].image for pod in pods.look("component=singleuser-server")]
+        return dict(Counter(image.rpartition(":")[2] for image in images))
+
+    assert EXAMPLE.course in courses(), f"no server runs the image of {EXAMPLE.course}, but {courses()}"
+    monitoring.wait_for(
+        f"each server's course in the panel {panels.IMAGES}, {EXAMPLE.course} among them",
+        panel(panels.IMAGES).query(hub.namespace),
+        lambda found: by("course", found) == courses(),
+    )
+
+
+def test_start_of_a_server_is_counted_and_timed(
+    visit: Callable[[], Student], monitoring: Monitoring, hub: Hub, no_pending_deletions: None
+) -> None:
+    """A learner who arrives is one server and one user more, and the time that the start took is in its panel."""
+    before = hub.users()
+    student = visit()
+    student.open(f"/tmplogin?course={EXAMPLE.course}")
+    users = hub.users()
+    assert users.keys() - before.keys() == {student.name}, f"expected one user more: {users.keys() - before.keys()}"
+    servers = sum(bool(user["servers"]) for user in users.values())
+    for title, count in ((panels.SERVERS, servers), (panels.USERS, len(users))):
+        monitoring.wait_for_value(f"{count} in the panel {title}", panel(title).query(hub.namespace), count)
+    took = next(phase.seconds for phase in student.journey.phases if phase.name == "spawn")
+    # A histogram knows no more than the two of its bounds between which a start was.
+    slowest = 3 * took + 5
+    monitoring.wait_for(
+        f"a start of {took:.0f} s in the panel {panels.START_TIMES}",
+        panel(panels.START_TIMES).query(hub.namespace, "30s"),
+        lambda found: any(0 < each.value <= slowest for each in found),
+    )
+
+
+@pytest.mark.timeout(600)
+def test_killed_server_is_a_restart_with_its_course_and_reason(
+    visit: Callable[[], Student], monitoring: Monitoring, hub: Hub, cluster: Cluster
+) -> None:
+    """A server that is killed for its memory is a restart of its course, with the reason."""
+    student = visit()
+    student.open(f"/tmplogin?course={EXAMPLE.course}")
+    kills = panel(panels.MEMORY_KILLS).query(hub.namespace)
+    before = by("course", monitoring.query(kills)).get(EXAMPLE.course, 0)
+    # The session cannot be closed on a server that is gone.
+    with pytest.raises((CellError, httpx.HTTPError)), student.server.kernel() as kernel:
+        kernel.run(GREEDY_CELL, timeout=KILL_TIMEOUT)
+    pod = cluster.server_pod(hub.namespace, student.name)
+    monitoring.wait_for(
+        f"a restart of {EXAMPLE.course} in the panel {panels.RESTARTS}",
+        panel(panels.RESTARTS).query(hub.namespace),
+        lambda found: by("course", found).get(EXAMPLE.course, 0) > 0,
+    )
+    assert oom_killed([cluster.server_pod(hub.namespace, student.name)]), f"pod {pod.metadata.name} was not OOMKilled"
+    monitoring.wait_for(
+        f"one more server of {EXAMPLE.course} in the panel {panels.MEMORY_KILLS}",
+        kills,
+        lambda found: by("course", found).get(EXAMPLE.course, 0) == before + 1,
+    )
+
+
+def test_images_on_nodes_are_those_of_the_pre_puller(
+    monitoring: Monitoring, hub: Hub, cluster: Cluster, pre_pulled: set[str]
+) -> None:
+    """The panel of the pre-puller has every course's image on every node, once the nodes have them."""
+    courses = {image.removeprefix(f"{COURSE_REPOSITORY}:") for image in pre_pulled}
+    expected = {(node, course): 1.0 for node in cluster.nodes for course in courses}
+
+    def complete(found: list[Sample]) -> bool:
+        there = {(each.labels["node"], each.labels["course"]): each.value for each in found}
+        return {key: there.get(key) for key in expected} == expected
+
+    query = panel(panels.PRE_PULLER).query(hub.namespace)
+    monitoring.wait_for(f"every image in the panel {panels.PRE_PULLER}", query, complete, timeout=240)
+    on_nodes = {node: cluster.images(node) for node in cluster.nodes}
+    missing = [f"{image} on {node}" for node, there in on_nodes.items() for image in pre_pulled - there]
+    assert not missing, f"the panel {panels.PRE_PULLER} has images that are not on the nodes: {'; '.join(missing)}"
+
+
+def test_used_up_room_is_in_the_panel(
+    visit: Callable[[], Student], monitoring: Monitoring, hub: Hub, cluster: Cluster, no_pending_deletions: None
+) -> None:
+    """When a learner's server takes the room that was kept, the panel of placeholders falls, and it recovers."""
+    ready = panel(panels.PLACEHOLDERS).query(hub.namespace)
+    with full_house(cluster, hub.namespace):
+        monitoring.wait_for_value("a placeholder that is ready", ready, 1)
+        visit().open(f"/tmplogin?course={EXAMPLE.course}")
+        monitoring.wait_for_value("no placeholder left", ready, 0)
+
+
+def test_memory_of_hub_and_proxy_is_what_their_cgroups_say(monitoring: Monitoring, hub: Hub, cluster: Cluster) -> None:
+    """The panel of memory agrees with what the hub's own cgroup counts, against the hub's limit."""
+    read = "cat /sys/fs/cgroup/memory/memory.usage_in_bytes 2>/dev/null || cat /sys/fs/cgroup/memory.current"
+    [pod] = cluster.pods(hub.namespace).look("component=hub")
+    used = int(cluster.execute(hub.namespace, pod.metadata.name, "sh", "-c", read))
+    limits = f'kube_pod_container_resource_limits{{namespace="{hub.namespace}", container="hub", resource="memory"}}'
+    limit = monitoring.wait_for("a memory limit of the hub", limits)[0].value
+    shown = by(
+        "container", monitoring.wait_for("both", panel(panels.MEMORY).query(hub.namespace), lambda f: len(f) > 1)
+    )
+    assert shown.keys() == {"hub", "chp"}, f"the panel {panels.MEMORY} has {sorted(shown)}"
+    # The kernel counts files, too, that it would let go of.
+    assert 0.3 * used <= shown["hub"] * limit <= 1.2 * used, (
+        f"the panel has {shown['hub']:.0%} of {limit:.0f} bytes, and the hub's cgroup counts {used}"
+    )
+
+
+def test_hubs_answers_are_timed(monitoring: Monitoring, hub: Hub) -> None:
+    """The time of a hub's answers is in its panel, and no longer than the person who asked waited."""
+    waited = [hub.api.get("/users").elapsed.total_seconds() for _ in range(20)]
+    query = panel(panels.LATENCY).query(hub.namespace, "30s")
+    # The bounds of the histogram lie up to three times apart.
+    slowest = 3 * max(waited) + 1
+    monitoring.wait_for(
+        f"an answer within {slowest:.1f} s", query, lambda found: any(0 < each.value <= slowest for each in found)
+    )
+
+
+def test_growing_database_is_in_the_panel(monitoring: Monitoring, hub: Hub, database: Postgres) -> None:
+    """A hub's database that grows, grows in its panel."""
+    query = panel(panels.DATABASE).query()
+    before = by("datname", monitoring.wait_for("both databases", query))[hub.database]
+    table = "harness_growth"
+    rows = GROWTH // 1000
+    sql = f"CREATE TABLE {table} AS SELECT repeat(md5(i::text), 31) FROM generate_series(1, {rows}) AS i"
+    try:
+        database.query(hub.database, sql)
+        what = f"a growth of {GROWTH} bytes in the panel {panels.DATABASE}"
+        monitoring.wait_for(what, query, lambda found: by("datname", found)[hub.database] >= before + 0.8 * GROWTH)
+    finally:
+        database.query(hub.database, f"DROP TABLE IF EXISTS {table}")
+
+
+def test_stuck_puller_is_told(monitoring: Monitoring, hub: Hub, cluster: Cluster) -> None:
+    """A pre-puller that asks for an image that is not there is an alert at the receiver, with what to do."""
+    began = time.time()
+    with stuck_puller(cluster, hub):
+        alert = monitoring.wait_for_alert("JupyterHubPrePullerStuck", hub.namespace, began, SETTLES)
+    assert alert.labels["severity"] == "warning", f"expected a warning: {alert}"
+    assert "kubectl describe pod continuous-image-puller-" in alert.annotations["action"], f"{alert.annotations}"
+
+
+def test_failed_starts_are_told(
+    monitoring: Monitoring,
+    hub: Hub,
+    cluster: Cluster,
+    visit: Callable[[], Student],
+    deleted_after: Callable[[str], None],
+) -> None:
+    """Servers that do not start are in their panel, and an alert before the hub ends itself."""
+    began = time.time()
+    with full_quota(cluster, hub.namespace):
+        for _ in range(FAILURES):
+            user = str(uuid4())
+            hub.api.post(f"/users/{user}").raise_for_status()
+            deleted_after(user)
+            hub.api.post(f"/users/{user}/server", json={"course": EXAMPLE.course})
+        alert = monitoring.wait_for_alert("JupyterHubSpawnsFail", hub.namespace, began, SETTLES)
+    assert alert.labels["severity"] == "critical", f"expected a critical alert: {alert}"
+    query = panel(panels.START_FAILURES).query(hub.namespace, f"{SETTLES:.0f}s")
+    monitoring.wait_for(
+        f"failures in the panel {panels.START_FAILURES}",
+        query,
+        lambda found: sum(each.value for each in found) >= FAILURES - 0.5,
+    )
+    # A server that starts ends the row of failures, at whose fifth the hub ends itself.
+    visit().open(f"/tmplogin?course={EXAMPLE.course}")
+
+
+def test_crashed_hub_is_told(monitoring: Monitoring, hub: Hub, cluster: Cluster) -> None:
+    """A hub that is killed is an alert at the receiver, and not available in its panel."""
+    began = time.time()
+    crash_hub(cluster, hub)
+    alert = monitoring.wait_for_alert("JupyterHubExited", hub.namespace, began, SETTLES)
+    assert alert.labels["severity"] == "critical", f"expected a critical alert: {alert}"
+    available = panel(panels.AVAILABLE).query(hub.namespace)
+    over = f"min_over_time({available}[{time.time() - began + 5:.0f}s])"
+    lowest = by("deployment", monitoring.query(over))
+    assert lowest["hub"] == 0, f"the panel {panels.AVAILABLE} had the hub at {lowest['hub']:g} while it was down"
+    monitoring.wait_for("the hub back in its panel", available, lambda found: by("deployment", found)["hub"] == 1)
+
+
+def test_rules_pass_promtools_tests(monitoring: Monitoring, cluster: Cluster) -> None:
+    """The alert rules as they are written, with production's times, pass promtool's tests of them."""
+    [pod] = cluster.pods(NAMESPACE).look("app.kubernetes.io/name=prometheus")
+    for command in (("check", "rules", AS_WRITTEN), ("test", "rules", RULE_TESTS.rpartition("/")[2])):
+        run = f"cd /etc/prometheus && promtool {' '.join(command)} 2>&1"
+        said = cluster.execute(NAMESPACE, pod.metadata.name, "sh", "-c", run)
+        assert "SUCCESS" in said, f"promtool {' '.join(command)}: {said}"
+        assert "FAILED" not in said, f"promtool {' '.join(command)}: {said}"
+
+
+@pytest.mark.timeout(900)
+def test_culled_server_leaves_the_panels(monitoring: Monitoring, scaled: Hub, cluster: Cluster) -> None:
+    """A server that the culler removes is gone from the panel of images, and counted among the removed."""
+    # A count of removals is there from the first on, and only then can it be seen to grow.
+    first = str(uuid4())
+    scaled.api.post(f"/users/{first}").raise_for_status()
+    scaled.delete_user(first)
+    removals = f'jupyterhub_request_duration_seconds_count{{method="DELETE", namespace="{scaled.namespace}"}}'
+    monitoring.wait_for("the first removal of a user", removals)
+    student = Student(scaled, cluster.pods(scaled.namespace).server_probe)
+    images = panel(panels.IMAGES).query(scaled.namespace)
+    try:
+        student.open(str(EXAMPLE))
+        monitoring.wait_for("the server in the panel", images, lambda found: EXAMPLE.course in by("course", found))
+        monitoring.wait_for("its end", images, lambda found: EXAMPLE.course not in by("course", found), timeout=SETTLES)
+        monitoring.wait_for(
+            f"one removed user in the panel {panels.REMOVED}",
+            panel(panels.REMOVED).query(scaled.namespace, f"{SETTLES:.0f}s"),
+            lambda found: any(each.value > 0 and "UserAPIHandler" in each.labels["handler"] for each in found),
+        )
+    finally:
+        scaled.delete_user(student.name)
+        student.close()
+
+
+@pytest.mark.timeout(900)
+def test_stopped_culler_is_told(monitoring: Monitoring, scaled: Hub, cluster: Cluster) -> None:
+    """A culler that hangs is an alert at the receiver, and one that looks is none."""
+    began = time.time()
+    window = 1200 / FACTOR
+    where = f'handler=~".*UserListAPIHandler", namespace="{scaled.namespace}"'
+    looked = f"jupyterhub_request_duration_seconds_count{{{where}}}"
+    monitoring.wait_for("a culler that has looked for a while", f"{looked} offset {window:.0f}s", timeout=SETTLES)
+    early = [each for each in monitoring.received(began) if each.name == "JupyterHubCullerSilent"]
+    assert not early, f"a culler that looks is told as silent: {early[0]}"
+    with stopped_culler(cluster, scaled):
+        alert = monitoring.wait_for_alert("JupyterHubCullerSilent", scaled.namespace, began, SETTLES)
+    assert alert.labels["severity"] == "warning", f"expected a warning: {alert}"
