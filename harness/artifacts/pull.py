@@ -135,7 +135,7 @@ def pull(
     )
 
 
-def pull_service(name: str, versions: Versions, mirrors: Mapping[str, str], steps: Steps) -> str:
+def pull_service(name: str, versions: Versions, cache: Path, mirrors: Mapping[str, str], steps: Steps) -> str:
     """Pull the published image of one service, unless Docker has it, and return its name.
 
     Raises:
@@ -143,7 +143,7 @@ def pull_service(name: str, versions: Versions, mirrors: Mapping[str, str], step
     """
     image = mirrored(versions.services()[name].published, mirrors)
     for missing in _missing_images([image]):
-        _pull_image(missing, steps)
+        _pull_image(missing, steps, Forecast([missing], Durations(cache), at_a_time=1))
     return image
 
 

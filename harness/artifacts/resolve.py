@@ -89,7 +89,7 @@ def get_service(how: str, name: str, cache: Path, mirrors: Mapping[str, str], st
     versions = read_versions()
     if how == "build":
         return build_service(name, versions, cache, steps)
-    return pull_service(name, versions, mirrors, steps)
+    return pull_service(name, versions, cache, mirrors, steps)
 
 
 def get_addons(how: str, cache: Path, steps: Steps) -> dict[str, OciImage]:

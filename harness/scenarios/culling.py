@@ -122,6 +122,11 @@ class Background:
         if self._restart:
             wait([self._restart])
 
+    def hub(self) -> Hub:
+        """Return the hub, once nothing else happens on it: a test may take it away."""
+        wait([each for each in (self._servers, self._restart) if each])
+        return self._hub.result()
+
     def servers(self) -> CulledServers:
         """Return the servers, once they have ended and nothing else happens on their hub."""
         if not self._servers:

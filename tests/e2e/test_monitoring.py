@@ -34,10 +34,11 @@ from harness.people.student import Student
 from harness.plan.contract import COURSE_REPOSITORY
 from harness.plan.hubs import HUBS, HubSpec
 from harness.plan.plan import Plan
-from harness.scenarios.classroom import Arrival
+from harness.scenarios.ahead import Arrival
 from harness.scenarios.scaled_hub import FACTOR
 from harness.services.postgres import Postgres
 
+pytestmark = pytest.mark.touches("what the monitoring counts")
 CLASS = ("clustering_and_descriptive_ai", "mitxt-6.3710.3x", "uai_source-uai.0", EXAMPLE.course)
 FAILURES = 3
 """Failed starts that are too many; after five in a row a hub ends itself."""
@@ -69,15 +70,6 @@ def by(label: str, found: list[Sample]) -> dict[str, float]:
     return {each.labels[label]: each.value for each in found}
 
 
-@pytest.fixture(scope="module")
-def together(
-    visit_together: Callable[[Mapping[str, str]], dict[str, Arrival]],
-) -> tuple[float, dict[str, Arrival]]:
-    """A small class, each on a course of their own, and when it set out."""
-    began = time.time()
-    return began, visit_together({course: f"/tmplogin?course={course}" for course in CLASS})
-
-
 def test_every_source_is_read(monitoring: Monitoring, hub: Hub, authoring_hub: Hub, cluster: Cluster) -> None:
     """Prometheus reads both hubs, both kubelets, Postgres and the state of the cluster."""
     expected = {
@@ -105,11 +97,12 @@ def test_token_reads_metrics_and_nothing_else(
     assert set(allowed.values()) == {403}, f"{asked.release}: the token for metrics opens {allowed}"
 
 
+@pytest.mark.students(**{course: f"/tmplogin?course={course}" for course in CLASS})
 def test_healthy_hub_with_a_class_fires_no_alert(
-    monitoring: Monitoring, together: tuple[float, dict[str, Arrival]], hub: Hub, authoring_hub: Hub
+    monitoring: Monitoring, arrivals: Mapping[str, Arrival], hub: Hub, authoring_hub: Hub
 ) -> None:
     """While a class arrives and works, no alert fires about either hub."""
-    began, arrivals = together
+    began = min(arrival.arrived.began for arrival in arrivals.values())
     for name, arrival in arrivals.items():
         assert arrival.page.status == 200, f"the student of {name} got {arrival.page.status}"
     about = f"{hub.namespace}|{authoring_hub.namespace}"
