@@ -124,7 +124,9 @@ class Background:
 
     def hub(self) -> Hub:
         """Return the hub, once nothing else happens on it: a test may take it away."""
-        wait([each for each in (self._servers, self._restart) if each])
+        for scenario in (self._servers, self._restart):
+            if scenario:
+                wait([scenario])
         return self._hub.result()
 
     def servers(self) -> CulledServers:
