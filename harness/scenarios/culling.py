@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from harness.base.errors import HarnessError
@@ -124,9 +124,8 @@ class Background:
 
     def hub(self) -> Hub:
         """Return the hub, once nothing else happens on it: a test may take it away."""
-        for scenario in (self._servers, self._restart):
-            if scenario:
-                wait([scenario])
+        watched: list[Future[Any]] = [each for each in (self._servers, self._restart) if each]
+        wait(watched)
         return self._hub.result()
 
     def servers(self) -> CulledServers:
