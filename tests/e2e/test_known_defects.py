@@ -132,6 +132,7 @@ def test_login_page_keeps_the_link(visit: Callable[[], Student]) -> None:
 
 
 @pytest.mark.known_defect("after a failover of Postgres one newcomer sees an error: the hub is in a transaction")
+@pytest.mark.touches("Postgres")
 @pytest.mark.usefixtures("no_pending_deletions", "background_opened")
 def test_newcomer_after_a_failover_of_postgres(visit: Callable[[], Student], database: Postgres) -> None:
     """The first newcomer after a failover of Postgres gets a server, whatever the hub did last."""
