@@ -167,7 +167,7 @@ def _check_one_change(plan: Plan) -> None:
     edited = plan.state / "changed_spawner.py"
     edited.write_text(f"{plan.spawner.read_text()}\n{ONE_CHANGE}\n")
     places = changed_places(read_inputs(plan), read_inputs(dataclasses.replace(plan, spawner=edited)))
-    selection = select_promises(places, known_places(plan.checkout))
+    selection = select_promises(places, known_places(plan.checkout, plan.spawner.read_text()))
     if not selection.narrow:
         raise HarnessError(f"No drill changes {', '.join(selection.unknown) or ONE_CHANGE}: the edit selects nothing")
     first, *more = (f"{SUITE}/{test}" for test in sorted(selection.tests))

@@ -40,14 +40,15 @@ class Selection:
         return self.narrow and not self.tests.isdisjoint((test, function_of(test)))
 
 
-def known_places(checkout: Path) -> dict[str, set[str]]:
+def known_places(checkout: Path, spawner: str) -> dict[str, set[str]]:
     """Return the tests that the drills of a checkout name, by the place that a drill changes.
+
+    Args:
+        spawner: the code that drills edit, as it was before the change: where it has changed, their edits may not fit.
 
     Raises:
         HarnessError: a drill is not written as it should be.
     """
-    # Edits of a spawner are written for this one.
-    spawner = (checkout / "helm/spawner/dynamicImageConfig.py").read_text(encoding="utf-8")
     known: dict[str, set[str]] = {}
     for drill in read_drills(checkout / DRILLS):
         for place in places_of(drill, spawner):

@@ -17,7 +17,7 @@ FEW = 20
 @pytest.fixture(scope="module")
 def known() -> dict[str, set[str]]:
     """The tests that the drills name, by place."""
-    return known_places(CHECKOUT)
+    return known_places(CHECKOUT, SPAWNER)
 
 
 def test_most_drills_are_selected_narrowly_and_caught(known: dict[str, set[str]]) -> None:
