@@ -75,7 +75,7 @@ class TestPush:
         context.state.set("images", "as they were")
         steps.stop()
         with pytest.raises(StoppedError):
-            push_images(context, FakeRegistry(), RegistryImages(courses={"poetry": image("b")}))  # type: ignore[arg-type]
+            push_images(context, FakeRegistry(), RegistryImages(courses={"poetry": image("b")}))  # type: ignore[arg-type]  # a fake
         assert context.state.get("images") is None
 
 
