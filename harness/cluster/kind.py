@@ -8,6 +8,7 @@ import os
 import shlex
 import socket
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,8 @@ RESUME_ATTEMPT = 2
 """Seconds that it has for one answer meanwhile."""
 AT_ONCE = ("--grace-period=0", "--force")
 """Options by which kubectl removes a pod whose node may not answer."""
+NAME_SERVERS = "k8s-app=kube-dns"
+"""Label of CoreDNS's pods (kubeadm, cmd/kubeadm/app/phases/addons/dns/manifests.go)."""
 TIMED_OUT = 124
 """Exit code of timeout(1) for a program that reached its limit."""
 
@@ -99,12 +102,15 @@ class Cluster:
         self._wait_for_nodes()
 
     def resume(self) -> None:
-        """Start node containers that were stopped, such as by a restart of Docker, and wait until the nodes are ready.
+        """Start nodes that were stopped, such as by a restart of Docker, and wait until they are ready.
+
+        All pods but the cluster's own are made anew: what is known of those that were there is as old as they are.
 
         Raises:
             CommandError: a container does not start.
             NeverError, TooLateError: the cluster does not come back.
         """
+        started = time.time()
         docker.docker("start", *self.nodes)
         self.__dict__.pop("api", None)
 
@@ -113,9 +119,17 @@ class Cluster:
             return NotYet(why) if why else True
 
         wait_until("the API server", answers, timeout=RESUME_TIMEOUT, fail_if=self._why_gone())
+        # Controllers and schedulers wait 15 s for the end of a lease that one before them has.
+        self._remove_all("leases", "metadata.namespace!=kube-node-lease")
+        self._remove_all("pods", "metadata.namespace!=kube-system", *AT_ONCE)
+        self.kubectl("delete", "pods", "--namespace=kube-system", f"--selector={NAME_SERVERS}", *AT_ONCE)
         self._connect_nodes()
+        self._wait_for_nodes(since=started)
+        # What a kubelet does not know of, it takes away from its node when it starts.
         self._add_gpus()
-        self._wait_for_nodes()
+
+    def _remove_all(self, kinds: str, where: str, *options: str) -> None:
+        self.kubectl("delete", kinds, "--all-namespaces", f"--field-selector={where}", "--wait=false", *options)
 
     def _configuration(self, template: Path, hub_port: int, authoring_port: int) -> str:
         configuration: dict[str, Any] = yaml.safe_load(template.read_text())
@@ -194,13 +208,16 @@ class Cluster:
         patch = [{"op": "add", "path": "/status/capacity/nvidia.com~1gpu", "value": str(GPUS)}]
         self.core.patch_node_status(self.nodes[1], patch)
 
-    def _wait_for_nodes(self) -> None:
+    def _wait_for_nodes(self, since: float = 0) -> None:
+        """Wait until both nodes are ready, and have said so since a time, as time.time()."""
+
         def ready() -> bool | NotYet:
             waiting = [
                 f"{node.metadata.name}: {condition.message}"
                 for node in self.core.list_node().items
                 for condition in node.status.conditions or []
-                if condition.type == "Ready" and condition.status != "True"
+                if condition.type == "Ready"
+                and (condition.status != "True" or condition.last_heartbeat_time.timestamp() < int(since))
             ]
             return NotYet("; ".join(waiting)) if waiting else True
 

@@ -22,6 +22,7 @@ class BootContext:
         running: the copy, once all of it but the hubs is there.
         timeline: the record of what happens meanwhile, for the evidence of a failure.
         began: when the boot began, as time.time().
+        stopped: a kept copy's containers were stopped, such as by a restart of Docker: its nodes are to come back.
         nodes_exist: the cluster has nodes, or is getting them: their logs are part of a failure's evidence.
         cluster_ready: the API server is up; of one that does not answer from then on, the environment is at fault.
     """
@@ -33,5 +34,6 @@ class BootContext:
     running: Deployment | None = None
     timeline: Timeline | None = None
     began: float = field(default_factory=time.time)
+    stopped: bool = False
     nodes_exist: bool = False
     cluster_ready: bool = False

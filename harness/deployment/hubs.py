@@ -31,6 +31,8 @@ def install_release(context: BootContext, running: Deployment, hub_spec: HubSpec
     wanted = release_fingerprint(running.chart, release)
     before = context.state.get(hub_spec.name)
     if before == wanted:
+        # The pods of a copy that was stopped are new.
+        wait_until_ready(running.cluster, release.namespace)
         return
     if before:
         context.steps.say(f"{'kept:':<11}release {release.name} is upgraded, {describe_changes(before, wanted)}")

@@ -7,11 +7,13 @@ from harness.base.shell import CommandError
 from harness.base.wait import NeverError, TooLateError
 from harness.deployment.context import BootContext
 from harness.deployment.images import RegistryImages
-from harness.deployment.rollout import wait_until_ready
 from harness.deployment.state import describe_changes
 from harness.evidence.environment import parts
 from harness.host import docker
 from harness.services.container import Content, Services
+
+SERVED = ("services", "images")
+"""Keys of the state that are about the services, which come and go without the cluster."""
 
 
 def reuse_or_reset(context: BootContext, made_of: str) -> None:
@@ -21,17 +23,25 @@ def reuse_or_reset(context: BootContext, made_of: str) -> None:
         made_of: fingerprint of what the cluster is to be made of.
     """
     plan, state, say = context.plan, context.state, context.steps.say
-    running = docker.running(plan.name)
+    running, there = docker.running(plan.name), docker.containers(plan.name).keys()
     lacking = sorted(parts(plan.name).keys() - running)
+    nodes = set(context.cluster.nodes)
     kept, why = state.get("cluster"), ""
     if kept and kept != made_of:
         why = describe_changes(kept, made_of)
-    elif kept and set(context.cluster.nodes) <= docker.containers(plan.name).keys() - running:
-        why = _why_not_resumed(context)
+    elif kept and nodes <= there and running <= nodes:
+        # Docker itself starts nodes again: kind asks it to.
+        context.stopped = True
     elif lacking:
         why = f"it is no longer whole: {' '.join(lacking)} not running"
     elif kept and not context.cluster.answers():
         why = "it is no longer whole: its API server does not answer"
+    if context.stopped:
+        say(f"{'kept:':<11}cluster {plan.name} was stopped, and comes back with new services beside it")
+        for key in SERVED:
+            state.forget(key)
+        docker.remove_containers(sorted(there - nodes))
+        return
     if kept and not why:
         say(f"{'kept:':<11}cluster {plan.name} is used again, nothing it was made of has changed")
         return
@@ -43,42 +53,41 @@ def reuse_or_reset(context: BootContext, made_of: str) -> None:
     docker.create_network(plan.name, plan.checkout, kept=plan.keep)
 
 
-def _why_not_resumed(context: BootContext) -> str:
-    """Bring back a kept copy that was stopped, such as by a restart of Docker; return why it does not come back.
-
-    The cluster keeps its state. Services start anew, without images and with empty databases, and so do the hubs.
-    """
-    cluster, state, name = context.cluster, context.state, context.plan.name
-    services = sorted(parts(name).keys() - set(cluster.nodes))
-    for key in ("services", "images", *(spec.name for spec in context.plan.hubs)):
-        state.forget(key)
-    try:
-        with context.steps.step("kept cluster") as step:
-            docker.remove_containers(services)
-            cluster.resume()
-            cluster.restart("kube-system", "coredns")
-            wait_until_ready(cluster, "kube-system")
-            step.done(f"the nodes of {name} were stopped, and are back")
-    except (CommandError, NeverError, TooLateError) as error:
-        return f"it was stopped, and does not come back: {' '.join(str(error).split())}"
-    return ""
-
-
 def create_cluster(context: BootContext, made_of: str) -> None:
-    """Create the kind cluster, unless one was kept.
+    """Create the kind cluster, unless one was kept; one that was stopped comes back, or is replaced.
 
     Args:
         made_of: as `reuse_or_reset` takes it.
     """
-    plan = context.plan
+    plan, state = context.plan, context.state
     context.nodes_exist = True
-    if not context.state.get("cluster"):
+    if context.stopped:
+        _resume_or_remove(context)
+    if not state.get("cluster"):
         with context.steps.step("kind cluster") as step:
             configuration = plan.checkout / "kind-config.yaml"
             context.cluster.create(configuration, hub_port=plan.hub_port, authoring_port=plan.authoring_port)
             step.done("a control plane that takes pods, and a GPU worker")
-        context.state.set("cluster", made_of)
+        state.set("cluster", made_of)
     context.cluster_ready = True
+
+
+def _resume_or_remove(context: BootContext) -> None:
+    """Bring back a cluster that was stopped; remove the nodes of one that does not come back.
+
+    It keeps its objects. The services start anew beside it, with empty databases, and so all pods are made anew.
+    """
+    cluster = context.cluster
+    try:
+        with context.steps.step("kept cluster") as step:
+            cluster.resume()
+            step.done("its nodes were stopped, and are back")
+    except (CommandError, NeverError, TooLateError) as error:
+        why = " ".join(str(error).split())
+        context.steps.say(f"{'kept:':<11}cluster {cluster.name} is replaced, it does not come back: {why}")
+        docker.remove_containers(cluster.nodes)
+        context.state.clear(but=SERVED)
+        context.stopped = False
 
 
 def start_services(context: BootContext, artifacts: Artifacts, services: Services, images: RegistryImages) -> None:

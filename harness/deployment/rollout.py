@@ -43,6 +43,10 @@ def wait_until_ready(cluster: Cluster, namespace: str, timeout: float = READY_TI
             for it in deployments
             if not _rolled_out(it)
         ]
+        wanted, ready = sum(it.spec.replicas for it in deployments), sum(map(is_ready, there))
+        # For a while after all pods were removed, the Deployments count those that were there.
+        if not waiting and ready < wanted:
+            waiting = [f"{ready} of {wanted} pods"]
         return NotYet("; ".join(waiting)) if waiting else True
 
     def stuck() -> str | None:

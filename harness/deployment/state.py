@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from harness.artifacts.model import Artifacts
@@ -38,9 +38,10 @@ class State:
         with self._lock:
             self._write({name: value for name, value in self._read().items() if name != key})
 
-    def clear(self) -> None:
+    def clear(self, *, but: Collection[str] = ()) -> None:
+        """Forget everything, but for some keys."""
         with self._lock:
-            self._write({})
+            self._write({name: value for name, value in self._read().items() if name in but})
 
     def _read(self) -> dict[str, str]:
         known: dict[str, str] = json.loads(self._path.read_text()) if self._path.exists() else {}

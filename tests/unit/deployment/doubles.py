@@ -75,6 +75,13 @@ REPLICA_SETS = [
 PROXY = rolled("proxy", 3)
 
 
+def ready_pod(template: str) -> Any:
+    return SimpleNamespace(
+        metadata=SimpleNamespace(name=f"pod-{template}", labels={"pod-template-hash": template}),
+        status=SimpleNamespace(conditions=[SimpleNamespace(type="Ready", status="True")]),
+    )
+
+
 class FakeCluster:
     """A cluster whose hub's rollout is, look after look, as given, the last one to stay; its proxy is there."""
 
@@ -101,11 +108,15 @@ class FakeCluster:
             self.roll()
 
         return SimpleNamespace(
-            look=lambda: self.found,
+            look=lambda: [*self.found, *self._ready_pods()],
             change=change,
             last_warning=lambda: ["hub-1: Readiness probe failed"],
             stuck_reason=lambda pods: stuck_reason(pods, PodFacts(self.log)),
         )
+
+    def _ready_pods(self) -> list[Any]:
+        """The pods that the rollout counts."""
+        return [ready_pod(NEW), ready_pod("8e")] if self.rollouts[0].status == rolled().status else []
 
     def apply(self, namespace: str, *objects: Any) -> None:
         self.done.append(f"apply in {namespace}")

@@ -14,6 +14,7 @@ import pytest
 from harness.base.errors import HarnessError
 from harness.base.progress import Steps
 from harness.base.wait import TooLateError
+from harness.deployment.context import BootContext
 from harness.deployment.images import RegistryImages
 from harness.deployment.infrastructure import create_cluster, reuse_or_reset, start_services
 from harness.deployment.state import State, fingerprints
@@ -104,57 +105,72 @@ class TestReuseOrReset:
 
 
 STOPPED = """case "$*" in
-  *status=running*) ;;
-  "ps "*) [ -f "$here/gone" ] || printf 'jh-1-control-plane\\tExited\\njh-1-worker\\tExited\\n' ;;
-  "rm "*control-plane*) : > "$here/gone" ;;
+  "ps "*status=running*) cat "$here/running" ;;
+  "ps "*) for part in control-plane worker moto registry keycloak; do printf "jh-1-$part\\tExited\\n"; done ;;
   version*) echo 28 ;;
 esac"""
-"""A docker that was stopped and started: the nodes of run jh-1 are there, and do not run."""
+"""A docker that was stopped and started: the containers of run jh-1 are there, and most do not run."""
+KEYS = ("cluster", "images", "services", "jupyterhub", "jupyter", "jupyterhub is")
 
 
 class StoppedCluster(FakeCluster):
-    """A cluster whose nodes come back by a function."""
+    """A cluster whose nodes come back, or do not."""
 
-    def __init__(self, resume: Callable[[], None]) -> None:
+    def __init__(self, error: Exception | None = None) -> None:
         super().__init__()
-        self.nodes, self.resume = ("jh-1-control-plane", "jh-1-worker"), resume
+        self.nodes, self.error = ("jh-1-control-plane", "jh-1-worker"), error
+
+    def resume(self) -> None:
+        self.done.append("resume")
+        if self.error:
+            raise self.error
 
 
 class TestResume:
     """A kept cluster whose nodes were stopped, such as by a restart of Docker."""
 
-    def resumed(self, plan: Plan, steps: Steps, resume: Callable[[], None]) -> State:
-        known = State(plan.state / "state.json")
-        for key in ("cluster", "images", "services", "jupyterhub", "jupyterhub-authoring"):
-            known.set(key, WANTED)
-        reuse_or_reset(context_of(plan, steps, StoppedCluster(resume)), WANTED)
-        return known
-
-    def test_comes_back_with_services_and_hubs_anew(
-        self, planned: Planner, steps: Steps, out: io.StringIO, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        docker = Program(tmp_path / "bin", "docker", STOPPED)
+    @pytest.fixture
+    def docker(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Program:
         monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=":")
-        known = self.resumed(planned(), steps, lambda: None)
-        kept = {
-            key for key in ("cluster", "images", "services", "jupyterhub", "jupyterhub-authoring") if known.get(key)
-        }
-        assert kept == {"cluster"}
+        docker = Program(tmp_path / "bin", "docker", STOPPED)
+        (tmp_path / "bin/running").touch()
+        return docker
+
+    def stopped(self, plan: Plan, steps: Steps, cluster: StoppedCluster) -> BootContext:
+        context = context_of(plan, steps, cluster)
+        for key in KEYS:
+            context.state.set(key, WANTED)
+        reuse_or_reset(context, WANTED)
+        return context
+
+    def kept(self, context: BootContext) -> set[str]:
+        return {key for key in KEYS if context.state.get(key)}
+
+    @pytest.mark.parametrize("running", ["", "jh-1-worker\njh-1-control-plane\n"], ids=["stopped", "started by Docker"])
+    def test_comes_back_with_services_anew(
+        self, planned: Planner, steps: Steps, out: io.StringIO, docker: Program, tmp_path: Path, running: str
+    ) -> None:
+        (tmp_path / "bin/running").write_text(running)
+        cluster = StoppedCluster()
+        context = self.stopped(planned(), steps, cluster)
+        assert self.kept(context) == {*KEYS} - {"images", "services"}
         changes = [call for call in docker.calls if not call.startswith(("ps", "version"))]
-        assert changes == ["rm --force --volumes jh-1-moto jh-1-postgres jh-1-registry"]
-        assert "kept cluster: the nodes of jh-1 were stopped, and are back" in out.getvalue()
+        assert changes == ["rm --force --volumes jh-1-keycloak jh-1-moto jh-1-registry"]
+        create_cluster(context, WANTED)
+        assert cluster.done == ["resume"]
+        assert "kept cluster: its nodes were stopped, and are back" in out.getvalue()
 
     def test_is_replaced_where_it_does_not_come_back(
-        self, planned: Planner, steps: Steps, out: io.StringIO, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        self, planned: Planner, steps: Steps, out: io.StringIO, docker: Program
     ) -> None:
-        def silent() -> None:
-            raise TooLateError("the API server: refused")
-
-        Program(tmp_path / "bin", "docker", STOPPED)
-        monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=":")
-        known = self.resumed(planned(), steps, silent)
-        assert known.get("cluster") is None
-        assert f"{ANEW}it was stopped, and does not come back: the API server: refused" in out.getvalue()
+        cluster = StoppedCluster(TooLateError("the API server: refused"))
+        context = self.stopped(planned(), steps, cluster)
+        context.state.set("services", "started")
+        create_cluster(context, OTHER)
+        assert f"{ANEW}it does not come back: the API server: refused" in out.getvalue()
+        assert docker.calls[-1] == "rm --force --volumes jh-1-control-plane jh-1-worker"
+        assert cluster.done == ["resume", "create {'hub_port': 0, 'authoring_port': 0}"]
+        assert self.kept(context) == {"cluster", "services"}, "the services are of this boot, the hubs of none"
 
 
 class TestCreateCluster:
