@@ -13,9 +13,11 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from harness.base.digest import fingerprint
+from harness.base.errors import HarnessError
 from harness.base.files import read_text
 from harness.charts.values import merge_values
 from harness.courses.images import course_repositories
+from harness.deployment.gate import gate_routes, written
 from harness.plan.plan import Plan
 
 INPUTS = "inputs.json"
@@ -30,11 +32,13 @@ class Inputs:
 
     Attributes:
         values: merged, by the hub that they are for: students, authors.
+        gate: the gate's routes, by the hub that they are for.
         courses: a digest of each file of a course's repository, by tag and path.
         rest: fingerprint of the rest.
     """
 
     values: Mapping[str, dict[str, Any]]
+    gate: Mapping[str, Any]
     spawner: str
     courses: Mapping[str, dict[str, str]]
     rest: str
@@ -55,10 +59,19 @@ def read_inputs(plan: Plan) -> Inputs:
     return Inputs(
         # As JSON has them, for what was kept is compared with it.
         json.loads(json.dumps(values, default=str)),
+        _routes(plan),
         read_text(plan.spawner, "--spawner"),
         {tag: dict(_digests(path)) for tag, path in course_repositories(plan).items()},
         fingerprint([plan.chart, plan.artifacts, plan.kubernetes, chart]),
     )
+
+
+def _routes(plan: Plan) -> dict[str, Any]:
+    try:
+        return written(gate_routes(plan))
+    except HarnessError as error:
+        # The tests of the gate report it, and a run without them needs no routes.
+        return {"broken": str(error)}
 
 
 def kept_inputs(state: Path) -> Inputs | None:
@@ -72,12 +85,15 @@ def kept_inputs(state: Path) -> Inputs | None:
 def changed_places(before: Inputs, after: Inputs) -> set[str]:
     """Return where inputs differ.
 
-    A place is a key of values ("students: cull.timeout"), what a statement of the spawner sets ("spawner: self.image"),
+    A place is a key of values ("students: cull.timeout"), one of a route of the gate, to either hub
+    ("gate: plugins.openid-connect.scope"), what a statement of the spawner sets ("spawner: self.image"),
     a kind of file of a course ("course TAG: Dockerfile"), or ELSEWHERE.
     """
     found = {ELSEWHERE} if before.rest != after.rest else set()
     for hub in before.values:
         found |= {f"{hub}: {path}" for path in _changed_keys(before.values[hub], after.values.get(hub))}
+    for hub in before.gate.keys() | after.gate.keys():
+        found |= {f"gate: {path}" for path in _changed_keys(before.gate.get(hub), after.gate.get(hub))}
     found |= changed_statements(before.spawner, after.spawner)
     for tag in before.courses.keys() | after.courses.keys():
         old, new = before.courses.get(tag, {}), after.courses.get(tag, {})

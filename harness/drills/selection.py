@@ -78,13 +78,16 @@ def places_of(drill: Drill, spawner: str) -> set[str]:
 def _places_of(drill: Drill, spawner: str) -> Iterator[str]:
     for hub_spec, changes in drill.values.items():
         yield from (f"{HUB_OF_VALUES[hub_spec]}: {path}" for path in changes.paths)
+    # What holds for the route to one hub is looked at on the other's, too.
+    yield from (f"gate: {path.partition('.')[2]}" for path in drill.gate.paths)
     edited = spawner
     for edit in drill.spawner:
         try:
             edited = edit.on(edited)
         except DoesNotApplyError:
             continue
-    yield from changed_statements(spawner, edited)
+    if edited != spawner:
+        yield from changed_statements(spawner, edited)
     if drill.image:
         names = [*(["Dockerfile"] if drill.image.dockerfile else []), *drill.image.files]
         yield from (course_place(drill.image.course, name) for name in names)

@@ -105,6 +105,11 @@ class Hub:
 
         wait_until(f"the end of {name}'s server", gone, timeout=60)
 
+    def restore_routes(self) -> None:
+        """Have the hub bring its proxy's routes back now; by itself it does so once a minute. It may not answer."""
+        with suppress(httpx.TransportError):
+            self.api.post("/proxy")
+
     def version(self) -> str:
         """Return JupyterHub's version, as the hub reports it."""
         return str(self.api.get("/").raise_for_status().json()["version"])

@@ -38,8 +38,10 @@ c.Authenticator.allow_all = True
 '''
 
 
-def inputs(values: dict[str, Any], courses: dict[str, dict[str, str]] | None = None) -> Inputs:
-    return Inputs({"students": values, "authors": {}}, SPAWNER, courses or {}, "1")
+def inputs(
+    values: dict[str, Any], courses: dict[str, dict[str, str]] | None = None, gate: dict[str, Any] | None = None
+) -> Inputs:
+    return Inputs({"students": values, "authors": {}}, gate or {}, SPAWNER, courses or {}, "1")
 
 
 class TestPlaces:
@@ -64,6 +66,11 @@ class TestPlaces:
         before = inputs({}, {"c": {"Dockerfile": "1", "data/a.csv": "1", "x.ipynb": "1"}})
         after = inputs({}, {"c": {"Dockerfile": "2", "x.ipynb": "1"}})
         assert changed_places(before, after) == {"course c: Dockerfile", "course c: .csv"}
+
+    def test_a_value_of_the_gate_is_its_key_whichever_hub_it_leads_to(self) -> None:
+        routes = [{"a": {"plugins": {"p": number}}, "b": {"plugins": {}}} for number in (1, 2)]
+        before, after = (inputs({}, gate=each) for each in routes)
+        assert changed_places(before, after) == {"gate: plugins.p"}
 
     def test_anything_else_is_elsewhere(self) -> None:
         assert changed_places(inputs({}), dataclasses.replace(inputs({}), rest="2")) == {ELSEWHERE}

@@ -37,6 +37,11 @@ def test_what_no_drill_changes_selects_nothing(known: dict[str, set[str]]) -> No
     assert not found.has("test_hub_health.py::test_both_hubs_are_healthy")
 
 
+def test_a_value_of_the_gate_selects_its_promises(known: dict[str, set[str]]) -> None:
+    found = select_promises({"gate: plugins.openid-connect.scope"}, known)
+    assert found.has("test_sso.py::TestSession::test_class_logs_in_together"), found
+
+
 @pytest.mark.parametrize("place", ["students: cull", "students: cull.timeout", "students: cull.timeout.more"])
 def test_a_key_is_known_by_what_is_over_or_under_it(place: str) -> None:
     found = select_promises({place}, {"students: cull.timeout": {"test_culler.py::test_a"}})

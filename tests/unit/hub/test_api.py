@@ -46,6 +46,14 @@ def test_restart_of_the_hub_is_waited_out() -> None:
     assert len(asked) == 2
 
 
+def test_routes_are_asked_for_while_the_proxy_is_away() -> None:
+    asked: list[str] = []
+    hub = hub_of([httpx.ConnectError("refused"), httpx.Response(200, json={})], asked)
+    for _ in range(2):
+        hub.restore_routes()
+    assert asked == ["POST /hub/api/proxy"] * 2
+
+
 PEOPLE: list[dict[str, Any]] = [{"name": name, "servers": {}} for name in ("ada", "bo", "cy", "di", "ed")]
 
 
