@@ -36,6 +36,10 @@ POD_RANGE = "10.244.0.0/16"
 OUTGOING_CHAINS = ("FORWARD", "OUTPUT")
 """Chains of iptables' filter that a packet passes after its Service's address became a pod's."""
 CREATE_SECONDS = 300
+PATCHES = "/kind/patches"
+"""The place in the control plane where kubeadm finds changes of its static pods (kubeadm init --patches)."""
+ETCD_PATCH = [{"op": "add", "path": "/spec/containers/0/command/-", "value": "--unsafe-no-fsync"}]
+"""Have etcd leave it to the kernel when its files reach the disk: nothing here has to survive a power cut."""
 RESUME_TIMEOUT = 60.0
 """Seconds for the API server of a cluster whose nodes were stopped to answer again."""
 RESUME_ATTEMPT = 2
@@ -59,6 +63,7 @@ class Cluster:
         self.state = state
         self.kubeconfig = state / "kubeconfig"
         self.certs = state / "certs.d"
+        self.patches = state / "kubeadm"
         self.log = state / "kind.log"
         self._image = image
         self._kind = kind
@@ -136,7 +141,14 @@ class Cluster:
         self.certs.mkdir(mode=0o700, parents=True, exist_ok=True)
         for node in configuration["nodes"]:
             node["extraMounts"] = [{"hostPath": str(self.certs), "containerPath": "/etc/containerd/certs.d"}]
-        configuration["nodes"][0]["extraPortMappings"] = [
+        control_plane = configuration["nodes"][0]
+        self.patches.mkdir(exist_ok=True)
+        (self.patches / "etcd+json.yaml").write_text(yaml.safe_dump(ETCD_PATCH))
+        control_plane["extraMounts"].append({"hostPath": str(self.patches), "containerPath": PATCHES, "readOnly": True})
+        control_plane["kubeadmConfigPatches"].append(
+            yaml.safe_dump({"kind": "InitConfiguration", "patches": {"directory": PATCHES}})
+        )
+        control_plane["extraPortMappings"] = [
             # -1 leaves the choice to Docker, which cannot lose a race for the port.
             {"containerPort": inner, "hostPort": outer or -1, "listenAddress": "127.0.0.1"}
             for inner, outer in (
@@ -217,7 +229,7 @@ class Cluster:
                 for node in self.core.list_node().items
                 for condition in node.status.conditions or []
                 if condition.type == "Ready"
-                and (condition.status != "True" or condition.last_heartbeat_time.timestamp() < int(since))
+                and (condition.status != "True" or (since and condition.last_heartbeat_time.timestamp() < int(since)))
             ]
             return NotYet("; ".join(waiting)) if waiting else True
 

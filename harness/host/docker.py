@@ -9,7 +9,7 @@ import csv
 import io
 import json
 import socket
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -155,11 +155,12 @@ def running(owner: str) -> set[str]:
     return set(_containers(owner, "--filter", "status=running"))
 
 
-def stopped(owner: str, expected: Iterable[str] = ()) -> str | None:
+def stopped(owner: str, expected: Collection[str] = (), *, others: bool = True) -> str | None:
     """Describe the run's containers and nodes that are not running; None where all are.
 
     Args:
         expected: names of containers that have to exist; others may.
+        others: whether those others have to run.
     """
     listed = "{{.Names}}\t{{.State}}\t{{.Status}}"
     try:
@@ -168,7 +169,11 @@ def stopped(owner: str, expected: Iterable[str] = ()) -> str | None:
         return f"Docker does not answer: {' '.join(str(error).split())}"
     found = {name: (state, status) for name, state, status in (line.split("\t") for line in lines.splitlines())}
     # One that was only just created is about to run.
-    dead = [name for name, (state, _) in found.items() if state not in ("running", "created")]
+    dead = [
+        name
+        for name, (state, _) in found.items()
+        if state not in ("running", "created") and (others or name in expected)
+    ]
     problems = [f"container {name} does not run: {found[name][1]}{_quoted_last_line(name)}" for name in dead]
     return "; ".join([*problems, *(f"container {name} is gone" for name in expected if name not in found)]) or None
 

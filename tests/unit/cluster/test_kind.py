@@ -110,7 +110,7 @@ class TestConfiguration:
         failed(cluster(place))
         certs = place / "state/certs.d"
         mount = {"hostPath": str(certs), "containerPath": "/etc/containerd/certs.d"}
-        assert [node["extraMounts"] for node in configuration(place)["nodes"]] == [[mount], [mount]]
+        assert [node["extraMounts"][0] for node in configuration(place)["nodes"]] == [mount, mount]
         assert certs.stat().st_mode & 0o777 == 0o700
 
     def test_the_worker_plays_the_gpu_node(self, place: Path) -> None:
@@ -121,8 +121,18 @@ class TestConfiguration:
         assert joining["nodeRegistration"]["taints"] == [
             {"key": "ol.mit.edu/gpu_node", "value": "true", "effect": "NoSchedule"}
         ]
-        [starting] = map(yaml.safe_load, control_plane["kubeadmConfigPatches"])
+        starting, _ = map(yaml.safe_load, control_plane["kubeadmConfigPatches"])
         assert starting["nodeRegistration"]["taints"] == []
+
+    def test_etcd_waits_for_no_disk(self, place: Path) -> None:
+        failed(cluster(place))
+        control_plane, worker = configuration(place)["nodes"]
+        _, patched = map(yaml.safe_load, control_plane["kubeadmConfigPatches"])
+        [mounted] = [each for each in control_plane["extraMounts"] if each["containerPath"] == "/kind/patches"]
+        assert patched == {"kind": "InitConfiguration", "patches": {"directory": "/kind/patches"}}
+        [change] = yaml.safe_load((Path(mounted["hostPath"]) / "etcd+json.yaml").read_text())
+        assert change == {"op": "add", "path": "/spec/containers/0/command/-", "value": "--unsafe-no-fsync"}
+        assert len(worker["extraMounts"]) == 1, "it has no etcd"
 
 
 class TestKind:
