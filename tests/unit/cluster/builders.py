@@ -54,10 +54,13 @@ def pod(
     )
 
 
-def node(name: str, ready: str) -> client.V1Node:
+def node(name: str, ready: str, heard: datetime | None = None) -> client.V1Node:
+    """A node of which the API server heard last at a time."""
     conditions = [
         client.V1NodeCondition(type="MemoryPressure", status="Unknown", message="no word"),
-        client.V1NodeCondition(type="Ready", status=ready, message=f"the kubelet is {ready}"),
+        client.V1NodeCondition(
+            type="Ready", status=ready, message=f"the kubelet is {ready}", last_heartbeat_time=heard
+        ),
     ]
     return client.V1Node(metadata=client.V1ObjectMeta(name=name), status=client.V1NodeStatus(conditions=conditions))
 

@@ -6,6 +6,7 @@ import json
 import os
 import socket
 import subprocess
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,53 @@ class TestNodes:
     def done_in(self, name: str, docker: Program) -> str:
         [call] = [call for call in docker.calls if call.startswith(f"exec {name} ")]
         return call
+
+
+class TestResume:
+    """Nodes that were stopped, such as by a restart of Docker."""
+
+    @pytest.fixture
+    def done(self, place: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+        """The calls, in their order, of a resume. The API server still takes both nodes for ready when it is back."""
+        it = cluster(place)
+        calls = place / "calls"
+        network = json.dumps([{"NetworkSettings": {"Networks": {"jh-1": {"IPAddress": "9.9.9.9"}}}}])
+        Program(place / "bin", "docker", f"echo docker \"$@\" >> '{calls}'; [ $1 = exec ] || echo '{network}'")
+        Program(place / "bin", "kubectl", f'echo "$@" >> "{calls}"')
+        old, new = (datetime.now(UTC) + timedelta(hours=hours) for hours in (-1, 1))
+        looks = [(old, old), (old, new), (new, new)]
+
+        def nodes(core: client.CoreV1Api) -> client.V1NodeList:
+            with calls.open("a") as file:
+                file.write("look at the nodes\n")
+            heard = zip(it.nodes, looks.pop(0), strict=True)
+            return client.V1NodeList(items=[node(name, "True", when) for name, when in heard])
+
+        def add_gpus(core: client.CoreV1Api, name: str, patch: object) -> None:
+            with calls.open("a") as file:
+                file.write(f"patch {name}\n")
+
+        monkeypatch.setattr(
+            client.CoreV1Api, "read_node", lambda *_: client.V1Node(spec=client.V1NodeSpec(pod_cidr="10.244.0.0/24"))
+        )
+        monkeypatch.setattr(client.CoreV1Api, "list_node", nodes)
+        monkeypatch.setattr(client.CoreV1Api, "patch_node_status", add_gpus)
+        monkeypatch.setattr(Cluster, "api", client.ApiClient())
+        it.resume()
+        return [line for line in calls.read_text().splitlines() if not line.startswith(("docker inspect", "docker ps"))]
+
+    def test_pods_are_made_anew_and_no_one_waits_for_old_leases(self, done: list[str]) -> None:
+        deletions = [line.partition(" delete ")[2] for line in done if " delete " in line]
+        assert deletions == [
+            "leases --all-namespaces --field-selector=metadata.namespace!=kube-node-lease --wait=false",
+            "pods --all-namespaces --field-selector=metadata.namespace!=kube-system --wait=false "
+            "--grace-period=0 --force",
+            "pods --namespace=kube-system --selector=k8s-app=kube-dns --grace-period=0 --force",
+        ]
+        assert done[0] == "docker start jh-1-control-plane jh-1-worker"
+
+    def test_what_the_nodes_were_counts_for_nothing(self, done: list[str]) -> None:
+        assert done[-4:] == [*["look at the nodes"] * 3, "patch jh-1-worker"]
 
 
 class TestConfiguration:
