@@ -76,9 +76,18 @@ PROXY = rolled("proxy", 3)
 
 
 def ready_pod(template: str) -> Any:
+    """A ready pod of a Deployment's version."""
     return SimpleNamespace(
-        metadata=SimpleNamespace(name=f"pod-{template}", labels={"pod-template-hash": template}),
-        status=SimpleNamespace(conditions=[SimpleNamespace(type="Ready", status="True")]),
+        metadata=SimpleNamespace(
+            name=f"pod-{template}", labels={"pod-template-hash": template}, deletion_timestamp=None
+        ),
+        spec=SimpleNamespace(init_containers=None, containers=[]),
+        status=SimpleNamespace(
+            phase="Running",
+            conditions=[SimpleNamespace(type="Ready", status="True")],
+            init_container_statuses=None,
+            container_statuses=None,
+        ),
     )
 
 

@@ -13,7 +13,7 @@ from harness.base.wait import NeverError, TooLateError
 from harness.deployment import rollout
 from harness.deployment.rollout import wait_until_ready
 from harness.hub.api import Hub
-from tests.unit.deployment.doubles import NEW, OLD, PROXYS_OLD, FakeCluster, rolled
+from tests.unit.deployment.doubles import NEW, OLD, PROXYS_OLD, FakeCluster, ready_pod, rolled
 from tests.unit.fakes import hub_that_answers
 
 
@@ -94,6 +94,15 @@ class TestReady:
         monkeypatch.setattr(rollout, "pause", lambda seconds: cluster.roll())
         wait_ready(cluster)
         assert cluster.changes == 0, "no pod changes any more, and a change is waited for"
+
+    def test_a_deployment_that_counts_pods_that_were_removed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """As those of a cluster that was stopped do, until their controller is back."""
+        cluster = FakeCluster()
+        ready: list[list[Any]] = [[], [ready_pod(NEW)], [ready_pod(NEW), ready_pod("8e")]]
+        monkeypatch.setattr(cluster, "_ready_pods", lambda: ready.pop(0))
+        monkeypatch.setattr(rollout, "pause", lambda seconds: None)
+        wait_ready(cluster)
+        assert not ready
 
     def test_an_upgrade_that_nobody_has_looked_at_yet(self) -> None:
         """Its Deployment still carries the revision before, whose pods are what the upgrade is to replace."""
