@@ -82,6 +82,12 @@ def build_service(name: str, versions: Versions, cache: Path, steps: Steps) -> s
     return build_cache.tag(name)
 
 
+def built_service(name: str, versions: Versions, cache: Path) -> str | None:
+    """Return the name in Docker of one service's image; None where it is still to be built."""
+    build_cache = BuildCache(recipes(versions), IMAGES, cache)
+    return None if build_cache.missing({name}) else build_cache.tag(name)
+
+
 def build_addons(versions: Versions, cache: Path, steps: Steps) -> dict[str, OciImage]:
     """Build the add-ons' images that the cache lacks, and return all of them by their published names.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
-from harness.artifacts.build import build, build_addons, build_helm, build_service
+from harness.artifacts.build import build, build_addons, build_helm, build_service, built_service
 from harness.artifacts.model import Artifacts
 from harness.artifacts.oci import OciImage, OciStore
 from harness.artifacts.pull import choose, pull, pull_helm, pull_service
@@ -90,6 +90,15 @@ def get_service(how: str, name: str, cache: Path, mirrors: Mapping[str, str], st
     if how == "build":
         return build_service(name, versions, cache, steps)
     return pull_service(name, versions, cache, mirrors, steps)
+
+
+def find_service(how: str, name: str, cache: Path) -> str | None:
+    """Return the name in Docker of one service's image; None where it has to be built or pulled.
+
+    Args:
+        how: 'build' or 'pull'.
+    """
+    return built_service(name, read_versions(), cache) if how == "build" else None
 
 
 def get_addons(how: str, cache: Path, steps: Steps) -> dict[str, OciImage]:

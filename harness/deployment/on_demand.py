@@ -14,8 +14,19 @@ from harness.services.container import Content, Service
 S = TypeVar("S", bound=Service)
 
 
+def begin(running: Deployment, kind: type[Service]) -> None:
+    """Start the container of a service for a test that asks for it later, if its image is there.
+
+    Raises:
+        CommandError: the container does not start.
+    """
+    image = artifacts.find_service(running.artifacts.how, kind.NAME, running.plan.cache)
+    if image and not _is_there(running, kind, image):
+        _launch(running, kind, image, Content())
+
+
 def start(running: Deployment, kind: type[S], steps: Steps, content: Content | None = None) -> S:
-    """Return a service of a copy that runs: built or pulled, and started, unless a kept one is still there.
+    """Return a service of a copy that runs: built or pulled, and started, unless it is there or on its way.
 
     Args:
         content: as `Service.start` takes it; a service that has some is always started anew.
@@ -25,12 +36,28 @@ def start(running: Deployment, kind: type[S], steps: Steps, content: Content | N
     """
     plan, service = running.plan, running.services[kind]
     image = artifacts.get_service(running.artifacts.how, kind.NAME, plan.cache, plan.mirrors, steps)
-    state, key = State(plan.state / STATE), f"service {kind.NAME}"
-    if not content and state.get(key) == image and service.name in docker.running(plan.name):
+    begun = not content and _is_there(running, kind, image)
+    if begun and service.is_healthy() is True:
         return service
     with steps.step(kind.TITLE):
-        docker.remove_container(service.name)
-        state.forget(key)
-        service.start(image, content or Content())
-    state.set(key, image)
+        if not begun:
+            _launch(running, kind, image, content or Content())
+        service.wait()
     return service
+
+
+def _is_there(running: Deployment, kind: type[Service], image: str) -> bool:
+    state, name = State(running.plan.state / STATE), running.services[kind].name
+    return state.get(_key(kind)) == image and name in docker.running(running.plan.name)
+
+
+def _launch(running: Deployment, kind: type[Service], image: str, content: Content) -> None:
+    state, service = State(running.plan.state / STATE), running.services[kind]
+    docker.remove_container(service.name)
+    state.forget(_key(kind))
+    service.launch(image, content)
+    state.set(_key(kind), image)
+
+
+def _key(kind: type[Service]) -> str:
+    return f"service {kind.NAME}"

@@ -96,6 +96,14 @@ class Service(ABC):
             NeverError, TooLateError: it does not become healthy; a container that died is named, with its last line.
         """
         self.launch(image, content)
+        self.wait()
+
+    def wait(self) -> None:
+        """Wait until the service, whose container was started, is healthy.
+
+        Raises:
+            NeverError, TooLateError: as `start`.
+        """
         # Beside it, a cluster that was stopped may come back, or not.
         stopped = seldom(lambda: docker.stopped(self.run, [self.name], others=False))
         wait_until(self.TITLE, self.is_healthy, timeout=self.START_TIMEOUT, fail_if=stopped)

@@ -12,6 +12,7 @@ import pytest
 
 from harness.artifacts.build_cache import BuildCache
 from harness.artifacts.recipes import recipes
+from harness.base.wait import NotYet
 from harness.deployment import on_demand
 from harness.deployment.gate import gate_routes
 from harness.deployment.releases import create_secrets, read_secrets
@@ -96,6 +97,26 @@ class TestStart:
         docker.path.with_name("containers").write_text("jh-1-keycloak\n")
         on_demand.start(running, Keycloak, steps())
         assert len([call for call in docker.calls if call.startswith("run")]) == 1
+
+    def test_one_that_was_begun_is_waited_for(
+        self, running: Any, docker: Program, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("harness.artifacts.resolve.find_service", lambda how, name, cache: f"{name}:{how}")
+        healthy = [NotYet("starting"), NotYet("starting"), True]
+        monkeypatch.setattr(Keycloak, "is_healthy", lambda self: healthy.pop(0))
+        on_demand.begin(running, Keycloak)
+        docker.path.with_name("containers").write_text("jh-1-keycloak\n")
+        assert len(healthy) == 3, "nothing waits while it starts"
+        on_demand.start(running, Keycloak, steps())
+        assert not healthy
+        assert len([call for call in docker.calls if call.startswith("run")]) == 1
+
+    def test_one_whose_image_is_still_to_be_made_is_not_begun(
+        self, running: Any, docker: Program, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("harness.artifacts.resolve.find_service", lambda how, name, cache: None)
+        on_demand.begin(running, Keycloak)
+        assert not docker.calls
 
     def test_one_of_another_image_is_replaced(
         self, running: Any, docker: Program, monkeypatch: pytest.MonkeyPatch
