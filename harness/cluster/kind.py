@@ -8,8 +8,8 @@ import os
 import shlex
 import socket
 import subprocess
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -115,8 +115,8 @@ class Cluster:
             CommandError: a container does not start.
             NeverError, TooLateError: the cluster does not come back.
         """
-        started = time.time()
         docker.docker("start", *self.nodes)
+        started = {node: docker.started_at(node) for node in self.nodes}
         self.__dict__.pop("api", None)
 
         def answers() -> bool | NotYet:
@@ -220,8 +220,12 @@ class Cluster:
         patch = [{"op": "add", "path": "/status/capacity/nvidia.com~1gpu", "value": str(GPUS)}]
         self.core.patch_node_status(self.nodes[1], patch)
 
-    def _wait_for_nodes(self, since: float = 0) -> None:
-        """Wait until both nodes are ready, and have said so since a time, as time.time()."""
+    def _wait_for_nodes(self, since: Mapping[str, float] | None = None) -> None:
+        """Wait until both nodes are ready.
+
+        Args:
+            since: times, as time.time(), by node: the API server must have heard of the node after that.
+        """
 
         def ready() -> bool | NotYet:
             waiting = [
@@ -229,7 +233,7 @@ class Cluster:
                 for node in self.core.list_node().items
                 for condition in node.status.conditions or []
                 if condition.type == "Ready"
-                and (condition.status != "True" or (since and condition.last_heartbeat_time.timestamp() < int(since)))
+                and (condition.status != "True" or (since and _heard(condition) < int(since[node.metadata.name])))
             ]
             return NotYet("; ".join(waiting)) if waiting else True
 
@@ -367,6 +371,11 @@ class Cluster:
         """Run kubectl on this cluster, and never on that of the caller's KUBECONFIG."""
         command: list[str | Path] = [self._kubectl, "--kubeconfig", self.kubeconfig, *args]
         return run(command, timeout=timeout, stdin=stdin, what=f"kubectl {' '.join(args[:4])}")
+
+
+def _heard(condition: client.V1NodeCondition) -> float:
+    heard: datetime = condition.last_heartbeat_time
+    return heard.timestamp()
 
 
 class _KindInState(KindCluster):  # type: ignore[misc]  # pytest-kind has no types

@@ -11,6 +11,7 @@ import json
 import socket
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +109,11 @@ def _bind(host_path: Path, path: str) -> str:
 def published(name: str, port: int) -> str:
     """Return the loopback address, as host:port, at which a container's port is published."""
     return docker("port", name, f"{port}/tcp").splitlines()[0]
+
+
+def started_at(name: str) -> float:
+    """Return when a container was started last, as time.time()."""
+    return datetime.fromisoformat(docker("inspect", "--format", "{{.State.StartedAt}}", name)).timestamp()
 
 
 def address(name: str, network: str) -> str:

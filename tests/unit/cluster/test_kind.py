@@ -102,9 +102,12 @@ class TestResume:
         it = cluster(place)
         calls = place / "calls"
         network = json.dumps([{"NetworkSettings": {"Networks": {"jh-1": {"IPAddress": "9.9.9.9"}}}}])
-        Program(place / "bin", "docker", f"echo docker \"$@\" >> '{calls}'; [ $1 = exec ] || echo '{network}'")
+        script = f"""echo docker "$@" >> '{calls}'
+            case "$*" in *StartedAt*) echo 2026-01-01T10:00:00.123456789Z ;; inspect*) echo '{network}' ;; esac"""
+        Program(place / "bin", "docker", script)
         Program(place / "bin", "kubectl", f'echo "$@" >> "{calls}"')
-        old, new = (datetime.now(UTC) + timedelta(hours=hours) for hours in (-1, 1))
+        started = datetime(2026, 1, 1, 10, tzinfo=UTC)
+        old, new = (started + timedelta(hours=hours) for hours in (-1, 1))
         looks = [(old, old), (old, new), (new, new)]
 
         def nodes(core: client.CoreV1Api) -> client.V1NodeList:
