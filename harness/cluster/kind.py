@@ -48,6 +48,11 @@ AT_ONCE = ("--grace-period=0", "--force")
 """Options by which kubectl removes a pod whose node may not answer."""
 NAME_SERVERS = "k8s-app=kube-dns"
 """Label of CoreDNS's pods (kubeadm, cmd/kubeadm/app/phases/addons/dns/manifests.go)."""
+CORE_DNS_PATCH = json.dumps(
+    {"spec": {"template": {"spec": {"containers": [{"name": "coredns", "readinessProbe": {"periodSeconds": 1}}]}}}}
+)
+"""Have CoreDNS asked every second whether it is ready. By default it is every ten, and first up to ten seconds after a
+kubelet has started: a hub that starts with it finds no database."""
 TIMED_OUT = 124
 """Exit code of timeout(1) for a program that reached its limit."""
 
@@ -102,6 +107,7 @@ class Cluster:
             output = self.log.read_text(errors="replace") if self.log.exists() else ""
             late = f" within {CREATE_SECONDS} s" if error.returncode == TIMED_OUT else ""
             raise HarnessError(f"kind could not create the cluster {self.name}{late}.{tail(output)}") from error
+        self.kubectl("patch", "deployment", "coredns", "--namespace=kube-system", f"--patch={CORE_DNS_PATCH}")
         self._connect_nodes()
         self._add_gpus()
         self._wait_for_nodes()

@@ -10,6 +10,7 @@ from typing import Any
 
 from harness.base.digest import fingerprint
 from harness.base.signals import threads
+from harness.base.wait import NeverError
 from harness.deployment.context import BootContext
 from harness.deployment.model import Deployment
 from harness.deployment.releases import prerequisites
@@ -31,10 +32,15 @@ def install_release(context: BootContext, running: Deployment, hub_spec: HubSpec
     wanted = release_fingerprint(running.chart, release)
     before = context.state.get(hub_spec.name)
     if before == wanted:
-        # The pods of a copy that was stopped are new.
-        wait_until_ready(running.cluster, release.namespace)
-        return
-    if before:
+        try:
+            # The pods of a copy that was stopped are new.
+            wait_until_ready(running.cluster, release.namespace)
+        except NeverError as error:
+            context.steps.say(f"{'kept:':<11}release {release.name} is installed anew: {str(error).splitlines()[0]}")
+            before = None
+        else:
+            return
+    elif before:
         context.steps.say(f"{'kept:':<11}release {release.name} is upgraded, {describe_changes(before, wanted)}")
     # What fails half-way is neither what it was nor what it was to be: the next run must not take it for either.
     context.state.forget(hub_spec.name)
