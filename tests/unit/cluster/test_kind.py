@@ -88,6 +88,11 @@ class TestNodes:
             for chain in ("FORWARD", "OUTPUT"):
                 assert f"iptables --append {chain} --destination 10.96.0.0/16 --jump REJECT" in done, "Services"
 
+    def test_core_dns_is_ready_as_soon_as_it_can_be(self, made: tuple[Cluster, Program], place: Path) -> None:
+        patched = next(call for call in (place / "bin/kubectl.calls").read_text().splitlines() if " patch " in call)
+        assert "deployment coredns --namespace=kube-system" in patched
+        assert '"name": "coredns", "readinessProbe": {"periodSeconds": 1}' in patched
+
     def done_in(self, name: str, docker: Program) -> str:
         [call] = [call for call in docker.calls if call.startswith(f"exec {name} ")]
         return call

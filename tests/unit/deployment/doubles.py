@@ -91,6 +91,26 @@ def ready_pod(template: str) -> Any:
     )
 
 
+def crashing(component: str, template: str | None = None) -> Any:
+    """A pod that crashes, of a Deployment's version."""
+    labels = {"component": component, **({"pod-template-hash": template} if template else {})}
+    waiting = SimpleNamespace(reason="CrashLoopBackOff", message=None)
+    container = SimpleNamespace(
+        name=component,
+        image="image",
+        ready=False,
+        state=SimpleNamespace(terminated=None, waiting=waiting),
+        last_state=None,
+    )
+    return SimpleNamespace(
+        metadata=SimpleNamespace(name=f"{component}-{template}", labels=labels, deletion_timestamp=None),
+        spec=SimpleNamespace(init_containers=None, containers=[]),
+        status=SimpleNamespace(
+            phase="Running", conditions=None, init_container_statuses=None, container_statuses=[container]
+        ),
+    )
+
+
 class FakeCluster:
     """A cluster whose hub's rollout is, look after look, as given, the last one to stay; its proxy is there."""
 

@@ -24,7 +24,7 @@ from harness.hub.api import Hub
 from harness.plan.hubs import AUTHORING, STUDENT
 from harness.plan.plan import Plan
 from tests.unit import fakes
-from tests.unit.deployment.doubles import FakeCluster, context_of, rolled, running_copy, users_page
+from tests.unit.deployment.doubles import NEW, FakeCluster, context_of, crashing, rolled, running_copy, users_page
 from tests.unit.fakes import hub_that_answers
 
 Planner = Callable[..., Plan]
@@ -114,6 +114,24 @@ class TestInstallRelease:
             install_release(context_of(plan, steps), running, STUDENT)
         assert helm.upgrades == 1
         assert cluster.changes == 1, "its pods were waited for"
+
+    def test_a_kept_release_that_does_not_come_up_is_installed_anew(
+        self, planned: Planner, steps: Steps, out: io.StringIO
+    ) -> None:
+        """As one of a cluster that was stopped, whose hub crashed for want of its database."""
+        plan, cluster = planned(), FakeCluster()
+        running = running_copy(plan, cluster, helm=FakeHelm())
+        install_release(context_of(plan, steps), running, STUDENT)
+        cluster.rollouts, cluster.found = [rolled(ready=0)], [crashing("hub", NEW)]
+
+        class MendingHelm(FakeHelm):
+            def upgrade_install(self, *_: object) -> None:
+                cluster.rollouts, cluster.found = [rolled()], []
+
+        install_release(context_of(plan, steps), running_copy(plan, cluster, helm=MendingHelm()), STUDENT)
+        assert "kept:      release jupyterhub is installed anew: the pods of jupyter: will not come" in out.getvalue()
+        assert cluster.done[-1] == "remove what runs in jupyter", "none of its pods is in a known state"
+        assert context_of(plan, steps).state.get(STUDENT.name)
 
     def test_prerequisites_are_applied_once_and_before_the_release(self, planned: Planner, steps: Steps) -> None:
         plan, cluster = planned(), FakeCluster()

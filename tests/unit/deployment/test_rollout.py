@@ -13,7 +13,7 @@ from harness.base.wait import NeverError, TooLateError
 from harness.deployment import rollout
 from harness.deployment.rollout import wait_until_ready
 from harness.hub.api import Hub
-from tests.unit.deployment.doubles import NEW, OLD, PROXYS_OLD, FakeCluster, ready_pod, rolled
+from tests.unit.deployment.doubles import NEW, OLD, PROXYS_OLD, FakeCluster, crashing, ready_pod, rolled
 from tests.unit.fakes import hub_that_answers
 
 
@@ -44,25 +44,6 @@ class TestAnswer:
         assert cluster.done == ["restart jupyter hub"]
         assert cluster.changes == 1, "its pod was waited for"
         assert next(answers, None) is None, "its answer was waited for"
-
-
-def crashing(component: str, template: str | None = None) -> Any:
-    labels = {"component": component, **({"pod-template-hash": template} if template else {})}
-    waiting = SimpleNamespace(reason="CrashLoopBackOff", message=None)
-    container = SimpleNamespace(
-        name=component,
-        image="image",
-        ready=False,
-        state=SimpleNamespace(terminated=None, waiting=waiting),
-        last_state=None,
-    )
-    return SimpleNamespace(
-        metadata=SimpleNamespace(name=f"{component}-{template}", labels=labels, deletion_timestamp=None),
-        spec=SimpleNamespace(init_containers=None, containers=[]),
-        status=SimpleNamespace(
-            phase="Running", conditions=None, init_container_statuses=None, container_statuses=[container]
-        ),
-    )
 
 
 def wait_ready(cluster: FakeCluster, **more: float) -> None:
