@@ -12,8 +12,11 @@ from harness.services.keycloak import Keycloak
 from harness.services.postgres import Postgres
 from harness.services.registry import Registry
 
-SERVICES: tuple[type[Service], ...] = (Aws, Registry, Postgres, Keycloak, Gate)
-"""Services in the order in which they start; one that needs another comes after it."""
+SERVICES: tuple[type[Service], ...] = (Postgres, Aws, Registry, Keycloak, Gate)
+"""Services in the order in which they start; one that needs another comes after it.
+
+Postgres is first: the hubs of a copy that was stopped start beside the services.
+"""
 
 
 def always() -> tuple[type[Service], ...]:

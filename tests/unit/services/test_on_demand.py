@@ -65,7 +65,7 @@ def steps() -> Any:
 
 
 def test_keycloak_and_the_gate_are_no_part_of_every_run() -> None:
-    assert [service.NAME for service in catalogue.always()] == ["moto", "registry", "postgres"]
+    assert [service.NAME for service in catalogue.always()] == ["postgres", "moto", "registry"]
     assert [service.NAME for service in catalogue.on_demand()] == ["keycloak", "gate"]
 
 
@@ -81,7 +81,7 @@ def test_a_boot_starts_none(services: Services, monkeypatch: pytest.MonkeyPatch)
     for kind in catalogue.SERVICES:
         monkeypatch.setattr(kind, "launch", lambda self, image, content: started.append(self.NAME))
     services.start({service.NAME: "image" for service in catalogue.always()}, Content())
-    assert started == ["moto", "registry", "postgres"]
+    assert started == ["postgres", "moto", "registry"]
 
 
 class TestStart:
