@@ -23,7 +23,7 @@ from harness.plan.plan import Plan
 INPUTS = "inputs.json"
 """The file beside a kept copy, in the run's state directory."""
 ELSEWHERE = "chart or artifacts"
-"""The place of everything that is no edit of values, spawner or a course."""
+"""The place of everything that is no edit of values, spawner, gate or a course."""
 
 
 @dataclass(frozen=True)
