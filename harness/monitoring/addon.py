@@ -21,8 +21,11 @@ PORTS = {PROMETHEUS: 9090, ALERTMANAGER: 9093, RECEIVER: 8080, STATE_METRICS: 80
 """Port of each part, which its Service has as well."""
 HUB_JOB, KUBELET_JOB = "jupyterhub", "kubelet"
 HUB_PORT, KUBELET_PORT = 8081, 10250
-SCRAPE_SECONDS, KUBELET_SECONDS = 5, 10
-"""Seconds between two scrapes; the kubelet itself looks at containers every ten."""
+SCRAPE_SECONDS, STATE_SECONDS, KUBELET_SECONDS = 5, 2, 10
+"""Seconds between two scrapes: of a hub or Postgres, of the state of the cluster, and of a kubelet, which itself looks
+at containers every ten. A hub that is busy needs its time to answer."""
+EVALUATION_SECONDS = 1
+"""Seconds between two looks at the alert rules."""
 WATCHED = ("daemonsets", "deployments", "jobs", "namespaces", "nodes", "pods", "replicasets", "statefulsets")
 """Kinds that kube-state-metrics looks at, of which the panels and the rules ask."""
 RULES, AS_WRITTEN = "rules.yaml", "as-written.yaml"
@@ -133,11 +136,12 @@ def prometheus_configuration(hubs: Iterable[HubSpec], nodes: Iterable[str]) -> d
     A hub that is not there, such as one that only a test brings, is a target that does not answer.
     """
     return {
-        "global": {"scrape_interval": f"{SCRAPE_SECONDS}s", "evaluation_interval": f"{SCRAPE_SECONDS}s"},
+        "global": {"scrape_interval": f"{SCRAPE_SECONDS}s", "evaluation_interval": f"{EVALUATION_SECONDS}s"},
         "rule_files": [RULES],
         "alerting": {"alertmanagers": [{"static_configs": [{"targets": [_location(ALERTMANAGER)]}]}]},
         "scrape_configs": [
-            *(_job(part, [_location(part)]) for part in (STATE_METRICS, POSTGRES_EXPORTER)),
+            _job(STATE_METRICS, [_location(STATE_METRICS)], scrape_interval=f"{STATE_SECONDS}s"),
+            _job(POSTGRES_EXPORTER, [_location(POSTGRES_EXPORTER)]),
             _kubelet_job(nodes),
             *(_hub_job(spec) for spec in hubs),
         ],

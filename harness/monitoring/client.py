@@ -207,7 +207,14 @@ class Monitoring:
         """
         self.wait_for(what, expression, lambda found: [each.value for each in found] == [value], timeout)
 
-    def wait_for_alert(self, name: str, namespace: str, since: float, timeout: float) -> Alert:
+    def wait_for_alert(
+        self,
+        name: str,
+        namespace: str,
+        since: float,
+        timeout: float,
+        fail_if: Callable[[], str | None] = lambda: None,
+    ) -> Alert:
         """Wait until the receiver got an alert about a namespace, and return it.
 
         Raises:
@@ -221,7 +228,8 @@ class Monitoring:
             state = [each.labels.get("alertstate", "") for each in self._states(name, namespace)]
             return NotYet(f"in Prometheus it is {' and '.join(state) or 'inactive'}")
 
-        return wait_until(f"the alert {name} about {namespace} at the receiver", look, timeout=timeout)
+        what = f"the alert {name} about {namespace} at the receiver"
+        return wait_until(what, look, timeout=timeout, fail_if=fail_if)
 
     def _states(self, name: str, namespace: str) -> list[Sample]:
         return self.query(f'ALERTS{{alertname="{name}", namespace="{namespace}"}}')
