@@ -22,6 +22,8 @@ from harness.deployment.rollout import wait_until_ready
 from harness.deployment.state import STATE, State
 from harness.monitoring.addon import AS_WRITTEN, NAMESPACE, RECEIVER, MonitoringSettings, objects
 from harness.monitoring.client import Monitoring
+from harness.monitoring.grafana import GRAFANA
+from harness.monitoring.panels import DASHBOARD
 from harness.monitoring.rules import RULE_TESTS, RULES, read_rules, scaled
 from harness.plan.hubs import SCALED, STUDENT
 from harness.plan.versions import read_versions
@@ -101,6 +103,9 @@ def settings_of(running: Deployment, factor: float) -> MonitoringSettings:
         database_url=f"{running.database.url('postgres')}?sslmode=disable",
         rules=yaml.safe_dump(rules, sort_keys=False),
         files=_files_for_promtool(checkout),
+        # There is no other source of its image.
+        grafana=read_versions().get("published.images", GRAFANA) if running.artifacts.how == "pull" else "",
+        dashboard=(checkout / DASHBOARD).read_text(),
     )
 
 

@@ -10,6 +10,8 @@ from typing import Any
 import yaml
 
 from harness.charts.manifests import Manifest
+from harness.monitoring import grafana
+from harness.monitoring.grafana import GRAFANA
 from harness.plan.hubs import HubSpec
 
 NAMESPACE = "monitoring"
@@ -17,7 +19,14 @@ CLUSTER = "applications-production"
 """Name of production's cluster, by which the owners' rules choose their series."""
 PROMETHEUS, ALERTMANAGER, RECEIVER = "prometheus", "alertmanager", "alert-receiver"
 STATE_METRICS, POSTGRES_EXPORTER = "kube-state-metrics", "postgres-exporter"
-PORTS = {PROMETHEUS: 9090, ALERTMANAGER: 9093, RECEIVER: 8080, STATE_METRICS: 8080, POSTGRES_EXPORTER: 9187}
+PORTS = {
+    PROMETHEUS: 9090,
+    ALERTMANAGER: 9093,
+    RECEIVER: 8080,
+    STATE_METRICS: 8080,
+    POSTGRES_EXPORTER: 9187,
+    GRAFANA: grafana.PORT,
+}
 """Port of each part, which its Service has as well."""
 HUB_JOB, KUBELET_JOB = "jupyterhub", "kubelet"
 HUB_PORT, KUBELET_PORT = 8081, 10250
@@ -44,6 +53,8 @@ class MonitoringSettings:
         database_url: of the server that keeps the hubs' databases.
         rules: the alert rules that run, as YAML.
         files: further texts beside them in Prometheus' directory, by name.
+        grafana: its image; empty for no Grafana.
+        dashboard: as JSON.
     """
 
     images: Mapping[str, str]
@@ -52,6 +63,8 @@ class MonitoringSettings:
     database_url: str
     rules: str
     files: Mapping[str, str]
+    grafana: str = ""
+    dashboard: str = ""
 
 
 def objects(settings: MonitoringSettings, fingerprint: str) -> list[Manifest]:
@@ -126,6 +139,25 @@ def objects(settings: MonitoringSettings, fingerprint: str) -> list[Manifest]:
             ready="/",
             command=["python3", f"/program/{RECEIVER_PROGRAM.name}", str(PORTS[RECEIVER])],
             mounts={"/program": {"configMap": {"name": RECEIVER}}},
+        ),
+        *(_grafana(settings, fingerprint) if settings.grafana else ()),
+    ]
+
+
+def _grafana(settings: MonitoringSettings, fingerprint: str) -> list[Manifest]:
+    files = grafana.provisioning(f"http://{_location(PROMETHEUS)}", settings.dashboard)
+    return [
+        *(_texts(f"{GRAFANA}-{key}", content) for key, content in files.items()),
+        *_part(
+            GRAFANA,
+            settings.grafana,
+            fingerprint,
+            ready="/api/health",
+            env=[{"name": name, "value": value} for name, value in grafana.ENVIRONMENT.items()],
+            mounts={
+                "/var/lib/grafana": {"emptyDir": {}},
+                **{place: {"configMap": {"name": f"{GRAFANA}-{key}"}} for key, place in grafana.PLACES.items()},
+            },
         ),
     ]
 

@@ -242,15 +242,19 @@ class Monitoring:
 
     def _get(self, part: str, path: str, **parameters: str) -> str:
         api = self._cluster.api
-        place = f"/api/v1/namespaces/{NAMESPACE}/services/{part}:{PORTS[part]}/proxy{path}?{urlencode(parameters)}"
         try:
-            answer = api.call_api("GET", f"{api.configuration.host}{place}")
+            answer = api.call_api("GET", f"{api.configuration.host}{proxied(part)}{path}?{urlencode(parameters)}")
             text = answer.read().decode(errors="replace")
         except HTTPError as error:
             raise MonitoringError(f"{part} does not answer: {error}") from error
         if answer.status != 200:
             raise MonitoringError(f"{part} does not answer ({answer.status}): {_message(text) or answer.reason}")
         return str(text)
+
+
+def proxied(part: str) -> str:
+    """Return the path of a part's Service on the API server."""
+    return f"/api/v1/namespaces/{NAMESPACE}/services/{part}:{PORTS[part]}/proxy"
 
 
 def _message(text: str) -> str:

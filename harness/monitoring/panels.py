@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 from harness.monitoring.rules import metrics_in
 
+DASHBOARD, UID = "monitoring/dashboard.json", "ol-jupyterhub"
+"""The dashboard's file in a checkout, and its name in Grafana's addresses."""
 HUB, WINDOW = "$hub", "$__rate_interval"
 """Grafana's variables in a panel's query: the hubs' namespaces, and a window that fits the scrapes."""
 

@@ -9,10 +9,13 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
 
 import pytest
 
 from harness.base import http
+from harness.base.wait import NotYet, wait_until
 from harness.cluster.kind import Cluster
 from harness.cluster.pod_health import oom_killed
 from harness.deployment.model import Deployment
@@ -22,8 +25,10 @@ from harness.hub.api import Hub
 from harness.monitoring import panels
 from harness.monitoring.addon import AS_WRITTEN, HUB_JOB, KUBELET_JOB, NAMESPACE, POSTGRES_EXPORTER, STATE_METRICS
 from harness.monitoring.client import Alert, Monitoring, Sample
+from harness.monitoring.grafana import DASHBOARD_PATH
 from harness.monitoring.panels import panel
 from harness.monitoring.rules import RULE_TESTS
+from harness.people.browser import Browser
 from harness.people.link import EXAMPLE
 from harness.people.student import Student
 from harness.plan.contract import COURSE_REPOSITORY
@@ -262,6 +267,24 @@ def test_rules_pass_promtools_tests(monitoring: Monitoring, cluster: Cluster) ->
         said = cluster.execute(NAMESPACE, pod.metadata.name, "sh", "-c", run)
         assert "SUCCESS" in said, f"promtool {' '.join(command)}: {said}"
         assert "FAILED" not in said, f"promtool {' '.join(command)}: {said}"
+
+
+def test_grafana_shows_every_panel(
+    grafana: str, open_window: Callable[[], AbstractContextManager[Browser]], evidence_dir: Path
+) -> None:
+    """Grafana, which was given the dashboard, shows every panel of it, each with its data."""
+    with open_window() as window:
+        window.driver.set_window_size(1600, 400 * len(panels.PANELS))
+        window.open(f"{grafana}{DASHBOARD_PATH}")
+
+        def shown() -> str | NotYet:
+            text = "".join(window.texts("body"))
+            missing = [each.title for each in panels.PANELS if each.title not in text]
+            return NotYet(f"no {', no '.join(missing)}") if missing else text
+
+        text = wait_until("every panel on Grafana's page", shown, timeout=60)
+        picture = window.screenshot(evidence_dir / "grafana.png")
+    assert "No data" not in text, f"a panel has no data: {picture}"
 
 
 @pytest.mark.timeout(900)

@@ -15,6 +15,7 @@ from harness.base.progress import Steps
 from harness.deployment import monitoring, releases
 from harness.deployment.releases import create_secrets, metrics_token, read_secrets, release, write_run_values
 from harness.monitoring.addon import AS_WRITTEN, NAMESPACE, RECEIVER
+from harness.monitoring.panels import DASHBOARD
 from harness.plan.hubs import HUBS, SCALED, STUDENT
 from harness.plan.plan import Plan
 from tests.unit.deployment.doubles import FakeCluster, context_of, running_copy
@@ -36,13 +37,19 @@ def monitored(planned: Callable[..., Plan], checkout: Path) -> Plan:
 
 
 class TestSettings:
-    @pytest.fixture
-    def settings(self, monitored: Plan) -> Any:
+    @pytest.fixture(params=["build"])
+    def settings(self, monitored: Plan, request: pytest.FixtureRequest) -> Any:
         create_secrets(monitored.secrets)
         cluster = SimpleNamespace(nodes=("one", "two"))
         database = SimpleNamespace(url=lambda name: f"postgresql://here/{name}")
-        copy = running_copy(monitored, cluster, objects={STUDENT: [HUB]}, database=database)
+        made: Any = SimpleNamespace(how=request.param)
+        copy = running_copy(monitored, cluster, objects={STUDENT: [HUB]}, database=database, artifacts=made)
         return monitoring.settings_of(copy, 45)
+
+    @pytest.mark.parametrize(("settings", "there"), [("build", False), ("pull", True)], indirect=["settings"])
+    def test_grafana_is_there_where_its_image_can_be_pulled(self, settings: Any, there: bool) -> None:
+        assert bool(settings.grafana) is there
+        assert settings.dashboard == (ROOT / DASHBOARD).read_text()
 
     def test_each_hub_has_a_token_of_its_own(self, settings: Any, monitored: Plan) -> None:
         secret = read_secrets(monitored.secrets)
