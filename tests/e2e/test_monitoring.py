@@ -294,7 +294,7 @@ def test_culled_server_leaves_the_panels(monitoring: Monitoring, culled_servers:
     idle, end = culled_servers.idle, max(each.ended for each in servers)
 
     def shown(began: float, ended: float) -> set[float]:
-        """What the panel of images had of the servers' course between two times."""
+        """Return what the panel of images had of the servers' course between two times."""
         found = monitoring.series(panel(panels.IMAGES).query(namespace), began, ended, 1)
         return {value for each in found if each.labels["course"] == EXAMPLE.course for _, value in each.points}
 
