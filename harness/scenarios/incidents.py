@@ -1,4 +1,4 @@
-"""What operators have to be told of, made to happen on one hub side by side, and seen through its monitoring.
+"""Incidents of which operators have to be told, on one hub side by side, and seen through its monitoring.
 
 A server is killed for its memory, the pre-puller is stuck, servers do not start, the hub crashes. What would be in
 another's way waits for it: no pod comes up while servers are refused, and the hub crashes when all else is over.
@@ -33,7 +33,7 @@ from harness.people.student import Student
 from harness.scenarios.culling import ALERT_TIMEOUT
 
 KILL, STUCK, FAILED, CRASH = "killed_server", "stuck_pre_puller", "failed_starts", "crashed_hub"
-"""What can happen, by the name of its fixture."""
+"""Incidents, by the names of their fixtures."""
 HAPPENS = frozenset({KILL, STUCK, FAILED, CRASH})
 FAILURES = 3
 """Failed starts that are too many; after five in a row a hub ends itself."""
@@ -94,7 +94,7 @@ class CrashedHub:
 
 
 class Incidents:
-    """What happens on a hub, each part in the background; its methods wait for their part's end.
+    """Incidents on a hub, each in the background; the methods wait for the end of theirs.
 
     Args:
         student: whose server is killed.
