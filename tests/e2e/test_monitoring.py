@@ -40,7 +40,7 @@ from harness.scenarios.incidents import FAILURES, CrashedHub, FailedStarts, Kill
 from harness.services.postgres import Postgres
 
 COUNTS = pytest.mark.touches("what the monitoring counts")
-"""A test that counts, or takes the time: it wants no other person on the way."""
+"""A test that counts, or takes the time: it wants no other person on the way. The incidents come last among them."""
 CLASS = ("clustering_and_descriptive_ai", "mitxt-6.3710.3x", "uai_source-uai.0", EXAMPLE.course)
 GROWTH = 20_000_000
 """Bytes by which a test lets a database grow."""
@@ -142,25 +142,6 @@ def test_start_of_a_server_is_counted_and_timed(
     )
 
 
-@COUNTS
-def test_killed_server_is_a_restart_with_its_course_and_reason(
-    killed_server: KilledServer, monitoring: Monitoring, hub: Hub, cluster: Cluster
-) -> None:
-    """A server that is killed for its memory is a restart of its course, with the reason."""
-    name = killed_server.student.name
-    monitoring.wait_for(
-        f"a restart of {EXAMPLE.course} in the panel {panels.RESTARTS}",
-        panel(panels.RESTARTS).query(hub.namespace),
-        lambda found: by("course", found).get(EXAMPLE.course, 0) > 0,
-    )
-    assert oom_killed([cluster.server_pod(hub.namespace, name)]), f"the server of {name} was not OOMKilled"
-    monitoring.wait_for(
-        f"one more server of {EXAMPLE.course} in the panel {panels.MEMORY_KILLS}",
-        panel(panels.MEMORY_KILLS).query(hub.namespace),
-        lambda found: by("course", found).get(EXAMPLE.course, 0) == killed_server.before + 1,
-    )
-
-
 def test_images_on_nodes_are_those_of_the_pre_puller(
     monitoring: Monitoring, hub: Hub, cluster: Cluster, pre_pulled: set[str]
 ) -> None:
@@ -233,6 +214,25 @@ def test_growing_database_is_in_the_panel(monitoring: Monitoring, hub: Hub, data
         monitoring.wait_for(what, query, lambda found: by("datname", found)[hub.database] >= before + 0.8 * GROWTH)
     finally:
         database.query(hub.database, f"DROP TABLE IF EXISTS {table}")
+
+
+@COUNTS
+def test_killed_server_is_a_restart_with_its_course_and_reason(
+    killed_server: KilledServer, monitoring: Monitoring, hub: Hub, cluster: Cluster
+) -> None:
+    """A server that is killed for its memory is a restart of its course, with the reason."""
+    name = killed_server.student.name
+    monitoring.wait_for(
+        f"a restart of {EXAMPLE.course} in the panel {panels.RESTARTS}",
+        panel(panels.RESTARTS).query(hub.namespace),
+        lambda found: by("course", found).get(EXAMPLE.course, 0) > 0,
+    )
+    assert oom_killed([cluster.server_pod(hub.namespace, name)]), f"the server of {name} was not OOMKilled"
+    monitoring.wait_for(
+        f"one more server of {EXAMPLE.course} in the panel {panels.MEMORY_KILLS}",
+        panel(panels.MEMORY_KILLS).query(hub.namespace),
+        lambda found: by("course", found).get(EXAMPLE.course, 0) == killed_server.before + 1,
+    )
 
 
 @COUNTS
