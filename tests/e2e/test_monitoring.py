@@ -298,6 +298,9 @@ def test_culled_server_leaves_the_panels(monitoring: Monitoring, culled_servers:
         found = monitoring.series(panel(panels.IMAGES).query(namespace), began, ended, 1)
         return {value for each in found if each.labels["course"] == EXAMPLE.course for _, value in each.points}
 
+    assert idle.gone_at is not None, (
+        f"an idle server is still there after {idle.last_seen:.0f} s, and so in the panel {panels.IMAGES}"
+    )
     before, after = shown(idle.seen_last - SHOWN_FOR, idle.seen_last), shown(idle.ended, idle.ended + LEAVES_WITHIN)
     assert before == {len(servers)}, f"with {len(servers)} servers the panel {panels.IMAGES} had {sorted(before)}"
     assert len(servers) - 1 in after, (
