@@ -61,7 +61,7 @@ def start_monitoring(running: Deployment, steps: Steps, factor: float) -> Monito
         HarnessError: a part cannot be built, or the cluster refuses it.
     """
     built = artifacts.get_addons(running.artifacts.how, running.plan.cache, steps)
-    with steps.step("monitoring") as step:
+    with steps.step("Prometheus and its sources") as step:
         for name, image in built.items():
             _, repository, tag = split(name)
             running.registry.push(image, repository, tag)
@@ -76,7 +76,7 @@ def start_monitoring(running: Deployment, steps: Steps, factor: float) -> Monito
             state.set(NAMESPACE, "starting")
             running.cluster.apply(NAMESPACE, *objects(settings, made_of))
             state.set(NAMESPACE, made_of)
-        step.done(f"Prometheus, Alertmanager and what they read; times of the rules divided by {factor:g}")
+        step.done(f"on their way up in the cluster; times of the alert rules divided by {factor:g}")
     return Monitoring(running.cluster)
 
 
