@@ -97,13 +97,16 @@ class Monitoring:
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
 
-    def query(self, expression: str) -> list[Sample]:
-        """Return the answer to a query, now; a scalar is one sample without labels.
+    def query(self, expression: str, at: float | None = None) -> list[Sample]:
+        """Return the answer to a query; a scalar is one sample without labels.
+
+        Args:
+            at: as time.time(); now unless given.
 
         Raises:
             MonitoringError: Prometheus does not answer, or refuses the query.
         """
-        found = self._prometheus("query", query=expression)
+        found = self._prometheus("query", query=expression, **({} if at is None else {"time": str(at)}))
         if found["resultType"] == "scalar":
             return [Sample({}, float(found["result"][1]))]
         return [Sample(each["metric"], float(each["value"][1])) for each in found["result"]]

@@ -17,16 +17,18 @@ from harness.faults.broken_hub import unavailable_hub
 from harness.faults.full_nodes import full_house
 from harness.hub.api import Hub
 from harness.monitoring import panels
-from harness.monitoring.client import Monitoring
+from harness.monitoring.client import Alert, Monitoring
 from harness.monitoring.owners import CLUSTER_RULES, EDGE_RULES, OwnersRule, read_owners_rules
 from harness.monitoring.panels import PRODUCTION_KEEPS, panel
 from harness.monitoring.rules import metrics_in
 from harness.people.link import EXAMPLE
 from harness.people.student import Student
 from harness.plan.plan import Plan
+from harness.scenarios.incidents import CrashedHub, KilledServer
 
 TOUCHING = ("DaemonsetReplicasMissing", "DeploymentUnavailable", "StatefulSetReplicasMissing", "PodCrashLooping")
 """Rules about kinds that a hub's release has, by the beginning of their names."""
+INCIDENTS = pytest.mark.touches("the hub, in the incidents")
 HEALTHY_NODES = ('condition="Ready"', 'condition="DiskPressure"')
 """The condition that NodeNotReady looks at, and one that is not true of any healthy node: the same query matches it."""
 
@@ -83,6 +85,39 @@ def test_rules_about_the_gate_are_delivered(rules: Mapping[str, OwnersRule], beg
     there = [rule for name, rule in rules.items() if name.startswith(beginning)]
     assert there, f"the owners have no rule {beginning}"
     assert all(rule.severity for rule in there), f"{', '.join(rule.name for rule in there)} have no severity"
+
+
+@INCIDENTS
+@pytest.mark.known_defect("it wants three kills of one container within an hour, and a learner's server is killed once")
+def test_rule_about_memory_kills_speaks_of_a_learners_server(
+    monitoring: Monitoring, rules: Mapping[str, OwnersRule], hub: Hub, cluster: Cluster, killed_server: KilledServer
+) -> None:
+    """The rule about containers that are killed for memory fires for a learner's server, whose work is lost."""
+    pod = cluster.server_pod(hub.namespace, killed_server.student.name).metadata.name
+    fires = [each.labels["pod"] for each in rules["PodOOMKilledCritical"].fires(monitoring)]
+    assert pod in fires, f"PodOOMKilledCritical fires for {', '.join(fires) or 'nothing'}"
+
+
+@INCIDENTS
+@pytest.mark.known_defect("it counts pods that are scheduled to a node, and those of a stuck pre-puller are")
+def test_rule_about_daemonsets_speaks_of_a_stuck_pre_puller(
+    monitoring: Monitoring, rules: Mapping[str, OwnersRule], hub: Hub, stuck_pre_puller: Alert
+) -> None:
+    """The rule about DaemonSets fires for a pre-puller that cannot pull an image."""
+    fires = rules["DaemonsetReplicasMissingCritical"].fires(monitoring, stuck_pre_puller.received)
+    namespaces = [each.labels["namespace"] for each in fires]
+    assert hub.namespace in namespaces, f"DaemonsetReplicasMissingCritical fires for {namespaces or 'nothing'}"
+
+
+@INCIDENTS
+@pytest.mark.known_defect("it wants a container that Kubernetes holds back, and a hub that ended once is none")
+def test_rule_about_crashes_speaks_of_a_hub_that_ended(
+    monitoring: Monitoring, rules: Mapping[str, OwnersRule], hub: Hub, crashed_hub: CrashedHub
+) -> None:
+    """The rule about pods that crash fires for a hub that was killed once and came back."""
+    fires = rules["PodCrashLoopingCritical"].fires(monitoring, crashed_hub.alert.received)
+    namespaces = [each.labels["namespace"] for each in fires]
+    assert hub.namespace in namespaces, f"PodCrashLoopingCritical fires for {namespaces or 'nothing'}"
 
 
 @pytest.mark.touches("the hub")
