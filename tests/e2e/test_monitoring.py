@@ -35,6 +35,7 @@ from harness.plan.contract import COURSE_REPOSITORY
 from harness.plan.hubs import HUBS, HubSpec
 from harness.plan.plan import Plan
 from harness.scenarios.ahead import Arrival
+from harness.scenarios.classroom import ClassArrival
 from harness.scenarios.culling import CulledServers, SilentCuller
 from harness.scenarios.incidents import FAILURES, CrashedHub, FailedStarts, KilledServer
 from harness.services.postgres import Postgres
@@ -42,6 +43,8 @@ from harness.services.postgres import Postgres
 COUNTS = pytest.mark.touches("what the monitoring counts")
 """A test that counts, or takes the time: it wants no other person on the way. The incidents come last among them."""
 CLASS = ("clustering_and_descriptive_ai", "mitxt-6.3710.3x", "uai_source-uai.0", EXAMPLE.course)
+CLASS_ARRIVES_WITHIN = 300.0
+"""Seconds before a class has arrived in which its servers started."""
 GROWTH = 20_000_000
 """Bytes by which a test lets a database grow."""
 SHOWN_FOR = 3.0
@@ -285,6 +288,17 @@ def test_grafana_shows_every_panel(
         text = wait_until("every panel on Grafana's page", shown, timeout=60)
         picture = window.screenshot(evidence_dir / "grafana.png")
     assert "No data" not in text, f"a panel has no data: {picture}"
+
+
+@COUNTS
+@pytest.mark.known_defect("JupyterHub sets the count to the servers that start, and adds each once more when it is up")
+def test_servers_that_start_side_by_side_are_counted_once(
+    monitoring: Monitoring, hub: Hub, student_class: ClassArrival
+) -> None:
+    """While a class arrives, the panel of servers has no more of them than there are users."""
+    servers, users = (panel(title).query(hub.namespace) for title in (panels.SERVERS, panels.USERS))
+    [most] = monitoring.query(f"max_over_time((({servers}) - ({users}))[{CLASS_ARRIVES_WITHIN:.0f}s:5s])")
+    assert most.value <= 0, f"the panel {panels.SERVERS} had {most.value:g} more than the panel {panels.USERS}"
 
 
 @pytest.mark.timeout(900)

@@ -49,8 +49,11 @@ def hub_is_gone(monitoring_up: Monitoring | str, hub: Hub, cluster: Cluster) -> 
         return
     try:
         with unavailable_hub(cluster, hub):
-            available = f'kube_deployment_status_replicas_available{{deployment="hub", namespace="{hub.namespace}"}}'
+            about = f'{{deployment="hub", namespace="{hub.namespace}"}}'
+            available, there = (f"kube_deployment_status_replicas{kind}{about}" for kind in ("_available", ""))
             monitoring_up.wait_for_value("the end of the hub in kube-state-metrics", available, 0)
+            # Between the end of the old pod and the next there is none, and a share of nothing is no value.
+            monitoring_up.wait_for_value("the hub's next pod in kube-state-metrics", there, 1)
             yield
     finally:
         wait_until_ready(cluster, hub.namespace)
