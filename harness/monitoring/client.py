@@ -17,7 +17,7 @@ from harness.cluster.kind import Cluster
 from harness.monitoring.addon import NAMESPACE, PORTS, PROMETHEUS, RECEIVER, STATE_METRICS
 
 REFUSALS = ("401", "403")
-APPEARS_WITHIN = 120.0
+APPEARS_WITHIN = 60.0
 """Seconds from an event to its place in a query's answer: a scrape, and a busy machine."""
 
 
