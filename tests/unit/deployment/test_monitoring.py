@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,7 +11,10 @@ from typing import Any
 
 import pytest
 import yaml
+from rich.console import Console
 
+from harness.artifacts import resolve
+from harness.base.errors import EnvironmentFault, HarnessError
 from harness.base.progress import Steps
 from harness.deployment import monitoring, releases
 from harness.deployment.releases import create_secrets, metrics_token, read_secrets, release, write_run_values
@@ -92,6 +96,34 @@ class TestValues:
 
     def test_production_never_has_them(self, monitored: Plan) -> None:
         assert monitored.monitoring_values not in releases.production(monitored, STUDENT).values
+
+
+class TestBuild:
+    """The parts of the monitoring are built with the other artifacts, and cost no more than their tests."""
+
+    def test_one_that_does_not_build_is_told_and_ends_no_run(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        said = io.StringIO()
+        monkeypatch.setattr(resolve, "get_addons", raising(HarnessError("kube-state-metrics: no answer")))
+        monitoring.build_monitoring("build", tmp_path, Steps(Console(file=said, width=200)))
+        assert said.getvalue().split(maxsplit=1) == ["monitoring:", "kube-state-metrics: no answer\n"]
+
+    def test_a_fault_of_the_machine_ends_it(
+        self, tmp_path: Path, steps: Steps, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(resolve, "get_addons", raising(EnvironmentFault("the disk is full")))
+        with pytest.raises(EnvironmentFault, match="the disk is full"):
+            monitoring.build_monitoring("build", tmp_path, steps)
+
+
+def raising(error: Exception) -> Callable[..., None]:
+    """Return a function that raises an error."""
+
+    def fail(*_: object) -> None:
+        raise error
+
+    return fail
 
 
 class TestRemoval:
