@@ -40,13 +40,20 @@ SERVED = {
 
 
 def build(
-    versions: Versions, services: Collection[str], cache: Path, steps: Steps, cold: Callable[[], None]
+    versions: Versions,
+    services: Collection[str],
+    cache: Path,
+    steps: Steps,
+    cold: Callable[[], None],
+    *,
+    then_addons: bool = False,
 ) -> Artifacts:
     """Build the artifacts that the cache lacks, and return all of them.
 
     Args:
         services: names of the services whose images are among them.
         cold: called before anything is built.
+        then_addons: count what `build_addons` has to build afterwards among what is left.
 
     Raises:
         HarnessError: an artifact does not build, or two files pin different versions.
@@ -57,7 +64,9 @@ def build(
         cold()
         check_pins(versions, IMAGES)
         with alone(cache, steps):
-            make(build_cache, build_cache.missing(wanted), steps)
+            names = build_cache.missing(wanted)
+            later = [name for name in build_cache.missing(set(versions.addons())) if name not in names]
+            make(build_cache, names, steps, later if then_addons else ())
             prune(cache, KEEP, in_use=[f"{name}-{key}" for name, key in build_cache.keys.items()])
     else:
         with steps.step("artifacts") as step:
@@ -116,17 +125,21 @@ def build_helm(versions: Versions, cache: Path, steps: Steps) -> Path:
     return helm_path(versions, cache)
 
 
-def make(build_cache: BuildCache, names: Collection[str], steps: Steps) -> None:
+def make(build_cache: BuildCache, names: Collection[str], steps: Steps, later: Collection[str] = ()) -> None:
     """Make artifacts, each as soon as those that it is made from are there.
 
     The first failure, or Ctrl-C, ends the others.
+
+    Args:
+        later: artifacts that another call makes, for the forecast.
     """
     waiting = graphlib.TopologicalSorter({name: set(build_cache.recipes[name].needs) & set(names) for name in names})
     waiting.prepare()
     rank = list(build_cache.recipes)
     running: dict[Future[None], str] = {}
     ready: list[str] = []
-    forecast = Forecast(sorted(names, key=rank.index), Durations(build_cache.cache), at_a_time=SIDE_BY_SIDE)
+    work = [*sorted(names, key=rank.index), *sorted(later, key=rank.index)]
+    forecast = Forecast(work, Durations(build_cache.cache), at_a_time=SIDE_BY_SIDE)
     with steps.outlook(forecast.line), ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
         try:
             while waiting.is_active():

@@ -58,6 +58,8 @@ def get(
     mirrors: Mapping[str, str],
     steps: Steps,
     cold: Callable[[], None],
+    *,
+    then_addons: bool = False,
 ) -> Artifacts:
     """Build or pull the artifacts of a run; needs Docker's daemon.
 
@@ -67,13 +69,14 @@ def get(
         services: names of the services whose images are among them.
         mirrors: locations by the upstream whose content they serve: docker.io, quay.io, registry.k8s.io, tools.
         cold: called before anything is built or pulled; not called if nothing is.
+        then_addons: whether a call of `get_addons` follows, so that the forecast counts what it builds.
 
     Raises:
         HarnessError: an artifact cannot be built or pulled.
     """
     versions = read_versions()
     if how == "build":
-        return build(versions, services, cache, steps, cold)
+        return build(versions, services, cache, steps, cold, then_addons=then_addons)
     return pull(versions.with_kubernetes(kubernetes), mirrors, cache, steps, cold, services)
 
 

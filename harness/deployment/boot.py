@@ -18,7 +18,7 @@ from harness.deployment.images import make_images, push_images
 from harness.deployment.infrastructure import create_cluster, reuse_or_reset, start_services
 from harness.deployment.inputs import read_inputs
 from harness.deployment.model import Deployment, Prepared
-from harness.deployment.monitoring import remove_monitoring
+from harness.deployment.monitoring import build_monitoring, remove_monitoring
 from harness.deployment.releases import (
     create_secrets,
     find_chart,
@@ -66,7 +66,9 @@ def prepare(plan: Plan, steps: Steps) -> Prepared:
     machine.check_disk(machine.DISK_WARM, plan.cache)
     room = functools.partial(machine.check_disk, machine.DISK_COLD, plan.cache)
     services = [service.NAME for service in catalogue.always()]
-    made = artifacts.get(how, kubernetes, services, plan.cache, plan.mirrors, steps, room)
+    made = artifacts.get(how, kubernetes, services, plan.cache, plan.mirrors, steps, room, then_addons=plan.monitored)
+    if plan.monitored:
+        build_monitoring(how, plan.cache, steps)
     helm = Helm(made.helm, plan.state / "kubeconfig", kubernetes)
     chart = find_chart(plan, helm)
     steps.say(f"{'chart:':<11}{chart.version}, {chart.origin}")

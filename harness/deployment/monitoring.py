@@ -10,6 +10,7 @@ import yaml
 
 from harness.artifacts import resolve as artifacts
 from harness.base.digest import fingerprint
+from harness.base.errors import EnvironmentFault, HarnessError
 from harness.base.progress import Steps
 from harness.base.wait import NotYet, wait_until
 from harness.charts.manifests import Manifest, containers
@@ -21,6 +22,8 @@ from harness.deployment.rollout import wait_until_ready
 from harness.deployment.state import STATE, State
 from harness.monitoring.addon import AS_WRITTEN, NAMESPACE, RECEIVER, MonitoringSettings, objects
 from harness.monitoring.client import Monitoring
+from harness.monitoring.grafana import GRAFANA
+from harness.monitoring.panels import DASHBOARD
 from harness.monitoring.rules import RULE_TESTS, RULES, read_rules, scaled
 from harness.plan.hubs import SCALED, STUDENT
 from harness.plan.versions import read_versions
@@ -30,35 +33,61 @@ FIRST_SCRAPE = 60.0
 """Seconds until Prometheus has read its sources once."""
 
 
+def build_monitoring(how: str, cache: Path, steps: Steps) -> None:
+    """Build the parts of the monitoring beside the other artifacts; one that does not build only costs its tests.
+
+    Args:
+        how: 'build' or 'pull'.
+
+    Raises:
+        EnvironmentFault: Docker or the disk failed.
+    """
+    try:
+        artifacts.get_addons(how, cache, steps)
+    except EnvironmentFault:
+        raise
+    except HarnessError as error:
+        # `start_monitoring` tries once more, and its error is the reason why nothing is checked.
+        steps.say(f"{'monitoring:':<11} {error}")
+
+
 def start_monitoring(running: Deployment, steps: Steps, factor: float) -> Monitoring:
-    """Build the parts of the monitoring, bring them into the cluster, and wait until they have been read once.
+    """Bring the monitoring into the cluster, and build what is missing of it; it comes up while the run goes on.
 
     Args:
         factor: divisor of all times of the alert rules.
 
     Raises:
-        HarnessError: a part cannot be built, or does not come up.
+        HarnessError: a part cannot be built, or the cluster refuses it.
     """
     built = artifacts.get_addons(running.artifacts.how, running.plan.cache, steps)
-    for name, image in built.items():
-        _, repository, tag = split(name)
-        running.registry.push(image, repository, tag)
-    if built:
-        hosts = {split(name)[0] for name in built}
-        running.registry.resolve_in_nodes(running.cluster.certs, hosts, {})
-    settings = settings_of(running, factor)
-    digests = sorted(image.digest for image in built.values())
-    made_of = fingerprint([repr(dataclasses.astuple(settings)), *digests])
-    monitoring, state = Monitoring(running.cluster), State(running.plan.state / STATE)
-    with steps.step("monitoring") as step:
+    with steps.step("Prometheus and its sources") as step:
+        for name, image in built.items():
+            _, repository, tag = split(name)
+            running.registry.push(image, repository, tag)
+        if built:
+            hosts = {split(name)[0] for name in built}
+            running.registry.resolve_in_nodes(running.cluster.certs, hosts, {})
+        settings = settings_of(running, factor)
+        digests = sorted(image.digest for image in built.values())
+        made_of = fingerprint([repr(dataclasses.astuple(settings)), *digests])
+        state = State(running.plan.state / STATE)
         if state.get(NAMESPACE) != made_of:
             state.set(NAMESPACE, "starting")
             running.cluster.apply(NAMESPACE, *objects(settings, made_of))
-        wait_until_ready(running.cluster, NAMESPACE)
-        wait_until("the first scrape", lambda: _works(monitoring), timeout=FIRST_SCRAPE)
-        state.set(NAMESPACE, made_of)
-        step.done(f"Prometheus, Alertmanager and what they read; times of the rules divided by {factor:g}")
-    return monitoring
+            state.set(NAMESPACE, made_of)
+        step.done(f"on their way up in the cluster; times of the alert rules divided by {factor:g}")
+    return Monitoring(running.cluster)
+
+
+def wait_for_monitoring(cluster: Cluster, monitoring: Monitoring) -> None:
+    """Wait until all parts of the monitoring are up, and Prometheus has read the cluster's state once.
+
+    Raises:
+        HarnessError: a part does not come up; the message has the cause.
+    """
+    wait_until_ready(cluster, NAMESPACE)
+    wait_until("the first scrape", lambda: _works(monitoring), timeout=FIRST_SCRAPE)
 
 
 def settings_of(running: Deployment, factor: float) -> MonitoringSettings:
@@ -74,6 +103,9 @@ def settings_of(running: Deployment, factor: float) -> MonitoringSettings:
         database_url=f"{running.database.url('postgres')}?sslmode=disable",
         rules=yaml.safe_dump(rules, sort_keys=False),
         files=_files_for_promtool(checkout),
+        # There is no other source of its image.
+        grafana=read_versions().get("published.images", GRAFANA) if running.artifacts.how == "pull" else "",
+        dashboard=(checkout / DASHBOARD).read_text(),
     )
 
 

@@ -10,6 +10,8 @@ from typing import Any
 import yaml
 
 from harness.charts.manifests import Manifest
+from harness.monitoring import grafana
+from harness.monitoring.grafana import GRAFANA
 from harness.plan.hubs import HubSpec
 
 NAMESPACE = "monitoring"
@@ -17,12 +19,22 @@ CLUSTER = "applications-production"
 """Name of production's cluster, by which the owners' rules choose their series."""
 PROMETHEUS, ALERTMANAGER, RECEIVER = "prometheus", "alertmanager", "alert-receiver"
 STATE_METRICS, POSTGRES_EXPORTER = "kube-state-metrics", "postgres-exporter"
-PORTS = {PROMETHEUS: 9090, ALERTMANAGER: 9093, RECEIVER: 8080, STATE_METRICS: 8080, POSTGRES_EXPORTER: 9187}
+PORTS = {
+    PROMETHEUS: 9090,
+    ALERTMANAGER: 9093,
+    RECEIVER: 8080,
+    STATE_METRICS: 8080,
+    POSTGRES_EXPORTER: 9187,
+    GRAFANA: grafana.PORT,
+}
 """Port of each part, which its Service has as well."""
 HUB_JOB, KUBELET_JOB = "jupyterhub", "kubelet"
 HUB_PORT, KUBELET_PORT = 8081, 10250
-SCRAPE_SECONDS, KUBELET_SECONDS = 5, 10
-"""Seconds between two scrapes; the kubelet itself looks at containers every ten."""
+SCRAPE_SECONDS, STATE_SECONDS, KUBELET_SECONDS = 5, 2, 10
+"""Seconds between two scrapes: of a hub or Postgres, of the state of the cluster, and of a kubelet, which itself looks
+at containers every ten. A hub that is busy needs its time to answer."""
+EVALUATION_SECONDS = 1
+"""Seconds between two looks at the alert rules."""
 WATCHED = ("daemonsets", "deployments", "jobs", "namespaces", "nodes", "pods", "replicasets", "statefulsets")
 """Kinds that kube-state-metrics looks at, of which the panels and the rules ask."""
 RULES, AS_WRITTEN = "rules.yaml", "as-written.yaml"
@@ -41,6 +53,8 @@ class MonitoringSettings:
         database_url: of the server that keeps the hubs' databases.
         rules: the alert rules that run, as YAML.
         files: further texts beside them in Prometheus' directory, by name.
+        grafana: its image; empty for no Grafana.
+        dashboard: as JSON.
     """
 
     images: Mapping[str, str]
@@ -49,6 +63,8 @@ class MonitoringSettings:
     database_url: str
     rules: str
     files: Mapping[str, str]
+    grafana: str = ""
+    dashboard: str = ""
 
 
 def objects(settings: MonitoringSettings, fingerprint: str) -> list[Manifest]:
@@ -124,6 +140,25 @@ def objects(settings: MonitoringSettings, fingerprint: str) -> list[Manifest]:
             command=["python3", f"/program/{RECEIVER_PROGRAM.name}", str(PORTS[RECEIVER])],
             mounts={"/program": {"configMap": {"name": RECEIVER}}},
         ),
+        *(_grafana(settings, fingerprint) if settings.grafana else ()),
+    ]
+
+
+def _grafana(settings: MonitoringSettings, fingerprint: str) -> list[Manifest]:
+    files = grafana.provisioning(f"http://{_location(PROMETHEUS)}", settings.dashboard)
+    return [
+        *(_texts(f"{GRAFANA}-{key}", content) for key, content in files.items()),
+        *_part(
+            GRAFANA,
+            settings.grafana,
+            fingerprint,
+            ready="/api/health",
+            env=[{"name": name, "value": value} for name, value in grafana.ENVIRONMENT.items()],
+            mounts={
+                "/var/lib/grafana": {"emptyDir": {}},
+                **{place: {"configMap": {"name": f"{GRAFANA}-{key}"}} for key, place in grafana.PLACES.items()},
+            },
+        ),
     ]
 
 
@@ -133,11 +168,12 @@ def prometheus_configuration(hubs: Iterable[HubSpec], nodes: Iterable[str]) -> d
     A hub that is not there, such as one that only a test brings, is a target that does not answer.
     """
     return {
-        "global": {"scrape_interval": f"{SCRAPE_SECONDS}s", "evaluation_interval": f"{SCRAPE_SECONDS}s"},
+        "global": {"scrape_interval": f"{SCRAPE_SECONDS}s", "evaluation_interval": f"{EVALUATION_SECONDS}s"},
         "rule_files": [RULES],
         "alerting": {"alertmanagers": [{"static_configs": [{"targets": [_location(ALERTMANAGER)]}]}]},
         "scrape_configs": [
-            *(_job(part, [_location(part)]) for part in (STATE_METRICS, POSTGRES_EXPORTER)),
+            _job(STATE_METRICS, [_location(STATE_METRICS)], scrape_interval=f"{STATE_SECONDS}s"),
+            _job(POSTGRES_EXPORTER, [_location(POSTGRES_EXPORTER)]),
             _kubelet_job(nodes),
             *(_hub_job(spec) for spec in hubs),
         ],

@@ -17,7 +17,7 @@ from harness.cluster.kind import Cluster
 from harness.monitoring.addon import NAMESPACE, PORTS, PROMETHEUS, RECEIVER, STATE_METRICS
 
 REFUSALS = ("401", "403")
-APPEARS_WITHIN = 120.0
+APPEARS_WITHIN = 60.0
 """Seconds from an event to its place in a query's answer: a scrape, and a busy machine."""
 
 
@@ -97,13 +97,16 @@ class Monitoring:
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
 
-    def query(self, expression: str) -> list[Sample]:
-        """Return the answer to a query, now; a scalar is one sample without labels.
+    def query(self, expression: str, at: float | None = None) -> list[Sample]:
+        """Return the answer to a query; a scalar is one sample without labels.
+
+        Args:
+            at: as time.time(); now unless given.
 
         Raises:
             MonitoringError: Prometheus does not answer, or refuses the query.
         """
-        found = self._prometheus("query", query=expression)
+        found = self._prometheus("query", query=expression, **({} if at is None else {"time": str(at)}))
         if found["resultType"] == "scalar":
             return [Sample({}, float(found["result"][1]))]
         return [Sample(each["metric"], float(each["value"][1])) for each in found["result"]]
@@ -207,7 +210,14 @@ class Monitoring:
         """
         self.wait_for(what, expression, lambda found: [each.value for each in found] == [value], timeout)
 
-    def wait_for_alert(self, name: str, namespace: str, since: float, timeout: float) -> Alert:
+    def wait_for_alert(
+        self,
+        name: str,
+        namespace: str,
+        since: float,
+        timeout: float,
+        fail_if: Callable[[], str | None] = lambda: None,
+    ) -> Alert:
         """Wait until the receiver got an alert about a namespace, and return it.
 
         Raises:
@@ -221,7 +231,8 @@ class Monitoring:
             state = [each.labels.get("alertstate", "") for each in self._states(name, namespace)]
             return NotYet(f"in Prometheus it is {' and '.join(state) or 'inactive'}")
 
-        return wait_until(f"the alert {name} about {namespace} at the receiver", look, timeout=timeout)
+        what = f"the alert {name} about {namespace} at the receiver"
+        return wait_until(what, look, timeout=timeout, fail_if=fail_if)
 
     def _states(self, name: str, namespace: str) -> list[Sample]:
         return self.query(f'ALERTS{{alertname="{name}", namespace="{namespace}"}}')
@@ -234,15 +245,19 @@ class Monitoring:
 
     def _get(self, part: str, path: str, **parameters: str) -> str:
         api = self._cluster.api
-        place = f"/api/v1/namespaces/{NAMESPACE}/services/{part}:{PORTS[part]}/proxy{path}?{urlencode(parameters)}"
         try:
-            answer = api.call_api("GET", f"{api.configuration.host}{place}")
+            answer = api.call_api("GET", f"{api.configuration.host}{proxied(part)}{path}?{urlencode(parameters)}")
             text = answer.read().decode(errors="replace")
         except HTTPError as error:
             raise MonitoringError(f"{part} does not answer: {error}") from error
         if answer.status != 200:
             raise MonitoringError(f"{part} does not answer ({answer.status}): {_message(text) or answer.reason}")
         return str(text)
+
+
+def proxied(part: str) -> str:
+    """Return the path of a part's Service on the API server."""
+    return f"/api/v1/namespaces/{NAMESPACE}/services/{part}:{PORTS[part]}/proxy"
 
 
 def _message(text: str) -> str:

@@ -14,11 +14,9 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models.common import LegendDisplayMode, LegendPlacement
 from grafana_foundation_sdk.models.dashboard import DataSourceRef, VariableRefresh
 
-from harness.monitoring.panels import PANELS, Panel
+from harness.monitoring.panels import DASHBOARD, PANELS, UID, Panel
 
-DASHBOARD = "monitoring/dashboard.json"
-"""Its file in a checkout."""
-TITLE, UID = "JupyterHub on MIT Learn", "ol-jupyterhub"
+TITLE = "JupyterHub on MIT Learn"
 _WIDTH, _HEIGHT = 12, 8
 """Columns, of 24, and rows of a panel."""
 

@@ -38,13 +38,13 @@ class OwnersRule:
     file: str
     line: int
 
-    def matches(self, monitoring: Monitoring) -> list[Sample]:
-        """Return what the query gives, now."""
-        return monitoring.query(self.expression)
+    def matches(self, monitoring: Monitoring, at: float | None = None) -> list[Sample]:
+        """Return what the query gives, now or at a time.time()."""
+        return monitoring.query(self.expression, at)
 
-    def fires(self, monitoring: Monitoring) -> list[Sample]:
-        """Return what fires, now: Grafana's threshold lets pass a last value above zero, and nothing else."""
-        return [each for each in self.matches(monitoring) if each.value > THRESHOLD]
+    def fires(self, monitoring: Monitoring, at: float | None = None) -> list[Sample]:
+        """Return what fires: Grafana's threshold lets pass a last value above zero, and nothing else."""
+        return [each for each in self.matches(monitoring, at) if each.value > THRESHOLD]
 
 
 def read_owners_rules(checkout: Path, *files: str) -> dict[str, OwnersRule]:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 from harness.monitoring.rules import metrics_in
 
+DASHBOARD, UID = "monitoring/dashboard.json", "ol-jupyterhub"
+"""The dashboard's file in a checkout, and its name in Grafana's addresses."""
 HUB, WINDOW = "$hub", "$__rate_interval"
 """Grafana's variables in a panel's query: the hubs' namespaces, and a window that fits the scrapes."""
 
@@ -123,7 +125,7 @@ PANELS = (
         f'sum by (namespace) (jupyterhub_running_servers{{namespace=~"{HUB}"}})',
         "{{namespace}}",
         "short",
-        "Servers that the hub counts as running.",
+        "Servers that the hub counts as running. Those that start side by side are counted twice until the next start.",
     ),
     Panel(
         USERS,
@@ -211,9 +213,11 @@ PANELS = (
     Panel(
         MEMORY,
         "Hub",
+        # A pod that was replaced is in the series for some minutes more.
+        "max by (namespace, container) ("
         f"max by (namespace, pod, container) (container_memory_working_set_bytes{{{_CORE}}}) "
         "/ max by (namespace, pod, container) "
-        f'(kube_pod_container_resource_limits{{resource="memory", {_CORE}}})',
+        f'(kube_pod_container_resource_limits{{resource="memory", {_CORE}}}))',
         "{{namespace}}: {{container}}",
         "percentunit",
         "Memory of hub and proxy as a share of their limits; at 1 they are killed.",

@@ -113,9 +113,9 @@ OPTIONS = (
     ),
     Option(
         "monitoring",
-        "'off': the tests of the monitoring are not checked; 'auto': Prometheus and its sources are built and started "
-        "when one of them runs, and what they cannot check is listed; 'required': the same, and a failure",
-        default="off",
+        "'auto': Prometheus and its sources are built and started when a test of the monitoring runs, and what they "
+        "cannot check is listed; 'required': the same, and a failure; 'off': these tests are not checked",
+        default="auto",
         metavar="HOW",
     ),
     Option("install", "'never' to install nothing on this machine", default="auto", metavar="HOW"),

@@ -25,8 +25,8 @@ from harness.plan.sources.ol_infrastructure import OlInfrastructure
 from harness.plan.versions import read_versions
 
 HOW = ("auto", "pull", "build")
-MONITORING = ("off", "auto", "required")
-"""The monitoring is there for the tests that ask for it, and what it cannot check is listed; or is a failure; or it is
+MONITORING = ("auto", "required", "off")
+"""Where a test asks for the monitoring it is there, and what it cannot check is listed; or that is a failure; or it is
 never there."""
 REGISTRIES = ("docker.io", "quay.io", "registry.k8s.io")
 MIRRORED = (*REGISTRIES, "tools", "charts")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -30,9 +31,9 @@ class Curve:
 
 @dataclass(frozen=True)
 class Strip:
-    """A graph: its place, its lines, and its greatest value in words."""
+    """A graph: its title in lines of text, its place, its lines, and its greatest value in words."""
 
-    title: str
+    title: tuple[str, ...]
     y: int
     highest: str
     curves: tuple[Curve, ...]
@@ -78,9 +79,8 @@ def _strips(found: list[Graph], scale: Scale) -> Iterator[Strip]:
             Curve(each.name, number % COLOURS, " ".join(_points(each.points, scale, y, highest)))
             for number, each in enumerate(graph.series)
         )
-        strip = Strip(
-            graph.title[:LABEL], y, in_words(graph.highest, graph.unit), curves, tuple(_legend(graph, curves))
-        )
+        title, highest_in_words = tuple(textwrap.wrap(graph.title, LABEL)), in_words(graph.highest, graph.unit)
+        strip = Strip(title, y, highest_in_words, curves, tuple(_legend(graph, curves)))
         yield strip
         y = strip.end
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 from harness.base.errors import HarnessError
@@ -17,16 +18,19 @@ from harness.base.timeline import Timeline
 from harness.base.wait import NeverError, NotYet, TooLateError, seldom, wait_until
 from harness.cluster.pods import server_of
 from harness.deployment.model import Deployment
+from harness.deployment.monitoring import wait_for_monitoring
 from harness.deployment.rollout import restart_hub
 from harness.evidence.diagnosis import page_probe, why_unrecoverable
+from harness.faults.broken_hub import stopped_culler
 from harness.hub.api import Hub
 from harness.hub.culler import Times, read_culler
+from harness.monitoring.client import Alert, Monitoring
 from harness.people.browser import Browser, browser
 from harness.people.journey import user_in
 from harness.people.kernel import CellError
 from harness.people.link import EXAMPLE
 from harness.people.student import Student
-from harness.scenarios.scaled_hub import LifetimeWatch, ServerLifetime, scaled_hub
+from harness.scenarios.scaled_hub import FACTOR, LifetimeWatch, ServerLifetime, scaled_hub
 
 SLACK = 30.0
 """Seconds that a server may need to end after the culler's decision, on a machine that is busy with a class."""
@@ -39,6 +43,10 @@ OLD = 0.75
 """Part of its greatest age at which an open page is asked for what it had at its start."""
 SET, STILL = ("kept = 6 * 7; print('set', kept)", "set 42"), ("print('still', kept)", "still 42")
 """Cells for the start of a page and for later, each with its output."""
+CULLER_SILENT, SILENCE = "JupyterHubCullerSilent", 1200 / FACTOR
+"""The alert about a culler that does not look, and the seconds over which it looks back."""
+ALERT_TIMEOUT = 120.0
+"""Seconds from a fault to its alert at the receiver: windows and waits of a rule, and a busy machine."""
 COPY = "copy.ipynb"
 ASK_TIMEOUT = 30.0
 """Seconds for a page that has been open for long to run one cell."""
@@ -91,6 +99,18 @@ class CulledAfterRestart:
     """The reason why it did not go in time; empty for one that did."""
 
 
+@dataclass(frozen=True)
+class SilentCuller:
+    """A culler that looked for a while, and then hung.
+
+    Attributes:
+        early: alerts about it while it looked.
+    """
+
+    alert: Alert
+    early: list[Alert]
+
+
 _Scenario = Callable[[Deployment, Hub, Timeline, threading.Event, threading.Event], AbstractContextManager[T]]
 
 
@@ -98,7 +118,7 @@ class Background:
     """A hub whose culler's times are divided, and what happens on it while the tests run.
 
     Args:
-        servers: None where no test asks for them; the same with `restart`.
+        servers: None where no test asks for them; the same with `restart` and `silence`.
         opened: is set when the servers are up.
     """
 
@@ -108,10 +128,12 @@ class Background:
         servers: Future[CulledServers] | None,
         restart: Future[CulledAfterRestart] | None,
         opened: threading.Event,
+        silence: Future[SilentCuller] | None = None,
     ) -> None:
         self._hub = hub
         self._servers = servers
         self._restart = restart
+        self._silence = silence
         self._opened = opened
 
     def wait_until_opened(self) -> None:
@@ -121,12 +143,6 @@ class Background:
             pass
         if self._restart:
             wait([self._restart])
-
-    def hub(self) -> Hub:
-        """Return the hub, once nothing else happens on it: a test may take it away."""
-        watched: list[Future[Any]] = [each for each in (self._servers, self._restart) if each]
-        wait(watched)
-        return self._hub.result()
 
     def servers(self) -> CulledServers:
         """Return the servers, once they have ended and nothing else happens on their hub."""
@@ -142,10 +158,16 @@ class Background:
             raise LookupError("no hub was restarted under the culler")
         return self._restart.result()
 
+    def silence(self) -> SilentCuller:
+        """Return the culler that hung, once its alert is there."""
+        if not self._silence:
+            raise LookupError("no culler was stopped")
+        return self._silence.result()
+
 
 @contextmanager
 def background_culling(
-    running: Deployment, timeline: Timeline, *, servers: bool, restart: bool
+    running: Deployment, timeline: Timeline, *, servers: bool, restart: bool, silence: bool
 ) -> Iterator[Background]:
     """Start a hub in the background, and on it, one after the other, what is wanted; remove all at the end."""
     opened, ending = threading.Event(), threading.Event()
@@ -156,8 +178,9 @@ def background_culling(
             return side.submit(lambda: stack.enter_context(scenario(running, hub.result(), timeline, opened, ending)))
 
         started = begin(_culled_servers) if servers else None
+        restarted = begin(_restarted) if restart else None
         try:
-            yield Background(hub, started, begin(_restarted) if restart else None, opened)
+            yield Background(hub, started, restarted, opened, begin(_silenced) if silence else None)
         finally:
             ending.set()
 
@@ -233,6 +256,23 @@ def _restarted(
     finally:
         # A server that is still there ends with its hub.
         student.close()
+
+
+@contextmanager
+def _silenced(
+    running: Deployment, hub: Hub, timeline: Timeline, opened: threading.Event, ending: threading.Event
+) -> Iterator[SilentCuller]:
+    opened.set()
+    monitoring, over = Monitoring(running.cluster), _end_of_wait(running, hub, ending)
+    wait_for_monitoring(running.cluster, monitoring)
+    began = time.time()
+    where = f'handler=~".*UserListAPIHandler", namespace="{hub.namespace}"'
+    looked = f"jupyterhub_request_duration_seconds_count{{{where}}} offset {SILENCE:.0f}s"
+    monitoring.wait_for("a culler that has looked for a while", looked, timeout=ALERT_TIMEOUT, fail_if=over)
+    early = [each for each in monitoring.received(began) if each.name == CULLER_SILENT]
+    with stopped_culler(running.cluster, hub):
+        alert = monitoring.wait_for_alert(CULLER_SILENT, hub.namespace, began, ALERT_TIMEOUT, over)
+    yield SilentCuller(alert, early)
 
 
 def _end_of_wait(running: Deployment, hub: Hub, ending: threading.Event) -> Callable[[], str | None]:

@@ -125,6 +125,16 @@ class ServerLifetime:
     """Seconds from its start to the first look that did not find it; None while it is there."""
 
     @property
+    def seen_last(self) -> float:
+        """Return the time of the last look that found it, as time.time()."""
+        return self.started + self.last_seen + (time.time() - time.monotonic())
+
+    @property
+    def ended(self) -> float:
+        """Return the time of the first look that did not find it, or of the last look, as time.time()."""
+        return self.seen_last if self.gone_at is None else self.seen_last - self.last_seen + self.gone_at
+
+    @property
     def end(self) -> str:
         """Return in words what is known of its end."""
         if self.gone_at is None:

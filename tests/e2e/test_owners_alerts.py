@@ -17,16 +17,18 @@ from harness.faults.broken_hub import unavailable_hub
 from harness.faults.full_nodes import full_house
 from harness.hub.api import Hub
 from harness.monitoring import panels
-from harness.monitoring.client import Monitoring
+from harness.monitoring.client import Alert, Monitoring
 from harness.monitoring.owners import CLUSTER_RULES, EDGE_RULES, OwnersRule, read_owners_rules
 from harness.monitoring.panels import PRODUCTION_KEEPS, panel
 from harness.monitoring.rules import metrics_in
 from harness.people.link import EXAMPLE
 from harness.people.student import Student
 from harness.plan.plan import Plan
+from harness.scenarios.incidents import CrashedHub, KilledServer
 
 TOUCHING = ("DaemonsetReplicasMissing", "DeploymentUnavailable", "StatefulSetReplicasMissing", "PodCrashLooping")
 """Rules about kinds that a hub's release has, by the beginning of their names."""
+INCIDENTS = pytest.mark.touches("the hub, in the incidents")
 HEALTHY_NODES = ('condition="Ready"', 'condition="DiskPressure"')
 """The condition that NodeNotReady looks at, and one that is not true of any healthy node: the same query matches it."""
 
@@ -39,13 +41,19 @@ def rules(plan: Plan) -> Mapping[str, OwnersRule]:
     return read_owners_rules(plan.ol_infrastructure.checkout, CLUSTER_RULES, *EDGE_RULES)
 
 
-@pytest.fixture
-def hub_is_gone(monitoring: Monitoring, hub: Hub, cluster: Cluster) -> Iterator[None]:
+@pytest.fixture(scope="class")
+def hub_is_gone(monitoring_up: Monitoring | str, hub: Hub, cluster: Cluster) -> Iterator[None]:
     """The students' hub gone, as the monitoring sees it; it is back at the end."""
+    if isinstance(monitoring_up, str):
+        yield
+        return
     try:
         with unavailable_hub(cluster, hub):
-            available = f'kube_deployment_status_replicas_available{{deployment="hub", namespace="{hub.namespace}"}}'
-            monitoring.wait_for_value("the end of the hub in kube-state-metrics", available, 0)
+            about = f'{{deployment="hub", namespace="{hub.namespace}"}}'
+            available, there = (f"kube_deployment_status_replicas{kind}{about}" for kind in ("_available", ""))
+            monitoring_up.wait_for_value("the end of the hub in kube-state-metrics", available, 0)
+            # Between the end of the old pod and the next there is none, and a share of nothing is no value.
+            monitoring_up.wait_for_value("the hub's next pod in kube-state-metrics", there, 1)
             yield
     finally:
         wait_until_ready(cluster, hub.namespace)
@@ -82,23 +90,59 @@ def test_rules_about_the_gate_are_delivered(rules: Mapping[str, OwnersRule], beg
     assert all(rule.severity for rule in there), f"{', '.join(rule.name for rule in there)} have no severity"
 
 
-def test_owners_are_told_of_a_hub_that_is_gone(
-    monitoring: Monitoring, rules: Mapping[str, OwnersRule], hub: Hub, hub_is_gone: None
+@INCIDENTS
+@pytest.mark.known_defect("it wants three kills of one container within an hour, and a learner's server is killed once")
+def test_rule_about_memory_kills_speaks_of_a_learners_server(
+    monitoring: Monitoring, rules: Mapping[str, OwnersRule], hub: Hub, cluster: Cluster, killed_server: KilledServer
 ) -> None:
-    """A rule of the owners fires for a hub that is not available."""
-    fires = rules["DeploymentUnavailableCritical"].fires(monitoring)
-    found = {(each.labels["namespace"], each.labels["deployment"]) for each in fires}
-    assert (hub.namespace, "hub") in found, f"DeploymentUnavailableCritical fires for {sorted(found) or 'nothing'}"
+    """The rule about containers that are killed for memory fires for a learner's server, whose work is lost."""
+    pod = cluster.server_pod(hub.namespace, killed_server.student.name).metadata.name
+    fires = [each.labels["pod"] for each in rules["PodOOMKilledCritical"].fires(monitoring)]
+    assert pod in fires, f"PodOOMKilledCritical fires for {', '.join(fires) or 'nothing'}"
 
 
-@pytest.mark.known_defect("in a total outage its value is 0, and Grafana's threshold lets pass what is above 0 alone")
-def test_rule_about_missing_replicas_speaks_when_all_are_missing(
-    monitoring: Monitoring, rules: Mapping[str, OwnersRule], hub: Hub, hub_is_gone: None
+@INCIDENTS
+@pytest.mark.known_defect("it counts pods that are scheduled to a node, and those of a stuck pre-puller are")
+def test_rule_about_daemonsets_speaks_of_a_stuck_pre_puller(
+    monitoring: Monitoring, rules: Mapping[str, OwnersRule], hub: Hub, stuck_pre_puller: Alert
 ) -> None:
-    """The rule about a Deployment that lacks replicas fires when it lacks all of them."""
-    _speaks(monitoring, rules["DeploymentReplicasMissingCritical"], hub.namespace)
+    """The rule about DaemonSets fires for a pre-puller that cannot pull an image."""
+    fires = rules["DaemonsetReplicasMissingCritical"].fires(monitoring, stuck_pre_puller.received)
+    namespaces = [each.labels["namespace"] for each in fires]
+    assert hub.namespace in namespaces, f"DaemonsetReplicasMissingCritical fires for {namespaces or 'nothing'}"
 
 
+@INCIDENTS
+@pytest.mark.known_defect("it wants a container that Kubernetes holds back, and a hub that ended once is none")
+def test_rule_about_crashes_speaks_of_a_hub_that_ended(
+    monitoring: Monitoring, rules: Mapping[str, OwnersRule], hub: Hub, crashed_hub: CrashedHub
+) -> None:
+    """The rule about pods that crash fires for a hub that was killed once and came back."""
+    fires = rules["PodCrashLoopingCritical"].fires(monitoring, crashed_hub.alert.received)
+    namespaces = [each.labels["namespace"] for each in fires]
+    assert hub.namespace in namespaces, f"PodCrashLoopingCritical fires for {namespaces or 'nothing'}"
+
+
+@pytest.mark.touches("the hub")
+@pytest.mark.usefixtures("hub_is_gone")
+class TestHubThatIsGone:
+    """The rules of the owners that are about a Deployment, for a hub that is not available."""
+
+    def test_owners_are_told(self, monitoring: Monitoring, rules: Mapping[str, OwnersRule], hub: Hub) -> None:
+        """A rule of the owners fires for a hub that is not available."""
+        fires = rules["DeploymentUnavailableCritical"].fires(monitoring)
+        found = {(each.labels["namespace"], each.labels["deployment"]) for each in fires}
+        assert (hub.namespace, "hub") in found, f"DeploymentUnavailableCritical fires for {sorted(found) or 'nothing'}"
+
+    @pytest.mark.known_defect("in a total outage its value is 0, and Grafana's threshold lets pass what is above 0")
+    def test_rule_about_missing_replicas_speaks(
+        self, monitoring: Monitoring, rules: Mapping[str, OwnersRule], hub: Hub
+    ) -> None:
+        """The rule about a Deployment that lacks replicas fires when it lacks all of them."""
+        _speaks(monitoring, rules["DeploymentReplicasMissingCritical"], hub.namespace)
+
+
+@pytest.mark.touches("the room for servers")
 @pytest.mark.known_defect("with no room left at all its value is 0, and Grafana's threshold lets pass what is above 0")
 def test_rule_about_placeholders_speaks_when_no_room_is_left(
     monitoring: Monitoring,

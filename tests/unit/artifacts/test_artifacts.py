@@ -11,6 +11,7 @@ import tarfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -207,6 +208,23 @@ class TestMissing:
         made = bench(Meeting("hub", "hub", Kept.AS_FILES), Meeting("registry", "registry", Kept.AS_FILES))
         make(made, ["hub", "registry"], steps)
         assert made.missing(["hub", "registry"]) == []
+
+    def test_what_another_call_makes_counts_as_left(
+        self, bench: Callable[..., BuildCache], docker: Callable[[str], Path]
+    ) -> None:
+        docker("")
+        said: list[str] = []
+
+        class Telling(Steps):
+            @contextmanager
+            def outlook(self, line: Callable[[], str], **_: object) -> Iterator[None]:
+                said.append(line())
+                yield
+
+        made = bench(note("hub"), note("registry"))
+        make(made, ["hub"], Telling(Console(file=io.StringIO())), later=["registry"])
+        assert "then 2 more" in said[0]
+        assert made.missing(["hub", "registry"]) == ["registry"]
 
     def test_helm_that_is_there_is_not_made(
         self, docker: Callable[[str], Path], steps: Steps, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -76,7 +76,7 @@ class TestPrepare:
     def ready(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """A machine on which everything is at hand."""
         monkeypatch.setattr(artifacts, "choose", lambda *_: ("build", "so asked"))
-        monkeypatch.setattr(artifacts, "get", lambda *_: SimpleNamespace(helm=Path("helm")))
+        monkeypatch.setattr(artifacts, "get", lambda *_, **__: SimpleNamespace(helm=Path("helm")))
         monkeypatch.setattr(machine, "prepare", lambda *_, **__: None)
         monkeypatch.setattr(machine, "check_disk", lambda *_: None)
         monkeypatch.setattr(runs, "beside", lambda _: ["jh-2, orphaned, somewhere"])

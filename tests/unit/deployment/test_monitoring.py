@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,11 +11,15 @@ from typing import Any
 
 import pytest
 import yaml
+from rich.console import Console
 
+from harness.artifacts import resolve
+from harness.base.errors import EnvironmentFault, HarnessError
 from harness.base.progress import Steps
 from harness.deployment import monitoring, releases
 from harness.deployment.releases import create_secrets, metrics_token, read_secrets, release, write_run_values
 from harness.monitoring.addon import AS_WRITTEN, NAMESPACE, RECEIVER
+from harness.monitoring.panels import DASHBOARD
 from harness.plan.hubs import HUBS, SCALED, STUDENT
 from harness.plan.plan import Plan
 from tests.unit.deployment.doubles import FakeCluster, context_of, running_copy
@@ -36,13 +41,19 @@ def monitored(planned: Callable[..., Plan], checkout: Path) -> Plan:
 
 
 class TestSettings:
-    @pytest.fixture
-    def settings(self, monitored: Plan) -> Any:
+    @pytest.fixture(params=["build"])
+    def settings(self, monitored: Plan, request: pytest.FixtureRequest) -> Any:
         create_secrets(monitored.secrets)
         cluster = SimpleNamespace(nodes=("one", "two"))
         database = SimpleNamespace(url=lambda name: f"postgresql://here/{name}")
-        copy = running_copy(monitored, cluster, objects={STUDENT: [HUB]}, database=database)
+        made: Any = SimpleNamespace(how=request.param)
+        copy = running_copy(monitored, cluster, objects={STUDENT: [HUB]}, database=database, artifacts=made)
         return monitoring.settings_of(copy, 45)
+
+    @pytest.mark.parametrize(("settings", "there"), [("build", False), ("pull", True)], indirect=["settings"])
+    def test_grafana_is_there_where_its_image_can_be_pulled(self, settings: Any, there: bool) -> None:
+        assert bool(settings.grafana) is there
+        assert settings.dashboard == (ROOT / DASHBOARD).read_text()
 
     def test_each_hub_has_a_token_of_its_own(self, settings: Any, monitored: Plan) -> None:
         secret = read_secrets(monitored.secrets)
@@ -85,6 +96,34 @@ class TestValues:
 
     def test_production_never_has_them(self, monitored: Plan) -> None:
         assert monitored.monitoring_values not in releases.production(monitored, STUDENT).values
+
+
+class TestBuild:
+    """The parts of the monitoring are built with the other artifacts, and cost no more than their tests."""
+
+    def test_one_that_does_not_build_is_told_and_ends_no_run(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        said = io.StringIO()
+        monkeypatch.setattr(resolve, "get_addons", raising(HarnessError("kube-state-metrics: no answer")))
+        monitoring.build_monitoring("build", tmp_path, Steps(Console(file=said, width=200)))
+        assert said.getvalue().split(maxsplit=1) == ["monitoring:", "kube-state-metrics: no answer\n"]
+
+    def test_a_fault_of_the_machine_ends_it(
+        self, tmp_path: Path, steps: Steps, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(resolve, "get_addons", raising(EnvironmentFault("the disk is full")))
+        with pytest.raises(EnvironmentFault, match="the disk is full"):
+            monitoring.build_monitoring("build", tmp_path, steps)
+
+
+def raising(error: Exception) -> Callable[..., None]:
+    """Return a function that raises an error."""
+
+    def fail(*_: object) -> None:
+        raise error
+
+    return fail
 
 
 class TestRemoval:

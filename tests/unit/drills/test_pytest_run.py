@@ -127,7 +127,7 @@ class TestOptions:
             "course": [f"trees.1={tmp_path}"],
             "cell-timeout": ["7"],
             "run-timeout": ["8"],
-            "monitoring": ["auto"],
+            "monitoring": ["required"],
             "install": ["never"],
             "hub-port": ["9000"],
             "authoring-port": ["9001"],

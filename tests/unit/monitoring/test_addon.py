@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from harness.monitoring.addon import (
     objects,
     prometheus_configuration,
 )
+from harness.monitoring.grafana import GRAFANA, PLACES
 from harness.plan.hubs import HUBS, STUDENT
 from harness.plan.versions import read_versions
 
@@ -32,6 +34,7 @@ SETTINGS = MonitoringSettings(
     rules="groups: []\n",
     files={"as-written.yaml": "groups: []\n"},
 )
+WITH_GRAFANA = dataclasses.replace(SETTINGS, grafana="docker.io/grafana/grafana:1.2.3", dashboard='{"uid": "it"}')
 
 
 def made(kind: str, name: str = "") -> dict[str, Any]:
@@ -41,13 +44,15 @@ def made(kind: str, name: str = "") -> dict[str, Any]:
 
 def test_every_part_has_a_deployment_with_its_image_and_a_service_at_its_port() -> None:
     for part, port in PORTS.items():
+        if part == GRAFANA:
+            continue
         [container] = made("Deployment", part)["spec"]["template"]["spec"]["containers"]
         assert container["image"] == SETTINGS.images[part]
         assert made("Service", part)["spec"]["ports"][0]["port"] == port
 
 
 def test_every_add_on_of_the_versions_is_a_part() -> None:
-    assert set(read_versions().addons()) == PORTS.keys() - {RECEIVER}
+    assert set(read_versions().addons()) == PORTS.keys() - {RECEIVER, GRAFANA}
 
 
 def test_what_is_secret_is_in_secrets_alone() -> None:
@@ -74,6 +79,34 @@ def test_nothing_but_what_is_read_from_the_cluster_has_a_key_to_it() -> None:
     for role in (each for each in objects(SETTINGS, "1") if each["kind"] == "ClusterRole"):
         assert {verb for rule in role["rules"] for verb in rule["verbs"]} == {"get", "list", "watch"}
         assert "secrets" not in {kind for rule in role["rules"] for kind in rule["resources"]}
+
+
+class TestGrafana:
+    """Grafana, which was never run: what it is given."""
+
+    def parts(self, kind: str) -> dict[str, Any]:
+        return {each["metadata"]["name"]: each for each in objects(WITH_GRAFANA, "1") if each["kind"] == kind}
+
+    def test_it_is_there_only_where_its_image_is_pulled(self) -> None:
+        assert GRAFANA in self.parts("Deployment")
+        assert GRAFANA not in {each["metadata"]["name"] for each in objects(SETTINGS, "1")}
+
+    def test_its_pod_mounts_every_file_and_a_person_needs_no_login(self) -> None:
+        pod = self.parts("Deployment")[GRAFANA]["spec"]["template"]["spec"]
+        [container] = pod["containers"]
+        assert container["image"] == "docker.io/grafana/grafana:1.2.3"
+        sources = {volume["name"]: volume.get("configMap", {}).get("name") for volume in pod["volumes"]}
+        mounted = {mount["mountPath"]: sources[mount["name"]] for mount in container["volumeMounts"]}
+        assert mounted == {"/var/lib/grafana": None, **{place: f"grafana-{key}" for key, place in PLACES.items()}}
+        assert {"name": "GF_AUTH_ANONYMOUS_ORG_ROLE", "value": "Viewer"} in container["env"]
+
+    def test_prometheus_is_its_source_and_the_dashboard_is_found(self) -> None:
+        files = self.parts("ConfigMap")
+        [source] = yaml.safe_load(files["grafana-datasources"]["data"]["prometheus.yaml"])["datasources"]
+        assert (source["type"], source["url"]) == ("prometheus", f"http://{PROMETHEUS}.{NAMESPACE}:9090")
+        [provider] = yaml.safe_load(files["grafana-dashboards"]["data"]["harness.yaml"])["providers"]
+        assert provider["options"]["path"] == PLACES["dashboard"]
+        assert files["grafana-dashboard"]["data"] == {"dashboard.json": WITH_GRAFANA.dashboard}
 
 
 class TestPrometheus:

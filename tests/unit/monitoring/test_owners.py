@@ -62,6 +62,6 @@ def test_another_way_to_evaluate_them_is_told(checkout: Path) -> None:
 def test_what_matches_with_a_value_of_zero_does_not_fire() -> None:
     rule = OwnersRule("a", "up", "5m", "critical", "file", 1)
     answers = [Sample({"node": "one"}, 0.0), Sample({"node": "other"}, 1.0)]
-    monitoring: Any = type("Played", (), {"query": lambda self, expression: answers})()
+    monitoring: Any = type("Played", (), {"query": lambda self, expression, at: answers})()
     assert rule.matches(monitoring) == answers
     assert rule.fires(monitoring) == answers[1:]

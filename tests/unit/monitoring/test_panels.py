@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from harness.monitoring import panels
-from harness.monitoring.dashboard import DASHBOARD, dashboard_json
-from harness.monitoring.panels import EXPOSED_BY, PANELS, Panel, panel
+from harness.monitoring.dashboard import dashboard_json
+from harness.monitoring.panels import DASHBOARD, EXPOSED_BY, PANELS, Panel, panel
 
 ROOT = Path(__file__).parents[3]
 

@@ -76,7 +76,7 @@ def test_defaults() -> None:
         "chart": ["auto"],
         "artifacts": ["auto"],
         "kubernetes": ["pinned"],
-        "monitoring": ["off"],
+        "monitoring": ["auto"],
         "install": ["auto"],
         "hub-port": ["0"],
         "authoring-port": ["0"],

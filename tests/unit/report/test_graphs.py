@@ -42,6 +42,14 @@ def test_names_are_escaped_and_what_is_left_out_is_counted() -> None:
     assert names[-1] == "and 3 more"
 
 
+def test_a_long_title_is_whole_in_two_lines() -> None:
+    title = "Servers killed for memory by course"
+    drawn = graphs_picture(Record(started=STARTED, seconds=100.0, graphs=[Graph(title, "short", SERIES)]))
+    texts = [element.text or "" for element in ElementTree.fromstring(drawn).iter() if element.tag.endswith("}text")]
+    assert "Servers killed for memory by" in texts
+    assert "course" in texts
+
+
 def test_a_record_keeps_them() -> None:
     run = Record(started=STARTED, seconds=100.0, graphs=GRAPHS)
     assert parse_record(run.to_json()).graphs == GRAPHS

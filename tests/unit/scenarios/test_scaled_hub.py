@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -99,3 +100,12 @@ def test_age_counts_from_the_hubs_order() -> None:
 
 def test_life_is_open_at_first() -> None:
     assert ServerLifetime("a", 0.0).gone_at is None
+
+
+def test_a_lifetime_has_the_times_of_a_clock() -> None:
+    now = time.time()
+    life = ServerLifetime("one", started=time.monotonic() - 100, last_seen=60, gone_at=None)
+    assert life.seen_last == pytest.approx(now - 40, abs=1)
+    assert life.ended == pytest.approx(now - 40, abs=1)
+    life.gone_at = 70
+    assert life.ended == pytest.approx(now - 30, abs=1)
