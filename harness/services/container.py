@@ -96,9 +96,26 @@ class Service(ABC):
             NeverError, TooLateError: it does not become healthy; a container that died is named, with its last line.
         """
         self.launch(image, content)
+        self._wait()
+        self.set_up()
+
+    def stop(self) -> None:
+        """Stop the container, which keeps its files."""
+        docker.docker("stop", "--time", "2", self.name)
+
+    def resume(self) -> None:
+        """Start the stopped container again, and wait until the service is healthy: at another loopback port.
+
+        Raises:
+            NeverError, TooLateError: as `start`.
+        """
+        docker.docker("start", self.name)
+        vars(self).pop("address", None)
+        self._wait()
+
+    def _wait(self) -> None:
         stopped = seldom(lambda: docker.stopped(self.run))
         wait_until(self.TITLE, self.is_healthy, timeout=self.START_TIMEOUT, fail_if=stopped)
-        self.set_up()
 
     @abstractmethod
     def launch(self, image: str, content: Content) -> None:
