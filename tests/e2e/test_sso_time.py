@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
+
 from fixtures.sso import NewLearner
 from harness.people.learner import Learner, at_login, login_form, words
 from harness.services.clock import DAY
@@ -13,14 +15,17 @@ LATER = 10 * 60.0
 """Seconds after which an access token is over, which is good for five minutes."""
 
 
-def test_session_lasts_through_13_idle_days(learner: NewLearner, calendars: Callable[[float], None]) -> None:
-    """A learner who comes back after 13 days is in, without a login."""
-    person = learner()
+@pytest.mark.parametrize("days", [1 / 24, 13], ids=["an hour", "13 days"])
+def test_session_lasts_while_no_one_uses_it(
+    learner: NewLearner, calendars: Callable[[float], None], days: float, request: pytest.FixtureRequest
+) -> None:
+    """A learner who comes back after an hour, or after 13 days, is in without a login."""
+    person, long = learner(), request.node.callspec.id
     person.log_in(person.go_to_login(HOME))
-    calendars(13 * DAY)
+    calendars(days * DAY)
     answer = person.get(HOME)
-    assert not at_login(answer), "after 13 idle days: expected the hub, found the login"
-    assert answer.status_code < 400, f"after 13 idle days: expected the hub, found {answer.status_code}"
+    assert not at_login(answer), f"after {long}: expected the hub, found the login"
+    assert answer.status_code < 400, f"after {long}: expected the hub, found {answer.status_code}"
 
 
 def test_login_is_asked_for_after_14_days(learner: NewLearner, calendars: Callable[[float], None]) -> None:
