@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
-from fixtures.sso import NewLearner
+from fixtures.sso import GatedHubs, NewLearner
 from harness.people.learner import Learner, at_login, login_form, words
-from harness.services.clock import DAY
+from harness.services.clock import DAY, move
 
 HOME = "/hub/home"
 LATER = 10 * 60.0
@@ -40,15 +40,15 @@ def test_login_is_asked_for_after_14_days(learner: NewLearner, calendars: Callab
     assert person.log_in(form).headers.get("location", "").endswith(HOME)
 
 
-def test_session_is_over_for_the_gate_alone(learner: NewLearner, calendars: Callable[[float], None]) -> None:
-    """A session that is used every few days ends after 14 days all the same: it is the gate's own limit."""
+def test_gate_ends_a_session_by_itself(gated: GatedHubs, learner: NewLearner, together: None) -> None:
+    """After 14 days the gate asks for a login though Keycloak, in whose calendar no day went by, renews the tokens."""
     person = learner()
     person.log_in(person.go_to_login(HOME))
     for days in (6, 12):
-        calendars(days * DAY)
+        move(days * DAY, gated.gate.clock)
         assert not at_login(person.get(HOME)), f"a session in use has ended after {days} days"
-    calendars(14 * DAY + LATER)
-    assert at_login(person.get(HOME)), "a session in use is good for more than 14 days"
+    move(14 * DAY + LATER, gated.gate.clock)
+    assert at_login(person.get(HOME)), "the gate has no end of its own: a session in use is good for more than 14 days"
 
 
 def test_token_is_renewed(mirrored: Learner, calendars: Callable[[float], None]) -> None:
