@@ -15,8 +15,9 @@ from harness.base.wait import NotYet, wait_until
 
 PLACE = "/etc/clock"
 """File in a container that says by how much its calendar is ahead."""
-KEPT = 1.5
-"""Seconds for which a program may go on with what it last read there (FAKETIME_CACHE_DURATION is one)."""
+KEPT = 2.5
+"""Seconds after which every program has read it again: libfaketime counts whole seconds since its last look, and looks
+after more than FAKETIME_CACHE_DURATION, which is one: two may go by."""
 DAY = 24 * 3600
 
 
