@@ -22,8 +22,8 @@ MIRROR = "127.0.0.1:8081"
 """Address inside the gate's container of a hub's stand-in, which answers with the headers that arrive."""
 FOREVER = 365 * 24 * 3600
 """Seconds in the place of a time-out that is off: the most that the module takes, for which 0 means something else."""
-SHORTEST_IDLE = 10
-"""Least seconds of OIDCSessionInactivityTimeout."""
+SHORTEST_IDLE, SHORTEST_SESSION = 10, 15
+"""Least seconds of OIDCSessionInactivityTimeout and of OIDCSessionMaxDuration: with fewer Apache does not start."""
 UNAUTHENTICATED = {"auth": "auth true", "deny": "401", "pass": "pass"}
 """OIDCUnAuthAction by unauth_action; `true`: a script is sent to the login too, as APISIX does."""
 
@@ -64,7 +64,11 @@ TABLE: tuple[Setting, ...] = (
     Setting("unauth_action", "auth", lambda value: (f"OIDCUnAuthAction {UNAUTHENTICATED[value]}",)),
     Setting("bearer_only", False, why="a gate that logs nobody in has no login to check", harmless=(False,)),
     Setting("session.cookie_name", "session", lambda value: (f"OIDCCookie {value}",)),
-    Setting("session.absolute_timeout", 86400, lambda value: (f"OIDCSessionMaxDuration {_seconds(value)}",)),
+    Setting(
+        "session.absolute_timeout",
+        86400,
+        lambda value: (f"OIDCSessionMaxDuration {max(_seconds(value), SHORTEST_SESSION)}",),
+    ),
     Setting(
         "session.idling_timeout",
         900,
