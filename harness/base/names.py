@@ -6,7 +6,7 @@ Addresses are as in production, without a port in any of them; Host and SNI are 
 from __future__ import annotations
 
 import ssl
-from collections.abc import Mapping
+from collections.abc import MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,11 +21,11 @@ class Names:
     """The hosts that a run plays, and the authority that their certificates come from.
 
     Attributes:
-        places: host:port on loopback, by a host's name and port.
+        places: host:port on loopback, by a host's name and port; another port when a container starts again.
         authority: certificate of the authority, as a file; None for hosts without TLS.
     """
 
-    places: Mapping[tuple[str, int], str]
+    places: MutableMapping[tuple[str, int], str]
     authority: Path | None = None
 
     def context(self) -> ssl.SSLContext:

@@ -57,6 +57,8 @@ def main(arguments: list[str] | None = None) -> int:
         if name == "replays":
             command.add_argument("checkout", help="of mitodl/ol-infrastructure, with its history", type=Path)
             command.add_argument("-k", help="only those with WORDS in commit, promise or what was wrong", default="")
+            at_the_gate = "by the promises about the running gate, on a copy with the routes of each; takes minutes"
+            command.add_argument("--at-the-gate", help=at_the_gate, action="store_true")
             command.add_argument("--walk", help="evaluate each commit since a DATE instead", metavar="DATE", default="")
     given = parser.parse_args(arguments)
     steps = Steps(Console(stderr=False))
@@ -88,7 +90,8 @@ def run_command(given: argparse.Namespace, steps: Steps) -> None:
     elif given.command == "bench":
         bench(plan, steps)
     elif given.command == "replays":
-        replays(ReplaysRequest(given.checkout.expanduser().absolute(), given.k, given.walk), plan, steps)
+        checkout = given.checkout.expanduser().absolute()
+        replays(ReplaysRequest(checkout, given.k, given.walk, given.at_the_gate), plan, steps)
     elif given.command == "drills" and given.report:
         report_again(given.report, plan, steps)
     elif given.command == "drills":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,7 +17,7 @@ from harness.deployment.model import Deployment
 from harness.hub.api import Hub
 from harness.plan.hubs import HubSpec
 from harness.plan.plan import Plan
-from harness.program.model import Route
+from harness.program.model import Program, Route
 from harness.services.gate_settings import GatedRoute
 
 ROUTES = "helm/values/gate.yaml"
@@ -40,11 +40,22 @@ def gate_routes(plan: Plan) -> dict[HubSpec, GatedRoute]:
         HarnessError: a hub has no route or more than one, a route leads from another path, or the file is broken.
     """
     if plan.ol_infrastructure and not plan.gate:
-        found = [(route.namespace, _of_program(route)) for route in plan.ol_infrastructure.program.routes]
-        routes = {spec: [route for namespace, route in found if namespace == spec.namespace] for spec in plan.hubs}
-    else:
-        file = read_routes(plan.gate or plan.checkout / ROUTES)
-        routes = {spec: [file[spec.name]] if spec.name in file else [] for spec in plan.hubs}
+        return program_routes(plan.ol_infrastructure.program, plan.hubs)
+    file = read_routes(plan.gate or plan.checkout / ROUTES)
+    return _one_each({spec: [file[spec.name]] if spec.name in file else [] for spec in plan.hubs})
+
+
+def program_routes(program: Program, hubs: Iterable[HubSpec]) -> dict[HubSpec, GatedRoute]:
+    """Return the gate's route to each hub, of an evaluated program.
+
+    Raises:
+        HarnessError: a hub has no route or more than one, or a route leads from another path.
+    """
+    found = [(route.namespace, _of_program(route)) for route in program.routes]
+    return _one_each({spec: [route for namespace, route in found if namespace == spec.namespace] for spec in hubs})
+
+
+def _one_each(routes: Mapping[HubSpec, Sequence[GatedRoute]]) -> dict[HubSpec, GatedRoute]:
     for spec, there in routes.items():
         if len(there) != 1 or there[0].paths != ALL_PATHS:
             paths = [path for route in there for path in route.paths]

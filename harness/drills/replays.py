@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
@@ -22,13 +22,15 @@ from harness.base.files import read_text
 from harness.base.progress import Steps
 from harness.base.shell import CommandError, run
 from harness.base.validation import first_error
+from harness.deployment import boot, teardown
+from harness.deployment.gate import program_routes, written
 from harness.drills.judge import SuiteRun
 from harness.drills.promise_index import SUITE
-from harness.drills.pytest_run import read_suite_run
+from harness.drills.pytest_run import read_suite_run, run_tests
 from harness.plan.plan import Plan
 from harness.program import closure, revision
 from harness.program.errors import InputError, ProgramError, PythonMissingError
-from harness.program.evaluation import evaluate
+from harness.program.evaluation import HUBS, evaluate
 from harness.program.model import STACKS
 
 REPLAYS = Path("tests/replays.yaml")
@@ -46,6 +48,8 @@ class Replay(BaseModel):
         says: what the red line must have in it.
         green_at: the first commit at which the promise holds, where the fix alone was not enough.
         no_copy: why no promise can show it.
+        at_the_gate: the test that must be red and green at a running gate with the routes of the two.
+        gate_says: what that red line must have in it.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -56,11 +60,15 @@ class Replay(BaseModel):
     says: str = ""
     green_at: str = Field("", alias="green at")
     no_copy: str = Field("", alias="no copy")
+    at_the_gate: str = Field("", alias="at the gate")
+    gate_says: str = Field("", alias="gate says")
 
     @model_validator(mode="after")
     def _shown_or_not(self) -> Replay:
         if self.no_copy and (self.promise or self.says or self.green_at):
             raise ValueError("'no copy' is the reason why there is no promise: it stands without one")
+        if bool(self.at_the_gate) is not bool(self.gate_says):
+            raise ValueError("expected 'at the gate' and 'gate says', or none of them")
         if not self.no_copy and not (self.promise and self.says):
             raise ValueError("expected 'promise' and 'says', or 'no copy' with the reason")
         return self
@@ -68,6 +76,10 @@ class Replay(BaseModel):
     @property
     def mended_at(self) -> str:
         return self.green_at or self.commit
+
+    def with_running_gate(self) -> Replay:
+        """Return the same fix with the promise about the running gate in the other's place."""
+        return self.model_copy(update={"promise": self.at_the_gate, "says": self.gate_says})
 
 
 class ReplayVerdict(StrEnum):
@@ -141,11 +153,13 @@ class ReplaysRequest:
         checkout: of the owners, with its history.
         words: only replays with these in commit, promise or what was wrong.
         since: a date; every commit since then is evaluated, in place of the replays.
+        at_the_gate: those with a promise about the running gate are run by it, on a copy that this boots and removes.
     """
 
     checkout: Path
     words: str = ""
     since: str = ""
+    at_the_gate: bool = False
 
 
 def replays(request: ReplaysRequest, plan: Plan, steps: Steps) -> None:
@@ -163,14 +177,22 @@ def replays(request: ReplaysRequest, plan: Plan, steps: Steps) -> None:
         _report_walk(list(walk(checkout, plan.cache, request.since, listed, file, steps)), steps)
         return
     chosen = [each for each in listed if request.words in f"{each.commit} {each.wrong} {each.promise}"]
+    if request.at_the_gate:
+        chosen = [each.with_running_gate() for each in chosen if each.at_the_gate]
     if not chosen:
         raise InputError(f"No replay has {request.words!r} in its commit, its promise or what was wrong")
     _check_history(checkout, chosen)
     found = []
-    for number, each in enumerate(chosen, 1):
-        found.append(run_one(each, functools.partial(try_promise, checkout, plan.checkout, plan.cache)))
-        _write(file, {"replays": [asdict(result) for result in found]})
-        steps.say(f"{number:>3}/{len(chosen)}  {each.commit}  {found[-1].verdict}, {found[-1].seconds:.0f} s")
+    how = try_at_the_gate(checkout, plan) if request.at_the_gate else None
+    try:
+        for number, each in enumerate(chosen, 1):
+            found.append(run_one(each, how or functools.partial(try_promise, checkout, plan.checkout, plan.cache)))
+            _write(file, {"replays": [asdict(result) for result in found]})
+            steps.say(f"{number:>3}/{len(chosen)}  {each.commit}  {found[-1].verdict}, {found[-1].seconds:.0f} s")
+    finally:
+        if request.at_the_gate:
+            with boot.only_run(plan):
+                teardown.remove(plan, steps)
     for line in table(found):
         steps.say(line)
     _conclude(found)
@@ -243,6 +265,34 @@ def try_promise(checkout: Path, here: Path, cache: Path, commit: str, promise: s
         except CommandError as error:
             return _not_passed(read_suite_run(report, error.output), str(error))
         return _passed(read_suite_run(report, output))
+
+
+def try_at_the_gate(checkout: Path, plan: Plan) -> Try:
+    """Return what runs a promise at a gate with the routes of a revision, on a copy that is kept from one to the next.
+
+    Raises (when it runs):
+        HarnessError: the revision is not there, or does not evaluate.
+    """
+
+    def run_with_routes(commit: str, promise: str) -> Tried:
+        exported = revision.export(checkout, revision.base_of(checkout, commit), plan.cache)
+        evaluation = evaluate(exported, plan.cache, STACKS[-1:])
+        program = evaluation.programs.get((HUBS, STACKS[-1]))
+        if not program:
+            return Tried("", tuple(map(str, evaluation.errors.values())))
+        evidence = plan.evidence / "replays" / re.sub(r"\W+", "-", commit)
+        evidence.mkdir(parents=True, exist_ok=True)
+        routes = evidence / "gate.yaml"
+        routes.write_text(yaml.safe_dump(written(program_routes(program, plan.hubs))))
+        changed = replace(plan, gate=routes, ol_infrastructure=None)
+        found = run_tests(changed, [promise], evidence, TIMEOUT)
+        if found.boot:
+            return Tried("", (found.boot.message,))
+        if found.failures:
+            return Tried("red", tuple(failure.message for failure in found.failures))
+        return _passed(found)
+
+    return run_with_routes
 
 
 def _passed(found: SuiteRun) -> Tried:

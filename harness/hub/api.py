@@ -105,10 +105,13 @@ class Hub:
 
         wait_until(f"the end of {name}'s server", gone, timeout=60)
 
-    def restore_routes(self) -> None:
-        """Have the hub bring its proxy's routes back now; by itself it does so once a minute. It may not answer."""
-        with suppress(httpx.TransportError):
-            self.api.post("/proxy")
+    def restore_routes(self) -> bool | NotYet:
+        """Have the hub give its proxy all routes, of which one that has just started has none for a minute."""
+        try:
+            answer = self.api.post("/proxy")
+        except httpx.TransportError as error:
+            return _away(error)
+        return _refused(answer) if answer.is_error else True
 
     def version(self) -> str:
         """Return JupyterHub's version, as the hub reports it."""

@@ -13,6 +13,7 @@ from harness.base.timeline import Timeline
 from harness.hub.api import Hub
 from harness.people.journey import MAX_HOPS, SPAWNING_PATHS, JourneyError, Page, ServerProbe
 from harness.people.student import Student
+from harness.plan.contract import SSO_HOST
 from harness.services.keycloak import Account
 
 LOGIN_TIMEOUT = 120.0
@@ -104,6 +105,11 @@ def login_form(page: httpx.Response) -> str:
     """Return the address to which a page's login form is sent; empty for a page without one."""
     found = _FORM.search(page.text) if page.is_success else None
     return html.unescape(found[1]) if found else ""
+
+
+def at_login(answer: httpx.Response) -> bool:
+    """Return True if an answer sends to Keycloak."""
+    return answer.is_redirect and urlsplit(answer.headers["location"]).hostname == SSO_HOST
 
 
 def words(page: httpx.Response) -> str:

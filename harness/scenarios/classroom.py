@@ -33,6 +33,8 @@ class StudentResult:
     """The outcome for one student of a class."""
 
     course: str
+    hub: str = ""
+    """URL at which the student came to the hub: its own, or the gate's."""
     name: str = ""
     pod: str = ""
     node: str = ""
@@ -69,7 +71,8 @@ def arrive(
     arrived = ClassArrival()
 
     def take_course(course: str) -> StudentResult:
-        result, student = StudentResult(course), new()
+        student = new()
+        result = StudentResult(course, student.hub.url)
         try:
             start_barrier.wait(60)
             _work(result, student, hub, cluster, kernels)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import trustme
 
-from harness.base.errors import HarnessError
+from harness.base.errors import EnvironmentFault
 from harness.base.files import make_readable
 
 
@@ -58,12 +58,12 @@ class Authority:
             ends: when it expires; not for years unless given.
 
         Raises:
-            HarnessError: the authority's files cannot be read.
+            EnvironmentFault: the authority's files cannot be read.
         """
         try:
             authority = trustme.CA.from_pem(self.certificate.read_bytes(), self._key.read_bytes())
         except (OSError, ValueError) as error:
-            raise HarnessError(
+            raise EnvironmentFault(
                 f"{self.directory}: the run's certificate authority cannot be read: {error}. 'tox -e down' removes it."
             ) from error
         begins = datetime(ends.year - 1, 1, 1, tzinfo=ends.tzinfo) if ends else None

@@ -109,6 +109,20 @@ class Service(ABC):
         wait_until(self.TITLE, self.is_healthy, timeout=self.START_TIMEOUT, fail_if=stopped)
         self.set_up()
 
+    def stop(self) -> None:
+        """Stop the container, which keeps its files."""
+        docker.docker("stop", "--time", "2", self.name)
+
+    def resume(self) -> None:
+        """Start the stopped container again, and wait until the service is healthy: at another loopback port.
+
+        Raises:
+            NeverError, TooLateError: as `start`.
+        """
+        docker.docker("start", self.name)
+        vars(self).pop("address", None)
+        self.wait()
+
     @abstractmethod
     def launch(self, image: str, content: Content) -> None:
         """Start the container with `run_container`."""

@@ -21,6 +21,9 @@ from harness.base.names import Names
 from harness.base.shell import CommandError
 from harness.base.wait import NotYet, TooLateError, wait_until
 from harness.host import docker
+from harness.plan.contract import SSO_HOST
+from harness.services import clock
+from harness.services.clock import Clock
 from harness.services.container import HEALTH_TIMEOUT, Content, Service, Services
 from harness.services.gate_settings import configuration
 from harness.services.keycloak import Keycloak
@@ -30,8 +33,6 @@ PASSPHRASE = "gate_session"
 HTTP, HTTPS = 80, 443
 LOGIN_TIMEOUT = 30.0
 """Seconds for the gate's first answer, for which it asks Keycloak."""
-MIRROR = "127.0.0.1:8081"
-"""Address inside its container of a hub's stand-in that answers with the headers that arrive."""
 
 
 @dataclass(frozen=True)
@@ -63,9 +64,23 @@ class Gate(Service):
         }
         return Names(places, self.keycloak.authority.certificate)
 
+    @property
+    def clock(self) -> Clock:
+        """Its calendar, which a test may move."""
+        return Clock(self.state / "gate.clock")
+
+    def hosts_of(self, names: Names) -> list[str]:
+        """Return the hosts behind the gate, of those that names lead to."""
+        return sorted({host for host, _ in names.places if host != SSO_HOST})
+
+    def reload(self) -> None:
+        """Have the gate read its files again, certificate and all; connections that are open stay."""
+        docker.docker("exec", self.name, "apache2", "-f", "/etc/gate/apache.conf", "-k", "graceful")
+
     def launch(self, image: str, content: Content) -> None:
         hosts = [host for route, _ in content.routes for host in route.hosts]
         certificate = self.keycloak.authority.issue(self.NAME, *hosts)
+        self.clock.set_ahead(0)
         routes = self.state / "gate.conf"
         routes.touch(0o600)
         secret = self.keycloak.client_secret
@@ -77,6 +92,7 @@ class Gate(Service):
                 routes: "/etc/gate/routes.conf:ro",
                 certificate.chain: "/etc/gate/gate.pem:ro",
                 certificate.key: "/etc/gate/gate.key:ro",
+                self.clock.file: f"{clock.PLACE}:ro",
                 self.keycloak.authority.certificate: "/etc/gate/authority.pem:ro",
             },
         )

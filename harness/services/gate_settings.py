@@ -16,10 +16,14 @@ from harness.plan.contract import SSO_CLIENT, SSO_HOST, SSO_REALM
 OPENID, REQUEST_ID, REDIRECT, REWRITE = "openid-connect", "request-id", "redirect", "response-rewrite"
 CALLBACK = "/.apisix/redirect"
 """Path to which Keycloak sends people back; APISIX puts it behind the path that was asked for."""
+PATIENCE = 15
+"""Seconds that the gate waits for an answer of Keycloak, which shares the machine with everything else."""
+MIRROR = "127.0.0.1:8081"
+"""Address inside the gate's container of a hub's stand-in, which answers with the headers that arrive."""
 FOREVER = 365 * 24 * 3600
 """Seconds in the place of a time-out that is off: the most that the module takes, for which 0 means something else."""
-SHORTEST_IDLE = 10
-"""Least seconds of OIDCSessionInactivityTimeout."""
+SHORTEST_IDLE, SHORTEST_SESSION = 10, 15
+"""Least seconds of OIDCSessionInactivityTimeout and of OIDCSessionMaxDuration: with fewer Apache does not start."""
 UNAUTHENTICATED = {"auth": "auth true", "deny": "401", "pass": "pass"}
 """OIDCUnAuthAction by unauth_action; `true`: a script is sent to the login too, as APISIX does."""
 
@@ -60,7 +64,11 @@ TABLE: tuple[Setting, ...] = (
     Setting("unauth_action", "auth", lambda value: (f"OIDCUnAuthAction {UNAUTHENTICATED[value]}",)),
     Setting("bearer_only", False, why="a gate that logs nobody in has no login to check", harmless=(False,)),
     Setting("session.cookie_name", "session", lambda value: (f"OIDCCookie {value}",)),
-    Setting("session.absolute_timeout", 86400, lambda value: (f"OIDCSessionMaxDuration {_seconds(value)}",)),
+    Setting(
+        "session.absolute_timeout",
+        86400,
+        lambda value: (f"OIDCSessionMaxDuration {max(_seconds(value), SHORTEST_SESSION)}",),
+    ),
     Setting(
         "session.idling_timeout",
         900,
@@ -80,6 +88,8 @@ TABLE: tuple[Setting, ...] = (
         True,
         lambda on: ("OIDCRefreshAccessTokenBeforeExpiry 10 logout_on_error",) if on else (),
     ),
+    Setting("iat_slack", 120, lambda value: (f"OIDCIDTokenIatSlack {int(value)}",)),
+    Setting("timeout", 3, why=f"Apache waits {PATIENCE} s for Keycloak, which shares its machine", harmless=(3,)),
     Setting("ssl_verify", True, lambda on: (f"OIDCSSLValidateServer {'On' if on else 'Off'}",)),
     Setting("use_pkce", False, lambda on: ("OIDCPKCEMethod S256",) if on else ()),
     Setting("set_access_token_header", True, _header("X-Access-Token", "OIDC_access_token")),
@@ -112,6 +122,8 @@ STAND_IN = (
     "APISIX's own callback of each path, and with it Keycloak's answer to a path with a blank or a non-ASCII letter",
     "APISIX's answer to a callback that comes twice, and to two links opened before the login",
     "APISIX's session cookie: its format, its Secure flag, its size",
+    "APISIX's answer to an ID token that is older than iat_slack, from a gate whose clock is ahead",
+    "the status of APISIX's failed login, and the page to which a renewal that fails leads",
     "the owners' ApisixRoute in a real APISIX, and its error page",
 )
 """Parts of APISIX that a gate of Apache's cannot show."""
@@ -285,6 +297,13 @@ def _protected(
                 "OIDCSessionType client-cookie:store_id_token",
                 # A tab each, that waits for the login; the oldest makes room.
                 "OIDCStateMaxNumberOfCookies 100 true",
+                f"OIDCHTTPTimeoutLong {PATIENCE}",
+                f"OIDCHTTPTimeoutShort {PATIENCE}",
+                "OIDCHTMLErrorTemplate /etc/gate/sorry.html",
+                # APISIX leaves tokens as they are at a logout: a port that no one listens at.
+                "OIDCProviderRevocationEndpoint https://127.0.0.1:9/",
+                # A renewal that fails ends the session: on to the login, and not to a page without a way on.
+                f"OIDCDefaultLoggedOutURL https://{route.hosts[0]}/",
                 "OIDCPassIDTokenAs claims payload",
                 "OIDCPassUserInfoAs claims json",
                 "OIDCPassClaimsAs environment",

@@ -13,12 +13,13 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import pytest
 
-from fixtures.sso import GatedHubs, NewLearner
+from fixtures.sso import CLASS, GatedHubs, NewLearner
 from harness.people.browser import Browser
-from harness.people.learner import Learner, login_form, words
+from harness.people.learner import Learner, at_login, login_form, words
 from harness.people.link import EXAMPLE, Link
 from harness.plan.contract import SSO_CLIENT, SSO_HOST
 from harness.plan.hubs import AUTHORING, STUDENT, HubSpec
+from harness.scenarios.classroom import ClassArrival
 from harness.services.keycloak import Account
 
 AMPERSAND = "practice/LogReg_&_CART.ipynb"
@@ -53,8 +54,6 @@ CONTENT = bytes(range(256)) * (50 * 10**6 // 256)
 """Content of a file of 50 MB that a learner takes through the gate."""
 CHUNK = 10**6
 """Bytes that JupyterLab uploads at a time."""
-CLASS = 32
-"""Learners who log in together."""
 PASSING, TOO_LARGE = 16 * 1024, 70 * 1024
 """Bytes of a header that arrives, and of one that the gate refuses."""
 
@@ -64,11 +63,6 @@ def of_hub(answer: httpx.Response) -> list[str]:
     signs = [name for name in answer.headers if name.lower().startswith("x-jupyterhub")]
     signs += [cookie for cookie in answer.headers.get_list("set-cookie") if cookie.startswith(("jupyterhub-", "_xsrf"))]
     return signs + ([f"a page with {found[0]}"] if (found := re.search("(?i)jupyter ?hub|jhdata", answer.text)) else [])
-
-
-def at_login(answer: httpx.Response) -> bool:
-    """Return True if an answer sends to Keycloak."""
-    return answer.is_redirect and urlsplit(answer.headers["location"]).hostname == SSO_HOST
 
 
 class TestLink:
@@ -297,6 +291,34 @@ class TestSession:
             ended = dict(zip(people, pool.map(arrive, people), strict=True))
         lost = {link: place for link, place in ended.items() if not place.endswith(link)}
         assert not lost, f"{len(lost)} of {CLASS} did not end at their links: {lost}"
+
+    @pytest.mark.touches("all processors, for a minute")
+    def test_class_opens_its_servers(self, student_class: ClassArrival, gated: GatedHubs) -> None:
+        """A class comes through the gate together, and each has a running server of the link's course."""
+        past = [result.course for result in student_class.results.values() if result.hub != gated.student.url]
+        assert not past, f"the students of {past} did not come through the gate"
+        lost = {course: result.trouble for course, result in student_class.results.items() if result.trouble}
+        of = len(student_class.results)
+        assert not lost, f"{len(lost)} of {of} have no server behind the gate, first {min(lost.items())}"
+
+    @pytest.mark.parametrize("spec", [STUDENT, AUTHORING], ids=["to the students", "to the authors"])
+    def test_form_of_the_other_host_does_nothing(self, learner: NewLearner, gated: GatedHubs, spec: HubSpec) -> None:
+        """A form of one hub that is sent to the other does nothing there, and the person can go on at both."""
+        other = AUTHORING if spec is STUDENT else STUDENT
+        person, there = learner("ada", other), gated.hubs[spec].url
+        form = person.follow(person.log_in(person.go_to_login("/hub/login")))
+        token = next((each.value or "" for each in person.cookies.jar if each.name == "_xsrf"), "")
+        sent = {"username": "mallory", "password": "any", "_xsrf": token}
+        headers = {"Origin": person.hub.url, "Referer": str(form.request.url), "Sec-Fetch-Site": "same-site"}
+        stranger = person.request("POST", f"{there}/hub/login?next=/hub/home", data=sent, headers=headers)
+        assert at_login(stranger), f"without a session there: expected the login, found {stranger.status_code}"
+        back = person.follow(stranger)
+        assert str(back.request.url).startswith(there), f"after it the person is at {back.request.url}"
+        answer = person.request("POST", f"{there}/hub/login?next=/hub/home", data=sent, headers=headers)
+        given = [cookie for cookie in answer.headers.get_list("set-cookie") if "hub-login" in cookie]
+        assert answer.is_client_error, f"with a session there: expected a refusal, found {answer.status_code}"
+        assert not given, "a form of the other host logs in"
+        assert not person.get(f"{there}/hub/home").is_server_error
 
     def test_hubs_have_sessions_of_their_own(self, learner: NewLearner, gated: GatedHubs) -> None:
         """A session at the students' hub is none at the authors': Keycloak is asked, which knows the person."""

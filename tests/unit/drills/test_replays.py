@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -13,6 +15,7 @@ from harness.base.shell import run
 from harness.drills import replays
 from harness.drills.judge import SuiteFailure, SuiteRun
 from harness.drills.replays import Replay, ReplayResult, ReplayVerdict, Tried, read_replays, run_one, table
+from harness.plan.plan import Plan
 from harness.program import revision
 from tests.unit.drills.examples import CHECKOUT
 
@@ -35,6 +38,7 @@ def test_ours_are_seventeen() -> None:
         ({"commit": "HEAD"}, "0: commit"),
         ({"says": ""}, "expected 'promise' and 'says', or 'no copy' with the reason"),
         ({"no copy": "it is about time"}, "it stands without one"),
+        ({"at the gate": "test_a.py::test_c"}, "expected 'at the gate' and 'gate says', or none of them"),
     ],
 )
 def test_what_is_not_written_as_it_should_be(tmp_path: Path, changes: dict[str, object], said: str) -> None:
@@ -73,6 +77,40 @@ def test_what_no_copy_shows_runs_nothing() -> None:
     replay = Replay.model_validate({"commit": "abcdef123", "wrong": "x", "no copy": "it is about time"})
     found = run_one(replay, lambda *_: pytest.fail("it ran"))
     assert (found.verdict, found.red) == (ReplayVerdict.NO_COPY, "it is about time")
+
+
+def test_at_the_gate_it_is_the_other_promise() -> None:
+    replay = Replay.model_validate({**WRITTEN, "at the gate": "test_c.py::test_d", "gate says": "the login"})
+    asked = []
+    found = run_one(replay.with_running_gate(), lambda commit, promise: asked.append(promise) or GREEN)  # type: ignore[func-returns-value]
+    assert (found.promise, found.verdict, asked) == ("test_c.py::test_d", ReplayVerdict.NOT_RED, ["test_c.py::test_d"])
+
+
+def test_three_are_shown_at_the_gate() -> None:
+    """The owners' fixes of a login, as issue 29 names them."""
+    found = {each.commit for each in read_replays(CHECKOUT / replays.REPLAYS) if each.at_the_gate}
+    assert found == {"a2bc63113", "48395e12f", "4d1367366"}
+
+
+def test_a_gate_that_does_not_start_is_no_verdict(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, planned: Callable[..., Plan]
+) -> None:
+    program = SimpleNamespace(programs={("jupyterhub", "Production"): object()}, errors={})
+    monkeypatch.setattr(revision, "export", lambda *_: tmp_path)
+    monkeypatch.setattr(revision, "base_of", lambda _, commit: commit)
+    monkeypatch.setattr(replays, "evaluate", lambda *_: program)
+    monkeypatch.setattr(replays, "program_routes", lambda *_: {})
+    tried_at_the_gate = replays.try_at_the_gate(tmp_path, planned())
+    for found, tried in (
+        (SuiteRun(boot=SuiteFailure("boot", "no gate")), Tried("", ("no gate",))),
+        (SuiteRun((SuiteFailure("a", "the login"),)), Tried("red", ("the login",))),
+        (SuiteRun(passed=1), GREEN),
+    ):
+        monkeypatch.setattr(replays, "run_tests", lambda *_, found=found: found)
+        assert tried_at_the_gate("abcdef123", "test_c.py::test_d") == tried
+    program.programs.clear()
+    program.errors["Production"] = "does not evaluate"
+    assert tried_at_the_gate("abcdef123", "test_c.py::test_d") == Tried("", ("does not evaluate",))
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,7 @@ class FakeStudent:
         self.cookies = httpx.Cookies()
         kernel = SimpleNamespace(run=lambda code: SimpleNamespace(stdout="intro\n"))
         self.server = SimpleNamespace(kernel=lambda: _Entered(kernel))
+        self.hub = SimpleNamespace(url="http://hub")
 
     def open(self, link: str) -> None:
         self.name = self._own

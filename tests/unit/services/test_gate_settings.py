@@ -48,6 +48,8 @@ class TestGiven:
         [
             ({"session": {"absolute_timeout": 1209600}}, "OIDCSessionMaxDuration 1209600"),
             ({"session": {"absolute_timeout": 0}}, "OIDCSessionMaxDuration 31536000"),
+            ({"session": {"absolute_timeout": 1}}, "OIDCSessionMaxDuration 15"),
+            ({"iat_slack": 300}, "OIDCIDTokenIatSlack 300"),
             ({"session": {"idling_timeout": 0}}, "OIDCSessionInactivityTimeout 31536000"),
             ({"session": {"idling_timeout": 5}}, "OIDCSessionInactivityTimeout 10"),
             ({"session": {"cookie_name": "mine"}}, "OIDCCookie mine"),
