@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
-from harness.artifacts.build import build, build_addons, build_helm, build_service
+from harness.artifacts.build import build, build_addons, build_helm, build_named, build_service
 from harness.artifacts.model import Artifacts
 from harness.artifacts.oci import OciImage, OciStore
 from harness.artifacts.pull import choose, pull, pull_helm, pull_service
@@ -22,6 +22,7 @@ __all__ = [
     "get",
     "get_addons",
     "get_helm",
+    "get_named",
     "get_service",
     "kubernetes",
     "pinned_chart",
@@ -92,8 +93,8 @@ def get_service(how: str, name: str, cache: Path, mirrors: Mapping[str, str], st
     return pull_service(name, versions, cache, mirrors, steps)
 
 
-def get_addons(how: str, cache: Path, steps: Steps) -> dict[str, OciImage]:
-    """Build the images of the cluster's add-ons, by their published names; none where nodes pull the published ones.
+def get_addons(how: str, names: Collection[str], cache: Path, steps: Steps) -> dict[str, OciImage]:
+    """Build the images of some add-ons, by their published names; none where nodes pull the published ones.
 
     Args:
         how: 'build' or 'pull'.
@@ -101,7 +102,16 @@ def get_addons(how: str, cache: Path, steps: Steps) -> dict[str, OciImage]:
     Raises:
         HarnessError: one cannot be built.
     """
-    return build_addons(read_versions(), cache, steps) if how == "build" else {}
+    return build_addons(names, read_versions(), cache, steps) if how == "build" else {}
+
+
+def get_named(repositories: Collection[str], cache: Path, steps: Steps) -> dict[str, OciImage]:
+    """Build those of some images that only some values have a chart run, by repository.
+
+    Raises:
+        HarnessError: one cannot be built.
+    """
+    return build_named(repositories, read_versions(), cache, steps)
 
 
 def get_helm(how: str, cache: Path, mirrors: Mapping[str, str], steps: Steps) -> Path:

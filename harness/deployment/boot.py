@@ -127,7 +127,8 @@ def boot_infrastructure(
         objects = templates(prepared.helm, prepared.chart, releases)
 
         def serve() -> None:
-            images = make_images(context, made, objects.values())
+            values = [(prepared.chart.path / "values.yaml", *each.values) for each in releases.values()]
+            images = make_images(context, made, objects.values(), values=values)
             start_services(context, made, services, images)
             push_images(context, services[Registry], images)
 

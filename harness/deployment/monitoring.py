@@ -19,7 +19,7 @@ from harness.deployment.model import Deployment
 from harness.deployment.releases import metrics_token, read_secrets
 from harness.deployment.rollout import wait_until_ready
 from harness.deployment.state import STATE, State
-from harness.monitoring.addon import AS_WRITTEN, NAMESPACE, RECEIVER, MonitoringSettings, objects
+from harness.monitoring.addon import ADDONS, AS_WRITTEN, NAMESPACE, RECEIVER, MonitoringSettings, objects
 from harness.monitoring.client import Monitoring
 from harness.monitoring.rules import RULE_TESTS, RULES, read_rules, scaled
 from harness.plan.hubs import SCALED, STUDENT
@@ -39,7 +39,7 @@ def start_monitoring(running: Deployment, steps: Steps, factor: float) -> Monito
     Raises:
         HarnessError: a part cannot be built, or does not come up.
     """
-    built = artifacts.get_addons(running.artifacts.how, running.plan.cache, steps)
+    built = artifacts.get_addons(running.artifacts.how, ADDONS, running.plan.cache, steps)
     for name, image in built.items():
         _, repository, tag = split(name)
         running.registry.push(image, repository, tag)

@@ -19,6 +19,8 @@ PROMETHEUS, ALERTMANAGER, RECEIVER = "prometheus", "alertmanager", "alert-receiv
 STATE_METRICS, POSTGRES_EXPORTER = "kube-state-metrics", "postgres-exporter"
 PORTS = {PROMETHEUS: 9090, ALERTMANAGER: 9093, RECEIVER: 8080, STATE_METRICS: 8080, POSTGRES_EXPORTER: 9187}
 """Port of each part, which its Service has as well."""
+ADDONS = PORTS.keys() - {RECEIVER}
+"""Parts that have an image of their own."""
 HUB_JOB, KUBELET_JOB = "jupyterhub", "kubelet"
 HUB_PORT, KUBELET_PORT = 8081, 10250
 SCRAPE_SECONDS, KUBELET_SECONDS = 5, 10
