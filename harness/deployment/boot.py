@@ -19,6 +19,7 @@ from harness.deployment.infrastructure import create_cluster, reuse_or_reset, st
 from harness.deployment.inputs import read_inputs
 from harness.deployment.model import Deployment, Prepared
 from harness.deployment.monitoring import remove_monitoring
+from harness.deployment.network_policies import remove_network_policies
 from harness.deployment.releases import (
     create_secrets,
     find_chart,
@@ -138,6 +139,7 @@ def boot_infrastructure(
             serving.result()
         if not plan.monitored:
             remove_monitoring(context)
+        remove_network_policies(context)
         hubs = [
             Hub(cluster.hub_url(spec.node_port), spec.namespace, spec.release, spec.database, secrets[spec.name])
             for spec in plan.hubs

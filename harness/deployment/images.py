@@ -106,7 +106,7 @@ def built_images(
         raise EnvironmentFault(
             f"The chart runs {unknown[0]} ({' and '.join(keys) or 'which none of the values names'}), and --artifacts "
             "build does not make that image: the run ends and has no verdict about the deployment.\n"
-            "Run it with --artifacts pull where its registry can be reached, or with values that leave it out (--values)."
+            "Give --artifacts pull where its registry can be reached, or values that leave the image out (--values)."
         )
     return {name: known[repository] for name, repository in repositories.items()}
 

@@ -12,7 +12,7 @@ from harness.artifacts import resolve as artifacts
 from harness.base.digest import fingerprint
 from harness.base.progress import Steps
 from harness.base.wait import NotYet, wait_until
-from harness.charts.manifests import Manifest, containers
+from harness.charts.manifests import hub_image
 from harness.cluster.kind import Cluster
 from harness.deployment.context import BootContext
 from harness.deployment.model import Deployment
@@ -68,7 +68,7 @@ def settings_of(running: Deployment, factor: float) -> MonitoringSettings:
     rules = scaled(read_rules(checkout / RULES), factor, SCALED.namespace, [spec.namespace for spec in hubs])
     images = {name: image.published for name, image in read_versions().addons().items()}
     return MonitoringSettings(
-        images={**images, RECEIVER: _hub_image(running.objects[STUDENT])},
+        images={**images, RECEIVER: hub_image(running.objects[STUDENT])},
         tokens={spec: secret[metrics_token(spec)] for spec in hubs},
         nodes=running.cluster.nodes,
         database_url=f"{running.database.url('postgres')}?sslmode=disable",
@@ -99,10 +99,3 @@ def _files_for_promtool(checkout: Path) -> Mapping[str, str]:
     """Return the rules as they are written, and their tests, which name them by their file in the checkout."""
     tests = (checkout / RULE_TESTS).read_text()
     return {AS_WRITTEN: (checkout / RULES).read_text(), Path(RULE_TESTS).name: tests.replace("rules.yaml", AS_WRITTEN)}
-
-
-def _hub_image(rendered: list[Manifest]) -> str:
-    """Return the image of a release's hub, which has a Python and is on the nodes."""
-    [hub] = [each for each in rendered if (each["kind"], each["metadata"]["name"]) == ("Deployment", "hub")]
-    image: str = next(containers(hub))["image"]
-    return image
