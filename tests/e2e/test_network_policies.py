@@ -60,7 +60,7 @@ class Surroundings:
         }
 
     def hubs_api_from_the_server(self) -> Answers:
-        """Whether the server reaches the hub's API; one that does not opens no kernel, for it knows no user."""
+        """The hub's API as the server reaches it: one that does not opens no kernel, for it knows no user."""
         return from_pod(self._cluster, self._namespace, self._pod, {HUB_API: self.places[HUB_API]})
 
     def seen(self) -> Answers:
