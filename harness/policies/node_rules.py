@@ -20,7 +20,7 @@ HOOKS = {
 ESTABLISHED = ["--match", "conntrack", "--ctstate", "ESTABLISHED,RELATED"]
 
 
-ADDRESS = f"ip address replace {METADATA}/32 dev lo"
+ADDRESS = f"ip address replace {METADATA}/32 dev lo scope host"
 """Shell command that gives a node the address of cloud metadata."""
 
 

@@ -51,7 +51,7 @@ def test_all_that_is_put_in_is_taken_out(asked: Path) -> None:
         assert line.replace("--append", "--delete") in taken
     assert f"--flush {CHAIN}" in taken
     assert f"--delete-chain {CHAIN}" in taken
-    assert "ip address delete 169.254.169.254/32 dev lo" in taken
+    assert "ip address delete 169.254.169.254/32 dev lo scope host" in taken
 
 
 def test_where_nothing_is_nothing_fails(asked: Path) -> None:
