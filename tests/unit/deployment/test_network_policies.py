@@ -108,6 +108,7 @@ def test_what_a_killed_run_left_is_removed(
 ) -> None:
     cluster: Any = FakeCluster()
     cluster.nodes = NODES
+    cluster.remove_workloads = lambda namespace: cluster.done.append(f"workloads of {namespace}")
     cluster.kubectl = lambda *arguments, **_: cluster.done.append(" ".join(arguments)) or ""
     monkeypatch.setattr(docker, "docker", lambda *arguments: cluster.done.append(f"rules of {arguments[1]}"))
     context = context_of(planned(), steps, cluster)
@@ -118,5 +119,5 @@ def test_what_a_killed_run_left_is_removed(
     # Without a program at the queue, no pod would be reached: the rules go first.
     assert cluster.done[:2] == ["rules of one", "rules of two"]
     assert sum("delete pods" in each for each in cluster.done) == len(HUBS)
-    assert cluster.done[-1].startswith(f"delete namespace {NAMESPACE}")
+    assert cluster.done[-1] == f"workloads of {NAMESPACE}"
     assert context.state.get(NAMESPACE) is None
