@@ -180,8 +180,9 @@ class LiveStage:
         for tag in digests(running).keys() - self.digests.keys():
             # Of a course that a drill's values named.
             running.registry.remove(tag)
-        if digests(running) != self.digests:
-            raise HarnessError("the registry does not hold what it did")
+        if changed := digests(running).items() ^ self.digests.items():
+            tags = ", ".join(sorted({tag for tag, _ in changed}))
+            raise HarnessError(f"the registry does not hold what it did of {tags}")
         for name, objects in installed(running).items():
             if objects != self.installed[name]:
                 raise HarnessError(f"release {name} is not what it was")

@@ -43,7 +43,7 @@ class DrillsRequest:
 
     Attributes:
         words, shard: as `model.select_drills` takes them.
-        resume: leave out the drills that ended well in an earlier run.
+        resume: leave out the drills that ended well in an earlier run, and keep its results of those not chosen.
         thorough: try the whole suite, live layer and all, on valid changes and on what its promise does not catch.
         keep: leave the deployment running.
     """
@@ -138,7 +138,8 @@ def drills(plan: Plan, steps: Steps, request: DrillsRequest) -> None:
     file = plan.evidence / "drills.json"
     before = read_results(file) if request.resume and file.exists() else None
     with open_stages(chosen, plan, steps, keep=request.keep) as stage:
-        found = run_all(chosen, stage, suite, steps, file, before, thorough=request.thorough)
+        others = [drill for drill in everything if drill not in chosen]
+        found = run_all(chosen, stage, suite, steps, file, before, others, thorough=request.thorough)
     _report(found, suite, plan, steps)
 
 
@@ -167,6 +168,7 @@ def run_all(
     steps: Steps,
     file: Path,
     before: Results | None = None,
+    others: Sequence[Drill] = (),
     *,
     thorough: bool = False,
 ) -> Results:
@@ -174,12 +176,16 @@ def run_all(
 
     Args:
         before: an earlier run's results; drills that ended well there, and are the same today, are left out.
+        others: drills that are not chosen; their earlier results are kept, unless they have changed since.
     """
-    known = {result.written: result for result in (before.results if before else ()) if result.verdict in GOOD}
-    done = [known[stage.fingerprint_of(drill)] for drill in chosen if stage.fingerprint_of(drill) in known]
+    earlier = {result.written: result for result in (before.results if before else ())}
+    kept = [earlier[written] for written in map(stage.fingerprint_of, others if earlier else ()) if written in earlier]
+    known = {written: result for written, result in earlier.items() if result.verdict in GOOD}
+    ended_well = [known[written] for written in map(stage.fingerprint_of, chosen) if written in known]
     left = [drill for drill in chosen if stage.fingerprint_of(drill) not in known]
-    if done:
-        steps.say(f"{len(done)} drills are left out: they ended well before, and nothing of them has changed")
+    if ended_well:
+        steps.say(f"{len(ended_well)} drills are left out: they ended well before, and nothing of them has changed")
+    done = [*kept, *ended_well]
     began = time.monotonic()
     for number, drill in enumerate(left, 1):
         result = dataclasses.replace(

@@ -22,6 +22,7 @@ from harness.hub.spawner_probe import GPU, GPU_NODE, Choice, Request, Settings, 
 from harness.plan.contract import (
     COURSE_REPOSITORY,
     CULL_MAX_AGE,
+    CULL_TIMEOUT,
     DEFAULT_COURSE,
     GPU_COURSES,
     KNOWN_COURSES,
@@ -45,6 +46,13 @@ PRIVATE = re.compile(
 )
 """Variables that no student's server may have."""
 BUCKET = "NOTEBOOK_BUCKET"
+EVICTABLE = {"cluster-autoscaler.kubernetes.io/safe-to-evict": "true", "karpenter.sh/do-not-disrupt": "false"}
+"""Annotations by which an autoscaler may remove a pod that runs."""
+DISK = 5 * GB
+"""Bytes that a server may write before its node evicts it; no less, where there is a limit at all."""
+ACTIVITY = "JUPYTERHUB_ACTIVITY_INTERVAL"
+ACTIVITY_INTERVAL = 300.0
+"""Seconds between two reports of a server's activity, as JupyterHub has it where nothing is set."""
 HARMLESS = {"emptyDir", "name"}
 """Keys of a volume that brings nothing from anywhere."""
 CULLING = re.compile(r"\b(cull_idle_timeout|shutdown_no_activity_timeout)\b[\"']?\s*[=:]\s*(\d+)")
@@ -74,6 +82,11 @@ class MadeHub:
     def values(self) -> dict[str, Any]:
         """Return the values of its release, with the chart's defaults."""
         return hub_values(self.objects)
+
+    @property
+    def idle(self) -> float:
+        """Return how long a server may be idle, in seconds, as its culler is configured."""
+        return float(self.values.get("cull", {}).get("timeout") or CULL_TIMEOUT)
 
     @property
     def max_age(self) -> float:
@@ -271,16 +284,46 @@ def check_mounts(hub: MadeHub, course: str, server: Choice) -> Iterator[str]:
         yield f"the server is part of its node by {', '.join(shared)}, expected none of these"
 
 
+def check_lasting(hub: MadeHub, course: str, server: Choice) -> Iterator[str]:
+    """Check that a server in use is ended by its hub alone: neither by Kubernetes, nor for want of reports."""
+    spec, container = _spec(server), _container(server)
+    deadline = spec.get("activeDeadlineSeconds")
+    if deadline and deadline < hub.max_age:
+        yield f"Kubernetes ends the server after {deadline} s (activeDeadlineSeconds), expected {hub.max_age:.0f} s"
+    if container.get("livenessProbe"):
+        yield "Kubernetes restarts a server that is too busy to answer its livenessProbe, expected no such probe"
+    annotations = server.pod.get("metadata", {}).get("annotations") or {}
+    for name in (name for name, value in EVICTABLE.items() if annotations.get(name) == value):
+        yield f"an autoscaler may remove the server while it runs, for {name} is {annotations[name]}"
+    disk = _amount(server, "limits", "ephemeral-storage")
+    if disk is not None and disk < DISK:
+        yield f"the server is evicted when it has written {_gb(disk)}, expected at least {_gb(DISK)} or no limit"
+    variables = {each["name"]: each.get("value") for each in container.get("env") or ()}
+    every = float(variables.get(ACTIVITY) or ACTIVITY_INTERVAL)
+    if every > hub.idle / 2:
+        yield f"the server reports its use every {every:.0f} s, and is idle to the culler after {hub.idle:.0f} s"
+
+
+def check_privileges(hub: MadeHub, course: str, server: Choice) -> Iterator[str]:
+    """Check that a server neither runs as root nor may become it."""
+    of_pod, own = _spec(server).get("securityContext") or {}, _container(server).get("securityContext") or {}
+    if own.get("runAsUser", of_pod.get("runAsUser")) == 0:
+        yield "the server runs as root, expected a user with fewer rights"
+    if own.get("allowPrivilegeEscalation"):
+        yield "the server's programs may become root (allowPrivilegeEscalation), expected false"
+    if more := (own.get("capabilities") or {}).get("add"):
+        yield f"the server has the capabilities {', '.join(more)}, expected none more than usual"
+
+
 def check_kernel_culling(hub: MadeHub, course: str, server: Choice) -> Iterator[str]:
     """Check that no setting of a server ends its kernels sooner than the hub's culler ends the server."""
     container = _container(server)
     arguments = [*(container.get("command") or ()), *(container.get("args") or ())]
     texts = {"the server's command": "\n".join(map(str, arguments)), **mounted_files(hub, server)}
-    cull = hub.values.get("cull", {})
     for where, text in texts.items():
         connected = bool(CULLS_CONNECTED.search(text))
         # An open page keeps a server for as long as it may live.
-        least = hub.max_age if connected else float(cull.get("timeout") or 0)
+        least = hub.max_age if connected else hub.idle
         for setting, seconds in CULLING.findall(text):
             if 0 < int(seconds) < least:
                 what = "the server" if setting.startswith("shutdown") else "kernels"
@@ -358,6 +401,14 @@ def check_lifetimes(hub: MadeHub) -> Iterator[str]:
                 f"JupyterHub.{name} ends a login after {found:.0f} s, expected at least the {hub.max_age:.0f} s that a "
                 "server may live: saving fails before"
             )
+
+
+def check_activity(hub: MadeHub) -> Iterator[str]:
+    """Check that the hub learns of a server's use at least twice before the culler takes it for idle."""
+    for setting in ("activity_resolution", "last_activity_interval"):
+        found = hub.configuration["JupyterHub"].get(setting)
+        if found and found > hub.idle / 2:
+            yield f"JupyterHub.{setting} is {found} s, expected at most half of the culler's {hub.idle:.0f} s"
 
 
 BEHAVIOUR = {

@@ -388,7 +388,15 @@ def _is_hidden(path: Path) -> bool:
 
 def _is_work_tree(path: Path) -> bool:
     inside = [parent / ".git" for parent in (path, *path.resolve().parents)]
-    return any(git.is_file() or _is_git_directory(git) for git in inside)
+    if not any(git.is_file() or _is_git_directory(git) for git in inside):
+        return False
+    try:
+        return _git(path, "rev-parse", "--is-inside-work-tree").strip() == "true"
+    except CommandError as error:
+        # It looks no further up than GIT_CEILING_DIRECTORIES, nor into another file system.
+        if "not a git repository (or any" in error.output:
+            return False
+        raise
 
 
 def _is_git_directory(path: Path) -> bool:
@@ -397,5 +405,5 @@ def _is_git_directory(path: Path) -> bool:
 
 def _git(path: Path, *args: str) -> str:
     # Without optional locks git does not even refresh the index of the author's work tree.
-    optional = {"GIT_OPTIONAL_LOCKS": "0"}
-    return run(["git", "-C", path, *args], timeout=GIT_TIMEOUT, env=optional, what=f"git {args[0]} in {path}")
+    settings = {"GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
+    return run(["git", "-C", path, *args], timeout=GIT_TIMEOUT, env=settings, what=f"git {args[0]} in {path}")

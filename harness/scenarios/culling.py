@@ -278,6 +278,8 @@ def _ask_page(window: Browser, cell: tuple[str, str], log: Callable[[], str], ti
         cell: its code, and the output that it should have.
     """
     code, output = cell
+    # The server may be gone, log and all, when the page gives up.
+    written = log()
     try:
         unsaved = window.why_not_saved(EXAMPLE.notebook, COPY)
     except HarnessError as error:
@@ -286,7 +288,7 @@ def _ask_page(window: Browser, cell: tuple[str, str], log: Callable[[], str], ti
         window.run_first_cell(code, timeout)
         window.wait_for_output(output, timeout)
     except HarnessError as error:
-        ends = ENDS_OF_KERNELS.findall(log())
+        ends = ENDS_OF_KERNELS.findall(written + log())
         return (f"the server's log has: {ends[-1]}" if ends else str(error)), unsaved
     return "", unsaved
 

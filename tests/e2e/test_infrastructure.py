@@ -7,6 +7,7 @@ for the values files of the run as well, with a checkout or without one.
 from __future__ import annotations
 
 import itertools
+import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -21,7 +22,7 @@ from harness.plan.hubs import AUTHORING, STUDENT, HubSpec
 from harness.program.closure import settings_of, stacks_of
 from harness.program.difference import flat
 from harness.program.evaluation import APPLICATIONS, Evaluation
-from harness.program.model import STACKS, VAULT_CONNECTION, Program, Route, VaultSecret
+from harness.program.model import STACKS, VAULT_CONNECTION, Program, Resource, Route, VaultSecret
 from harness.program.pipelines import BuildJob, Pipelines
 
 FORTNIGHT = 1_209_600
@@ -36,6 +37,16 @@ PRIVATE_IMAGES = ("ghcr.io/mitodl/",)
 """Beginnings of images that are pulled with a login only; for ECR the nodes have one."""
 OF_A_STACK = re.compile(r"jupyter-courses-\w+|\.(ci|rc)\.|_(ci|qa)\b|\b(ci|qa|rc|production|Production|CI|QA)\b")
 """Texts that tell one stack from another, wherever they stand."""
+DATABASE = "aws:rds/instance:Instance"
+SAFE_DATABASE = {
+    "storageEncrypted": (True, "the database is not encrypted"),
+    "deletionProtection": (True, "an apply may delete the database"),
+    "skipFinalSnapshot": (False, "nothing is left of the database when it is removed"),
+    "multiAz": (True, "a failed zone takes the database with it"),
+    "backupRetentionPeriod": (True, "there are no backups of the database"),
+}
+"""Settings of production's database, each with whether it is on, and what it means if it is not so."""
+PUBLIC_ACCESS = ("blockPublicAcls", "blockPublicPolicy", "ignorePublicAcls", "restrictPublicBuckets")
 MEANT_TO_DIFFER = ("NOTEBOOK_BUCKET", "domain", "proxy", "ingress")
 
 
@@ -233,6 +244,85 @@ def test_authors_bucket_is_the_one_that_they_may_write_to(program: Program, auth
 
 def _list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
+
+
+def test_database_is_closed_and_kept(program: Program) -> None:
+    """The internet does not reach the hubs' database, and production's outlives a failed zone and a wrong apply."""
+    found = program.of_type(DATABASE)
+    assert found, f"{program.application} for {program.stack} makes no database"
+    for database in found:
+        given = database.inputs
+        wrong = ["publiclyAccessible: the internet reaches the database"] if given.get("publiclyAccessible") else []
+        if program.stack == STACKS[-1]:
+            for key, (expected, effect) in SAFE_DATABASE.items():
+                wrong += [f"{key}: {effect}"] if bool(given.get(key)) != expected else []
+        assert not wrong, f"{database.name} ({program.stack}, {database.place}): {'; '.join(wrong)}"
+
+
+def test_authors_bucket_is_closed_and_kept(program: Program) -> None:
+    """Nobody outside reads or writes the courses' bucket, and nothing that authors published is deleted by itself."""
+    blocks = _of_bucket(program, "PublicAccessBlock")
+    assert len(blocks) >= len(program.buckets), f"{program.stack}: a bucket of {program.buckets} has no access block"
+    wrong = [f"{block.name}: {key} is off" for block in blocks for key in PUBLIC_ACCESS if not block.inputs.get(key)]
+    versioned = [
+        each
+        for each in _of_bucket(program, "Versioning")
+        if (each.inputs.get("versioningConfiguration") or {}).get("status") == "Enabled"
+    ]
+    if len(versioned) < len(program.buckets):
+        wrong.append(f"a bucket of {program.buckets} has no versions: what an author overwrites is gone")
+    for policy in _of_bucket(program, "Policy"):
+        for statement in _list(json.loads(policy.inputs["policy"]).get("Statement", [])):
+            if statement.get("Effect") == "Allow" and _anybody(statement.get("Principal")):
+                wrong.append(f"{policy.name}: {statement.get('Action')} is allowed to everybody")
+    for rules in _of_bucket(program, "LifecycleConfiguration"):
+        for rule in rules.inputs.get("rules", ()):
+            if rule.get("status") == "Enabled" and rule.get("expiration", {}).get("days"):
+                wrong.append(f"{rules.name}: what authors published goes after {rule['expiration']['days']} days")
+    wrong += [f"{each.name}: forceDestroy is on" for each in _of_bucket(program, "") if each.inputs.get("forceDestroy")]
+    assert not wrong, f"{program.application} for {program.stack}: {'; '.join(wrong)}"
+
+
+def _of_bucket(program: Program, kind: str) -> tuple[Resource, ...]:
+    return tuple(
+        each for each in program.resources if re.fullmatch(f"aws:s3/bucket{kind}(V2)?:Bucket{kind}(V2)?", each.type)
+    )
+
+
+def _anybody(principal: Any) -> bool:
+    return principal == "*" or (isinstance(principal, Mapping) and "*" in _list(principal.get("AWS")))
+
+
+def test_policies_end_at_the_buckets(program: Program) -> None:
+    """No policy of the program allows all of a service's actions on more than the program's own buckets."""
+    for policy in program.policies:
+        for statement in policy.statements:
+            actions, resources = (_list(statement.get(key, [])) for key in ("Action", "Resource"))
+            whole = [action for action in actions if re.fullmatch(r"\*|\w+:\*", str(action))]
+            wide = [each for each in resources if str(each) in ("*", "arn:aws:s3:::*")]
+            assert not (statement.get("Effect") == "Allow" and whole and wide), (
+                f"{policy.name} ({program.stack}, {policy.place}) allows {', '.join(whole)} on {', '.join(wide)}: "
+                "expected buckets by name"
+            )
+
+
+@pytest.mark.known_defect(
+    "Vault's accounts for the databases end after half a year at most, and nothing restarts the hubs when Vault puts "
+    "a new one into their Secret: a hub that runs that long then loses its database",
+)
+def test_new_account_of_the_database_reaches_the_hub(program: Program, applied: AppliedRelease) -> None:
+    """A hub is restarted when Vault puts a new account for its database into the Secret that it read at its start."""
+    target = database_secret(program, applied).target
+    [filled] = [
+        each
+        for each in program.of_kind("VaultDynamicSecret")
+        if each.namespace == applied.namespace and each.body["spec"]["destination"]["name"] == target
+    ]
+    restarted = [each.get("name") for each in filled.body["spec"].get("rolloutRestartTargets") or ()]
+    assert "hub" in restarted, (
+        f"{applied}: {filled.name} restarts {restarted or 'nothing'} when the account changes, expected the Deployment "
+        "hub (spec.rolloutRestartTargets)"
+    )
 
 
 def routes_of(program: Program, release: AppliedRelease) -> list[Route]:

@@ -7,6 +7,7 @@ deployment that offers more than the contract breaks no promise.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 from kubernetes.utils import parse_quantity
 
 from harness.base.quantities import GIB, spawner_bytes
-from harness.charts.manifests import Manifest, containers, hub_values, variables
+from harness.charts.manifests import Manifest, containers, hub_values
 from harness.charts.values import value_at
 from harness.hub.culler import configured
 from harness.plan.contract import (
@@ -39,8 +40,10 @@ WAYS_IN = {"Ingress", "HTTPRoute", "Gateway"}
 """Kinds of objects that lead to a Service from outside of the cluster."""
 SPAWNER_SECTIONS = ("KubeSpawner", "Spawner")
 """Sections of hub.config that set the spawner's times; the first that does wins."""
-ACTIVITY_INTERVAL = 300.0
-"""Seconds between two reports of a server's activity, as JupyterHub has it where nothing is set."""
+BUSY = 60
+"""Seconds for which hub and proxy may be too busy to answer Kubernetes, and for which a connection may be quiet."""
+CHP_TIMEOUT = re.compile(r"--(timeout|proxy-timeout)[= ](\d+)")
+"""Options of configurable-http-proxy that end a connection, in milliseconds."""
 
 
 @pytest.fixture(params=HUBS, ids=lambda hub_spec: hub_spec.name)
@@ -157,6 +160,41 @@ def test_drain_of_a_node_spares_hub_and_proxy(hub_spec: HubSpec, release: list[M
     assert not evicted, f"{hub_spec.release}: no PodDisruptionBudget keeps a drain from evicting {sorted(evicted)}"
 
 
+def test_one_hub_at_a_time(hub_spec: HubSpec, release: list[Manifest]) -> None:
+    """A database has one hub at a time, and an upgrade ends the old one before the new one begins."""
+    [hub] = parts(release, "Deployment", "hub")
+    copies, strategy = hub["spec"].get("replicas", 1), (hub["spec"].get("strategy") or {}).get("type", "RollingUpdate")
+    assert copies == 1, f"{hub_spec.release}: there are {copies} hubs on one database, expected one"
+    assert strategy == "Recreate", (
+        f"{hub_spec.release}: the hub's strategy is {strategy}, expected Recreate: an upgrade has two hubs on one "
+        "database"
+    )
+
+
+def test_busy_hub_and_proxy_are_left_alone(hub_spec: HubSpec, release: list[Manifest]) -> None:
+    """Kubernetes restarts neither hub nor proxy before it has given no answer for a minute."""
+    for component in ("hub", "proxy"):
+        for container in (each for pod in parts(release, "Deployment", component) for each in containers(pod)):
+            if probe := container.get("livenessProbe"):
+                # Defaults of Kubernetes.
+                patience = probe.get("periodSeconds", 10) * probe.get("failureThreshold", 3)
+                assert patience >= BUSY, (
+                    f"{hub_spec.release}: the {component} is restarted when it is busy for {patience} s "
+                    f"(livenessProbe), expected at least {BUSY} s"
+                )
+
+
+def test_proxy_ends_no_quiet_connection(hub_spec: HubSpec, release: list[Manifest]) -> None:
+    """The proxy keeps a connection over which nothing is said for a minute, such as a kernel's that computes."""
+    for container in (each for pod in parts(release, "Deployment", "proxy") for each in containers(pod)):
+        command = " ".join(map(str, [*(container.get("command") or ()), *(container.get("args") or ())]))
+        for option, milliseconds in CHP_TIMEOUT.findall(command):
+            assert not 0 < int(milliseconds) < BUSY * 1000, (
+                f"{hub_spec.release}: the proxy ends what is quiet for {int(milliseconds) / 1000:g} s (--{option}), "
+                f"expected at least {BUSY} s"
+            )
+
+
 def test_nothing_is_reachable_past_the_gate(hub_spec: HubSpec, release: list[Manifest]) -> None:
     """Nothing of a release is reached from outside but through the gate: no load balancer, address or ingress leads in.
 
@@ -227,15 +265,6 @@ def test_culler_leaves_learners_their_time(hub_spec: HubSpec, release: list[Mani
     gone = times.timeout + times.every
     assert gone <= IDLE_END, (
         f"{hub_spec.release}: an idle server is there for up to {gone:.0f} s, expected an end within {IDLE_END:.0f} s"
-    )
-
-
-def test_used_servers_report_in_time(hub_spec: HubSpec, values: Mapping[str, Any]) -> None:
-    """A server says that it is used at least twice within the culler's timeout."""
-    timeout = float(values["cull"]["timeout"])
-    every = float(variables(values["singleuser"]).get("JUPYTERHUB_ACTIVITY_INTERVAL") or ACTIVITY_INTERVAL)
-    assert every <= timeout / 2, (
-        f"{hub_spec.release}: a server reports every {every:.0f} s, and is idle to the culler after {timeout:.0f} s"
     )
 
 

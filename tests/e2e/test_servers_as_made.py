@@ -74,6 +74,16 @@ def test_kernels_live_as_long_as_their_server(made_by_production: Hubs) -> None:
     check_servers(made_by_production, pod_checks.check_kernel_culling)
 
 
+def test_nothing_but_the_hub_ends_a_server_in_use(made_by_production: Hubs) -> None:
+    """Neither Kubernetes nor an autoscaler ends a server, and each reports its use in time for the culler."""
+    check_servers(made_by_production, pod_checks.check_lasting)
+
+
+def test_no_server_runs_as_root(made_by_production: Hubs) -> None:
+    """No server runs as root or may become it, and none has more rights on its node than usual."""
+    check_servers(made_by_production, pod_checks.check_privileges)
+
+
 def test_each_part_of_a_hub_can_be_made(made_by_production: Hubs) -> None:
     """Each hub's authenticator, proxy and spawner can be made of its settings."""
     check_hubs(made_by_production, pod_checks.check_parts)
@@ -87,6 +97,11 @@ def test_a_class_may_arrive_at_once(made_by_production: Hubs) -> None:
 def test_logins_last_as_long_as_servers(made_by_production: Hubs) -> None:
     """A login lasts as long as the server may live, so that saving works to its end."""
     check_hubs(made_by_production, pod_checks.check_lifetimes)
+
+
+def test_hubs_learn_of_use_in_time(made_by_production: Hubs) -> None:
+    """A hub learns of a server's use at least twice before the culler takes it for idle."""
+    check_hubs(made_by_production, pod_checks.check_activity)
 
 
 def test_each_person_keeps_one_server(made_by_production: Hubs) -> None:

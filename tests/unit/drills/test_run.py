@@ -101,6 +101,17 @@ class TestAll:
         assert stage.done == ["worse", "restored", "other", "restored"]
         assert [result.drill for result in found.results] == [REGRESSION.name, "worse", "other"]
 
+    def test_results_of_drills_that_are_not_chosen_are_kept_unless_these_have_changed(
+        self, tmp_path: Path, steps: Steps
+    ) -> None:
+        same, changed = (dataclasses.replace(REGRESSION, name=name, written=name) for name in ("same", "changed"))
+        result = Result("same", "links", "student", (), Verdict.SURVIVED, written="print same")
+        before = Results("a chart", (result, dataclasses.replace(result, drill="changed", written="print before")))
+        stage, file = FakeStage(), tmp_path / "drills.json"
+        run_all([REGRESSION], stage, SUITE, steps, file, before, [same, changed])
+        assert stage.done == [REGRESSION.name, "restored"]
+        assert [each.drill for each in read_results(file).results] == ["same", REGRESSION.name]
+
 
 class TestStages:
     """Drills of the program are planted in its copy, and all others in the running deployment."""

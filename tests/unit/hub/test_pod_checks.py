@@ -84,6 +84,7 @@ def encoded(text: str) -> str:
 def made(
     hub: HubSpec = STUDENT,
     *,
+    whole: Change = dict,
     spec: Change = dict,
     container: Change = dict,
     given: Change = dict,
@@ -94,18 +95,19 @@ def made(
     """Return a hub, sound but for some changes.
 
     Args:
-        spec, container: of the pods; `only` of this course.
+        whole, spec, container: of the pods; `only` of this course.
         given: of the values.
         settings: of the configuration in force.
         files: of the texts in the Secret `singleuser`.
     """
     servers = {}
     for course in COURSES:
-        whole = pod(hub, course)
+        its_pod = pod(hub, course)
         if only in ("", course):
-            spec(whole["spec"])
-            container(whole["spec"]["containers"][0])
-        servers[course] = read_choice({"pod": whole, "spawner": {"start_timeout": 600, "http_timeout": 30}})
+            whole(its_pod)
+            spec(its_pod["spec"])
+            container(its_pod["spec"]["containers"][0])
+        servers[course] = read_choice({"pod": its_pod, "spawner": {"start_timeout": 600, "http_timeout": 30}})
     theirs, configuration, texts = values(hub), copy.deepcopy(CONFIGURATION), {"menus": "{}"}
     given(theirs)
     settings(configuration)
@@ -137,12 +139,15 @@ SERVER_CHECKS = [
     pod_checks.check_times,
     pod_checks.check_mounts,
     pod_checks.check_kernel_culling,
+    pod_checks.check_lasting,
+    pod_checks.check_privileges,
 ]
 HUB_CHECKS = [
     pod_checks.check_parts,
     pod_checks.check_limits,
     pod_checks.check_lifetimes,
     pod_checks.check_behaviour,
+    pod_checks.check_activity,
 ]
 
 
@@ -167,6 +172,7 @@ def bound(which: str, **amounts: Any) -> Change:
 
 GPU_COURSE = "uai_source-uai.1"
 IN_EACH = "jupyterhub, every course: "
+AUTOSCALER = "cluster-autoscaler.kubernetes.io"
 AT_AUTHORS = "jupyterhub-authoring, every course: "
 SERVER_FAULTS: list[tuple[ServerCheck, dict[str, Any], str]] = [
     (
@@ -324,6 +330,47 @@ SERVER_FAULTS: list[tuple[ServerCheck, dict[str, Any], str]] = [
         f"{IN_EACH}the server's command ends the server after 300 s (shutdown_no_activity_timeout), expected 900 s or "
         "never",
     ),
+    (
+        pod_checks.check_lasting,
+        {"spec": lambda spec: spec.update(activeDeadlineSeconds=3600)},
+        f"{IN_EACH}Kubernetes ends the server after 3600 s (activeDeadlineSeconds), expected 14400 s",
+    ),
+    (
+        pod_checks.check_lasting,
+        {"container": lambda each: each.update(livenessProbe={"httpGet": {"path": "/api"}})},
+        f"{IN_EACH}Kubernetes restarts a server that is too busy to answer its livenessProbe, expected no such probe",
+    ),
+    (
+        pod_checks.check_lasting,
+        {"whole": lambda pod: pod.update(metadata={"annotations": {f"{AUTOSCALER}/safe-to-evict": "true"}})},
+        f"{IN_EACH}an autoscaler may remove the server while it runs, for {AUTOSCALER}/safe-to-evict is true",
+    ),
+    (
+        pod_checks.check_lasting,
+        {"container": bound("limits", **{"ephemeral-storage": "500M"})},
+        f"{IN_EACH}the server is evicted when it has written 0.5 GB, expected at least 5.0 GB or no limit",
+    ),
+    (
+        pod_checks.check_lasting,
+        {"container": named("JUPYTERHUB_ACTIVITY_INTERVAL", "3600"), "only": GPU_COURSE},
+        f"jupyterhub, course {GPU_COURSE}: the server reports its use every 3600 s, and is idle to the culler after "
+        "900 s",
+    ),
+    (
+        pod_checks.check_privileges,
+        {"container": lambda each: each.update(securityContext={"runAsUser": 0})},
+        f"{IN_EACH}the server runs as root, expected a user with fewer rights",
+    ),
+    (
+        pod_checks.check_privileges,
+        {"container": lambda each: each["securityContext"].update(allowPrivilegeEscalation=True)},
+        f"{IN_EACH}the server's programs may become root (allowPrivilegeEscalation), expected false",
+    ),
+    (
+        pod_checks.check_privileges,
+        {"container": lambda each: each["securityContext"].update(capabilities={"add": ["SYS_ADMIN"]})},
+        f"{IN_EACH}the server has the capabilities SYS_ADMIN, expected none more than usual",
+    ),
 ]
 
 
@@ -460,6 +507,12 @@ HUB_FAULTS: list[tuple[HubCheck, HubSpec, Change, str]] = [
         setting("JupyterHub", cookie_max_age_days=0.1),
         "JupyterHub.cookie_max_age_days ends a login after 8640 s, expected at least the 14400 s that a server may "
         "live: saving fails before",
+    ),
+    (
+        pod_checks.check_activity,
+        STUDENT,
+        setting("JupyterHub", activity_resolution=1800),
+        "JupyterHub.activity_resolution is 1800 s, expected at most half of the culler's 900 s",
     ),
     (
         pod_checks.check_behaviour,

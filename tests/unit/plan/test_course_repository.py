@@ -349,6 +349,14 @@ class TestCheckOut:
         write(work_tree, {"scratch/a/x": ""})
         assert files(check_out("scratch", tmp_path / "into", work_tree)) == {"a/x"}
 
+    def test_directory_in_a_work_tree_beyond_the_ceiling_of_git(
+        self, work_tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        write(work_tree, {"scratch/a/x": ""})
+        monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(work_tree))
+        into = check_out("scratch", tmp_path / "into", work_tree)
+        assert (files(into), describe(into)) == ({"a/x"}, "unversioned")
+
     def test_repository_in_a_repository(self, work_tree: Path, tmp_path: Path) -> None:
         write(work_tree, {"inner/x": "", "inner/x.tmp": "", "inner/.gitignore": "*.tmp"})
         git(work_tree / "inner", "init", "--quiet")
@@ -455,5 +463,5 @@ class TestDescribe:
     def test_broken_repository(self, work_tree: Path) -> None:
         write(work_tree, {".git/config": "["})
         assert refusal(lambda: describe(work_tree)).startswith(
-            f"git rev-list in {work_tree}: exit code 128.\n  | fatal"
+            f"git rev-parse in {work_tree}: exit code 128.\n  | fatal"
         )
