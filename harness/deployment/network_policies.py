@@ -64,20 +64,19 @@ class NetworkPolicies:
     def why_not(self) -> str:
         """Return why it is not shown that policies are enforced, on every node; empty if they are."""
         nodes = self._cluster.nodes
-        free = {node: self._pod_on(FREE, node).status.pod_ip for node in nodes}
-        canaries = {node: self._pod_on(CANARY, node).status.pod_ip for node in nodes}
+        free, canaries = ({node: self._pod_on(name, node) for node in nodes} for name in (FREE, CANARY))
         for node in nodes:
             metadata = Place(METADATA, METADATA_PORT)
-            open_to_all = {f"the free pod on {other}": Place(address, PORT) for other, address in free.items()}
-            around = {**open_to_all, "cloud metadata": metadata, f"the node {node}": Place(node, KUBELET_PORT)}
-            closed = {f"the canary on {other}": Place(address, PORT) for other, address in canaries.items()}
+            open_to_all = {f"the free pod on {other}": Place(pod.status.pod_ip, PORT) for other, pod in free.items()}
+            kubelet = Place(free[node].status.host_ip, KUBELET_PORT)
+            around = {**open_to_all, "cloud metadata": metadata, f"the node {node}": kubelet}
+            closed = {f"the canary on {other}": Place(pod.status.pod_ip, PORT) for other, pod in canaries.items()}
             seen = self.from_free_pod(node, {**around, **closed})
             if wrong := missed({name: seen[name] for name in around}):
                 return f"a pod on {node} that no policy is about does not reach {', '.join(wrong)}"
             if wrong := reached({name: seen[name] for name in closed}):
                 return f"a pod on {node} reaches {', '.join(wrong)}, which a policy closes to all"
-            canary = self._pod_on(CANARY, node).metadata.name
-            if wrong := reached(from_pod(self._cluster, NAMESPACE, canary, around)):
+            if wrong := reached(from_pod(self._cluster, NAMESPACE, canaries[node].metadata.name, around)):
                 return f"the canary on {node}, which a policy lets call nothing, reaches {', '.join(wrong)}"
         return ""
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.base.errors import HarnessError
 from harness.cluster.kind import Cluster
 
 PROGRAM = Path(__file__).with_name("in_pod.py")
@@ -43,6 +44,9 @@ def from_kernel(run: Callable[[str], str], places: Mapping[str, Place]) -> Answe
 
     Args:
         run: runs a cell and returns what it prints.
+
+    Raises:
+        HarnessError: it prints anything else.
     """
     program, _, _ = PROGRAM.read_text().partition("\nif __name__")
     return _read(run(f"{program}\nprint(json.dumps(reach(json.loads({_written(places)!r}))))"))
@@ -63,5 +67,8 @@ def _written(places: Mapping[str, Place]) -> str:
 
 
 def _read(answer: str) -> Answers:
-    found: dict[str, str] = json.loads(answer)
+    try:
+        found: dict[str, str] = json.loads(answer)
+    except ValueError as error:
+        raise HarnessError(f"expected the answers of a probe, found {answer[:200]!r}") from error
     return found

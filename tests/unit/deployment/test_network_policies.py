@@ -37,7 +37,7 @@ class Network:
                 SimpleNamespace(
                     metadata=SimpleNamespace(name=f"{name}-{node}"),
                     spec=SimpleNamespace(node_name=node),
-                    status=SimpleNamespace(pod_ip=ADDRESSES[f"{name}-{node}"]),
+                    status=SimpleNamespace(pod_ip=ADDRESSES[f"{name}-{node}"], host_ip=node),
                 )
                 for node in NODES
             ]

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from harness.base.errors import HarnessError
 from harness.policies.probe import Place, from_kernel, from_pod, missed, reached
 
 
@@ -47,3 +48,8 @@ def test_from_a_kernel(places: dict[str, Place]) -> None:
         return out.getvalue()
 
     assert reached(from_kernel(run, places)) == ["open"]
+
+
+def test_a_probe_that_does_not_run_says_so() -> None:
+    with pytest.raises(HarnessError, match="expected the answers of a probe, found 'no python3'"):
+        from_kernel(lambda cell: "no python3", {})
