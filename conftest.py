@@ -11,6 +11,7 @@ pytest_plugins = [
     "fixtures.known_defects",
     "fixtures.lifecycle",
     "fixtures.monitoring",
+    "fixtures.network_policies",
     "fixtures.people",
     "fixtures.report",
     "fixtures.selection",

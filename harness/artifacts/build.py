@@ -36,7 +36,10 @@ SERVED = {
     "registry.k8s.io/kube-scheduler": "kube-scheduler",
     "registry.k8s.io/pause": "pause",
 }
-"""The artifact that replaces each image of the chart."""
+"""The artifact that replaces each image that every chart runs."""
+
+SERVED_IF_NAMED = {"quay.io/jupyterhub/k8s-network-tools": "network-tools"}
+"""The artifact that replaces each image that only some values have the chart run."""
 
 
 def build(
@@ -46,14 +49,14 @@ def build(
     steps: Steps,
     cold: Callable[[], None],
     *,
-    then_addons: bool = False,
+    then: Collection[str] = (),
 ) -> Artifacts:
     """Build the artifacts that the cache lacks, and return all of them.
 
     Args:
         services: names of the services whose images are among them.
         cold: called before anything is built.
-        then_addons: count what `build_addons` has to build afterwards among what is left.
+        then: add-ons that `build_addons` builds afterwards, which count among what is left.
 
     Raises:
         HarnessError: an artifact does not build, or two files pin different versions.
@@ -65,8 +68,8 @@ def build(
         check_pins(versions, IMAGES)
         with alone(cache, steps):
             names = build_cache.missing(wanted)
-            later = [name for name in build_cache.missing(set(versions.addons())) if name not in names]
-            make(build_cache, names, steps, later if then_addons else ())
+            later = [name for name in build_cache.missing(then) if name not in names]
+            make(build_cache, names, steps, later)
             prune(cache, KEEP, in_use=[f"{name}-{key}" for name, key in build_cache.keys.items()])
     else:
         with steps.step("artifacts") as step:
@@ -97,18 +100,34 @@ def built_service(name: str, versions: Versions, cache: Path) -> str | None:
     return None if build_cache.missing({name}) else build_cache.tag(name)
 
 
-def build_addons(versions: Versions, cache: Path, steps: Steps) -> dict[str, OciImage]:
-    """Build the add-ons' images that the cache lacks, and return all of them by their published names.
+def build_addons(names: Collection[str], versions: Versions, cache: Path, steps: Steps) -> dict[str, OciImage]:
+    """Build the images of add-ons that the cache lacks, and return all of them by their published names.
 
     Raises:
         HarnessError: one does not build, or two files pin different versions.
     """
-    build_cache, addons = BuildCache(recipes(versions), IMAGES, cache), versions.addons()
-    if build_cache.missing(set(addons)):
+    published = {name: image.published for name, image in versions.addons().items() if name in names}
+    return {published[name]: image for name, image in _build_layouts(published, versions, cache, steps).items()}
+
+
+def build_named(repositories: Collection[str], versions: Versions, cache: Path, steps: Steps) -> dict[str, OciImage]:
+    """Build those of some images that only some values have a chart run, and return them by repository.
+
+    Raises:
+        HarnessError: one does not build, or two files pin different versions.
+    """
+    known = {SERVED_IF_NAMED[repository]: repository for repository in repositories if repository in SERVED_IF_NAMED}
+    return {known[name]: image for name, image in _build_layouts(known, versions, cache, steps).items()}
+
+
+def _build_layouts(names: Collection[str], versions: Versions, cache: Path, steps: Steps) -> dict[str, OciImage]:
+    """Build images that are kept as layouts, unless the cache has them, and return them by the artifact's name."""
+    build_cache = BuildCache(recipes(versions), IMAGES, cache)
+    if build_cache.missing(names):
         check_pins(versions, IMAGES)
         with alone(cache, steps):
-            make(build_cache, build_cache.missing(set(addons)), steps)
-    return {image.published: build_cache.layout(name) for name, image in addons.items()}
+            make(build_cache, build_cache.missing(names), steps)
+    return {name: build_cache.layout(name) for name in names}
 
 
 def helm_path(versions: Versions, cache: Path) -> Path:

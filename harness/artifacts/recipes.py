@@ -171,6 +171,7 @@ def recipes(versions: Versions) -> list[Recipe]:
         *(recipe for name, image in versions.services().items() for recipe in _of_service(name, image, versions)),
         NodePackages("npm-proxy", "npm/proxy", Kept.AS_FILES),
         Image("proxy", "proxy", Kept.AS_LAYOUT, base="debian", parts=("npm-proxy/node_modules",)),
+        Image("network-tools", "network-tools", Kept.AS_LAYOUT, base="debian"),
         *(Image(name, name, Kept.AS_LAYOUT, parts=(f"go-cluster/{name}",)) for name in programs),
         Image("kube-proxy", "kube-proxy", Kept.AS_LAYOUT, base="debian", parts=("go-cluster/kube-proxy",)),
         Image("coredns", "coredns", Kept.AS_LAYOUT, parts=("go-cluster/coredns",)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
-from harness.artifacts.build import build, build_addons, build_helm, build_service, built_service
+from harness.artifacts.build import build, build_addons, build_helm, build_named, build_service, built_service
 from harness.artifacts.model import Artifacts
 from harness.artifacts.oci import OciImage, OciStore
 from harness.artifacts.pull import choose, pull, pull_helm, pull_service
@@ -22,6 +22,7 @@ __all__ = [
     "get",
     "get_addons",
     "get_helm",
+    "get_named",
     "get_service",
     "kubernetes",
     "pinned_chart",
@@ -59,7 +60,7 @@ def get(
     steps: Steps,
     cold: Callable[[], None],
     *,
-    then_addons: bool = False,
+    then: Collection[str] = (),
 ) -> Artifacts:
     """Build or pull the artifacts of a run; needs Docker's daemon.
 
@@ -69,14 +70,14 @@ def get(
         services: names of the services whose images are among them.
         mirrors: locations by the upstream whose content they serve: docker.io, quay.io, registry.k8s.io, tools.
         cold: called before anything is built or pulled; not called if nothing is.
-        then_addons: whether a call of `get_addons` follows, so that the forecast counts what it builds.
+        then: add-ons that a call of `get_addons` asks for afterwards, so that the forecast counts them.
 
     Raises:
         HarnessError: an artifact cannot be built or pulled.
     """
     versions = read_versions()
     if how == "build":
-        return build(versions, services, cache, steps, cold, then_addons=then_addons)
+        return build(versions, services, cache, steps, cold, then=then)
     return pull(versions.with_kubernetes(kubernetes), mirrors, cache, steps, cold, services)
 
 
@@ -104,8 +105,8 @@ def find_service(how: str, name: str, cache: Path) -> str | None:
     return built_service(name, read_versions(), cache) if how == "build" else None
 
 
-def get_addons(how: str, cache: Path, steps: Steps) -> dict[str, OciImage]:
-    """Build the images of the cluster's add-ons, by their published names; none where nodes pull the published ones.
+def get_addons(how: str, names: Collection[str], cache: Path, steps: Steps) -> dict[str, OciImage]:
+    """Build the images of some add-ons, by their published names; none where nodes pull the published ones.
 
     Args:
         how: 'build' or 'pull'.
@@ -113,7 +114,16 @@ def get_addons(how: str, cache: Path, steps: Steps) -> dict[str, OciImage]:
     Raises:
         HarnessError: one cannot be built.
     """
-    return build_addons(read_versions(), cache, steps) if how == "build" else {}
+    return build_addons(names, read_versions(), cache, steps) if how == "build" else {}
+
+
+def get_named(repositories: Collection[str], cache: Path, steps: Steps) -> dict[str, OciImage]:
+    """Build those of some images that only some values have a chart run, by repository.
+
+    Raises:
+        HarnessError: one cannot be built.
+    """
+    return build_named(repositories, read_versions(), cache, steps)
 
 
 def get_helm(how: str, cache: Path, mirrors: Mapping[str, str], steps: Steps) -> Path:

@@ -51,3 +51,10 @@ def hub_values(manifests: Iterable[Manifest]) -> dict[str, Any]:
         if manifest["kind"] == "Secret" and "values.yaml" in (manifest.get("data") or {}):
             return dict(yaml.load(base64.b64decode(manifest["data"]["values.yaml"]), Loader))
     return {}
+
+
+def hub_image(manifests: Iterable[Manifest]) -> str:
+    """Return the image of a release's hub, which has a Python and is on the nodes."""
+    [hub] = [each for each in manifests if (each["kind"], each["metadata"]["name"]) == ("Deployment", "hub")]
+    image: str = next(containers(hub))["image"]
+    return image

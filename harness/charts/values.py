@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,18 @@ def value_at(values: Mapping[str, Any], key: str, default: Any = None) -> Any:
             return default
         at = at[part]
     return at
+
+
+def image_keys(values: Any, image: str, key: str = "") -> Iterator[str]:
+    """Yield the dotted key of each value that names an image: its full name, or a mapping with its name and tag."""
+    if values == image or (isinstance(values, Mapping) and f"{values.get('name')}:{values.get('tag')}" == image):
+        yield key
+    elif isinstance(values, Mapping):
+        for name, value in values.items():
+            yield from image_keys(value, image, f"{key}.{name}" if key else str(name))
+    elif isinstance(values, list):
+        for number, value in enumerate(values):
+            yield from image_keys(value, image, f"{key}[{number}]")
 
 
 def nested(flat: Mapping[str, Any]) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from harness.deployment.infrastructure import create_cluster, reuse_or_reset, st
 from harness.deployment.inputs import read_inputs
 from harness.deployment.model import Deployment, Prepared
 from harness.deployment.monitoring import build_monitoring, remove_monitoring
+from harness.deployment.network_policies import remove_network_policies
 from harness.deployment.releases import (
     create_secrets,
     find_chart,
@@ -37,6 +38,7 @@ from harness.host import requirements as machine
 from harness.host.identity import keep_identity
 from harness.host.isolation import isolated
 from harness.hub.api import Hub
+from harness.monitoring.addon import ADDONS
 from harness.plan.hubs import HUBS, HubSpec
 from harness.plan.plan import Plan
 from harness.services import catalogue
@@ -66,7 +68,8 @@ def prepare(plan: Plan, steps: Steps) -> Prepared:
     machine.check_disk(machine.DISK_WARM, plan.cache)
     room = functools.partial(machine.check_disk, machine.DISK_COLD, plan.cache)
     services = [service.NAME for service in catalogue.always()]
-    made = artifacts.get(how, kubernetes, services, plan.cache, plan.mirrors, steps, room, then_addons=plan.monitored)
+    then = ADDONS if plan.monitored else ()
+    made = artifacts.get(how, kubernetes, services, plan.cache, plan.mirrors, steps, room, then=then)
     if plan.monitored:
         build_monitoring(how, plan.cache, steps)
     helm = Helm(made.helm, plan.state / "kubeconfig", kubernetes)
@@ -129,7 +132,8 @@ def boot_infrastructure(
         objects = templates(prepared.helm, prepared.chart, releases)
 
         def serve() -> None:
-            images = make_images(context, made, objects.values())
+            values = [(prepared.chart.path / "values.yaml", *each.values) for each in releases.values()]
+            images = make_images(context, made, objects.values(), values=values)
             start_services(context, made, services, images)
             push_images(context, services[Registry], images)
 
@@ -139,6 +143,7 @@ def boot_infrastructure(
             serving.result()
         if not plan.monitored:
             remove_monitoring(context)
+        remove_network_policies(context)
         hubs = [
             Hub(cluster.hub_url(spec.node_port), spec.namespace, spec.release, spec.database, secrets[spec.name])
             for spec in plan.hubs

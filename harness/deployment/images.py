@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from harness.artifacts.model import Artifacts
 from harness.artifacts.oci import OciImage
-from harness.base.errors import HarnessError
+from harness.artifacts.resolve import get_named
+from harness.base.errors import EnvironmentFault
 from harness.charts import manifests
 from harness.charts.manifests import Manifest
+from harness.charts.values import image_keys, merge_values
 from harness.courses.images import course_builder, course_repositories
 from harness.deployment.context import BootContext
 from harness.deployment.state import describe_changes, fingerprints
@@ -63,35 +66,49 @@ def make_images(
     artifacts: Artifacts,
     rendered: Iterable[list[Manifest]],
     build: Callable[[BootContext, Artifacts, list[str]], Mapping[str, OciImage]] = build_courses,
+    values: Iterable[tuple[Path, ...]] = (),
 ) -> RegistryImages:
     """Make the images that rendered releases name and that the registry has to serve.
 
     Args:
         build: returns the images of courses, by tag.
+        values: values files of each release, the chart's own first: the key of an image that cannot be made is named.
 
     Raises:
-        HarnessError: a course's repository does not build, or the chart runs an image that is not among the artifacts.
+        EnvironmentFault: the chart runs an image that is not among those that can be built.
+        HarnessError: a course's repository does not build.
     """
     wanted = set().union(*map(manifests.images, rendered))
     published = {name for name in wanted if not name.startswith(f"{ECR}/")}
-    charts = {name: built_image(artifacts, name) for name in published} if artifacts.images else {}
+    charts = built_images(context, artifacts, published, values) if artifacts.images else {}
     tags = sorted(name.removeprefix(f"{COURSE_REPOSITORY}:") for name in wanted - published)
     courses = build(context, artifacts, tags)
     versions = {version: courses[course.tag] for course in context.plan.courses for version in course.tags}
     return RegistryImages(charts, courses, versions)
 
 
-def built_image(artifacts: Artifacts, image: str) -> OciImage:
-    """Return what was built in the place of an image that the chart runs.
+def built_images(
+    context: BootContext, artifacts: Artifacts, names: Iterable[str], values: Iterable[tuple[Path, ...]] = ()
+) -> dict[str, OciImage]:
+    """Return what is built in the place of images that the chart runs, by their full names.
+
+    Args:
+        values: as `make_images` takes them.
 
     Raises:
-        HarnessError: nothing was.
+        EnvironmentFault: one of them is not among those that can be built.
     """
-    repository = image.rpartition(":")[0]
-    if repository not in artifacts.images:
-        known = ", ".join(artifacts.images)
-        raise HarnessError(f"The chart runs {image}, which --artifacts build does not make (it makes {known})")
-    return artifacts.images[repository]
+    repositories = {name: name.rpartition(":")[0] for name in names}
+    named = get_named(set(repositories.values()) - artifacts.images.keys(), context.plan.cache, context.steps)
+    known = {**artifacts.images, **named}
+    if unknown := sorted(name for name, repository in repositories.items() if repository not in known):
+        keys = dict.fromkeys(key for files in values for key in image_keys(merge_values(files), unknown[0]))
+        raise EnvironmentFault(
+            f"The chart runs {unknown[0]} ({' and '.join(keys) or 'which none of the values names'}), and --artifacts "
+            "build does not make that image: the run ends and has no verdict about the deployment.\n"
+            "Give --artifacts pull where its registry can be reached, or values that leave the image out (--values)."
+        )
+    return {name: known[repository] for name, repository in repositories.items()}
 
 
 def push_images(context: BootContext, registry: Registry, images: RegistryImages) -> None:

@@ -25,6 +25,8 @@ from harness.services.container import Services
 from harness.services.postgres import Postgres
 from harness.services.registry import Registry
 
+NO_POLICIES = "network policies: no test of this run asks for what enforces them"
+"""Sentence of what is not checked in a copy whose nodes' network leaves policies alone, until a test asks for more."""
 NO_GATE = "the gate in front of the hubs: no test of this run asks for it"
 """Sentence of what is not checked, until a test has the gate."""
 
@@ -115,7 +117,7 @@ class Deployment:
             "Vault's new credentials for the database every few months: here they stay as they are",
         ]
         if self.artifacts.images:
-            reasons.append("NetworkPolicies: the built node image's network does not enforce them")
+            reasons.append(NO_POLICIES)
             reasons += [
                 f"course {course.tag} on {image}: no registry was in reach, and it was built on our notebook image"
                 for course in self.plan.courses

@@ -13,14 +13,14 @@ from harness.base.digest import fingerprint
 from harness.base.errors import EnvironmentFault, HarnessError
 from harness.base.progress import Steps
 from harness.base.wait import NotYet, wait_until
-from harness.charts.manifests import Manifest, containers
+from harness.charts.manifests import hub_image
 from harness.cluster.kind import Cluster
 from harness.deployment.context import BootContext
 from harness.deployment.model import Deployment
 from harness.deployment.releases import metrics_token, read_secrets
 from harness.deployment.rollout import wait_until_ready
 from harness.deployment.state import STATE, State
-from harness.monitoring.addon import AS_WRITTEN, NAMESPACE, RECEIVER, MonitoringSettings, objects
+from harness.monitoring.addon import ADDONS, AS_WRITTEN, NAMESPACE, RECEIVER, MonitoringSettings, objects
 from harness.monitoring.client import Monitoring
 from harness.monitoring.grafana import GRAFANA
 from harness.monitoring.panels import DASHBOARD
@@ -43,7 +43,7 @@ def build_monitoring(how: str, cache: Path, steps: Steps) -> None:
         EnvironmentFault: Docker or the disk failed.
     """
     try:
-        artifacts.get_addons(how, cache, steps)
+        artifacts.get_addons(how, ADDONS, cache, steps)
     except EnvironmentFault:
         raise
     except HarnessError as error:
@@ -60,7 +60,7 @@ def start_monitoring(running: Deployment, steps: Steps, factor: float) -> Monito
     Raises:
         HarnessError: a part cannot be built, or the cluster refuses it.
     """
-    built = artifacts.get_addons(running.artifacts.how, running.plan.cache, steps)
+    built = artifacts.get_addons(running.artifacts.how, ADDONS, running.plan.cache, steps)
     with steps.step("Prometheus and its sources") as step:
         for name, image in built.items():
             _, repository, tag = split(name)
@@ -97,7 +97,7 @@ def settings_of(running: Deployment, factor: float) -> MonitoringSettings:
     rules = scaled(read_rules(checkout / RULES), factor, SCALED.namespace, [spec.namespace for spec in hubs])
     images = {name: image.published for name, image in read_versions().addons().items()}
     return MonitoringSettings(
-        images={**images, RECEIVER: _hub_image(running.objects[STUDENT])},
+        images={**images, RECEIVER: hub_image(running.objects[STUDENT])},
         tokens={spec: secret[metrics_token(spec)] for spec in hubs},
         nodes=running.cluster.nodes,
         database_url=f"{running.database.url('postgres')}?sslmode=disable",
@@ -131,10 +131,3 @@ def _files_for_promtool(checkout: Path) -> Mapping[str, str]:
     """Return the rules as they are written, and their tests, which name them by their file in the checkout."""
     tests = (checkout / RULE_TESTS).read_text()
     return {AS_WRITTEN: (checkout / RULES).read_text(), Path(RULE_TESTS).name: tests.replace("rules.yaml", AS_WRITTEN)}
-
-
-def _hub_image(rendered: list[Manifest]) -> str:
-    """Return the image of a release's hub, which has a Python and is on the nodes."""
-    [hub] = [each for each in rendered if (each["kind"], each["metadata"]["name"]) == ("Deployment", "hub")]
-    image: str = next(containers(hub))["image"]
-    return image

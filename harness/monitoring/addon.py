@@ -28,6 +28,8 @@ PORTS = {
     GRAFANA: grafana.PORT,
 }
 """Port of each part, which its Service has as well."""
+ADDONS = PORTS.keys() - {RECEIVER, GRAFANA}
+"""Parts that have an image that `build` makes."""
 HUB_JOB, KUBELET_JOB = "jupyterhub", "kubelet"
 HUB_PORT, KUBELET_PORT = 8081, 10250
 SCRAPE_SECONDS, STATE_SECONDS, KUBELET_SECONDS = 5, 2, 10

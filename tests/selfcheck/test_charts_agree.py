@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -36,6 +37,18 @@ MAY_DIFFER = {
 
 # The built-in chart has no other versions of these than its own.
 MAY_DIFFER_IN_VALUES = r"Chart\..*|.*\.image\.tag"
+
+POLICIES = {
+    "singleuser.networkPolicy.enabled": True,
+    "singleuser.networkPolicy.interNamespaceAccessLabels": "accept",
+    "singleuser.networkPolicy.allowedIngressPorts": [8888],
+    "singleuser.networkPolicy.egress": [{"to": [{"ipBlock": {"cidr": "0.0.0.0/0"}}]}],
+    "hub.networkPolicy.egressAllowRules.privateIPs": False,
+    "hub.networkPolicy.ingress": [{"from": [{"podSelector": {}}]}],
+    "proxy.chp.networkPolicy.egressAllowRules.dnsPortsPrivateIPs": False,
+    "proxy.chp.networkPolicy.egressAllowRules.nonPrivateIPs": False,
+}
+"""Values of network policies that ours leave at their defaults."""
 
 VALUES = {"jupyterhub": "production.yaml", "jupyterhub-authoring": "authoring.yaml"}
 """Our own values of each hub."""
@@ -87,6 +100,22 @@ def test_same_content(builtin: Objects, upstream: Objects) -> None:
     ours, theirs = (
         {f"{name} {path}": leaf for name, manifest in objects.items() for path, leaf in leaves(readable(manifest))}
         for objects in (builtin, upstream)
+    )
+    found = differences(ours, theirs, "|".join(MAY_DIFFER))
+    assert not found, "\n".join(found)
+
+
+def test_policies_have_the_same_keys(helm: Helm, builtin_chart: Chart, upstream_chart: Chart, release: Release) -> None:
+    """A network policy follows its values as the upstream chart's does."""
+    other = replace(release, replaced={**release.replaced, **POLICIES})
+    ours, theirs = (
+        {
+            f"{name} {path}": leaf
+            for name, manifest in by_name(helm.template(chart, other)).items()
+            if manifest["kind"] == "NetworkPolicy"
+            for path, leaf in leaves(manifest)
+        }
+        for chart in (builtin_chart, upstream_chart)
     )
     found = differences(ours, theirs, "|".join(MAY_DIFFER))
     assert not found, "\n".join(found)

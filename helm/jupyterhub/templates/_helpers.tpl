@@ -136,19 +136,39 @@ spec:
 {{- end }}
 {{- end }}
 
-{{- /* Network policies: who may come in by a label, whom a pod may call by component, what is outside. */}}
+{{- /* Network policies, from (list $ POLICY …), a policy being the values of one: who may come in by a label, … */}}
 {{- define "netpol.from" -}}
+{{- $policy := index . 1 -}}
+{{- $label := dict (printf "hub.jupyter.org/network-access-%s" (index . 2)) "true" -}}
 - ports:
     - port: {{ last . }}
   from:
     - podSelector:
-        matchLabels:
-          hub.jupyter.org/network-access-{{ first . }}: "true"
+        matchLabels: {{ toJson $label }}
+      {{- if eq $policy.interNamespaceAccessLabels "accept" }}
+      namespaceSelector:
+        matchLabels: {}
+    - namespaceSelector:
+        matchLabels: {{ toJson $label }}
+      {{- end }}
 {{- end }}
 
+{{- /* … which ports are open to all, … */}}
+{{- define "netpol.anyone" -}}
+{{- with .allowedIngressPorts }}
+- ports:
+    {{- range . }}
+    - port: {{ . }}
+    {{- end }}
+{{- end }}
+{{- end }}
+
+{{- /* … whom a pod may call by component, … */}}
 {{- define "netpol.to" -}}
 - ports:
-    - port: {{ index . 2 }}
+    {{- range slice . 2 }}
+    - port: {{ . }}
+    {{- end }}
   to:
     - podSelector:
         matchLabels:
@@ -161,27 +181,43 @@ spec:
 - ipBlock: {cidr: 192.168.0.0/16}
 {{- end }}
 
+{{- /* … and what else it may call, by switches and by rules of the values' own. */}}
 {{- define "netpol.outside" -}}
-{{- $metadata := printf "%s/32" .Values.singleuser.cloudMetadata.ip -}}
+{{- $metadata := printf "%s/32" (first .).Values.singleuser.cloudMetadata.ip -}}
+{{- $policy := last . -}}
+{{- $allow := $policy.egressAllowRules -}}
+{{- if or $allow.dnsPortsCloudMetadataServer $allow.dnsPortsKubeSystemNamespace $allow.dnsPortsPrivateIPs }}
 - ports:
     - {port: 53, protocol: UDP}
     - {port: 53, protocol: TCP}
   to:
+    {{- if $allow.dnsPortsCloudMetadataServer }}
     - ipBlock: {cidr: {{ $metadata }}}
+    {{- end }}
+    {{- if $allow.dnsPortsKubeSystemNamespace }}
     - namespaceSelector:
         matchLabels:
           kubernetes.io/metadata.name: kube-system
+    {{- end }}
+    {{- if $allow.dnsPortsPrivateIPs }}
     {{- include "privateBlocks" . | nindent 4 }}
+    {{- end }}
+{{- end }}
+{{- if $allow.nonPrivateIPs }}
 - to:
     - ipBlock:
         cidr: 0.0.0.0/0
         except: [10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, {{ $metadata }}]
 {{- end }}
-
-{{- /* Core pods may go on to the cluster's own network as well; users' may not. */}}
-{{- define "netpol.inside" -}}
+{{- if $allow.privateIPs }}
 - to:
     {{- include "privateBlocks" . | nindent 4 }}
+{{- end }}
+{{- if $allow.cloudMetadataServer }}
 - to:
-    - ipBlock: {cidr: {{ .Values.singleuser.cloudMetadata.ip }}/32}
+    - ipBlock: {cidr: {{ $metadata }}}
+{{- end }}
+{{- with $policy.egress }}
+{{ toYaml . }}
+{{- end }}
 {{- end }}

@@ -6,9 +6,6 @@
 {{- if ne .Values.singleuser.storage.type "none" }}
   {{- fail "the built-in chart gives no storage to users: set singleuser.storage.type to none" }}
 {{- end }}
-{{- if .Values.singleuser.cloudMetadata.blockWithIptables }}
-  {{- fail "the built-in chart has no iptables container: set singleuser.cloudMetadata.blockWithIptables to false" }}
-{{- end }}
 {{- if not (has .Values.hub.db.type (list "postgres" "sqlite-memory")) }}
   {{- fail "the built-in chart has no volume for a database: set hub.db.type to postgres or sqlite-memory" }}
 {{- end }}

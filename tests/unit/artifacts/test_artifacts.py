@@ -10,7 +10,7 @@ import shutil
 import tarfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -21,7 +21,7 @@ from rich.console import Console
 
 from harness.artifacts import pull
 from harness.artifacts import resolve as artifacts
-from harness.artifacts.build import SERVED, alone, build_helm, helm_path, make
+from harness.artifacts.build import SERVED, SERVED_IF_NAMED, alone, build_helm, helm_path, make
 from harness.artifacts.build_cache import BuildCache, Kept, Recipe
 from harness.artifacts.dockerfile import NAMESPACE, build_image, explain, on_base
 from harness.artifacts.forecast import Durations
@@ -273,12 +273,36 @@ class TestAddons:
         self, tmp_path: Path, steps: Steps, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(BuildCache, "missing", lambda self, wanted: [])
-        found = artifacts.get_addons("build", tmp_path, steps)
+        found = artifacts.get_addons("build", read_versions().addons(), tmp_path, steps)
         assert set(found) == {image.published for image in read_versions().addons().values()}
         assert all(image.path.is_relative_to(tmp_path / "layouts") for image in found.values())
 
+    def test_only_those_that_are_asked_for_are_built(
+        self, tmp_path: Path, steps: Steps, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        asked: list[Collection[str]] = []
+
+        def missing(self: BuildCache, wanted: Collection[str]) -> list[str]:
+            asked.append(wanted)
+            return []
+
+        monkeypatch.setattr(BuildCache, "missing", missing)
+        [found] = artifacts.get_addons("build", {"prometheus"}, tmp_path, steps)
+        assert found == read_versions().addons()["prometheus"].published
+        assert [*map(set, asked)] == [{"prometheus"}]
+
+    def test_an_image_that_only_some_values_name_is_built_for_those(
+        self, tmp_path: Path, steps: Steps, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(BuildCache, "missing", lambda self, wanted: [])
+        [(name, repository)] = [(name, repository) for repository, name in SERVED_IF_NAMED.items()]
+        found = artifacts.get_named({repository, "docker.io/nginx"}, tmp_path, steps)
+        assert [*found] == [repository]
+        assert found[repository].path.name.startswith(f"{name}-")
+        assert artifacts.get_named({"docker.io/nginx"}, tmp_path, steps) == {}
+
     def test_published_ones_are_pulled_by_the_nodes(self, tmp_path: Path, steps: Steps) -> None:
-        assert artifacts.get_addons("pull", tmp_path, steps) == {}
+        assert artifacts.get_addons("pull", read_versions().addons(), tmp_path, steps) == {}
 
     def test_a_run_that_does_not_ask_makes_none(self) -> None:
         build_cache = BuildCache(recipes(read_versions()), IMAGES, Path("nowhere"))
@@ -287,7 +311,8 @@ class TestAddons:
         for name in reversed(build_cache.in_order):
             if name in needed:
                 needed |= set(build_cache.recipes[name].needs)
-        assert needed.isdisjoint({*read_versions().addons(), "go-kube-state-metrics"})
+        unasked = {"go-kube-state-metrics", "go-kube-network-policies", *SERVED_IF_NAMED.values()}
+        assert needed.isdisjoint({*read_versions().addons(), *unasked})
 
 
 class TestVersions:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.charts.values import merge_values, nested, value_at
+from harness.charts.values import image_keys, merge_values, nested, value_at
 
 
 def test_files_merge_as_helm_merges_them(tmp_path: Path) -> None:
@@ -26,3 +26,13 @@ def test_value_at_a_key(key: str, found: object) -> None:
 
 def test_nested() -> None:
     assert nested({"a.b": 1, "a.c.d": 2, "e": 3}) == {"a": {"b": 1, "c": {"d": 2}}, "e": 3}
+
+
+def test_keys_of_an_image() -> None:
+    values = {
+        "hub": {"image": {"name": "quay.io/hub", "tag": 1}, "extraContainers": [{"image": "sidecar:2"}]},
+        "prePuller": {"extraImages": {"one": {"name": "sidecar", "tag": "2"}}},
+    }
+    assert [*image_keys(values, "quay.io/hub:1")] == ["hub.image"]
+    assert [*image_keys(values, "sidecar:2")] == ["hub.extraContainers[0].image", "prePuller.extraImages.one"]
+    assert not [*image_keys(values, "nginx:1")]

@@ -262,7 +262,7 @@ class TestInfrastructure:
         serving = tmp_path / "serving"
         removed: list[int] = []
 
-        def start(*_: object) -> None:
+        def start(*_: object, **__: object) -> None:
             try:
                 run(["sh", "-c", f"touch {serving}; exec sleep 60"], timeout=60)
             finally:

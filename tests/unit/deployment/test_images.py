@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from harness.base.errors import HarnessError
+from harness.base.errors import EnvironmentFault
 from harness.base.progress import Steps, StoppedError
-from harness.deployment.images import RegistryImages, built_image, make_images, push_images
+from harness.deployment.images import RegistryImages, built_images, make_images, push_images
 from harness.plan.contract import COURSE_REPOSITORY, ECR
 from harness.plan.plan import Plan
 from tests.unit.deployment.doubles import context_of
@@ -98,11 +98,26 @@ def test_courses_are_those_that_the_releases_name(planned: Planner, steps: Steps
     assert list(images.courses) == ["a", "b"]
 
 
-def test_an_image_that_nobody_makes() -> None:
-    made: Any = SimpleNamespace(images={HUB: "layout"})
-    assert str(built_image(made, f"{HUB}:4.4.1")) == "layout"
-    with pytest.raises(HarnessError) as error:
-        built_image(made, "docker.io/nginx:1")
+def test_an_image_that_is_not_made_is_no_verdict_about_the_deployment(
+    planned: Planner, steps: Steps, tmp_path: Path
+) -> None:
+    made: Any = SimpleNamespace(images={HUB: image("a")})
+    context = context_of(planned(), steps)
+    assert built_images(context, made, [f"{HUB}:4.4.1"]) == {f"{HUB}:4.4.1": image("a")}
+    chart, values = tmp_path / "chart.yaml", tmp_path / "values.yaml"
+    chart.write_text("proxy: {traefik: {image: {name: nginx, tag: '1'}}}\n")
+    values.write_text("""
+        proxy: {traefik: {image: {name: docker.io/nginx}}}
+        hub: {extraContainers: [{image: "sidecar:2"}]}
+    """)
+    with pytest.raises(EnvironmentFault) as error:
+        built_images(context, made, ["docker.io/nginx:1", f"{HUB}:4.4.1"], [(chart, values)])
     assert str(error.value) == (
-        "The chart runs docker.io/nginx:1, which --artifacts build does not make (it makes quay.io/jupyterhub/k8s-hub)"
+        "The chart runs docker.io/nginx:1 (proxy.traefik.image), and --artifacts build does not make that image: "
+        "the run ends and has no verdict about the deployment.\n"
+        "Give --artifacts pull where its registry can be reached, or values that leave the image out (--values)."
     )
+    with pytest.raises(EnvironmentFault, match=r"sidecar:2 \(hub\.extraContainers\[0\]\.image\)"):
+        built_images(context, made, ["sidecar:2"], [(chart, values)])
+    with pytest.raises(EnvironmentFault, match=r"busybox:1 \(which none of the values names\)"):
+        built_images(context, made, ["busybox:1"], [(chart, values)])

@@ -12,7 +12,7 @@ import pytest
 
 from harness.base.shell import CommandError
 from harness.charts.chart import Chart
-from harness.deployment.model import Deployment
+from harness.deployment.model import NO_POLICIES, Deployment
 from harness.plan.hubs import AUTHORING, SCALED, STUDENT
 from harness.plan.plan import Plan
 
@@ -55,6 +55,6 @@ def test_hubs(planned: Planner) -> None:
 
 
 def test_what_cannot_be_shown_depends_on_the_node_image(planned: Planner) -> None:
-    assert not any("NetworkPolicies" in line for line in deployment(planned()).unchecked)
+    assert NO_POLICIES not in deployment(planned()).unchecked
     built = deployment(planned(), images={"quay.io/hub": None}).unchecked
-    assert any(line.startswith("NetworkPolicies: ") for line in built)
+    assert NO_POLICIES in built

@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from harness.monitoring.addon import (
+    ADDONS,
     ALERTMANAGER,
     HUB_JOB,
     NAMESPACE,
@@ -23,6 +24,7 @@ from harness.monitoring.addon import (
 from harness.monitoring.grafana import GRAFANA, PLACES
 from harness.plan.hubs import HUBS, STUDENT
 from harness.plan.versions import read_versions
+from harness.policies.addon import ENFORCER
 
 ROOT = Path(__file__).parents[3]
 NODES = ("jh-1-control-plane", "jh-1-worker")
@@ -52,7 +54,8 @@ def test_every_part_has_a_deployment_with_its_image_and_a_service_at_its_port() 
 
 
 def test_every_add_on_of_the_versions_is_a_part() -> None:
-    assert set(read_versions().addons()) == PORTS.keys() - {RECEIVER, GRAFANA}
+    assert set(read_versions().addons()) == {*ADDONS, ENFORCER}
+    assert PORTS.keys() - {RECEIVER, GRAFANA} == ADDONS
 
 
 def test_what_is_secret_is_in_secrets_alone() -> None:

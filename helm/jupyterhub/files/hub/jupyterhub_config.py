@@ -120,6 +120,18 @@ if files := value("singleuser.extraFiles"):
         f"{number}-files": {"name": "files", "mountPath": file["mountPath"], "subPath": key}
         for number, (key, file) in enumerate(files.items())
     }
+if value("singleuser.cloudMetadata.blockWithIptables"):
+    outgoing = {"append": "OUTPUT", "protocol": "tcp", "destination": value("singleuser.cloudMetadata.ip")}
+    rule = {**outgoing, "destination-port": "80", "jump": "DROP"}
+    c.KubeSpawner.init_containers = [
+        {
+            "name": "block-cloud-metadata",
+            "image": f"{value('singleuser.networkTools.image.name')}:{value('singleuser.networkTools.image.tag')}",
+            "command": ["iptables", *(word for key, given in rule.items() for word in (f"--{key}", given))],
+            "securityContext": {"privileged": True, "runAsUser": 0, "capabilities": {"add": ["NET_ADMIN"]}},
+            "resources": value("singleuser.networkTools.resources"),
+        }
+    ]
 
 # Services: the culler, with a role of just what it does, and all others that the values name.
 c.JupyterHub.services = []
