@@ -29,6 +29,8 @@ IDENTITY_LABEL = f"{LABEL}.identity"
 HOST_LABEL = f"{LABEL}.host"
 """Labels of a run's network: its checkout's path, whether it was to stay, the checkout's identity, and the host's name
 where the run began (in a container, the container's)."""
+ON_DEMAND_LABEL = f"{LABEL}.on-demand"
+"""Label of a container that only some tests need."""
 NO_ADDRESSES = ("non-overlapping IPv4 address pool", "address pools have been fully subnetted")
 """Parts of Docker's messages for used-up address pools, of older and of newer versions."""
 
@@ -54,6 +56,7 @@ def start(
     owner: str,
     network: str,
     ports: Sequence[int],
+    on_demand: bool = False,
     aliases: Sequence[str] = (),
     env: Mapping[str, str] | None = None,
     volumes: Mapping[Path, str] | None = None,
@@ -65,6 +68,7 @@ def start(
     Variables get their values from docker's own environment, so that no process list shows secrets.
 
     Args:
+        on_demand: it belongs to the tests that ask for it, which may stop it.
         aliases: further names that it has on the network.
         volumes: files and directories of the host, each with its path in the container; `:ro` after it for read-only.
         user: `uid:gid` of its processes; the image's own where this is empty.
@@ -75,6 +79,7 @@ def start(
     """
     env = env or {}
     args: list[str | Path] = ["run", "--detach", "--name", name, "--label", f"{LABEL}={owner}", "--network", network]
+    args += ["--label", f"{ON_DEMAND_LABEL}=true"] if on_demand else []
     for alias in aliases:
         args += ["--network-alias", alias]
     for port in ports:
@@ -166,19 +171,20 @@ def stopped(owner: str, expected: Collection[str] = (), *, others: bool = True) 
 
     Args:
         expected: names of containers that have to exist; others may.
-        others: whether those others have to run.
+        others: whether those others have to run, but for those on demand, which a test may have stopped.
     """
-    listed = "{{.Names}}\t{{.State}}\t{{.Status}}"
+    listed = f'{{{{.Names}}}}\t{{{{.Label "{ON_DEMAND_LABEL}"}}}}\t{{{{.State}}}}\t{{{{.Status}}}}'
     try:
         lines = docker("ps", "--all", "--filter", f"name=^/?{owner}-", "--format", listed, timeout=LIST_TIMEOUT)
     except CommandError as error:
         return f"Docker does not answer: {' '.join(str(error).split())}"
-    found = {name: (state, status) for name, state, status in (line.split("\t") for line in lines.splitlines())}
+    columns = (line.split("\t") for line in lines.splitlines())
+    found = {name: (state, status, on_demand) for name, on_demand, state, status in columns}
     # One that was only just created is about to run.
     dead = [
         name
-        for name, (state, _) in found.items()
-        if state not in ("running", "created") and (others or name in expected)
+        for name, (state, _, on_demand) in found.items()
+        if state not in ("running", "created") and (name in expected or (others and not on_demand))
     ]
     problems = [f"container {name} does not run: {found[name][1]}{_quoted_last_line(name)}" for name in dead]
     return "; ".join([*problems, *(f"container {name} is gone" for name in expected if name not in found)]) or None

@@ -152,6 +152,7 @@ class Service(ABC):
             owner=self.run,
             network=self.run,
             ports=(self.PORT, *more_ports),
+            on_demand=self.ON_DEMAND,
             aliases=aliases,
             env=env,
             volumes=volumes,

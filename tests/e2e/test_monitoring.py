@@ -324,7 +324,10 @@ def test_culled_server_leaves_the_panels(monitoring: Monitoring, culled_servers:
         f"an idle server is still there after {idle.last_seen:.0f} s, and so in the panel {panels.IMAGES}"
     )
     before, after = shown(idle.seen_last - SHOWN_FOR, idle.seen_last), shown(idle.ended, idle.ended + LEAVES_WITHIN)
-    assert before == {len(servers)}, f"with {len(servers)} servers the panel {panels.IMAGES} had {sorted(before)}"
+    # The pod of a server that ends is gone before the hub says so.
+    assert max(before, default=0) == len(servers), (
+        f"with {len(servers)} servers the panel {panels.IMAGES} had {sorted(before)}"
+    )
     assert len(servers) - 1 in after, (
         f"{LEAVES_WITHIN:.0f} s after the idle one of {len(servers)} servers was culled, the panel {panels.IMAGES} had "
         f"{sorted(after)}"

@@ -80,7 +80,7 @@ def test_nothing_but_the_hub_ends_a_server_in_use(made_by_production: Hubs) -> N
 
 
 def test_no_server_runs_as_root(made_by_production: Hubs) -> None:
-    """No server runs as root or may become it, and none has more rights on its node than usual."""
+    """No server runs as root, and none has more rights on its node than usual."""
     check_servers(made_by_production, pod_checks.check_privileges)
 
 

@@ -183,7 +183,7 @@ def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Non
         lines = []
         for part in (each for each in WHOLE if each != gone):
             state = states.get(part, "running Up 2 minutes")
-            lines.append("\t".join((f"jh-1-{part}", *state.split(" ", 1))))
+            lines.append("\t".join((f"jh-1-{part}", "", *state.split(" ", 1))))
         fake.path.with_name("ps").write_text("\n".join(lines) + "\n")
 
     says()

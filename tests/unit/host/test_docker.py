@@ -209,14 +209,15 @@ class TestLogs:
 class TestStopped:
     LISTED = "\\n".join(
         (
-            "jh-1-moto\\trunning\\tUp 2 minutes",
-            "jh-1-worker\\tpaused\\tUp 2 minutes (Paused)",
-            "jh-1-new\\tcreated\\tCreated",
+            "jh-1-moto\\t\\trunning\\tUp 2 minutes",
+            "jh-1-worker\\t\\tpaused\\tUp 2 minutes (Paused)",
+            "jh-1-new\\t\\tcreated\\tCreated",
+            "jh-1-keycloak\\ttrue\\texited\\tExited (143) 1 second ago",
         )
     )
 
     def test_all_run(self, path: Path) -> None:
-        fake = Program(path, "docker", "printf 'jh-1-moto\\trunning\\tUp 2 minutes\\n'")
+        fake = Program(path, "docker", "printf 'jh-1-moto\\t\\trunning\\tUp 2 minutes\\n'")
         assert docker.stopped("jh-1", ["jh-1-moto"]) is None
         assert "--all --filter name=^/?jh-1-" in fake.calls[0]
 
@@ -226,6 +227,11 @@ class TestStopped:
             "container jh-1-worker does not run: Up 2 minutes (Paused), its last line: no space left; "
             "container jh-1-registry is gone"
         )
+
+    def test_one_on_demand_counts_where_it_is_expected(self, path: Path) -> None:
+        Program(path, "docker", f"""case "$1" in ps) printf '{self.LISTED}' ;; esac""")
+        found = docker.stopped("jh-1", ["jh-1-keycloak"], others=False)
+        assert found == "container jh-1-keycloak does not run: Exited (143) 1 second ago"
 
     def test_nobody_answers(self, path: Path) -> None:
         Program(path, "docker", "echo 'Cannot connect to the Docker daemon' >&2; exit 1")

@@ -363,11 +363,6 @@ SERVER_FAULTS: list[tuple[ServerCheck, dict[str, Any], str]] = [
     ),
     (
         pod_checks.check_privileges,
-        {"container": lambda each: each["securityContext"].update(allowPrivilegeEscalation=True)},
-        f"{IN_EACH}the server's programs may become root (allowPrivilegeEscalation), expected false",
-    ),
-    (
-        pod_checks.check_privileges,
         {"container": lambda each: each["securityContext"].update(capabilities={"add": ["SYS_ADMIN"]})},
         f"{IN_EACH}the server has the capabilities SYS_ADMIN, expected none more than usual",
     ),

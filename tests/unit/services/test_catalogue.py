@@ -189,7 +189,7 @@ class TestStart:
     ) -> None:
         monkeypatch.setattr("harness.services.container.seldom", lambda look: look)
         published(500)
-        write(docker, "jh-1-pages\texited\tExited (1) 1 second ago\n")
+        write(docker, "jh-1-pages\t\texited\tExited (1) 1 second ago\n")
         dead = "container jh-1-pages does not run: Exited (1) 1 second ago, its last line: no such page"
         with pytest.raises(NeverError, match=rf"the pages' server: will not come, .*{dead}".replace("(1)", r"\(1\)")):
             start(tmp_path, {"pages": "pages:1"})
