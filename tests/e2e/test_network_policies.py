@@ -7,8 +7,10 @@ metadata too, where a stand-in answers.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 
 import httpx
 import pytest
@@ -103,14 +105,19 @@ def check_port(network_policies: NetworkPolicies, cluster: Cluster, spec: HubSpe
     place = {what: port}
     wrong = missed(network_policies.from_hubs_namespace(spec, CALLER, place))
     assert not wrong, f"{spec.release}: a pod with the label does not reach {', '.join(wrong)}"
-    seen = {
-        f"a pod in {spec.namespace} without the label": network_policies.from_hubs_namespace(spec, STRANGER, place),
+    strangers: dict[str, Callable[[], Answers]] = {
+        f"a pod in {spec.namespace} without the label": partial(
+            network_policies.from_hubs_namespace, spec, STRANGER, place
+        ),
         **{
-            f"a pod of another namespace on {node}": network_policies.from_free_pod(node, place)
+            f"a pod of another namespace on {node}": partial(network_policies.from_free_pod, node, place)
             for node in cluster.nodes
         },
     }
-    inside = [who for who, answers in seen.items() if reached(answers)]
+    # Each waits for an answer that does not come.
+    with ThreadPoolExecutor() as pool:
+        seen = pool.map(lambda ask: ask(), strangers.values())
+        inside = [who for who, answers in zip(strangers, seen, strict=True) if reached(answers)]
     assert not inside, f"{spec.release}: {what} is reached by {', '.join(inside)}"
 
 
