@@ -25,6 +25,7 @@ from harness.people.link import EXAMPLE
 from harness.people.student import Student
 from harness.plan.plan import Plan
 from harness.scenarios.incidents import CrashedHub, KilledServer
+from harness.scenarios.user_cleanup import UserCleanup
 
 TOUCHING = ("DaemonsetReplicasMissing", "DeploymentUnavailable", "StatefulSetReplicasMissing", "PodCrashLooping")
 """Rules about kinds that a hub's release has, by the beginning of their names."""
@@ -42,11 +43,13 @@ def rules(plan: Plan) -> Mapping[str, OwnersRule]:
 
 
 @pytest.fixture(scope="class")
-def hub_is_gone(monitoring_up: Monitoring | str, hub: Hub, cluster: Cluster) -> Iterator[None]:
+def hub_is_gone(monitoring_up: Monitoring | str, hub: Hub, cluster: Cluster, departures: UserCleanup) -> Iterator[None]:
     """The students' hub gone, as the monitoring sees it; it is back at the end."""
     if isinstance(monitoring_up, str):
         yield
         return
+    # A hub that does not come back by itself deletes no user.
+    departures.wait()
     try:
         with unavailable_hub(cluster, hub):
             about = f'{{deployment="hub", namespace="{hub.namespace}"}}'
