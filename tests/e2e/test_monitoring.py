@@ -157,6 +157,8 @@ def test_images_on_nodes_are_those_of_the_pre_puller(
     courses = {image.removeprefix(f"{COURSE_REPOSITORY}:") for image in pre_pulled}
     expected = {(node, course): 1.0 for node in cluster.nodes for course in courses}
 
+    assert expected, f"the panel {panels.PRE_PULLER} is empty: the release has no pre-puller"
+
     def complete(found: list[Sample]) -> bool:
         there = {(each.labels["node"], each.labels["course"]): each.value for each in found}
         return {key: there.get(key) for key in expected} == expected
