@@ -94,11 +94,18 @@ def test_healthy_hub_with_a_class_fires_no_alert(
     began = min(arrival.arrived.began for arrival in arrivals.values())
     for name, arrival in arrivals.items():
         assert arrival.page.status == 200, f"the student of {name} got {arrival.page.status}"
-    about = f"{hub.namespace}|{authoring_hub.namespace}"
+    namespaces = (hub.namespace, authoring_hub.namespace)
     over = f"{time.time() - began:.0f}s"
-    fired = monitoring.query(f'max_over_time(ALERTS{{alertstate="firing", namespace=~"{about}"}}[{over}])')
+    fired = monitoring.query(
+        f'max_over_time(ALERTS{{alertstate="firing", namespace=~"{"|".join(namespaces)}"}}[{over}])'
+    )
     assert not fired, f"alerts about healthy hubs: {'; '.join(each.labels['alertname'] for each in fired)}"
-    received = [each for each in monitoring.received(began) if each.status == "firing"]
+    # The culler of another hub hangs on purpose, in the background.
+    received = [
+        each
+        for each in monitoring.received(began)
+        if each.status == "firing" and each.labels.get("namespace") in namespaces
+    ]
     assert not received, f"the receiver got alerts about healthy hubs: {'; '.join(map(str, received))}"
 
 
