@@ -136,7 +136,8 @@ class TestLinesOf:
             assert next(lines) == "one\n"
             pids = [int(next(lines)), int(next(lines))]
             assert all(map(alive, pids))
-        assert not any(map(alive, pids))
+        # A killed process is there until it has its turn.
+        wait_until("the end of both", lambda: not any(map(alive, pids)) or NotYet("one runs"), timeout=10)
 
     def test_of_a_program_that_ends_by_itself(self) -> None:
         with lines_of(["echo", "one"]) as lines:

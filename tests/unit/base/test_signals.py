@@ -52,7 +52,8 @@ def no_echo(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def press(number: int = signal.SIGINT) -> None:
-    os.kill(os.getpid(), number)
+    # To this thread: one that the process gets may reach another, and this one a little later.
+    signal.raise_signal(number)
 
 
 class TestListen:

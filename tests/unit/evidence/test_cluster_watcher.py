@@ -175,7 +175,7 @@ class Heard(Timeline):
     def begun(self) -> None:
         """Return when both watches have given a sign of life."""
         with self._new:
-            assert self._new.wait_for(lambda: {source for source, _, _ in self.all} >= {"pod", "event"}, 10), self.all
+            assert self._new.wait_for(lambda: {source for source, _, _ in self.all} >= {"pod", "event"}, 60), self.all
 
     def _told(self) -> list[tuple[str, str, str]]:
         return [each for each in self.all if not each[2].startswith("sign: ")]
