@@ -36,6 +36,8 @@ STARTS_WITHIN = timedelta(seconds=5)
 """Usual time until a pod's first container starts. Events are read only later: the API server reads all of them."""
 CREATED_WITHIN = timedelta(seconds=15)
 """Time in which a Deployment may be refused its pods: the service account of a new namespace comes a moment later."""
+HOOK_FAILED = "FailedPostStartHook"
+"""The kubelet's reason for the end of a container whose hook failed (kubernetes, pkg/kubelet/events)."""
 TERMINATED = 143
 """Exit code of a program that SIGTERM ended."""
 
@@ -164,13 +166,22 @@ def _container_reason(pod: client.V1Pod, status: client.V1ContainerStatus, facts
     if status.state.terminated and status.restart_count and status.state.terminated.exit_code:
         # It waits in a CrashLoopBackOff already; the kubelet reports that a quarter of a minute later.
         crash = f"crashed twice, exit code {status.state.terminated.exit_code}{details}, image {status.image}"
-        return f"pod {name}: container {status.name} {crash}{_last_words(facts.log(name, status.name, False))}"
+        output = _last_words(facts.log(name, status.name, False))
+        return f"pod {name}: container {status.name} {crash}{_hook_failure(name, facts)}{output}"
     waiting = status.state.waiting
     if not waiting or waiting.reason not in UNRECOVERABLE or _kubelet_retries(waiting):
         return None
     message = f": {waiting.message}" if waiting.message else ""
-    output = _last_words(facts.log(name, status.name, True)) if waiting.reason == "CrashLoopBackOff" else ""
+    output = ""
+    if waiting.reason == "CrashLoopBackOff":
+        output = _hook_failure(name, facts) + _last_words(facts.log(name, status.name, True))
     return f"pod {name}: container {status.name}: {waiting.reason}{details}, image {status.image}{message}{output}"
+
+
+def _hook_failure(pod: str, facts: PodFacts) -> str:
+    """Return the failure of a pod's postStart hook, which ends its container; the pod's status has it for a moment."""
+    failures = [event for event in facts.warnings() if (event.involved_object.name, event.reason) == (pod, HOOK_FAILED)]
+    return f". {HOOK_FAILED}: {failures[-1].message}" if failures else ""
 
 
 def _failure(pod: client.V1Pod) -> str:

@@ -10,6 +10,7 @@ from kubernetes import client
 
 from harness.cluster.pod_health import (
     CREATED_WITHIN,
+    HOOK_FAILED,
     RECREATED_WITHIN,
     Disappearance,
     PodFacts,
@@ -124,6 +125,17 @@ class TestStuckReason:
             f"pod jupyter-1: container notebook crashed twice, exit code 127, image {IMAGE}. "
             "Last output: singleuser: not found\n  | singleuser: not found"
         )
+
+    def test_hook_that_failed_is_named_after_the_kubelet_went_on(self) -> None:
+        failed = warning(HOOK_FAILED, "PostStartHook failed")
+        failed.involved_object.name = "jupyter-1"
+        twice = container(state(ended="Error"))
+        twice.restart_count = 1
+        facts = PodFacts(lambda pod, container, before: "serving\n", warnings=lambda: [failed])
+        for crashed in (CRASHED, twice):
+            assert ". FailedPostStartHook: PostStartHook failed. Last output" in str(
+                stuck_reason([pod(crashed)], facts)
+            )
 
     def test_what_never_ran_is_told_as_the_runtime_tells_it(self) -> None:
         before = state(ended="StartError")

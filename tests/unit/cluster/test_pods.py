@@ -94,8 +94,8 @@ class TestStuck:
     def test_logs(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(PodWatch, "logs", lambda self, pod, container, previous: f"{pod} {container} {previous}")
         crashed = pod(container(state("CrashLoopBackOff"), state(ended="Error")))
-        no_core: Any = None
-        found = PodWatch(no_core, "jupyter").stuck_reason([crashed])
+        core: Any = SimpleNamespace(list_namespaced_event=lambda *_, **__: client.CoreV1EventList(items=[]))
+        found = PodWatch(core, "jupyter").stuck_reason([crashed])
         assert found is not None
         assert "Last output: jupyter-1 notebook True" in found
 
