@@ -18,6 +18,8 @@ PASSWORD = "database"
 """Name of the password among the run's secrets."""
 
 CHECKPOINTER = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'"
+BUSY = "busy"
+"""Word in place of a failover that did not come about."""
 OPEN_TRANSACTIONS = "SELECT datname, query FROM pg_stat_activity WHERE state LIKE 'idle in transaction%'"
 
 
@@ -71,14 +73,23 @@ class Postgres(Service):
         if [name] not in self.query("postgres", "SELECT datname FROM pg_database"):
             self.query("postgres", f'CREATE DATABASE "{name}" OWNER {USER}')
 
-    def fail_over(self) -> None:
+    def fail_over(self, *, at_rest: bool = False) -> bool:
         """End every session and start all server processes anew, from the log, as at a crash or a failover.
 
         The container stays, and so does its address: to the run's watch on its containers nothing has happened.
+
+        Args:
+            at_rest: only while no session is in a transaction; returns False where one is.
         """
         [[checkpointer]] = self.query("postgres", CHECKPOINTER)
         # A server process that is killed takes all others with it (Postgres, postmaster.c, HandleChildCrash).
-        docker.docker("exec", self.name, "sh", "-c", f"kill -KILL {int(checkpointer)}")
+        end = f"kill -KILL {int(checkpointer)}"
+        if at_rest:
+            # In one go: a moment later one may be.
+            psql = f'psql --username {USER} --dbname postgres --tuples-only --no-align --command "{OPEN_TRANSACTIONS}"'
+            end = f'if test -z "$({psql})"; then {end}; else echo {BUSY}; fi'
+        if docker.docker("exec", self.name, "sh", "-c", end) == BUSY:
+            return False
 
         def renewed() -> bool | NotYet:
             try:
@@ -88,6 +99,7 @@ class Postgres(Service):
             return (len(found) == 1 and found != [[checkpointer]]) or NotYet("the server that was there before")
 
         wait_until(f"{self.TITLE} after a failover", renewed, timeout=self.START_TIMEOUT)
+        return True
 
     def open_transactions(self) -> list[list[str]]:
         """Return the database and the last query of each session that is in a transaction and does nothing."""

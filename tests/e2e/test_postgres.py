@@ -39,6 +39,12 @@ def at_rest(database: Postgres, people: Iterable[Visitor]) -> bool | NotYet:
     return not busy or NotYet(f"the hubs are in the middle of {busy}")
 
 
+def fail_over_at_rest(database: Postgres, people: Iterable[Visitor]) -> bool | NotYet:
+    """Have Postgres fail over while no hub's session is in a transaction."""
+    resting = at_rest(database, people)
+    return resting if isinstance(resting, NotYet) else database.fail_over(at_rest=True) or NotYet("the hubs are busy")
+
+
 def database_errors(cluster: Cluster, hub: Hub, since: float) -> list[str]:
     """Lines of a hub's log, since a time.time(), about requests that failed for its database."""
     [pod] = cluster.pods(hub.namespace).look("component=hub")
@@ -86,9 +92,8 @@ def test_failover_of_postgres_goes_unnoticed(
     author.whoami()
     with student.server.kernel() as kernel:
         kernel.run("kept = 42")
-        wait_until("the hubs' sessions at rest", partial(at_rest, database, (student, author)), timeout=30)
         began = time.time()
-        database.fail_over()
+        wait_until("a failover at rest", partial(fail_over_at_rest, database, (student, author)), timeout=60)
         noticed = []
         try:
             newcomer.open(f"/tmplogin?course={COURSE}")
