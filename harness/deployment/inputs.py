@@ -106,9 +106,16 @@ def course_place(tag: str, file: str) -> str:
     return f"course {tag}: {Path(file).suffix or Path(file).name}"
 
 
+NO_PYTHON = "spawner: what is no Python"
+
+
 def changed_statements(before: str, after: str) -> set[str]:
     """Return what the statements set that two states of a spawner do not have in common."""
-    old, new = (Counter(_statements(ast.parse(text).body, "")) for text in (before, after))
+    try:
+        old, new = (Counter(_statements(ast.parse(text).body, "")) for text in (before, after))
+    except SyntaxError:
+        # A place that no drill knows, so that everything is asked.
+        return {NO_PYTHON} if before != after else set()
     return {f"spawner: {place}" for place, _ in (old - new) + (new - old)}
 
 

@@ -12,6 +12,7 @@ import pytest
 from harness.deployment.inputs import (
     ELSEWHERE,
     INPUTS,
+    NO_PYTHON,
     Inputs,
     changed_places,
     changed_statements,
@@ -111,3 +112,8 @@ class TestKept:
         if content is not None:
             (tmp_path / INPUTS).write_text(content)
         assert kept_inputs(tmp_path) is None
+
+
+def test_a_spawner_that_is_no_python_is_a_change_of_its_own() -> None:
+    assert changed_statements("a = 1", "if a:\n") == {NO_PYTHON}
+    assert changed_statements("if a:\n", "if a:\n") == set()
