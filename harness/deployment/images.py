@@ -15,6 +15,7 @@ from harness.charts.manifests import Manifest
 from harness.charts.values import image_keys, merge_values
 from harness.courses.images import course_builder, course_repositories
 from harness.deployment.context import BootContext
+from harness.deployment.model import Deployment
 from harness.deployment.state import describe_changes, fingerprints
 from harness.plan.contract import COURSE_REPOSITORY, ECR
 from harness.plan.plan import REGISTRIES
@@ -130,3 +131,12 @@ def push_images(context: BootContext, registry: Registry, images: RegistryImages
             registry.push(image, repository, tag)
         step.done(f"{len(images.courses)} courses, and {len(images.charts)} of the chart's own")
     context.state.set("images", wanted)
+
+
+def push_addons(running: Deployment, built: Mapping[str, OciImage]) -> None:
+    """Push the images of add-ons, by their published names, and have the nodes find them in the registry."""
+    for name, image in built.items():
+        _, repository, tag = split(name)
+        running.registry.push(image, repository, tag)
+    if built:
+        running.registry.resolve_in_nodes(running.cluster.certs, {split(name)[0] for name in built}, {})

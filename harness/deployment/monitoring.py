@@ -16,6 +16,7 @@ from harness.base.wait import NotYet, wait_until
 from harness.charts.manifests import hub_image
 from harness.cluster.kind import Cluster
 from harness.deployment.context import BootContext
+from harness.deployment.images import push_addons
 from harness.deployment.model import Deployment
 from harness.deployment.releases import metrics_token, read_secrets
 from harness.deployment.rollout import wait_until_ready
@@ -27,7 +28,6 @@ from harness.monitoring.panels import DASHBOARD
 from harness.monitoring.rules import RULE_TESTS, RULES, read_rules, scaled
 from harness.plan.hubs import SCALED, STUDENT
 from harness.plan.versions import read_versions
-from harness.services.registry import split
 
 FIRST_SCRAPE = 60.0
 """Seconds until Prometheus has read its sources once."""
@@ -62,12 +62,7 @@ def start_monitoring(running: Deployment, steps: Steps, factor: float) -> Monito
     """
     built = artifacts.get_addons(running.artifacts.how, ADDONS, running.plan.cache, steps)
     with steps.step("Prometheus and its sources") as step:
-        for name, image in built.items():
-            _, repository, tag = split(name)
-            running.registry.push(image, repository, tag)
-        if built:
-            hosts = {split(name)[0] for name in built}
-            running.registry.resolve_in_nodes(running.cluster.certs, hosts, {})
+        push_addons(running, built)
         settings = settings_of(running, factor)
         digests = sorted(image.digest for image in built.values())
         made_of = fingerprint([repr(dataclasses.astuple(settings)), *digests])

@@ -18,6 +18,7 @@ from harness.charts.manifests import Manifest, hub_image
 from harness.cluster.kind import AT_ONCE, Cluster
 from harness.cluster.pod_health import is_ready
 from harness.deployment.context import BootContext
+from harness.deployment.images import push_addons
 from harness.deployment.model import Deployment
 from harness.deployment.state import STATE, State
 from harness.host import docker
@@ -39,7 +40,6 @@ from harness.policies.addon import (
     objects,
 )
 from harness.policies.probe import Answers, Place, from_pod, missed, reached
-from harness.services.registry import split
 
 READY_TIMEOUT = 180.0
 """Seconds for the enforcer, and the pods by which it is shown to work, to be ready on both nodes."""
@@ -120,11 +120,7 @@ def start_network_policies(running: Deployment, steps: Steps) -> NetworkPolicies
         HarnessError: it cannot be built, or does not come up.
     """
     built = artifacts.get_addons(running.artifacts.how, {ENFORCER}, running.plan.cache, steps)
-    for name, image in built.items():
-        _, repository, tag = split(name)
-        running.registry.push(image, repository, tag)
-    if built:
-        running.registry.resolve_in_nodes(running.cluster.certs, {split(name)[0] for name in built}, {})
+    push_addons(running, built)
     cluster, python = running.cluster, hub_image(running.objects[STUDENT])
     namespaces = [spec.namespace for spec in running.plan.hubs]
     with steps.step("network policies") as step:
