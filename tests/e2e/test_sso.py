@@ -162,6 +162,7 @@ class TestWithoutSession:
         assert answer.is_client_error, f"a name without a route: expected 404 or so, found {answer.status_code}"
         assert not of_hub(answer)
 
+    @pytest.mark.known_defect_at_apisix("http leads to https at port 9443, which only APISIX itself knows")
     def test_http_leads_to_https(self, gated: GatedHubs) -> None:
         """A link that was written with http leads to the same with https, and gives nothing away before."""
         link = str(Link(EXAMPLE.course, AMPERSAND))
