@@ -87,8 +87,8 @@ class TestRead:
             assert (first, last) == ("the server did not come up", "PostStartHook failed"), failure
 
     def test_of_a_boot_that_failed(self, tmp_path: Path) -> None:
-        said = "no tests ran in 8s\n!!! _pytest.outcomes.Exit: error: pods of jupyter\n  | KeyError: 'A' !!!\n"
-        assert read_suite_run(tmp_path / "none.xml", said).boot == SuiteFailure(
+        output = "no tests ran in 8s\n!!! _pytest.outcomes.Exit: error: pods of jupyter\n  | KeyError: 'A' !!!\n"
+        assert read_suite_run(tmp_path / "none.xml", output).boot == SuiteFailure(
             BOOT, "pods of jupyter\n  | KeyError: 'A'"
         )
 

@@ -31,7 +31,7 @@ def test_ours_are_seventeen() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"because": "x"}, "0: because: unknown"),
         ({"commit": 74914737}, "0: commit: expected a text, found 74914737"),
@@ -41,10 +41,10 @@ def test_ours_are_seventeen() -> None:
         ({"at the gate": "test_a.py::test_c"}, "expected 'at the gate' and 'gate says', or none of them"),
     ],
 )
-def test_what_is_not_written_as_it_should_be(tmp_path: Path, changes: dict[str, object], said: str) -> None:
+def test_what_is_not_written_as_it_should_be(tmp_path: Path, changes: dict[str, object], message: str) -> None:
     file = tmp_path / "replays.yaml"
     file.write_text(yaml.safe_dump([{**WRITTEN, **changes}]))
-    with pytest.raises(HarnessError, match=re.escape(said)) as error:
+    with pytest.raises(HarnessError, match=re.escape(message)) as error:
         read_replays(file)
     assert "A replay has the keys commit, wrong, promise, says, green at, no copy" in str(error.value)
 
