@@ -65,7 +65,7 @@ class TestTimeline:
 
     def test_a_moment_is_what_it_is(self) -> None:
         with pytest.raises(FrozenInstanceError):
-            Moment(0.0, "hub", "", "x").text = "y"  # type: ignore[misc]
+            Moment(0.0, "hub", "", "x").text = "y"  # type: ignore[misc]  # it is frozen
 
 
 class TestWhose:

@@ -155,7 +155,9 @@ class TestEvidence:
             looked.append(cluster)
             return "The disk is full."
 
-        never = lambda *_, **__: pytest.fail("evidence of a failure that says nothing")  # noqa: E731
+        def never(*_: Any, **__: Any) -> None:
+            pytest.fail("evidence of a failure that says nothing")
+
         with (
             pytest.raises(EnvironmentFault, match=r"\AThe disk is full\. The run ends ") as error,
             with_evidence(context, find_fault, never),

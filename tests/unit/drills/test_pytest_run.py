@@ -158,7 +158,7 @@ class TestOptions:
 
 class TestRunning:
     def test_as_a_person_would(self, plan: Plan, tmp_path: Path) -> None:
-        python = fakes.Program(tmp_path, "python", 'case "$3" in *test_a*) %s;; esac' % REPORT)  # noqa: UP031
+        python = fakes.Program(tmp_path, "python", f'case "$3" in *test_a*) {REPORT};; esac')
         found = run_tests(plan, ["test_a.py::test_b"], tmp_path / "it", 60, python.path)
         assert found == SuiteRun(passed=1)
         [call] = python.calls

@@ -69,7 +69,9 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[str, float]], None]:
     """Gives each place its free GiB; any other place has plenty."""
 
     def disk(free: dict[str, float]) -> None:
-        usage = lambda place: SimpleNamespace(free=int(free.get(str(place), 1000) * GIB))  # noqa: E731
+        def usage(place: Path) -> SimpleNamespace:
+            return SimpleNamespace(free=int(free.get(str(place), 1000) * GIB))
+
         monkeypatch.setattr(shutil, "disk_usage", usage)
 
     disk({})

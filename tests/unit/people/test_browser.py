@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 import pytest
 from selenium import webdriver
@@ -248,7 +248,7 @@ def test_a_kernel_whose_server_is_gone_is_not_waited_for() -> None:
 
 def test_output_of_a_cell_is_waited_for() -> None:
     class Outputs(Driver):
-        found: list[list[str] | Exception] = [TimeoutException("renderer"), [], ["1"], ["1", "kept 42"]]  # noqa: RUF012
+        found: ClassVar[list[list[str] | Exception]] = [TimeoutException("renderer"), [], ["1"], ["1", "kept 42"]]
 
         def execute_script(self, script: str, *arguments: str | None) -> list[str]:
             found = self.found.pop(0) if len(self.found) > 1 else self.found[0]
