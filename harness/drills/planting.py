@@ -13,7 +13,7 @@ from typing import Any
 
 from harness.artifacts.oci import OciImage
 from harness.base.errors import HarnessError
-from harness.base.files import read_text
+from harness.base.files import parse_python, read_text
 from harness.base.shell import CommandError, run, tail
 from harness.charts.chart import Chart
 from harness.charts.values import merge_values
@@ -22,7 +22,7 @@ from harness.deployment.gate import gate_routes, written
 from harness.deployment.releases import replaced_values
 from harness.drills.model import DoesNotApplyError, Drill, Edit, RepositoryChange, ValueChanges
 from harness.plan.hubs import AUTHORING, HUBS, STUDENT, HubSpec
-from harness.plan.plan import Plan, check_spawner
+from harness.plan.plan import Plan
 from harness.program.closure import SOURCE
 
 
@@ -160,7 +160,7 @@ def _spawner(drill: Drill, plan: Plan, into: Path) -> Path:
     if not drill.spawner:
         return plan.spawner
     into.write_text(_edited(read_text(plan.spawner, "--spawner"), drill.spawner, "the spawner"))
-    check_spawner(into)
+    parse_python(into, "--spawner")
     return into
 
 

@@ -47,7 +47,7 @@ def look(tmp_path: Path, docker: Program, monkeypatch: pytest.MonkeyPatch) -> Lo
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
 
     def look(*, kept: bool = False, volumes: Iterable[str] = ()) -> list[str]:
-        return left("jh-1", tmp_path / "state", kept=kept, volumes=set(volumes), lock="lock")
+        return left("jh-1", tmp_path / "state", kept=kept, volumes=set(volumes))
 
     return look
 
