@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection
+from typing import TypeVar
 
 from kubernetes import client, watch
 from kubernetes.client.exceptions import ApiException
 from urllib3.exceptions import HTTPError
 
 from harness.base.errors import HarnessError
+from harness.base.wait import NotYet, wait_until
 from harness.cluster import pod_health
 from harness.cluster.client import NoAnswerError
 from harness.cluster.pod_health import Disappearance, PodFacts
+
+T = TypeVar("T")
 
 
 class PodWatch:
@@ -104,6 +108,17 @@ class PodWatch:
         about_pods = "type=Warning,involvedObject.kind=Pod"
         found = self._core.list_namespaced_event(self.namespace, field_selector=about_pods, _request_timeout=30)
         return sorted(found.items, key=_when)
+
+
+def wait_for_pods(
+    pods: PodWatch, selector: str, what: str, check: Callable[[list[client.V1Pod]], T | NotYet], timeout: float
+) -> T:
+    """Wait as `wait_until` does, until the pods that match a selector pass a check; one that is stuck ends it."""
+
+    def stuck() -> str | None:
+        return pods.stuck_reason(pods.look(selector))
+
+    return wait_until(what, lambda: check(pods.look(selector)), timeout=timeout, fail_if=stuck, change=pods.change)
 
 
 def _when(event: client.CoreV1Event) -> str:

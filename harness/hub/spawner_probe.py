@@ -10,10 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from kubernetes import client
+
 from harness.base.errors import HarnessError
-from harness.base.wait import NotYet, wait_until
+from harness.base.wait import NotYet
 from harness.charts.manifests import Manifest
 from harness.cluster.kind import Cluster
+from harness.cluster.pods import wait_for_pods
 from harness.hub.api import Hub
 
 Settings = Mapping[str, Any]
@@ -165,22 +168,16 @@ def node_for(cluster: Cluster, hub: Hub, choice: Choice) -> str:
         NeverError: no node takes it; the message has the scheduler's words.
         TooLateError: the scheduler has decided nothing within a minute.
     """
-    pods = cluster.pods(hub.namespace)
     name = f"harness-{secrets.token_hex(4)}"
 
-    def node() -> str | NotYet:
-        found = [pod.spec.node_name for pod in pods.look(f"harness={name}") if pod.spec.node_name]
+    def node(pods: list[client.V1Pod]) -> str | NotYet:
+        found = [pod.spec.node_name for pod in pods if pod.spec.node_name]
         return str(found[0]) if found else NotYet("the scheduler has decided nothing")
 
     try:
         cluster.apply(hub.namespace, pod(name, choice.pod["spec"]))
-        return wait_until(
-            f"a node for a server with {choice}",
-            node,
-            timeout=60,
-            fail_if=lambda: pods.stuck_reason(pods.look(f"harness={name}")),
-            change=pods.change,
-        )
+        pods = cluster.pods(hub.namespace)
+        return wait_for_pods(pods, f"harness={name}", f"a node for a server with {choice}", node, timeout=60)
     finally:
         cluster.kubectl(
             "delete", "pod", name, "--namespace", hub.namespace, "--ignore-not-found", "--wait=false", "--now"
@@ -228,19 +225,11 @@ def beside(template: Manifest, variables: Iterable[dict[str, str]] = ()) -> dict
 
 
 def _wait_for_pod(cluster: Cluster, name: str) -> None:
-    pods = cluster.pods(name)
-
-    def running() -> bool | NotYet:
-        phases = [pod.status.phase for pod in pods.look(f"harness={name}")]
+    def running(pods: list[client.V1Pod]) -> bool | NotYet:
+        phases = [pod.status.phase for pod in pods]
         return phases == ["Running"] or NotYet(f"its phase is {' '.join(phases)}")
 
-    wait_until(
-        "the pod that asks the spawner",
-        running,
-        timeout=60,
-        fail_if=lambda: pods.stuck_reason(pods.look(f"harness={name}")),
-        change=pods.change,
-    )
+    wait_for_pods(cluster.pods(name), f"harness={name}", "the pod that asks the spawner", running, timeout=60)
 
 
 def known_courses(choices: Mapping[str, Choice]) -> set[str]:

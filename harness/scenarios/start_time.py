@@ -16,10 +16,11 @@ from typing import Any
 
 from kubernetes import client
 
-from harness.base.wait import NotYet, wait_until
+from harness.base.wait import NotYet
 from harness.charts.manifests import Manifest
 from harness.cluster.kind import Cluster
 from harness.cluster.pod_health import is_ready
+from harness.cluster.pods import wait_for_pods
 from harness.hub.spawner_probe import pod as pod_of_ours
 from harness.people.student import Student
 from harness.plan.contract import COURSE_REPOSITORY, DEFAULT_COURSE
@@ -89,19 +90,14 @@ def plain_server(cluster: Cluster, namespace: str) -> Iterator[Callable[[], PodT
 
     It is ready once it answers.
     """
-    name, pods = f"harness-{secrets.token_hex(4)}", cluster.pods(namespace)
+    name = f"harness-{secrets.token_hex(4)}"
+
+    def ready(pods: list[client.V1Pod]) -> client.V1Pod | NotYet:
+        return pods[0] if pods and is_ready(pods[0]) else NotYet("it does not answer")
 
     def times() -> PodTimes:
-        def ready() -> client.V1Pod | NotYet:
-            found = pods.look(f"harness={name}")
-            return found[0] if found and is_ready(found[0]) else NotYet("it does not answer")
-
-        def stuck() -> str | None:
-            return pods.stuck_reason(pods.look(f"harness={name}"))
-
-        return PodTimes.read(
-            wait_until("a plain server", ready, timeout=PLAIN_TIMEOUT, fail_if=stuck, change=pods.change)
-        )
+        pods = cluster.pods(namespace)
+        return PodTimes.read(wait_for_pods(pods, f"harness={name}", "a plain server", ready, PLAIN_TIMEOUT))
 
     try:
         cluster.apply(namespace, _plain_pod(name))
