@@ -29,7 +29,7 @@ case "$*" in
   "ps "*) [ ! -f "$here/gone" ] || exit 0 ;;
 esac
 case "$*" in
-  "ps "*label=ol-jupyterhub-harness=jh-1*) echo "jh-1-moto jh-1-registry" ;;
+  "ps "*label=ol-jupyterhub-harness=jh-1*) printf "jh-1-moto\\njh-1-registry\\n" ;;
   "ps "*label=io.x-k8s.kind.cluster=jh-1*) echo jh-1-control-plane ;;
   "network ls "*) echo bridge; echo jh-1; echo jh-11 ;;
 esac
