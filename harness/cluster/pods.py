@@ -17,6 +17,8 @@ from harness.cluster.client import NoAnswerError
 from harness.cluster.pod_health import Disappearance, PodFacts
 
 T = TypeVar("T")
+USER_LABEL = "hub.jupyter.org/username"
+"""The label with the user of a server's pod (kubespawner, _build_common_labels)."""
 
 
 class PodWatch:
@@ -69,7 +71,12 @@ class PodWatch:
     def logs(
         self, pod: str, container: str | None = None, *, previous: bool = False, seconds: float | None = None
     ) -> str:
-        """Return a container's log, as Cluster.logs does."""
+        """Return the last lines that a pod's container wrote; empty where there is nothing, or nothing is left.
+
+        Args:
+            previous: of the container before its last restart.
+            seconds: only what it wrote within so many seconds before now, and of that more lines.
+        """
         since = {} if seconds is None else {"since_seconds": max(1, math.ceil(seconds))}
         try:
             answer = self._core.read_namespaced_pod_log(
@@ -126,11 +133,11 @@ def _when(event: client.CoreV1Event) -> str:
 
 
 def server_of(user: str) -> str:
-    """Return the label selector of a user's server (kubespawner, _build_common_labels).
+    """Return the label selector of a user's server.
 
     Raises:
         HarnessError: the user has no name: the hub never named one, because it never started a server.
     """
     if not user:
         raise HarnessError("No user to look up a server of: the journey named none. See where it ended, and why.")
-    return f"hub.jupyter.org/username={user}"
+    return f"{USER_LABEL}={user}"

@@ -34,4 +34,4 @@ class TestBounded:
 
     def test_logs_of_a_silent_one_are_empty(self, silent: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("harness.cluster.client.API_TIMEOUT", 0.2)
-        assert silent.logs("jupyter", "hub") == ""
+        assert silent.pods("jupyter").logs("hub") == ""

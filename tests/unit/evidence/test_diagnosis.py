@@ -157,7 +157,7 @@ class FakeCluster:
             raise self._error
         return SimpleNamespace(items=list(self._pods))
 
-    def logs(self, namespace: str, pod: str, container: str, *, previous: bool, seconds: float | None) -> str:
+    def logs(self, pod: str, container: str, *, previous: bool, seconds: float | None) -> str:
         return self._crashed if previous else self._log
 
     def pods(self, namespace: str) -> Any:
@@ -170,7 +170,7 @@ class FakeCluster:
             servers = [each for each in self._list_pods().items if _user(each) == user]
             return lambda: stuck_reason(servers)
 
-        return SimpleNamespace(look=look, stuck_reason=stuck_reason, server_probe=server_probe)
+        return SimpleNamespace(look=look, logs=self.logs, stuck_reason=stuck_reason, server_probe=server_probe)
 
 
 @pytest.fixture(autouse=True)
