@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import json
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -168,20 +169,25 @@ def node_for(cluster: Cluster, hub: Hub, choice: Choice) -> str:
         NeverError: no node takes it; the message has the scheduler's words.
         TooLateError: the scheduler has decided nothing within a minute.
     """
-    name = f"harness-{secrets.token_hex(4)}"
 
     def node(pods: list[client.V1Pod]) -> str | NotYet:
         found = [pod.spec.node_name for pod in pods if pod.spec.node_name]
         return str(found[0]) if found else NotYet("the scheduler has decided nothing")
 
+    what = f"a node for a server with {choice}"
+    with own_pod(cluster, hub.namespace, choice.pod["spec"]) as selector:
+        return wait_for_pods(cluster.pods(hub.namespace), selector, what, node, timeout=60)
+
+
+@contextmanager
+def own_pod(cluster: Cluster, namespace: str, spec: Mapping[str, Any]) -> Iterator[str]:
+    """Have a pod of our own in a namespace while the context is open; yield the selector of it alone."""
+    name = f"harness-{secrets.token_hex(4)}"
     try:
-        cluster.apply(hub.namespace, pod(name, choice.pod["spec"]))
-        pods = cluster.pods(hub.namespace)
-        return wait_for_pods(pods, f"harness={name}", f"a node for a server with {choice}", node, timeout=60)
+        cluster.apply(namespace, pod(name, spec))
+        yield f"harness={name}"
     finally:
-        cluster.kubectl(
-            "delete", "pod", name, "--namespace", hub.namespace, "--ignore-not-found", "--wait=false", "--now"
-        )
+        cluster.kubectl("delete", "pod", name, "--namespace", namespace, "--ignore-not-found", "--wait=false", "--now")
 
 
 def pod(name: str, spec: Mapping[str, Any]) -> Manifest:

@@ -92,6 +92,10 @@ class Plan:
         """Return a hub under its names in this run."""
         return next((spec for spec in self.hubs if spec == known), known)
 
+    def values_of(self, hub: HubSpec) -> tuple[Path, ...]:
+        """Return the values files of a hub; later ones win."""
+        return self.authoring_values if hub == AUTHORING else self.values
+
     @property
     def namespaces(self) -> list[str]:
         """The namespaces of all hubs that a run may have."""
