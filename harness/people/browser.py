@@ -486,15 +486,18 @@ def browser(
                 os.killpg(service.process.pid, signal.SIGKILL)
 
 
+OpenWindow = Callable[[], AbstractContextManager[Browser]]
+"""Opens an empty window for as long as its context is open."""
+
+
 class EarlyWindow:
     """A window that opens with its first page, in any thread.
 
     Args:
-        open_window: opens an empty one while a context is open.
         hub: URL of the hub that its links are at.
     """
 
-    def __init__(self, open_window: Callable[[], AbstractContextManager[Browser]], hub: str) -> None:
+    def __init__(self, open_window: OpenWindow, hub: str) -> None:
         self._open_window, self._hub = open_window, hub
         self._stack = ExitStack()
 
