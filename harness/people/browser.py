@@ -344,7 +344,14 @@ class Browser:
         except TimeoutException as error:
             raise TooLateError(f"{on} is on {BUSY}, for {self._patience:.0f} s so far") from error
         except COVERED as error:
-            raise TooLateError(f"{on} is covered or being replaced. The page shows: {self.summary()}") from error
+            raise TooLateError(f"{on} is {self._covered(error)}. The page shows: {self.summary()}") from error
+
+    def _covered(self, error: WebDriverException) -> str:
+        dialog = self._shown(".jp-Dialog-header")
+        over = (
+            f"a dialog: {' '.join(dialog.split())}" if isinstance(dialog, str) else (error.msg or "").partition("\n")[0]
+        )
+        return f"covered or being replaced ({over})"
 
     def menu(self, label: str) -> list[str]:
         """Open a menu of the menu bar, and return the commands of its entries.

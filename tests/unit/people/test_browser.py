@@ -172,13 +172,22 @@ def test_a_page_that_is_too_busy_to_take_a_key() -> None:
         Browser(driver, patience=9).press("#go")
 
 
-def test_page_under_a_dialog_takes_no_click() -> None:
+@pytest.mark.parametrize(
+    ("dialog", "over"),
+    [
+        ("", "another element would get the click: <p>"),
+        ("Server Connection Error: lost it", "a dialog: Server Connection Error: lost it"),
+    ],
+)
+def test_covered_page_takes_no_click(dialog: str, over: str) -> None:
     class Covered(Driver):
         def find_element(self, by: str, css: str) -> Any:
-            return fail(ElementClickInterceptedException("a dialog")) if css == "#go" else element("Server unavailable")
+            message = "another element would get the click: <p>\nSession info: chrome"
+            return fail(ElementClickInterceptedException(message)) if css == "#go" else element("Untitled")
 
-    driver: Any = Covered([])
-    with pytest.raises(TooLateError, match=r"the button #go is covered or being replaced\. .*Server unavailable\Z"):
+    driver: Any = Covered([], dialog=dialog)
+    expected = rf"the button #go is covered or being replaced \({over}\)\. .*Untitled\Z"
+    with pytest.raises(TooLateError, match=expected):
         Browser(driver).press("#go")
 
 
