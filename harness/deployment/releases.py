@@ -135,7 +135,7 @@ def production(plan: Plan, hub_spec: HubSpec) -> Release:
     return Release(
         name=named.release,
         namespace=named.namespace,
-        values=plan.authoring_values if hub_spec == AUTHORING else plan.values,
+        values=plan.values_of(hub_spec),
         set_files={} if _spawner_is_in_values(plan) else {chart.SPAWNER_KEY: spawner_file(plan)},
         replaced=replaced_values(plan, hub_spec),
     )

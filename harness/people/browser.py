@@ -315,7 +315,7 @@ class Browser:
 
     def widgets(self) -> list[str]:
         """Return the texts of the notebook's widgets that are on screen: an extension's outputs name no MIME type."""
-        return self._on_screen(".jp-OutputArea-output:not([data-mime-type])")
+        return self.texts(".jp-OutputArea-output:not([data-mime-type])")
 
     def _connected(self) -> bool | NotYet:
         try:
@@ -362,18 +362,14 @@ class Browser:
         with self._acting(f"the menu {label}"):
             self.driver.find_element(By.XPATH, f'//*[contains(@class, "lm-MenuBar-itemLabel")][.="{label}"]').click()
         self.wait_for(f"the menu {label}", ".lm-Menu-item[data-command]")
-        return self._on_screen(".lm-Menu-item[data-command]", "data-command")
+        return self.texts(".lm-Menu-item[data-command]", "data-command")
 
     def buttons(self, css: str) -> list[str]:
         """Return the names of the items on screen in the toolbar that matches, as its settings have them."""
-        return self._on_screen(f"{css} [data-jp-item-name]", "data-jp-item-name")
+        return self.texts(f"{css} [data-jp-item-name]", "data-jp-item-name")
 
-    def texts(self, css: str) -> list[str]:
-        """Return the texts of all elements on screen that match."""
-        return self._on_screen(css)
-
-    def _on_screen(self, css: str, attribute: str = "") -> list[str]:
-        """Return an attribute of each element on screen that matches, or its text, all at the same moment."""
+    def texts(self, css: str, attribute: str = "") -> list[str]:
+        """Return the text of each element on screen that matches, or an attribute of it, all at the same moment."""
         with self._acting(css):
             return cast(list[str], self.driver.execute_script(ON_SCREEN, css, attribute))
 
@@ -493,15 +489,18 @@ def browser(
                 os.killpg(service.process.pid, signal.SIGKILL)
 
 
+OpenWindow = Callable[[], AbstractContextManager[Browser]]
+"""Opens an empty window for as long as its context is open."""
+
+
 class EarlyWindow:
     """A window that opens with its first page, in any thread.
 
     Args:
-        open_window: opens an empty one while a context is open.
         hub: URL of the hub that its links are at.
     """
 
-    def __init__(self, open_window: Callable[[], AbstractContextManager[Browser]], hub: str) -> None:
+    def __init__(self, open_window: OpenWindow, hub: str) -> None:
         self._open_window, self._hub = open_window, hub
         self._stack = ExitStack()
 

@@ -166,14 +166,16 @@ class TestPull:
             helm.pull("https://charts.example", "2.16.1", tmp_path / "into", "apisix")
 
     def test_no_such_version(self, tmp_path: Path) -> None:
-        said = r"Error: chart \"jupyterhub\" version \"9.9.9\" not found in https://charts.example repository"
-        helm = fake_helm(tmp_path, f'echo "{said}" >&2; exit 1')
+        output = r"Error: chart \"jupyterhub\" version \"9.9.9\" not found in https://charts.example repository"
+        helm = fake_helm(tmp_path, f'echo "{output}" >&2; exit 1')
         with pytest.raises(ChartVersionError, match=r"https://charts\.example has no version 9\.9\.9 of jupyterhub\."):
             helm.pull("https://charts.example", "9.9.9", tmp_path / "into")
 
     def test_unreachable(self, tmp_path: Path) -> None:
-        said = "Error: looks like https://charts.example is not a valid chart repository or cannot be reached: refused"
-        helm = fake_helm(tmp_path, f'echo "{said}" >&2; exit 1')
+        output = (
+            "Error: looks like https://charts.example is not a valid chart repository or cannot be reached: refused"
+        )
+        helm = fake_helm(tmp_path, f'echo "{output}" >&2; exit 1')
         with pytest.raises(ChartRepositoryError, match="cannot be reached: refused"):
             helm.pull("https://charts.example", "4.4.1", tmp_path / "into")
 

@@ -296,8 +296,8 @@ class TestTemplates:
     def test_a_key_that_the_real_chart_does_not_know_is_the_deployments_fault(
         self, refused: Callable[..., str], origin: str
     ) -> None:
-        said = refused(origin, HarnessError)
-        assert said.startswith("rendering jupyterhub: values rejected: at '/hub': additional properties 'auth")
+        message = refused(origin, HarnessError)
+        assert message.startswith("rendering jupyterhub: values rejected: at '/hub': additional properties 'auth")
 
     def test_a_value_of_another_type_is_the_deployments_fault_on_any_chart(self, refused: Callable[..., str]) -> None:
         assert "got string, want boolean" in refused("the built-in chart", HarnessError, WRONG)
