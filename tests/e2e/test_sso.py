@@ -1,6 +1,7 @@
 """The gate: a learner logs in at Keycloak, and ends at the notebook of the link; past it, no one reaches a hub.
 
-Keycloak is real. The gate is Apache with the settings of the owners' APISIX: what it cannot show is not checked.
+Keycloak is real. The gate is Apache with the settings of the owners' APISIX: what it cannot show is not checked. With
+published artifacts it is APISIX, of which defects are known that count there alone.
 """
 
 from __future__ import annotations
