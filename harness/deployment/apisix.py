@@ -75,7 +75,7 @@ class Inputs:
         return [host for each in self.objects if each.kind == "ApisixTls" for host in each.spec["hosts"]]
 
 
-def inputs(program: Program, secret: Mapping[str, str], keycloak: Keycloak) -> Inputs:
+def apisix_inputs(program: Program, secret: Mapping[str, str], keycloak: Keycloak) -> Inputs:
     """Return what APISIX is given, of an evaluated program.
 
     Args:
@@ -100,10 +100,10 @@ def start_apisix(running: Deployment, program: Program, keycloak: Keycloak, step
     """Install APISIX with an evaluated program's objects, and return the way to their hosts and to Keycloak.
 
     Raises:
-        HarnessError: as `inputs`; the chart cannot be had, the cluster refuses something, or a pod does not come up.
+        HarnessError: as `apisix_inputs`; the chart cannot be had, the cluster refuses something, or a pod does not come up.
     """
     plan, cluster = running.plan, running.cluster
-    given = inputs(program, read_secrets(plan.secrets), keycloak)
+    given = apisix_inputs(program, read_secrets(plan.secrets), keycloak)
     pinned = read_versions().table(f"published.charts.{CHART}")
     with steps.step("APISIX") as step:
         repository = plan.mirrors.get("charts", pinned["repository"])

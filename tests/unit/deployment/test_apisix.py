@@ -18,7 +18,7 @@ from harness.base.progress import Steps
 from harness.base.wait import NotYet
 from harness.charts.chart import Chart, Release
 from harness.deployment import apisix
-from harness.deployment.apisix import AUTHORITY, AUTHORITY_FILE, NAMESPACE, RELEASE, inputs, start_apisix
+from harness.deployment.apisix import AUTHORITY, AUTHORITY_FILE, NAMESPACE, RELEASE, apisix_inputs, start_apisix
 from harness.deployment.releases import APISIX_ADMIN, APISIX_SESSION, APISIX_VIEWER, create_secrets, read_secrets
 from harness.host import docker
 from harness.plan.contract import SSO_HOST
@@ -42,7 +42,7 @@ def keycloak(tmp_path: Path) -> Keycloak:
 
 def secrets_of(keycloak: Keycloak, **program: Any) -> dict[tuple[str, str], dict[str, str]]:
     """The content of each Secret that APISIX is given, by namespace and name."""
-    made = inputs(program_of(**program), SECRET, keycloak).secrets
+    made = apisix_inputs(program_of(**program), SECRET, keycloak).secrets
     return {(place, each["metadata"]["name"]): each["stringData"] for place, all_ in made.items() for each in all_}
 
 
@@ -68,7 +68,7 @@ class TestSecrets:
         )
 
     def test_certificate_is_the_runs_own_and_for_the_hosts(self, keycloak: Keycloak, tmp_path: Path) -> None:
-        made = inputs(program_of(), SECRET, keycloak).secrets["jupyter"]
+        made = apisix_inputs(program_of(), SECRET, keycloak).secrets["jupyter"]
         [pair] = [each for each in made if each.get("type") == "kubernetes.io/tls"]
         assert pair["metadata"]["name"] == SPECS["ApisixTls"]["secret"]["name"]
         chain, key = tmp_path / "tls.crt", tmp_path / "tls.key"
@@ -85,7 +85,7 @@ class TestSecrets:
 
 class TestValues:
     def test_run_decides_ports_keys_and_plugins(self, keycloak: Keycloak) -> None:
-        found = inputs(program_of(), SECRET, keycloak).values
+        found = apisix_inputs(program_of(), SECRET, keycloak).values
         service = found["service"]
         assert (service["http"]["nodePort"], service["tls"]["nodePort"]) == (GATE_HTTP_NODE_PORT, GATE_HTTPS_NODE_PORT)
         assert found["apisix"]["plugins"] == ["openid-connect", "redirect"]
@@ -96,7 +96,7 @@ class TestValues:
 
     def test_plugin_that_only_routes_share_is_switched_on_too(self, keycloak: Keycloak) -> None:
         more = changed("ApisixPluginConfig", "plugins", [{"name": "opentelemetry", "enable": True}])
-        found = inputs(program_of(more), SECRET, keycloak).values
+        found = apisix_inputs(program_of(more), SECRET, keycloak).values
         assert found["apisix"]["plugins"] == ["openid-connect", "opentelemetry"]
 
     def test_our_own_are_productions(self) -> None:
