@@ -100,7 +100,7 @@ def start_apisix(running: Deployment, program: Program, keycloak: Keycloak, step
     """Install APISIX with an evaluated program's objects, and return the way to their hosts and to Keycloak.
 
     Raises:
-        HarnessError: as `apisix_inputs`; the chart cannot be had, the cluster refuses something, or a pod does not come up.
+        HarnessError: as `apisix_inputs`; there is no such chart, the cluster refuses an object, or no pod comes up.
     """
     plan, cluster = running.plan, running.cluster
     given = apisix_inputs(program, read_secrets(plan.secrets), keycloak)
