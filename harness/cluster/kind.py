@@ -26,7 +26,13 @@ from harness.cluster.client import connect
 from harness.cluster.pod_health import lost_nodes
 from harness.cluster.pods import PodWatch, server_of
 from harness.host import docker
-from harness.plan.hubs import AUTHORING_NODE_PORT, SCALED_NODE_PORT, STUDENT_NODE_PORT
+from harness.plan.hubs import (
+    AUTHORING_NODE_PORT,
+    GATE_HTTP_NODE_PORT,
+    GATE_HTTPS_NODE_PORT,
+    SCALED_NODE_PORT,
+    STUDENT_NODE_PORT,
+)
 
 GPUS = 32
 """GPUs that the worker pretends to have: enough for every course that asks for one to run at once on one node."""
@@ -161,6 +167,8 @@ class Cluster:
                 (STUDENT_NODE_PORT, hub_port),
                 (AUTHORING_NODE_PORT, authoring_port),
                 (SCALED_NODE_PORT, 0),
+                (GATE_HTTP_NODE_PORT, 0),
+                (GATE_HTTPS_NODE_PORT, 0),
             )
         ]
         return yaml.safe_dump(configuration, sort_keys=False)

@@ -28,6 +28,8 @@ from harness.services.postgres import Postgres
 
 BUILTIN = "the built-in chart"
 """The beginning of the origin of the chart in helm/jupyterhub."""
+APISIX_ADMIN, APISIX_VIEWER, APISIX_SESSION = "apisix_admin", "apisix_viewer", "apisix_session"
+"""Names among the secrets of the keys of APISIX's Admin API, and of the one that encrypts its sessions."""
 HARNESS_SCOPES = ["admin:users", "admin:servers", "tokens", "proxy", "read:hub", "read:metrics", "list:services"]
 
 
@@ -35,7 +37,7 @@ def create_secrets(file: Path) -> None:
     """Write new passwords and tokens for a new cluster; a kept one gets those that an older harness did not make."""
     known = read_secrets(file) if file.exists() else {}
     hubs = [name for spec in (*HUBS, SCALED) for name in (spec.name, metrics_token(spec))]
-    names = (*catalogue.secrets(), "admin_password", *hubs)
+    names = (*catalogue.secrets(), APISIX_ADMIN, APISIX_VIEWER, APISIX_SESSION, "admin_password", *hubs)
     if known.keys() >= set(names):
         return
     scratch = file.with_suffix(".new")

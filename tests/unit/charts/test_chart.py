@@ -153,6 +153,18 @@ class TestPull:
         assert len(calls(tmp_path)) == 1
         assert [path.name for path in (tmp_path / "into").iterdir()] == ["jupyterhub-4.4.1"]
 
+    def test_another_chart(self, tmp_path: Path) -> None:
+        other = tmp_path / "other"
+        other.mkdir()
+        (other / "Chart.yaml").write_text("{name: apisix, version: 2.16.1}")
+        helm = fake_helm(tmp_path, self.UNPACK.format(chart=other).replace("/jupyterhub", "/apisix"))
+        chart = helm.pull("https://charts.example", "2.16.1", tmp_path / "into", "apisix")
+        assert (chart.path, chart.version) == (tmp_path / "into/apisix-2.16.1", "2.16.1")
+        assert calls(tmp_path)[0].startswith("pull apisix --repo=https://charts.example --version=2.16.1 ")
+        (chart.path / "Chart.yaml").write_text("{name: jupyterhub, version: 2.16.1}")
+        with pytest.raises(HarnessError, match="expected a name, apisix, and a version"):
+            helm.pull("https://charts.example", "2.16.1", tmp_path / "into", "apisix")
+
     def test_no_such_version(self, tmp_path: Path) -> None:
         output = r"Error: chart \"jupyterhub\" version \"9.9.9\" not found in https://charts.example repository"
         helm = fake_helm(tmp_path, f'echo "{output}" >&2; exit 1')

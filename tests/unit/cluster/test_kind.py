@@ -156,7 +156,7 @@ class TestConfiguration:
         assert control_plane["extraPortMappings"] == [
             {"containerPort": 30000, "hostPort": published[0], "listenAddress": "127.0.0.1"},
             {"containerPort": 30001, "hostPort": published[1], "listenAddress": "127.0.0.1"},
-            {"containerPort": 30002, "hostPort": -1, "listenAddress": "127.0.0.1"},
+            *({"containerPort": port, "hostPort": -1, "listenAddress": "127.0.0.1"} for port in (30002, 30080, 30443)),
         ]
         assert "extraPortMappings" not in worker
         assert "networking" not in configuration(place), "kind's own default for the API server is the loopback"
