@@ -23,10 +23,16 @@ from harness.base.errors import HarnessError
 from harness.base.shell import CommandError, run, tail
 from harness.base.wait import NotYet, seldom, wait_until
 from harness.cluster.client import connect
-from harness.cluster.pod_health import lost_nodes
+from harness.cluster.pod_health import ended_pods, lost_nodes
 from harness.cluster.pods import PodWatch, server_of
 from harness.host import docker
-from harness.plan.hubs import AUTHORING_NODE_PORT, SCALED_NODE_PORT, STUDENT_NODE_PORT
+from harness.plan.hubs import (
+    AUTHORING_NODE_PORT,
+    GATE_HTTP_NODE_PORT,
+    GATE_HTTPS_NODE_PORT,
+    SCALED_NODE_PORT,
+    STUDENT_NODE_PORT,
+)
 
 GPUS = 32
 """GPUs that the worker pretends to have: enough for every course that asks for one to run at once on one node."""
@@ -38,6 +44,8 @@ OUTGOING_CHAINS = ("FORWARD", "OUTPUT")
 CREATE_SECONDS = 300
 PATCHES = "/kind/patches"
 """The place in the control plane where kubeadm finds changes of its static pods (kubeadm init --patches)."""
+GATE_FILES = "/etc/gate"
+"""The place in the control plane of the gate's files, which are the run's own."""
 ETCD_PATCH = [{"op": "add", "path": "/spec/containers/0/command/-", "value": "--unsafe-no-fsync"}]
 """Have etcd leave it to the kernel when its files reach the disk: nothing here has to survive a power cut."""
 RESUME_TIMEOUT = 60.0
@@ -69,6 +77,7 @@ class Cluster:
         self.kubeconfig = state / "kubeconfig"
         self.certs = state / "certs.d"
         self.patches = state / "kubeadm"
+        self.gate_files = state / "gate"
         self.log = state / "kind.log"
         self._image = image
         self._kind = kind
@@ -151,6 +160,12 @@ class Cluster:
         self.patches.mkdir(exist_ok=True)
         (self.patches / "etcd+json.yaml").write_text(yaml.safe_dump(ETCD_PATCH))
         control_plane["extraMounts"].append({"hostPath": str(self.patches), "containerPath": PATCHES, "readOnly": True})
+        self.gate_files.mkdir(exist_ok=True)
+        # Apache's own processes, which are no root, read them.
+        self.gate_files.chmod(0o755)
+        control_plane["extraMounts"].append(
+            {"hostPath": str(self.gate_files), "containerPath": GATE_FILES, "readOnly": True}
+        )
         control_plane["kubeadmConfigPatches"].append(
             yaml.safe_dump({"kind": "InitConfiguration", "patches": {"directory": PATCHES}})
         )
@@ -161,6 +176,8 @@ class Cluster:
                 (STUDENT_NODE_PORT, hub_port),
                 (AUTHORING_NODE_PORT, authoring_port),
                 (SCALED_NODE_PORT, 0),
+                (GATE_HTTP_NODE_PORT, 0),
+                (GATE_HTTPS_NODE_PORT, 0),
             )
         ]
         return yaml.safe_dump(configuration, sort_keys=False)
@@ -286,6 +303,13 @@ class Cluster:
         """Return the lost nodes with Kubernetes' message about each; none where the API server does not answer."""
         try:
             return lost_nodes(self.core.list_node(_request_timeout=seconds).items)
+        except (ApiException, HTTPError):
+            return {}
+
+    def ended_pods(self, namespace: str, seconds: int) -> dict[str, str]:
+        """Return the pods of a namespace that have ended, with how; none where the API server does not answer."""
+        try:
+            return ended_pods(self.core.list_namespaced_pod(namespace, _request_timeout=seconds).items)
         except (ApiException, HTTPError):
             return {}
 

@@ -9,6 +9,8 @@ AUTHORING_NODE_PORT = 30001
 """The proxies' NodePorts inside the cluster, as production sets them; each is published on a loopback port."""
 SCALED_NODE_PORT = 30002
 """NodePort of a hub that a test installs beside them."""
+GATE_HTTP_NODE_PORT, GATE_HTTPS_NODE_PORT = 30080, 30443
+"""NodePorts of the gate in front of the hubs, in a run whose tests ask for it; published as the hubs' are."""
 
 
 @dataclass(frozen=True)

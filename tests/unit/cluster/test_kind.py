@@ -21,7 +21,7 @@ from harness.base.wait import NotYet, wait_until
 from harness.cluster.client import NoAnswerError
 from harness.cluster.kind import Cluster, check_port
 from harness.cluster.pods import PodWatch
-from tests.unit.cluster.builders import KUBECONFIG, cluster, node
+from tests.unit.cluster.builders import IMAGE, KUBECONFIG, cluster, container, node, pod, state
 from tests.unit.fakes import Program
 
 ROOT = Path(__file__).parents[3]
@@ -156,7 +156,7 @@ class TestConfiguration:
         assert control_plane["extraPortMappings"] == [
             {"containerPort": 30000, "hostPort": published[0], "listenAddress": "127.0.0.1"},
             {"containerPort": 30001, "hostPort": published[1], "listenAddress": "127.0.0.1"},
-            {"containerPort": 30002, "hostPort": -1, "listenAddress": "127.0.0.1"},
+            *({"containerPort": port, "hostPort": -1, "listenAddress": "127.0.0.1"} for port in (30002, 30080, 30443)),
         ]
         assert "extraPortMappings" not in worker
         assert "networking" not in configuration(place), "kind's own default for the API server is the loopback"
@@ -168,6 +168,15 @@ class TestConfiguration:
         mount = {"hostPath": str(certs), "containerPath": "/etc/containerd/certs.d"}
         assert [node["extraMounts"][0] for node in configuration(place)["nodes"]] == [mount, mount]
         assert certs.stat().st_mode & 0o777 == 0o700
+
+    def test_the_gates_node_sees_its_files(self, place: Path) -> None:
+        """All of Apache's processes read them, which are not all of them root's."""
+        failed(cluster(place))
+        mount = {"hostPath": str(place / "state/gate"), "containerPath": "/etc/gate", "readOnly": True}
+        control_plane, worker = configuration(place)["nodes"]
+        assert mount in control_plane["extraMounts"]
+        assert mount not in worker["extraMounts"]
+        assert (place / "state/gate").stat().st_mode & 0o777 == 0o755
 
     def test_the_worker_plays_the_gpu_node(self, place: Path) -> None:
         failed(cluster(place))
@@ -371,6 +380,15 @@ def test_lost_nodes(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client.CoreV1Api, "list_node", lambda core, **_: nodes)
     it = reachable(place)
     assert it.lost(5) == {"worker": "the kubelet is Unknown"}
+
+
+def test_ended_pods(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dead, alive = pod(container(state(ended="Error"), name="gate")), pod()
+    dead.status.phase, alive.status.phase, alive.metadata.name = "Failed", "Running", "other"
+    found = client.V1PodList(items=[dead, alive])
+    monkeypatch.setattr(client.CoreV1Api, "list_namespaced_pod", lambda core, namespace, **_: found)
+    how = f"container gate ended with exit code 137, image {IMAGE}"
+    assert reachable(place).ended_pods("gate", 5) == {"jupyter-1": how}
 
 
 @pytest.mark.parametrize("do", ["server_pod", "remove_server"])

@@ -10,19 +10,27 @@ from typing import Any
 import pytest
 
 from harness.base.errors import HarnessError
-from harness.deployment.gate import gate_routes, read_routes, written
+from harness.deployment.gate import gate_routes, read_routes, upstream, written
 from harness.plan.contract import GATED_HOSTS
 from harness.plan.hubs import AUTHORING, HUBS, STUDENT
 from harness.plan.versions import IMAGES
-from harness.program.model import Plugin, Route
+from harness.program.model import Backend, Plugin, Route
 
 CHECKOUT = IMAGES.parent
 LOGIN = Plugin("openid-connect", {"scope": "openid"})
 
 
-def route(namespace: str, *plugins: Plugin, paths: tuple[str, ...] = ("/*",)) -> Route:
+def route(
+    namespace: str,
+    *plugins: Plugin,
+    paths: tuple[str, ...] = ("/*",),
+    backends: tuple[Backend, ...] = (Backend("proxy-public", "http"),),
+) -> Route:
     place: Any = None
-    return Route("any", namespace, (f"{namespace}.example",), paths, (), plugins, "", True, {}, place)
+    return Route("any", namespace, (f"{namespace}.example",), paths, backends, plugins, "", True, {}, place)
+
+
+AUTHORS = (route("jupyter-authoring"),)
 
 
 def planned(*routes: Route, gate: Path | None = None) -> Any:
@@ -62,8 +70,9 @@ def test_a_file_wins_over_the_program(tmp_path: Path) -> None:
         ([route("jupyter-authoring")], "to jupyterhub: expected one for all paths .*, found none"),
         ([route("jupyter", paths=("/hub/*",)), route("jupyter-authoring")], r"found \['/hub/\*'\]"),
         ([route("jupyter"), route("jupyter"), route("jupyter-authoring")], r"found \['/\*', '/\*'\]"),
+        ([route("jupyter", backends=()), route("jupyter-authoring")], "expected one Service behind it, found none"),
     ],
-    ids=["none", "another path", "two"],
+    ids=["none", "another path", "two", "no Service"],
 )
 def test_a_hub_without_one_route_is_named(routes: list[Route], found: str) -> None:
     with pytest.raises(HarnessError, match=found):
@@ -75,6 +84,34 @@ def test_they_are_written_as_they_are_read(tmp_path: Path) -> None:
     (tmp_path / "gate.json").write_text(json.dumps(written(routes)))
     again = read_routes(tmp_path / "gate.json")
     assert {spec: again[spec.name] for spec in routes} == routes
+
+
+class TestUpstream:
+    """A route leads to the Service that it names, at the port that the release gives it."""
+
+    @pytest.fixture
+    def running(self) -> Any:
+        ports = [{"name": "http", "port": 8000}]
+        service = {"kind": "Service", "metadata": {"name": "proxy-public"}, "spec": {"ports": ports}}
+        plan = SimpleNamespace(hub=lambda spec: SimpleNamespace(namespace="classes"))
+        return SimpleNamespace(plan=plan, objects={STUDENT: [{"kind": "Secret"}, service]})
+
+    @pytest.mark.parametrize("port", ["http", 8000], ids=["by name", "by number"])
+    def test_it_is_found(self, running: Any, port: str | int) -> None:
+        routes = gate_routes(planned(route("jupyter", backends=(Backend("proxy-public", port),)), *AUTHORS))
+        assert upstream(running, STUDENT, routes[STUDENT]) == "proxy-public.classes:8000"
+
+    @pytest.mark.parametrize(
+        ("backend", "why"),
+        [
+            (Backend("proxy-public", "https"), "leads to proxy-public:https, and the release has only its ports http"),
+            (Backend("hub", "http"), "leads to hub:http, and the release has no such Service"),
+        ],
+    )
+    def test_one_that_is_not_there_is_named(self, running: Any, backend: Backend, why: str) -> None:
+        routes = gate_routes(planned(route("jupyter", backends=(backend,)), *AUTHORS))
+        with pytest.raises(HarnessError, match=f"The gate's route to jupyterhub {why}"):
+            upstream(running, STUDENT, routes[STUDENT])
 
 
 @pytest.mark.parametrize(
