@@ -15,10 +15,12 @@ from harness.base.errors import HarnessError
 from harness.base.files import read_text
 from harness.base.progress import Steps
 from harness.base.validation import first_error
+from harness.deployment.context import BootContext
 from harness.deployment.images import push_addons
 from harness.deployment.model import Deployment
 from harness.deployment.releases import read_secrets
-from harness.gate.addon import GATE
+from harness.deployment.state import STATE, State
+from harness.gate.addon import GATE, NAMESPACE
 from harness.gate.gate import PASSPHRASE, Gate
 from harness.gate.settings import GatedRoute
 from harness.hub.api import Hub
@@ -156,8 +158,17 @@ def start_gate(running: Deployment, keycloak: Keycloak, routes: Sequence[tuple[G
     plan = running.plan
     built = artifacts.get_addons(running.artifacts.how, {GATE}, plan.cache, steps)
     with steps.step("the gate"):
+        State(plan.state / STATE).set(NAMESPACE, "there")
         push_addons(running, built)
         image, secret = read_versions().addons()[GATE].published, read_secrets(plan.secrets)
         gate = Gate(running.cluster, keycloak, image, secret[PASSPHRASE])
         gate.start(routes)
     return gate
+
+
+def remove_gate(context: BootContext) -> None:
+    """Remove the gate that an earlier run left in a kept cluster, where it may have ended: each run has its own."""
+    if not context.state.get(NAMESPACE):
+        return
+    context.cluster.remove_workloads(NAMESPACE)
+    context.state.forget(NAMESPACE)
