@@ -15,7 +15,6 @@ from functools import partial
 import httpx
 import pytest
 
-from fixtures.sso import NewLearner
 from harness.base.wait import NotYet, TooLateError, wait_until
 from harness.cluster.kind import Cluster
 from harness.deployment.model import Deployment
@@ -41,8 +40,6 @@ HUB_API, OTHERS, API_SERVER, NODE, CLOUD = (
     "the node",
     "cloud metadata",
 )
-GATE_TIMEOUT = 90.0
-"""Seconds for the gate's answer: it waits a minute for a proxy whose packets do not come."""
 FORBIDDEN = (OTHERS, API_SERVER, NODE, CLOUD)
 each_hub = pytest.mark.parametrize("hub_spec", HUBS, ids=lambda hub_spec: hub_spec.release)
 each_forbidden = pytest.mark.parametrize("what", FORBIDDEN)
@@ -144,17 +141,6 @@ def test_proxys_api_is_reached_by_labelled_pods_alone(
     """The proxy's API, which moves every route, is open to the hub and pods with its label, and to no other pod."""
     spec = deployment.plan.hub(hub_spec)
     check_port(network_policies, cluster, spec, "the proxy's API", Place(f"proxy-api.{spec.namespace}", 8001))
-
-
-@each_hub
-def test_gate_is_let_through_to_the_proxy(
-    network_policies: NetworkPolicies, learner: NewLearner, hub_spec: HubSpec
-) -> None:
-    """A person who logs in reaches the hub: its proxy lets the gate in, a pod of another namespace without a label."""
-    person = learner(spec=hub_spec)
-    person.log_in(person.go_to_login("/hub/health"))
-    answer = person.get("/hub/health", timeout=GATE_TIMEOUT)
-    assert answer.status_code == 200, f"{hub_spec.release}: the gate does not reach its proxy: {answer.status_code}"
 
 
 @two
