@@ -22,7 +22,7 @@ from harness.deployment.releases import read_secrets
 from harness.deployment.state import STATE, State
 from harness.gate.addon import GATE, NAMESPACE
 from harness.gate.gate import PASSPHRASE, Gate
-from harness.gate.settings import GatedRoute
+from harness.gate.settings import SERVICE, SERVICE_PORT, GatedRoute
 from harness.hub.api import Hub
 from harness.plan.hubs import HubSpec
 from harness.plan.plan import Plan
@@ -41,8 +41,8 @@ class _Written(BaseModel):
     paths: tuple[str, ...]
     websocket: bool
     plugins: Mapping[str, Mapping[str, Any]]
-    service: str = "proxy-public"
-    port: str = "http"
+    service: str = SERVICE
+    port: str = SERVICE_PORT
 
 
 def gate_routes(plan: Plan) -> dict[HubSpec, GatedRoute]:

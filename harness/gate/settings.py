@@ -18,6 +18,8 @@ CALLBACK = "/.apisix/redirect"
 """Path to which Keycloak sends people back; APISIX puts it behind the path that was asked for."""
 PATIENCE = 15
 """Seconds that the gate waits for an answer of Keycloak, which shares the machine with everything else."""
+SERVICE, SERVICE_PORT = "proxy-public", "http"
+"""The chart's Service of a hub's proxy and its port, to which a route leads that names no other."""
 MIRROR = "127.0.0.1:8081"
 """Address inside the gate's pod of a hub's stand-in, which answers with the headers that arrive."""
 FOREVER = 365 * 24 * 3600
@@ -145,8 +147,8 @@ class GatedRoute:
     paths: tuple[str, ...]
     websocket: bool
     plugins: Mapping[str, Mapping[str, Any]]
-    service: str = "proxy-public"
-    port: str = "http"
+    service: str = SERVICE
+    port: str = SERVICE_PORT
 
     @property
     def login(self) -> Mapping[str, Any] | None:
