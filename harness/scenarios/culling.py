@@ -52,6 +52,8 @@ ASK_TIMEOUT = 30.0
 """Seconds for a page that has been open for long to run one cell."""
 ENDS_OF_KERNELS = re.compile(r"(?:Culling '|Kernel died|.*restarting kernel|No kernels for).*")
 """Lines of a server's log about the end of a kernel (jupyter_server)."""
+REFUSAL = re.compile(r"(\S+) .*(?:status of|response code:) 403")
+"""A message of Chromium's console about an answer that the server refused: its URL first."""
 T = TypeVar("T")
 ENDLESS_CELL = """
 import time
@@ -307,8 +309,18 @@ def _ask_when_old(
 
     wait_until("a page that has been open for long", old, timeout=2 * age + SLACK, fail_if=over)
     if life.gone_at is not None:
-        began = (f"its server {life.end}",) * 2
+        began = (f"its server {life.end}", f"{_first_refusal(window)}its server {life.end}")
     return OldPage(life.last_seen, *(began if any(began) else _ask_page(window, STILL, log, ASK_TIMEOUT)))
+
+
+def _first_refusal(window: Browser) -> str:
+    """Return the first 403 on a page's console, as the beginning of a sentence; empty if it has none.
+
+    A page whose login is over no longer counts as one in use, so that the culler ends its server.
+    """
+    window.update_timeline()
+    refused = next(filter(None, map(REFUSAL.match, window.console_errors)), None)
+    return f"403 for {refused[1]}, and then " if refused else ""
 
 
 def _ask_page(window: Browser, cell: tuple[str, str], log: Callable[[], str], timeout: float) -> tuple[str, str]:

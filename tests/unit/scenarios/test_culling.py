@@ -1,14 +1,17 @@
-"""The background: a test that takes something away waits for the end of its starts."""
+"""The background: a test that takes something away waits for the end of its starts; a page is asked when it is old."""
 
 from __future__ import annotations
 
 import threading
 from concurrent.futures import Future
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
-from harness.scenarios.culling import Background
+from harness.people.browser import Browser
+from harness.scenarios.culling import Background, _ask_when_old
+from harness.scenarios.scaled_hub import ServerLifetime
 
 
 @pytest.mark.parametrize("how", ["opened", "failed", "no servers"])
@@ -28,3 +31,24 @@ def test_starts_are_waited_for(how: str) -> None:
         opened.set() if how == "opened" else servers.set_exception(ValueError("no server"))
     waiting.join(10)
     assert not waiting.is_alive()
+
+
+@pytest.mark.parametrize(
+    ("console", "unsaved"),
+    [
+        ([], "its server went after 55 s"),
+        (
+            [
+                "https://hub/user/me/lab/extension.js - Failed to load resource: net::ERR_EMPTY_RESPONSE",
+                "https://hub/user/me/api - Failed to load resource: the server responded with a status of 403 ()",
+            ],
+            "403 for https://hub/user/me/api, and then its server went after 55 s",
+        ),
+    ],
+)
+def test_page_whose_server_is_gone_tells_of_its_login(console: list[str], unsaved: str) -> None:
+    window = cast(Browser, SimpleNamespace(console_errors=console, update_timeline=lambda: None))
+    life = ServerLifetime("me", started=0.0, starting=0.0, last_seen=54.0, gone_at=55.0)
+    page = _ask_when_old(window, ("", ""), life, 60.0, lambda: None, str)
+    assert page.unsaved == unsaved
+    assert page.forgotten == "its server went after 55 s"
