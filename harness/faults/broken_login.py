@@ -24,6 +24,7 @@ def keycloak_gone(gate: Gate, names: Names) -> Iterator[None]:
     """Stop Keycloak while the context is open; at its end it has started again, with its sessions."""
     gate.keycloak.stop()
     try:
+        gate.find_keycloak()
         yield
     finally:
         gate.keycloak.resume()

@@ -24,7 +24,7 @@ def objects(image: str, keycloak: str) -> list[Manifest]:
     """Return the objects of the gate, without its namespace.
 
     Args:
-        keycloak: its address on the run's network.
+        keycloak: its address on the run's network, as `way_to_keycloak` takes it.
     """
     ports = {"http": (HTTP, GATE_HTTP_NODE_PORT), "https": (HTTPS, GATE_HTTPS_NODE_PORT)}
     return [
@@ -73,7 +73,8 @@ def way_to_keycloak(address: str) -> list[Manifest]:
     """Return the Service by which the gate reaches Keycloak, which is a container beside the cluster.
 
     Args:
-        address: of Keycloak on the run's network; another one when it starts again.
+        address: of Keycloak on the run's network; another one when it starts again, and empty while it does not run:
+            then the Service refuses every connection.
     """
     return [
         {
@@ -87,7 +88,7 @@ def way_to_keycloak(address: str) -> list[Manifest]:
             "kind": "EndpointSlice",
             "metadata": {"name": KEYCLOAK, "labels": {"kubernetes.io/service-name": KEYCLOAK}},
             "addressType": "IPv4",
-            "endpoints": [{"addresses": [address]}],
+            "endpoints": [{"addresses": [address]}] if address else [],
             "ports": [{"name": "https", "port": HTTPS, "protocol": "TCP"}],
         },
     ]

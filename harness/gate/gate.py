@@ -91,7 +91,7 @@ class Gate:
         wait_until("the gate", self.is_healthy, timeout=START_TIMEOUT, fail_if=stuck)
 
     def find_keycloak(self) -> None:
-        """Have the gate reach a Keycloak that has started again, and may have another address."""
+        """Have the gate reach Keycloak where it runs now, or be refused where it does not run."""
         self.cluster.apply(NAMESPACE, *way_to_keycloak(self._address_of_keycloak()))
 
     def reload(self) -> None:

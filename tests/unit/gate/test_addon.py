@@ -62,6 +62,12 @@ def test_keycloak_is_reached_by_its_name_wherever_it_has_started() -> None:
     assert [each["name"] for each in service["spec"]["ports"]] == [each["name"] for each in endpoints["ports"]]
 
 
+def test_a_keycloak_that_does_not_run_is_refused() -> None:
+    """A Service without an end takes no connection."""
+    _, endpoints = way_to_keycloak("")
+    assert endpoints["endpoints"] == []
+
+
 def test_keycloaks_address_is_one_that_no_other_service_gets() -> None:
     """The first 256 of a range this large are left for those who ask for them (KEP-3070)."""
     first = ipaddress.ip_network(SERVICE_RANGE).network_address
