@@ -21,9 +21,9 @@ from urllib3.exceptions import HTTPError
 
 from harness.base.errors import HarnessError
 from harness.base.shell import CommandError, run, tail
-from harness.base.wait import NotYet, seldom, wait_until
+from harness.base.wait import NotYet, TooLateError, seldom, wait_until
 from harness.cluster.client import connect
-from harness.cluster.pod_health import ended_pods, lost_nodes
+from harness.cluster.pod_health import ended_pods, is_running, lost_nodes
 from harness.cluster.pods import PodWatch, server_of
 from harness.host import docker
 from harness.plan.hubs import (
@@ -307,11 +307,28 @@ class Cluster:
             return {}
 
     def ended_pods(self, namespace: str, seconds: int) -> dict[str, str]:
-        """Return the pods of a namespace that have ended, with how; none where the API server does not answer."""
+        """Return the pods of a namespace that have ended, with how; none where the API server does not answer.
+
+        A kubelet reports an end a second later: a pod that runs, and in which no program can be run, is waited for.
+        """
+
+        def reported() -> dict[str, str] | NotYet:
+            there = self.core.list_namespaced_pod(namespace, _request_timeout=seconds).items
+            names = [pod.metadata.name for pod in there if is_running(pod)]
+            ending = [name for name in names if not self._runs_programs(namespace, name, seconds)]
+            return NotYet(f"no program can be run in {', '.join(ending)}") if ending else ended_pods(there)
+
         try:
-            return ended_pods(self.core.list_namespaced_pod(namespace, _request_timeout=seconds).items)
-        except (ApiException, HTTPError):
+            return wait_until(f"the end of a pod of {namespace}", reported, timeout=seconds)
+        except (ApiException, HTTPError, TooLateError):
             return {}
+
+    def _runs_programs(self, namespace: str, pod: str, seconds: int) -> bool:
+        try:
+            self.kubectl("exec", "--namespace", namespace, pod, "--", "true", timeout=seconds)
+        except CommandError:
+            return False
+        return True
 
     def hub_url(self, node_port: int) -> str:
         """Return the loopback URL of the hub behind a NodePort."""

@@ -382,13 +382,45 @@ def test_lost_nodes(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert it.lost(5) == {"worker": "the kubelet is Unknown"}
 
 
-def test_ended_pods(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    dead, alive = pod(container(state(ended="Error"), name="gate")), pod()
-    dead.status.phase, alive.status.phase, alive.metadata.name = "Failed", "Running", "other"
-    found = client.V1PodList(items=[dead, alive])
-    monkeypatch.setattr(client.CoreV1Api, "list_namespaced_pod", lambda core, namespace, **_: found)
-    how = f"container gate ended with exit code 137, image {IMAGE}"
-    assert reachable(place).ended_pods("gate", 5) == {"jupyter-1": how}
+class TestEndedPods:
+    HOW = f"container gate ended with exit code 137, image {IMAGE}"
+
+    @pytest.fixture
+    def looks(self, monkeypatch: pytest.MonkeyPatch) -> list[client.V1Pod]:
+        """A pod of the gate's, look after look."""
+        looks = [pod(), pod(container(state(ended="Error"), name="gate"))]
+        looks[0].status.phase, looks[1].status.phase = "Running", "Failed"
+
+        def look(core: client.CoreV1Api, namespace: str, **_: object) -> client.V1PodList:
+            return client.V1PodList(items=[looks.pop(0) if len(looks) > 1 else looks[0]])
+
+        monkeypatch.setattr(client.CoreV1Api, "list_namespaced_pod", look)
+        return looks
+
+    def test_one_that_runs_is_none(self, place: Path, looks: list[client.V1Pod]) -> None:
+        assert reachable(place).ended_pods("gate", 5) == {}
+
+    def test_how_it_ended(self, place: Path, looks: list[client.V1Pod]) -> None:
+        del looks[0]
+        assert reachable(place).ended_pods("gate", 5) == {"jupyter-1": self.HOW}
+
+    def test_an_end_that_is_reported_later(self, place: Path, looks: list[client.V1Pod]) -> None:
+        it = reachable(place)
+        Program(place / "bin", "kubectl", "exit 1")
+        assert it.ended_pods("gate", 5) == {"jupyter-1": self.HOW}
+
+    def test_one_that_only_seems_to_have_ended(self, place: Path, looks: list[client.V1Pod]) -> None:
+        it = reachable(place)
+        Program(place / "bin", "kubectl", "exit 1")
+        del looks[1]
+        assert it.ended_pods("gate", 0) == {}
+
+    def test_where_no_one_says_so(self, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def silent(core: client.CoreV1Api, namespace: str, **_: object) -> None:
+            raise NoAnswerError("no answer")
+
+        monkeypatch.setattr(client.CoreV1Api, "list_namespaced_pod", silent)
+        assert reachable(place).ended_pods("gate", 5) == {}
 
 
 @pytest.mark.parametrize("do", ["server_pod", "remove_server"])
