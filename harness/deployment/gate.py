@@ -61,10 +61,11 @@ def program_routes(program: Program, hubs: Iterable[HubSpec]) -> dict[HubSpec, G
     """Return the gate's route to each hub, of an evaluated program.
 
     Raises:
-        HarnessError: a hub has no route or more than one, or a route leads from another path.
+        HarnessError: a hub has no route or more than one, or a route leads from another path, or to no one Service.
     """
-    found = [(route.namespace, _of_program(route)) for route in program.routes]
-    return _one_each({spec: [route for namespace, route in found if namespace == spec.namespace] for spec in hubs})
+    return _one_each(
+        {spec: [_of_program(each) for each in program.routes if each.namespace == spec.namespace] for spec in hubs}
+    )
 
 
 def _one_each(routes: Mapping[HubSpec, Sequence[GatedRoute]]) -> dict[HubSpec, GatedRoute]:

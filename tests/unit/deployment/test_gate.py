@@ -60,6 +60,11 @@ def test_the_programs_stand_in_their_place() -> None:
     assert found[AUTHORING].login is None
 
 
+def test_a_route_to_something_else_may_lead_to_many_services() -> None:
+    others = route("elsewhere", backends=(Backend("blue", 80), Backend("green", 80)))
+    assert gate_routes(with_routes(others, route("jupyter"), *AUTHORS))[STUDENT].service == "proxy-public"
+
+
 def test_a_plugin_that_is_switched_off_is_none() -> None:
     off = Plugin("openid-connect", {}, enabled=False)
     assert gate_routes(with_routes(route("jupyter", off), route("jupyter-authoring")))[STUDENT].login is None
