@@ -37,6 +37,11 @@ START_TIMEOUT = 120.0
 """Seconds for its pod to answer, image pulled and all."""
 LOGIN_TIMEOUT = 30.0
 """Seconds for the gate's first answer, for which it asks Keycloak."""
+WAY_TIMEOUT = 30.0
+"""Seconds for the nodes to know of another way to Keycloak."""
+CONNECT = f"timeout 2 bash -c ': </dev/tcp/{SSO_HOST}/{HTTPS}' 2>/dev/null; echo $?"
+"""Script that prints the exit code of a connection to Keycloak."""
+CONNECTED, REFUSED = "0", "1"
 TRUST = f"""
 database=$(mktemp --directory)
 certutil -N --empty-password -d "sql:$database"
@@ -91,8 +96,20 @@ class Gate:
         wait_until("the gate", self.is_healthy, timeout=START_TIMEOUT, fail_if=stuck)
 
     def find_keycloak(self) -> None:
-        """Have the gate reach Keycloak where it runs now, or be refused where it does not run."""
-        self.cluster.apply(NAMESPACE, *way_to_keycloak(self._address_of_keycloak()))
+        """Have the gate reach Keycloak where it runs now, or be refused where it does not run.
+
+        Raises:
+            TooLateError: the cluster's nodes do not follow.
+        """
+        address = self._address_of_keycloak()
+        self.cluster.apply(NAMESPACE, *way_to_keycloak(address))
+        wanted = CONNECTED if address else REFUSED
+
+        def leads_there() -> bool | NotYet:
+            found = self._execute("sh", "-c", CONNECT).strip()
+            return found == wanted or NotYet(f"exit code {found} of a connection, expected {wanted}")
+
+        wait_until("the gate's way to Keycloak", leads_there, timeout=WAY_TIMEOUT)
 
     def reload(self) -> None:
         """Have the gate read its files again, certificate and all; connections that are open stay."""

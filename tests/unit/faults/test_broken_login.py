@@ -27,6 +27,7 @@ esac
 KUBECTL = """
 case "$*" in
   *apply*) cat > "$here/applied" ;;
+  *dev/tcp*) echo 0 ;;
 esac
 """
 

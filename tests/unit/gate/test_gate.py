@@ -102,10 +102,19 @@ class TestStart:
 
 
 class TestWhileItRuns:
-    def test_a_keycloak_at_another_address_is_found(self, gate: Gate, kubectl: Program, tmp_path: Path) -> None:
+    @pytest.mark.parametrize(("address", "connection"), [("172.18.0.9", 0), ("", 1)], ids=["it runs", "it is gone"])
+    def test_another_address_of_keycloak_is_known_when_it_returns(
+        self, gate: Gate, kubectl: Program, tmp_path: Path, address: str, connection: int
+    ) -> None:
+        """A node follows a moment later: a login before that would be refused."""
+        Program(tmp_path / "bin", "docker", DOCKER.replace("172.18.0.5", address))
+        follows = f'[ "$(grep -c exec "$calls")" -lt 3 ] && echo {1 - connection} || echo {connection}'
+        Program(tmp_path / "bin", "kubectl", KUBECTL.replace('cat "$here/answer" 2>/dev/null || true', follows))
         gate.find_keycloak()
-        applied = [each["kind"] for each in yaml.safe_load_all((tmp_path / "bin/applied").read_text())]
-        assert applied == ["Namespace", "Service", "EndpointSlice"]
+        applied = list(yaml.safe_load_all((tmp_path / "bin/applied").read_text()))
+        assert [each["kind"] for each in applied] == ["Namespace", "Service", "EndpointSlice"]
+        assert applied[2]["endpoints"] == ([{"addresses": [address]}] if address else [])
+        assert len([call for call in kubectl.calls if " exec " in call]) == 3
 
     def test_it_reads_its_files_again(self, gate: Gate, kubectl: Program) -> None:
         gate.reload()
