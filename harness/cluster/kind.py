@@ -21,9 +21,9 @@ from urllib3.exceptions import HTTPError
 
 from harness.base.errors import HarnessError
 from harness.base.shell import CommandError, run, tail
-from harness.base.wait import NotYet, seldom, wait_until
+from harness.base.wait import NotYet, TooLateError, seldom, wait_until
 from harness.cluster.client import connect
-from harness.cluster.pod_health import lost_nodes
+from harness.cluster.pod_health import ended_pods, is_running, lost_nodes
 from harness.cluster.pods import PodWatch, server_of
 from harness.host import docker
 from harness.plan.hubs import (
@@ -44,6 +44,8 @@ OUTGOING_CHAINS = ("FORWARD", "OUTPUT")
 CREATE_SECONDS = 300
 PATCHES = "/kind/patches"
 """The place in the control plane where kubeadm finds changes of its static pods (kubeadm init --patches)."""
+GATE_FILES = "/etc/gate"
+"""The place in the control plane of the gate's files, which are the run's own."""
 ETCD_PATCH = [{"op": "add", "path": "/spec/containers/0/command/-", "value": "--unsafe-no-fsync"}]
 """Have etcd leave it to the kernel when its files reach the disk: nothing here has to survive a power cut."""
 RESUME_TIMEOUT = 60.0
@@ -75,6 +77,7 @@ class Cluster:
         self.kubeconfig = state / "kubeconfig"
         self.certs = state / "certs.d"
         self.patches = state / "kubeadm"
+        self.gate_files = state / "gate"
         self.log = state / "kind.log"
         self._image = image
         self._kind = kind
@@ -157,6 +160,12 @@ class Cluster:
         self.patches.mkdir(exist_ok=True)
         (self.patches / "etcd+json.yaml").write_text(yaml.safe_dump(ETCD_PATCH))
         control_plane["extraMounts"].append({"hostPath": str(self.patches), "containerPath": PATCHES, "readOnly": True})
+        self.gate_files.mkdir(exist_ok=True)
+        # Apache's own processes, which are no root, read them.
+        self.gate_files.chmod(0o755)
+        control_plane["extraMounts"].append(
+            {"hostPath": str(self.gate_files), "containerPath": GATE_FILES, "readOnly": True}
+        )
         control_plane["kubeadmConfigPatches"].append(
             yaml.safe_dump({"kind": "InitConfiguration", "patches": {"directory": PATCHES}})
         )
@@ -296,6 +305,30 @@ class Cluster:
             return lost_nodes(self.core.list_node(_request_timeout=seconds).items)
         except (ApiException, HTTPError):
             return {}
+
+    def ended_pods(self, namespace: str, seconds: int) -> dict[str, str]:
+        """Return the pods of a namespace that have ended, with how; none where the API server does not answer.
+
+        A kubelet reports an end a second later: a pod that runs, and in which no program can be run, is waited for.
+        """
+
+        def reported() -> dict[str, str] | NotYet:
+            there = self.core.list_namespaced_pod(namespace, _request_timeout=seconds).items
+            names = [pod.metadata.name for pod in there if is_running(pod)]
+            ending = [name for name in names if not self._runs_programs(namespace, name, seconds)]
+            return NotYet(f"no program can be run in {', '.join(ending)}") if ending else ended_pods(there)
+
+        try:
+            return wait_until(f"the end of a pod of {namespace}", reported, timeout=seconds)
+        except (ApiException, HTTPError, TooLateError):
+            return {}
+
+    def _runs_programs(self, namespace: str, pod: str, seconds: int) -> bool:
+        try:
+            self.kubectl("exec", "--namespace", namespace, pod, "--", "true", timeout=seconds)
+        except CommandError:
+            return False
+        return True
 
     def hub_url(self, node_port: int) -> str:
         """Return the loopback URL of the hub behind a NodePort."""

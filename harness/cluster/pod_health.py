@@ -83,6 +83,17 @@ def lost_nodes(nodes: Iterable[client.V1Node]) -> dict[str, str]:
     }
 
 
+def is_running(pod: client.V1Pod) -> bool:
+    """Return True if a pod is said to run, and is not to go."""
+    return bool(pod.status.phase == "Running" and not pod.metadata.deletion_timestamp)
+
+
+def ended_pods(pods: Iterable[client.V1Pod]) -> dict[str, str]:
+    """Return the pods that have ended, each with how."""
+    ended = {pod.metadata.name: pod for pod in pods if pod.status.phase in ("Failed", "Succeeded")}
+    return {name: _failure(pod).lstrip(":, ") or "it has ended" for name, pod in ended.items()}
+
+
 def no_pod_reason(deployment: client.V1Deployment) -> str | None:
     """Return why a Deployment has no pod and gets none; None while it may get one yet."""
     about = deployment.metadata

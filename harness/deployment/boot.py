@@ -13,6 +13,7 @@ from harness.charts.helm import Helm
 from harness.cluster.kind import Cluster, check_port
 from harness.deployment.context import BootContext
 from harness.deployment.failure import failed_calls_named, side_by_side, undone_on_failure, with_evidence
+from harness.deployment.gate import remove_gate
 from harness.deployment.hubs import install_release, remove_renamed, remove_users, wait_for_hub
 from harness.deployment.images import make_images, push_images
 from harness.deployment.infrastructure import create_cluster, reuse_or_reset, start_services
@@ -143,6 +144,7 @@ def boot_infrastructure(
             serving.result()
         if not plan.monitored:
             remove_monitoring(context)
+        remove_gate(context)
         remove_network_policies(context)
         hubs = [
             Hub(cluster.hub_url(spec.node_port), spec.namespace, spec.release, spec.database, secrets[spec.name])

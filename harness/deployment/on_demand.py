@@ -22,26 +22,23 @@ def begin(running: Deployment, kind: type[Service]) -> None:
     """
     image = artifacts.find_service(running.artifacts.how, kind.NAME, running.plan.cache)
     if image and not _is_there(running, kind, image):
-        _launch(running, kind, image, Content())
+        _launch(running, kind, image)
 
 
-def start(running: Deployment, kind: type[S], steps: Steps, content: Content | None = None) -> S:
+def start(running: Deployment, kind: type[S], steps: Steps) -> S:
     """Return a service of a copy that runs: built or pulled, and started, unless it is there or on its way.
-
-    Args:
-        content: as `Service.start` takes it; a service that has some is always started anew.
 
     Raises:
         HarnessError: it cannot be made, or does not become healthy.
     """
     plan, service = running.plan, running.services[kind]
     image = artifacts.get_service(running.artifacts.how, kind.NAME, plan.cache, plan.mirrors, steps)
-    begun = not content and _is_there(running, kind, image)
+    begun = _is_there(running, kind, image)
     if begun and service.is_healthy() is True:
         return service
     with steps.step(kind.TITLE):
         if not begun:
-            _launch(running, kind, image, content or Content())
+            _launch(running, kind, image)
         service.wait()
     return service
 
@@ -51,11 +48,11 @@ def _is_there(running: Deployment, kind: type[Service], image: str) -> bool:
     return state.get(_key(kind)) == image and name in docker.running(running.plan.name)
 
 
-def _launch(running: Deployment, kind: type[Service], image: str, content: Content) -> None:
+def _launch(running: Deployment, kind: type[Service], image: str) -> None:
     state, service = State(running.plan.state / STATE), running.services[kind]
     docker.remove_container(service.name)
     state.forget(_key(kind))
-    service.launch(image, content)
+    service.launch(image, Content())
     state.set(_key(kind), image)
 
 

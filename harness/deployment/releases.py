@@ -20,6 +20,7 @@ from harness.charts.chart import Chart, Release
 from harness.charts.helm import ChartRepositoryError, Helm, UnknownValuesError
 from harness.charts.manifests import Manifest
 from harness.deployment.scaling import write_overlay
+from harness.gate.gate import PASSPHRASE
 from harness.plan.hubs import AUTHORING, HUBS, SCALED, HubSpec
 from harness.plan.plan import Plan
 from harness.plan.sources.new_courses import pre_puller_with, spawner_with
@@ -37,7 +38,8 @@ def create_secrets(file: Path) -> None:
     """Write new passwords and tokens for a new cluster; a kept one gets those that an older harness did not make."""
     known = read_secrets(file) if file.exists() else {}
     hubs = [name for spec in (*HUBS, SCALED) for name in (spec.name, metrics_token(spec))]
-    names = (*catalogue.secrets(), APISIX_ADMIN, APISIX_VIEWER, APISIX_SESSION, "admin_password", *hubs)
+    apisix = (APISIX_ADMIN, APISIX_VIEWER, APISIX_SESSION)
+    names = (*catalogue.secrets(), PASSPHRASE, *apisix, "admin_password", *hubs)
     if known.keys() >= set(names):
         return
     scratch = file.with_suffix(".new")

@@ -11,6 +11,7 @@ from harness.base.errors import EnvironmentFault
 from harness.base.quantities import GIB
 from harness.base.shell import CommandError
 from harness.cluster.kind import Cluster
+from harness.gate import addon as gate
 from harness.host import docker
 from harness.host.requirements import daemon_answers, docker_root
 from harness.plan.plan import Plan
@@ -51,6 +52,7 @@ def fault(plan: Plan, cluster: Cluster | None, *, whole: bool = True) -> str:
         lambda: _stopped_containers(plan.name, whole=whole),
         lambda: _silent_api(cluster) if cluster else iter(()),
         lambda: _lost_nodes(cluster) if cluster else iter(()),
+        lambda: _ended_gate(cluster) if cluster else iter(()),
     )
     try:
         return next((found for check in checks for found in check()), "")
@@ -119,3 +121,10 @@ def _silent_api(cluster: Cluster) -> Iterator[str]:
 def _lost_nodes(cluster: Cluster) -> Iterator[str]:
     for node, why in cluster.lost(API_TIMEOUT).items():
         yield f"The node {node} is lost: {why} None of its pods answers."
+
+
+def _ended_gate(cluster: Cluster) -> Iterator[str]:
+    for pod, how in cluster.ended_pods(gate.NAMESPACE, API_TIMEOUT).items():
+        lines = cluster.pods(gate.NAMESPACE).logs(pod).splitlines()
+        last = f" Its last line: {lines[-1].strip()[:200]}" if lines else ""
+        yield f"The pod of the gate does not run ({how}): no hub can be reached by its name.{last}"

@@ -11,8 +11,8 @@ import httpx
 from harness.base.http import Client
 from harness.base.names import Names
 from harness.base.wait import NotYet, wait_until
+from harness.gate.gate import Gate
 from harness.host import docker
-from harness.services.gate import Gate
 from harness.services.keycloak import Keycloak
 
 RELOAD_TIMEOUT = 30.0
@@ -20,14 +20,16 @@ RELOAD_TIMEOUT = 30.0
 
 
 @contextmanager
-def keycloak_gone(keycloak: Keycloak, names: Names) -> Iterator[None]:
+def keycloak_gone(gate: Gate, names: Names) -> Iterator[None]:
     """Stop Keycloak while the context is open; at its end it has started again, with its sessions."""
-    keycloak.stop()
+    gate.keycloak.stop()
     try:
+        gate.find_keycloak()
         yield
     finally:
-        keycloak.resume()
-        names.places.update(keycloak.names.places)
+        gate.keycloak.resume()
+        gate.find_keycloak()
+        names.places.update(gate.keycloak.names.places)
 
 
 @contextmanager
@@ -38,13 +40,6 @@ def keycloak_silent(keycloak: Keycloak) -> Iterator[None]:
         yield
     finally:
         docker.docker("unpause", keycloak.name)
-
-
-def restart_gate(gate: Gate, names: Names) -> None:
-    """Start the gate again: all that it has not written into cookies is gone."""
-    gate.stop()
-    gate.resume()
-    names.places.update(gate.names(gate.hosts_of(names)).places)
 
 
 @contextmanager
@@ -71,7 +66,7 @@ def refusal(names: Names, host: str) -> str:
 
 def _show(gate: Gate, names: Names, ends: datetime | None) -> None:
     """Have the gate show a certificate, and wait until it does: one that is good is trusted."""
-    gate.keycloak.authority.issue(gate.NAME, *gate.hosts_of(names), ends=ends)
+    gate.issue_certificate(gate.hosts_of(names), ends)
     gate.reload()
     host, good = gate.hosts_of(names)[0], ends is None
     shown = "the good certificate" if good else "the expired certificate"

@@ -8,10 +8,9 @@ from dataclasses import dataclass, field
 import httpx
 
 from harness.base.names import Names
-from harness.faults.broken_login import keycloak_gone, restart_gate
+from harness.faults.broken_login import keycloak_gone
+from harness.gate.gate import Gate
 from harness.people.learner import Learner, login_form
-from harness.services.gate import Gate
-from harness.services.keycloak import Keycloak
 
 HOME = "/hub/home"
 
@@ -41,17 +40,17 @@ class Outage:
     page_after: httpx.Response = field(repr=False)
 
 
-def go_through_outage(keycloak: Keycloak, gate: Gate, names: Names, person: Learner, at_work: Learner) -> Outage:
+def go_through_outage(gate: Gate, names: Names, person: Learner, at_work: Learner) -> Outage:
     """Have Keycloak go away and come back, before the eyes of a person who logs in and of one with an open notebook."""
     form = person.go_to_login(HOME)
     callback = person.submit(form).headers.get("location", HOME) if login_form(form) else HOME
     with ExitStack() as notebook:
         kernel = notebook.enter_context(at_work.server.kernel())
-        with keycloak_gone(keycloak, names):
+        with keycloak_gone(gate, names):
             interrupted, link = person.get(callback), person.get(HOME)
             cell, page = kernel.run("6 * 7").value, at_work.get(HOME)
             notebook.close()
-            restart_gate(gate, names)
+            gate.restart()
             at_new_gate = at_work.get(HOME), person.get(HOME)
     login = person.log_in(person.go_to_login(HOME))
     return Outage(link, interrupted, cell, page, *at_new_gate, login, at_work.get(HOME))

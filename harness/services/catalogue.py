@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from harness.services.aws import Aws
 from harness.services.container import Service
-from harness.services.gate import Gate
 from harness.services.keycloak import Keycloak
 from harness.services.postgres import Postgres
 from harness.services.registry import Registry
 
-SERVICES: tuple[type[Service], ...] = (Postgres, Aws, Registry, Keycloak, Gate)
+SERVICES: tuple[type[Service], ...] = (Postgres, Aws, Registry, Keycloak)
 """Services in the order in which they start; one that needs another comes after it.
 
 Postgres is first: the hubs of a copy that was stopped start beside the services.

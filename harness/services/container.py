@@ -16,7 +16,6 @@ from harness.base import http
 from harness.base.errors import HarnessError
 from harness.base.wait import NotYet, seldom, wait_until
 from harness.host import docker
-from harness.services.gate_settings import GatedRoute
 
 HEALTH_TIMEOUT = 5.0
 """Seconds that a service has to answer one question about its health."""
@@ -29,12 +28,10 @@ class Content:
     Attributes:
         databases: names of the hubs' databases, for Postgres.
         images: images by full name, for the registry.
-        routes: the gate's routes, each with host:port of the hub behind it.
     """
 
     databases: tuple[str, ...] = ()
     images: Mapping[str, OciImage] = field(default_factory=dict)
-    routes: tuple[tuple[GatedRoute, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -138,7 +135,6 @@ class Service(ABC):
         self,
         image: str,
         *,
-        more_ports: Sequence[int] = (),
         aliases: Sequence[str] = (),
         env: Mapping[str, str] | None = None,
         volumes: Mapping[Path, str] | None = None,
@@ -151,7 +147,7 @@ class Service(ABC):
             image,
             owner=self.run,
             network=self.run,
-            ports=(self.PORT, *more_ports),
+            ports=(self.PORT,),
             on_demand=self.ON_DEMAND,
             aliases=aliases,
             env=env,

@@ -9,13 +9,13 @@ import httpx
 import pytest
 
 from fixtures.sso import GatedHubs, NewLearner
-from harness.faults.broken_login import keycloak_silent, restart_gate
+from harness.faults.broken_login import keycloak_silent
+from harness.gate.settings import PATIENCE
 from harness.people.learner import Learner, at_login, login_form
 from harness.plan.contract import SSO_HOST
 from harness.plan.hubs import STUDENT
 from harness.scenarios.sso_outage import Outage
 from harness.services.clock import move
-from harness.services.gate_settings import PATIENCE
 
 HOME = "/hub/home"
 MINUTE = 60.0
@@ -97,7 +97,7 @@ def test_restarted_gate_keeps_sessions(gated: GatedHubs, learner: NewLearner) ->
     """Who is logged in stays so when the gate starts again."""
     person = learner()
     person.log_in(person.go_to_login(HOME))
-    restart_gate(gated.gate, gated.names)
+    gated.gate.restart()
     answer = person.get(HOME)
     assert not at_login(answer), "the session from before the gate's start has ended"
     assert answer.status_code < 400, f"after the gate's start: {told(answer)}"

@@ -21,7 +21,7 @@ from harness.base.wait import NotYet, wait_until
 from harness.cluster.client import NoAnswerError
 from harness.cluster.kind import Cluster, check_port
 from harness.cluster.pods import PodWatch
-from tests.unit.cluster.builders import KUBECONFIG, cluster, node
+from tests.unit.cluster.builders import IMAGE, KUBECONFIG, cluster, container, node, pod, state
 from tests.unit.fakes import Program
 
 ROOT = Path(__file__).parents[3]
@@ -168,6 +168,15 @@ class TestConfiguration:
         mount = {"hostPath": str(certs), "containerPath": "/etc/containerd/certs.d"}
         assert [node["extraMounts"][0] for node in configuration(place)["nodes"]] == [mount, mount]
         assert certs.stat().st_mode & 0o777 == 0o700
+
+    def test_the_gates_node_sees_its_files(self, place: Path) -> None:
+        """All of Apache's processes read them, which are not all of them root's."""
+        failed(cluster(place))
+        mount = {"hostPath": str(place / "state/gate"), "containerPath": "/etc/gate", "readOnly": True}
+        control_plane, worker = configuration(place)["nodes"]
+        assert mount in control_plane["extraMounts"]
+        assert mount not in worker["extraMounts"]
+        assert (place / "state/gate").stat().st_mode & 0o777 == 0o755
 
     def test_the_worker_plays_the_gpu_node(self, place: Path) -> None:
         failed(cluster(place))
@@ -371,6 +380,47 @@ def test_lost_nodes(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client.CoreV1Api, "list_node", lambda core, **_: nodes)
     it = reachable(place)
     assert it.lost(5) == {"worker": "the kubelet is Unknown"}
+
+
+class TestEndedPods:
+    HOW = f"container gate ended with exit code 137, image {IMAGE}"
+
+    @pytest.fixture
+    def looks(self, monkeypatch: pytest.MonkeyPatch) -> list[client.V1Pod]:
+        """A pod of the gate's, look after look."""
+        looks = [pod(), pod(container(state(ended="Error"), name="gate"))]
+        looks[0].status.phase, looks[1].status.phase = "Running", "Failed"
+
+        def look(core: client.CoreV1Api, namespace: str, **_: object) -> client.V1PodList:
+            return client.V1PodList(items=[looks.pop(0) if len(looks) > 1 else looks[0]])
+
+        monkeypatch.setattr(client.CoreV1Api, "list_namespaced_pod", look)
+        return looks
+
+    def test_one_that_runs_is_none(self, place: Path, looks: list[client.V1Pod]) -> None:
+        assert reachable(place).ended_pods("gate", 5) == {}
+
+    def test_how_it_ended(self, place: Path, looks: list[client.V1Pod]) -> None:
+        del looks[0]
+        assert reachable(place).ended_pods("gate", 5) == {"jupyter-1": self.HOW}
+
+    def test_an_end_that_is_reported_later(self, place: Path, looks: list[client.V1Pod]) -> None:
+        it = reachable(place)
+        Program(place / "bin", "kubectl", "exit 1")
+        assert it.ended_pods("gate", 5) == {"jupyter-1": self.HOW}
+
+    def test_one_that_only_seems_to_have_ended(self, place: Path, looks: list[client.V1Pod]) -> None:
+        it = reachable(place)
+        Program(place / "bin", "kubectl", "exit 1")
+        del looks[1]
+        assert it.ended_pods("gate", 0) == {}
+
+    def test_where_no_one_says_so(self, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def silent(core: client.CoreV1Api, namespace: str, **_: object) -> None:
+            raise NoAnswerError("no answer")
+
+        monkeypatch.setattr(client.CoreV1Api, "list_namespaced_pod", silent)
+        assert reachable(place).ended_pods("gate", 5) == {}
 
 
 @pytest.mark.parametrize("do", ["server_pod", "remove_server"])

@@ -172,6 +172,9 @@ class FakeCluster:
     def why_silent(self, seconds: int) -> str:
         return ""
 
+    def ended_pods(self, namespace: str, seconds: int) -> dict[str, str]:
+        return {}
+
     def lost(self, seconds: int) -> dict[str, str]:
         return {}
 

@@ -253,7 +253,7 @@ class TestWrite:
             *("pods.txt", "pods.yaml", "events.txt", "nodes.yaml", "containers.txt"),
             *("hubs.json", "tables.txt", "values.yaml", "values.diff"),
             *("logs/jupyter.hub-1.hub.log", "logs/jupyter.hub-1.hub-before.log"),
-            *(f"logs/{service}.log" for service in ("registry", "moto", "postgres", "keycloak", "gate")),
+            *(f"logs/{service}.log" for service in ("registry", "moto", "postgres", "keycloak")),
         } == set(found)
         assert found["logs/jupyter.hub-1.hub-before.log"].endswith("F crashed\n\n")
         assert found["logs/jupyter.hub-1.hub.log"].rstrip().endswith("F connecting with [redacted]")

@@ -45,8 +45,13 @@ def write(tmp_path: Path, **other: str | None) -> None:
     (tmp_path / "bin/containers").write_text("".join(lines))
 
 
-def cluster(why: str = "", **lost: str) -> Any:
-    return SimpleNamespace(why_silent=lambda seconds: why, lost=lambda seconds: lost)
+def cluster(why: str = "", ended: dict[str, str] | None = None, **lost: str) -> Any:
+    return SimpleNamespace(
+        why_silent=lambda seconds: why,
+        lost=lambda seconds: lost,
+        ended_pods=lambda namespace, seconds: (ended or {}) if namespace == "gate" else {},
+        pods=lambda namespace: SimpleNamespace(logs=lambda pod: "AH00094: Command line\nAH00051: child exit signal\n"),
+    )
 
 
 class TestFault:
@@ -103,9 +108,16 @@ class TestFault:
         fault = "The node worker is lost: Kubelet stopped posting node status. None of its pods answers."
         assert health.fault(plan, cluster(worker="Kubelet stopped posting node status.")) == fault
 
+    def test_the_gate_has_ended(self, plan: Any) -> None:
+        assert health.fault(plan, cluster(ended={"gate": "container gate ended with exit code 137"})) == (
+            "The pod of the gate does not run (container gate ended with exit code 137): "
+            "no hub can be reached by its name. Its last line: AH00051: child exit signal"
+        )
+
     def test_one_slow_answer_is_none(self, plan: Any) -> None:
         answers = iter(["slow", ""])
-        once: Any = SimpleNamespace(why_silent=lambda seconds: next(answers), lost=lambda seconds: {})
+        once = cluster()
+        once.why_silent = lambda seconds: next(answers)
         assert health.fault(plan, once) == ""
 
 

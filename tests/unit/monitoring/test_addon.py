@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from harness.gate.addon import GATE
 from harness.monitoring.addon import (
     ADDONS,
     ALERTMANAGER,
@@ -54,7 +55,7 @@ def test_every_part_has_a_deployment_with_its_image_and_a_service_at_its_port() 
 
 
 def test_every_add_on_of_the_versions_is_a_part() -> None:
-    assert set(read_versions().addons()) == {*ADDONS, ENFORCER}
+    assert set(read_versions().addons()) == {*ADDONS, ENFORCER, GATE}
     assert PORTS.keys() - {RECEIVER, GRAFANA} == ADDONS
 
 

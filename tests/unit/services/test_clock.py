@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.gate import addon as gate_addon
 from harness.plan.versions import IMAGES
 from harness.services import clock
 from harness.services.clock import DAY, PLACE, Clock, move
@@ -37,9 +38,9 @@ def test_a_move_waits_until_it_was_read(tmp_path: Path, monkeypatch: pytest.Monk
     assert gate.file.read_text() == keycloak.file.read_text() == "+86400\n"
 
 
-@pytest.mark.parametrize("image", ["gate", "keycloak"])
-def test_its_image_reads_the_file_and_moves_no_waits(image: str) -> None:
+@pytest.mark.parametrize(("image", "place"), [("gate", f"{gate_addon.PLACE}/clock"), ("keycloak", PLACE)])
+def test_its_image_reads_the_file_and_moves_no_waits(image: str, place: str) -> None:
     """A Java whose waits are moved as well takes a processor for itself."""
     text = (IMAGES / image / "Dockerfile").read_text()
-    for variable in (f"TIMESTAMP_FILE={PLACE}", "DONT_FAKE_MONOTONIC=1", "FORCE_MONOTONIC_FIX=0"):
+    for variable in (f"TIMESTAMP_FILE={place}", "DONT_FAKE_MONOTONIC=1", "FORCE_MONOTONIC_FIX=0"):
         assert f"FAKETIME_{variable}" in text

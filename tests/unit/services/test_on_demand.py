@@ -14,14 +14,11 @@ from harness.artifacts.build_cache import BuildCache
 from harness.artifacts.recipes import recipes
 from harness.base.wait import NotYet
 from harness.deployment import on_demand
-from harness.deployment.gate import gate_routes
 from harness.deployment.releases import create_secrets, read_secrets
 from harness.evidence import environment
-from harness.plan.hubs import AUTHORING, HUBS, STUDENT
 from harness.plan.versions import IMAGES, read_versions
 from harness.services import catalogue
 from harness.services.container import Content, Services
-from harness.services.gate import Gate
 from harness.services.keycloak import Keycloak
 from tests.unit.fakes import Program
 
@@ -64,9 +61,9 @@ def steps() -> Any:
     return SimpleNamespace(step=lambda title: nullcontext())
 
 
-def test_keycloak_and_the_gate_are_no_part_of_every_run() -> None:
+def test_keycloak_is_no_part_of_every_run() -> None:
     assert [service.NAME for service in catalogue.always()] == ["postgres", "moto", "registry"]
-    assert [service.NAME for service in catalogue.on_demand()] == ["keycloak", "gate"]
+    assert [service.NAME for service in catalogue.on_demand()] == ["keycloak"]
 
 
 def test_a_run_without_them_does_not_make_their_images(docker: Program, tmp_path: Path) -> None:
@@ -126,16 +123,6 @@ class TestStart:
         monkeypatch.setattr("harness.artifacts.resolve.get_service", lambda how, name, *_: f"{name}:other")
         on_demand.start(running, Keycloak, steps())
         assert "rm --force --volumes jh-1-keycloak" in docker.calls
-
-    def test_a_gate_has_the_routes_that_it_is_given(self, running: Any, docker: Program, tmp_path: Path) -> None:
-        plan: Any = SimpleNamespace(gate=None, ol_infrastructure=None, checkout=IMAGES.parent, hubs=HUBS)
-        routes = gate_routes(plan)
-        behind = ((routes[STUDENT], "node:30000"), (routes[AUTHORING], "node:30001"))
-        on_demand.start(running, Gate, steps(), Content(routes=behind))
-        written = (tmp_path / "gate.conf").read_text()
-        assert "ServerName nb.learn.mit.edu" in written
-        assert "http://node:30001/" in written
-        assert (tmp_path / "gate.conf").stat().st_mode & 0o777 == 0o600
 
 
 class TestWatched:

@@ -18,8 +18,10 @@ CALLBACK = "/.apisix/redirect"
 """Path to which Keycloak sends people back; APISIX puts it behind the path that was asked for."""
 PATIENCE = 15
 """Seconds that the gate waits for an answer of Keycloak, which shares the machine with everything else."""
+SERVICE, SERVICE_PORT = "proxy-public", "http"
+"""The chart's Service of a hub's proxy and its port, to which a route leads that names no other."""
 MIRROR = "127.0.0.1:8081"
-"""Address inside the gate's container of a hub's stand-in, which answers with the headers that arrive."""
+"""Address inside the gate's pod of a hub's stand-in, which answers with the headers that arrive."""
 FOREVER = 365 * 24 * 3600
 """Seconds in the place of a time-out that is off: the most that the module takes, for which 0 means something else."""
 SHORTEST_IDLE, SHORTEST_SESSION = 10, 15
@@ -137,6 +139,7 @@ class GatedRoute:
         release: of the hub.
         websocket: False where a WebSocket is refused.
         plugins: configuration by the plugin's name.
+        service, port: the hub's Service that it leads to, and the name or number of that Service's port.
     """
 
     release: str
@@ -144,6 +147,8 @@ class GatedRoute:
     paths: tuple[str, ...]
     websocket: bool
     plugins: Mapping[str, Mapping[str, Any]]
+    service: str = SERVICE
+    port: str = SERVICE_PORT
 
     @property
     def login(self) -> Mapping[str, Any] | None:
@@ -272,8 +277,8 @@ def _route(route: GatedRoute, hub: str, client_secret: str, passphrase: str) -> 
         yield from _protected(route, settings, hub, client_secret, passphrase)
     yield "</VirtualHost>"
     yield from ("<VirtualHost *:443>", *names, "    SSLEngine on")
-    yield "    SSLCertificateFile /etc/gate/gate.pem"
-    yield "    SSLCertificateKeyFile /etc/gate/gate.key"
+    yield "    SSLCertificateFile /etc/gate/run/gate.pem"
+    yield "    SSLCertificateKeyFile /etc/gate/run/gate.key"
     yield from _protected(route, settings, hub, client_secret, passphrase)
     yield "</VirtualHost>"
 
@@ -293,7 +298,7 @@ def _protected(
                 f"OIDCClientID {SSO_CLIENT}",
                 f"OIDCClientSecret {client_secret}",
                 f"OIDCCryptoPassphrase {passphrase}",
-                "OIDCCABundlePath /etc/gate/authority.pem",
+                "OIDCCABundlePath /etc/gate/run/authority.pem",
                 "OIDCSessionType client-cookie:store_id_token",
                 # A tab each, that waits for the login; the oldest makes room.
                 "OIDCStateMaxNumberOfCookies 100 true",

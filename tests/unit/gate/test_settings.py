@@ -8,8 +8,8 @@ import pytest
 
 from harness.base.errors import HarnessError
 from harness.deployment.gate import ROUTES, read_routes
+from harness.gate.settings import TABLE, GatedRoute, configuration, read_settings
 from harness.plan.versions import IMAGES
-from harness.services.gate_settings import TABLE, GatedRoute, configuration, read_settings
 
 
 def route(login: dict[str, Any] | None = None, websocket: bool = True, **plugins: Any) -> GatedRoute:
