@@ -13,5 +13,5 @@ class HarnessError(Exception):
     """
 
 
-class EnvironmentFault(HarnessError):  # noqa: N818 (a fault of the environment is what it is)
+class EnvironmentFault(HarnessError):  # noqa: N818  # a fault of the environment is what it is
     """The test environment failed, or the machine cannot run it: no verdict about the deployment."""

@@ -1,4 +1,4 @@
-"""A JupyterHub chart, and a release of it."""
+"""A chart, which is JupyterHub's unless another is named, and a release of it."""
 
 from __future__ import annotations
 
@@ -72,20 +72,23 @@ def chart_directory(path: Path) -> Path:
     raise HarnessError(f"{path} is no chart: it has no Chart.yaml, nor has its directory {CHART_NAME}.")
 
 
-def load_chart(path: Path, *, scratch: Path, origin: str = "a checkout") -> Chart:
+def load_chart(path: Path, *, scratch: Path, origin: str = "a checkout", name: str = CHART_NAME) -> Chart:
     """Load the chart in a directory, or in the directory `jupyterhub` of a checkout of the upstream project.
 
     A checkout lacks two things that upstream's release tool adds. The schema is generated here from values.schema.yaml,
     in a copy under `scratch`: the checkout stays as it is. Image tags are `set-by-chartpress` and may stay so, because
     the harness puts images into the cluster under the names that the chart renders (see `images`).
 
+    Args:
+        name: of another chart than JupyterHub's, which its Chart.yaml has.
+
     Raises:
         HarnessError: there is no chart, or its Chart.yaml or its schema is broken.
     """
     directory = chart_directory(path)
     about = _read_yaml(directory / "Chart.yaml")
-    if not isinstance(about, dict) or about.get("name") != CHART_NAME or "version" not in about:
-        raise HarnessError(f"{directory / 'Chart.yaml'}: expected a name, {CHART_NAME}, and a version.")
+    if not isinstance(about, dict) or about.get("name") != name or "version" not in about:
+        raise HarnessError(f"{directory / 'Chart.yaml'}: expected a name, {name}, and a version.")
     if (directory / "values.schema.yaml").is_file() and not (directory / "values.schema.json").is_file():
         schema = _read_yaml(directory / "values.schema.yaml")
         copy = scratch / CHART_NAME

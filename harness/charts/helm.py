@@ -132,29 +132,29 @@ class Helm:
         stored = self._run(args, RENDER_SECONDS, f"reading {release.name}", self._cluster)
         return [manifest for manifest in yaml.load_all(stored, Loader) if manifest]
 
-    def pull(self, repo_url: str, version: str, into: Path) -> Chart:
-        """Return the chart of a Helm repository; `into` keeps it, so that each version is fetched once.
+    def pull(self, repo_url: str, version: str, into: Path, name: str = CHART_NAME) -> Chart:
+        """Return a chart of a Helm repository; `into` keeps it, so that each version is fetched once.
 
         Raises:
             ChartVersionError: the repository has no such version.
             ChartRepositoryError: it cannot be reached, or does not answer as a repository does.
         """
-        kept = into / f"{CHART_NAME}-{version}"
+        kept = into / f"{name}-{version}"
         if not (kept / "Chart.yaml").is_file():
             into.mkdir(parents=True, exist_ok=True)
             # Unpacked elsewhere and then moved, so that a run that is killed leaves no half of a chart.
             with tempfile.TemporaryDirectory(dir=into) as scratch:
-                args = ["pull", CHART_NAME, f"--repo={repo_url}", f"--version={version}", "--untar"]
+                args = ["pull", name, f"--repo={repo_url}", f"--version={version}", "--untar"]
                 args += [f"--untardir={scratch}", f"--repository-cache={scratch}/cache"]
                 try:
-                    self._run(args, PULL_SECONDS, f"pulling {CHART_NAME} {version}")
+                    self._run(args, PULL_SECONDS, f"pulling {name} {version}")
                 except _HelmError as error:
                     if f'version "{version}" not found' in error.output:
-                        raise ChartVersionError(f"{repo_url} has no version {version} of {CHART_NAME}.") from error
+                        raise ChartVersionError(f"{repo_url} has no version {version} of {name}.") from error
                     raise ChartRepositoryError(f"{repo_url} gives no chart: {error.cause}") from error
                 shutil.rmtree(kept, ignore_errors=True)
-                (Path(scratch) / CHART_NAME).rename(kept)
-        return load_chart(kept, scratch=into, origin="chart repository")
+                (Path(scratch) / name).rename(kept)
+        return load_chart(kept, scratch=into, origin="chart repository", name=name)
 
     def newest(self, repo_url: str) -> str:
         """Return the newest version of the chart in a Helm repository, without pre-releases.

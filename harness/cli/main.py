@@ -22,7 +22,7 @@ from harness.deployment.scaling import write_overlay
 from harness.drills.replays import ReplaysRequest, replays
 from harness.drills.run import DrillsRequest, drills, report_again
 from harness.host import runs
-from harness.plan.hubs import AUTHORING, STUDENT
+from harness.plan.hubs import HUBS
 from harness.plan.options import OPTIONS, Option, read
 from harness.plan.plan import Plan, check_out_courses, evaluate_ol_infrastructure, make_plan
 from harness.plan.versions import read_versions
@@ -176,7 +176,8 @@ def lint(plan: Plan, steps: Steps) -> None:
     helm = Helm(build_helm(read_versions(), plan.cache, steps))
     plan.state.mkdir(mode=0o700, parents=True, exist_ok=True)
     builtin = load_chart(CHECKOUT / "helm/jupyterhub", scratch=plan.state)
-    for hub_spec, values in ((STUDENT, plan.values), (AUTHORING, plan.authoring_values)):
+    for hub_spec in HUBS:
+        values = plan.values_of(hub_spec)
         replaced = releases.replaced_values(plan, hub_spec)
         scaled = releases.scaled_file(plan, hub_spec)
         write_overlay(values, scaled)

@@ -368,23 +368,6 @@ class Cluster:
         """Remove the pod of a user's server without the hub: it is gone at once, even from a node that is lost."""
         self.kubectl("delete", "pod", "--namespace", namespace, "--selector", server_of(user), *AT_ONCE)
 
-    def logs(
-        self,
-        namespace: str,
-        pod: str,
-        container: str | None = None,
-        *,
-        previous: bool = False,
-        seconds: float | None = None,
-    ) -> str:
-        """Return the last lines that a pod's container wrote; empty where there is nothing, or nothing is left.
-
-        Args:
-            previous: of the container before its last restart.
-            seconds: only what it wrote within so many seconds before now, and of that more lines.
-        """
-        return self.pods(namespace).logs(pod, container, previous=previous, seconds=seconds)
-
     def export_logs(self, into: Path, timeout: float) -> None:
         """Have kind write the nodes' own logs into a directory, a directory a node.
 

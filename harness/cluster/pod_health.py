@@ -42,10 +42,6 @@ TERMINATED = 143
 """Exit code of a program that SIGTERM ended."""
 
 
-def _no_log(pod: str, container: str, previous: bool) -> str:
-    return ""
-
-
 @dataclass(frozen=True)
 class PodFacts:
     """Look-ups for what a pod's own status lacks; each is made only where it can matter.
@@ -56,7 +52,7 @@ class PodFacts:
         warnings: events of type Warning about the pods of the namespace, oldest first.
     """
 
-    log: Callable[[str, str, bool], str] = _no_log
+    log: Callable[[str, str, bool], str] = lambda *_: ""
     nodes: Callable[[], Iterable[client.V1Node]] = tuple
     warnings: Callable[[], Iterable[client.CoreV1Event]] = tuple
 

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection
+from typing import TypeVar
 
 from kubernetes import client, watch
 from kubernetes.client.exceptions import ApiException
 from urllib3.exceptions import HTTPError
 
 from harness.base.errors import HarnessError
+from harness.base.wait import NotYet, wait_until
 from harness.cluster import pod_health
 from harness.cluster.client import NoAnswerError
 from harness.cluster.pod_health import Disappearance, PodFacts
+
+T = TypeVar("T")
+USER_LABEL = "hub.jupyter.org/username"
+"""The label with the user of a server's pod (kubespawner, _build_common_labels)."""
 
 
 class PodWatch:
@@ -65,7 +71,12 @@ class PodWatch:
     def logs(
         self, pod: str, container: str | None = None, *, previous: bool = False, seconds: float | None = None
     ) -> str:
-        """Return a container's log, as Cluster.logs does."""
+        """Return the last lines that a pod's container wrote; empty where there is nothing, or nothing is left.
+
+        Args:
+            previous: of the container before its last restart.
+            seconds: only what it wrote within so many seconds before now, and of that more lines.
+        """
         since = {} if seconds is None else {"since_seconds": max(1, math.ceil(seconds))}
         try:
             answer = self._core.read_namespaced_pod_log(
@@ -106,16 +117,27 @@ class PodWatch:
         return sorted(found.items, key=_when)
 
 
+def wait_for_pods(
+    pods: PodWatch, selector: str, what: str, check: Callable[[list[client.V1Pod]], T | NotYet], timeout: float
+) -> T:
+    """Wait as `wait_until` does, until the pods that match a selector pass a check; one that is stuck ends it."""
+
+    def stuck() -> str | None:
+        return pods.stuck_reason(pods.look(selector))
+
+    return wait_until(what, lambda: check(pods.look(selector)), timeout=timeout, fail_if=stuck, change=pods.change)
+
+
 def _when(event: client.CoreV1Event) -> str:
     return str(event.last_timestamp or event.event_time or "")
 
 
 def server_of(user: str) -> str:
-    """Return the label selector of a user's server (kubespawner, _build_common_labels).
+    """Return the label selector of a user's server.
 
     Raises:
         HarnessError: the user has no name: the hub never named one, because it never started a server.
     """
     if not user:
         raise HarnessError("No user to look up a server of: the journey named none. See where it ended, and why.")
-    return f"hub.jupyter.org/username={user}"
+    return f"{USER_LABEL}={user}"

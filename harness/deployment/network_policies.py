@@ -13,10 +13,11 @@ from kubernetes import client
 from harness.artifacts import resolve as artifacts
 from harness.base.errors import HarnessError
 from harness.base.progress import Steps
-from harness.base.wait import NotYet, wait_until
+from harness.base.wait import NotYet
 from harness.charts.manifests import Manifest, hub_image
 from harness.cluster.kind import AT_ONCE, Cluster
 from harness.cluster.pod_health import is_ready
+from harness.cluster.pods import wait_for_pods
 from harness.deployment.context import BootContext
 from harness.deployment.images import push_addons
 from harness.deployment.model import Deployment
@@ -170,21 +171,14 @@ def _in_nodes(cluster: Cluster, script: str) -> None:
 
 def _wait_for(cluster: Cluster, namespace: str, wanted: Mapping[str, int]) -> None:
     """Wait until as many pods of each name are ready."""
-    pods = cluster.pods(namespace)
-    selector = f"app.kubernetes.io/name in ({', '.join(wanted)})"
 
-    def ready() -> bool | NotYet:
-        found = Counter(_app(pod) for pod in pods.look(selector) if is_ready(pod))
+    def ready(pods: list[client.V1Pod]) -> bool | NotYet:
+        found = Counter(_app(pod) for pod in pods if is_ready(pod))
         lacking = [f"{name} {found[name]}/{count}" for name, count in wanted.items() if found[name] != count]
         return NotYet(f"ready are {', '.join(lacking)}") if lacking else True
 
-    wait_until(
-        f"the pods of {namespace}",
-        ready,
-        timeout=READY_TIMEOUT,
-        fail_if=lambda: pods.stuck_reason(pods.look(selector)),
-        change=pods.change,
-    )
+    selector = f"app.kubernetes.io/name in ({', '.join(wanted)})"
+    wait_for_pods(cluster.pods(namespace), selector, f"the pods of {namespace}", ready, READY_TIMEOUT)
 
 
 def policies_of(rendered: Iterable[Manifest]) -> list[Manifest]:

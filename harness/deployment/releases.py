@@ -29,6 +29,8 @@ from harness.services.postgres import Postgres
 
 BUILTIN = "the built-in chart"
 """The beginning of the origin of the chart in helm/jupyterhub."""
+APISIX_ADMIN, APISIX_VIEWER, APISIX_SESSION = "apisix_admin", "apisix_viewer", "apisix_session"
+"""Names among the secrets of the keys of APISIX's Admin API, and of the one that encrypts its sessions."""
 HARNESS_SCOPES = ["admin:users", "admin:servers", "tokens", "proxy", "read:hub", "read:metrics", "list:services"]
 
 
@@ -36,7 +38,8 @@ def create_secrets(file: Path) -> None:
     """Write new passwords and tokens for a new cluster; a kept one gets those that an older harness did not make."""
     known = read_secrets(file) if file.exists() else {}
     hubs = [name for spec in (*HUBS, SCALED) for name in (spec.name, metrics_token(spec))]
-    names = (*catalogue.secrets(), PASSPHRASE, "admin_password", *hubs)
+    of_gates = (PASSPHRASE, APISIX_ADMIN, APISIX_VIEWER, APISIX_SESSION)
+    names = (*catalogue.secrets(), *of_gates, "admin_password", *hubs)
     if known.keys() >= set(names):
         return
     scratch = file.with_suffix(".new")
@@ -134,7 +137,7 @@ def production(plan: Plan, hub_spec: HubSpec) -> Release:
     return Release(
         name=named.release,
         namespace=named.namespace,
-        values=plan.authoring_values if hub_spec == AUTHORING else plan.values,
+        values=plan.values_of(hub_spec),
         set_files={} if _spawner_is_in_values(plan) else {chart.SPAWNER_KEY: spawner_file(plan)},
         replaced=replaced_values(plan, hub_spec),
     )

@@ -13,6 +13,7 @@ from harness.base.signals import uninterrupted
 from harness.deployment.state import STATE
 from harness.host import docker, runs
 from harness.host import requirements as machine
+from harness.host.identity import STAY
 from harness.host.runs import Run
 from harness.plan.plan import Plan
 
@@ -55,7 +56,7 @@ def remove_run(name: str, state: Path | None, steps: Steps) -> None:
             gone = []
         step.done(f"removed {' '.join(gone)}" if gone else "nothing was there")
         for path in state.glob("*") if state else ():
-            if path.name not in runs.STAY:
+            if path.name not in STAY:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 

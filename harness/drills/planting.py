@@ -13,7 +13,7 @@ from typing import Any
 
 from harness.artifacts.oci import OciImage
 from harness.base.errors import HarnessError
-from harness.base.files import read_text
+from harness.base.files import parse_python, read_text
 from harness.base.shell import CommandError, run, tail
 from harness.charts.chart import Chart
 from harness.charts.values import merge_values
@@ -22,7 +22,7 @@ from harness.deployment.gate import gate_routes, written
 from harness.deployment.releases import replaced_values
 from harness.drills.model import DoesNotApplyError, Drill, Edit, RepositoryChange, ValueChanges
 from harness.plan.hubs import AUTHORING, HUBS, STUDENT, HubSpec
-from harness.plan.plan import Plan, check_spawner
+from harness.plan.plan import Plan
 from harness.program.closure import SOURCE
 
 
@@ -43,10 +43,8 @@ def plant(drill: Drill, plan: Plan, chart: Chart, scratch: Path) -> Plan:
     changes = {hub_spec: drill.values.get(hub_spec, ValueChanges()).and_also(package) for hub_spec in HUBS}
     return dataclasses.replace(
         plan,
-        values=_values(changes[STUDENT], plan, STUDENT, plan.values, scratch / "values.yaml"),
-        authoring_values=_values(
-            changes[AUTHORING], plan, AUTHORING, plan.authoring_values, scratch / "authoring.yaml"
-        ),
+        values=_values(changes[STUDENT], plan, STUDENT, scratch / "values.yaml"),
+        authoring_values=_values(changes[AUTHORING], plan, AUTHORING, scratch / "authoring.yaml"),
         spawner=_spawner(drill, plan, scratch / "dynamicImageConfig.py"),
         chart=_chart(drill, plan, chart, scratch / "chart"),
         gate=_gate(drill, plan, scratch / "gate.yaml"),
@@ -142,17 +140,15 @@ def values_with_wheel(wheel: Path) -> dict[str, Any]:
     }
 
 
-def _values(
-    changes: ValueChanges, plan: Plan, hub_spec: HubSpec, files: tuple[Path, ...], into: Path
-) -> tuple[Path, ...]:
+def _values(changes: ValueChanges, plan: Plan, hub_spec: HubSpec, into: Path) -> tuple[Path, ...]:
     if not changes.paths:
-        return files
+        return plan.values_of(hub_spec)
     for path in changes.paths:
         for other in replaced_values(plan, hub_spec):
             if f"{path}.".startswith(f"{other}.") or f"{other}.".startswith(f"{path}."):
                 raise DoesNotApplyError(f"this run has a {other} of its own, in place of the one in the values")
     # In one file, because a key that is deleted from one of several is still in the others.
-    into.write_text(json.dumps(changes.on(merge_values(files)), indent=1))
+    into.write_text(json.dumps(changes.on(merge_values(plan.values_of(hub_spec))), indent=1))
     return (into,)
 
 
@@ -160,7 +156,7 @@ def _spawner(drill: Drill, plan: Plan, into: Path) -> Path:
     if not drill.spawner:
         return plan.spawner
     into.write_text(_edited(read_text(plan.spawner, "--spawner"), drill.spawner, "the spawner"))
-    check_spawner(into)
+    parse_python(into, "--spawner")
     return into
 
 

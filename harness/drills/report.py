@@ -7,10 +7,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from harness.drills.promise_index import Promise, function_of
 from harness.drills.results import GOOD, NOT_JUDGED, Result, Results, Verdict
+from harness.report import render
 
 SLOWEST, MEDIAN = 180.0, 20.0
 """Limits in seconds from a change to its verdict: for one drill (but for those of the culler), and for the median."""
@@ -96,10 +95,10 @@ def page(found: Results, suite: Mapping[str, Promise]) -> str:
     tests = sorted(
         {function_of(test) for each in results if each.hurts for test in (*each.expected, each.test) if test}
     )
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
-    return environment.get_template("drills.html.jinja").render(
+    return render(
+        "drills.html.jinja",
+        {},
+        Path(__file__).parent,
         system=found.system,
         score=score(results),
         layers=layers(results),

@@ -70,12 +70,8 @@ def select_promises(places: Iterable[str], known: Mapping[str, set[str]]) -> Sel
     return Selection(changed, frozenset(tests))
 
 
-def places_of(drill: Drill, spawner: str) -> set[str]:
-    """Return the places that a drill changes; none for one of the chart, the registry or the owners' program."""
-    return set(_places_of(drill, spawner))
-
-
-def _places_of(drill: Drill, spawner: str) -> Iterator[str]:
+def places_of(drill: Drill, spawner: str) -> Iterator[str]:
+    """Yield the places that a drill changes; none for one of the chart, the registry or the owners' program."""
     for hub_spec, changes in drill.values.items():
         yield from (f"{HUB_OF_VALUES[hub_spec]}: {path}" for path in changes.paths)
     # What holds for the route to one hub is looked at on the other's, too.

@@ -35,7 +35,7 @@ from harness.hub.api import Hub
 from harness.monitoring.client import Monitoring
 from harness.monitoring.graphs import describe, graphs
 from harness.people.browser import Browser
-from harness.plan.hubs import AUTHORING, SCALED, HubSpec
+from harness.plan.hubs import SCALED, HubSpec
 from harness.plan.plan import Plan
 from harness.services import catalogue
 from harness.services.postgres import Postgres
@@ -165,7 +165,9 @@ class Scene:
             return yaml.dump(scrub(hub_values(objects)), Dumper=_Dumper, allow_unicode=True)
 
         def production(spec: HubSpec, here: Release) -> str:
-            return values(running.helm.template(running.chart, _production(self.plan, spec, here)))
+            # Without the values for kind and for this run.
+            there = dataclasses.replace(here, values=self.plan.values_of(spec))
+            return values(running.helm.template(running.chart, there))
 
         return {
             here.name: (production(spec, here), values(running.objects[spec]))
@@ -205,11 +207,6 @@ class Scene:
         ]
         everything = "".join(f"---\n# {name}\n{here}" for name, (_, here) in self.rendered.items())
         return {"values.yaml": everything, "values.diff": "".join(differing)}
-
-
-def _production(plan: Plan, spec: HubSpec, release: Release) -> Release:
-    """Return a release as production would have it, without the values for kind and for this run."""
-    return dataclasses.replace(release, values=plan.authoring_values if spec == AUTHORING else plan.values)
 
 
 def write(

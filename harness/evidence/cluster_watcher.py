@@ -25,6 +25,7 @@ from urllib3.exceptions import HTTPError
 
 from harness.base.timeline import UUID, Timeline, plain
 from harness.cluster.kind import Cluster
+from harness.cluster.pods import USER_LABEL
 
 LOGS = {"hub": "hub", "proxy": "proxy", "singleuser-server": "notebook"}
 """The pods whose logs are followed, by the label component (chart and kubespawner set it), and the logs' source."""
@@ -35,8 +36,6 @@ AGAIN = 2.0
 LAST = 2.0
 """Seconds that the end may take; a thread that is stuck in a dead connection ends with the process."""
 
-_USER = "hub.jupyter.org/username"
-"""The label with the user of a server's pod (kubespawner, _build_common_labels)."""
 _OF_NO_INTEREST = re.compile(
     r"\b200 (?:GET|HEAD) (?:\S*/health\b|/hub/api/users/? \(harness@|/hub/metrics \(prometheus@)"
 )
@@ -299,7 +298,7 @@ class _Pod:
     @classmethod
     def read(cls, pod: Object) -> _Pod:
         about, labels = pod["metadata"], pod["metadata"].get("labels", {})
-        namespace, name, user = about["namespace"], about["name"], labels.get(_USER, "")
+        namespace, name, user = about["namespace"], about["name"], labels.get(USER_LABEL, "")
         source = LOGS.get(labels.get("component", ""), "")
         begun = {
             _Container(namespace, name, status["name"], status["containerID"], source, user): status.get("state", {})

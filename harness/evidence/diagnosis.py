@@ -19,6 +19,7 @@ from urllib3.exceptions import HTTPError
 from harness.charts.chart import SPAWNER_NAME
 from harness.cluster.kind import Cluster
 from harness.cluster.pod_health import UNRECOVERABLE, bad_end, is_ready, no_pod_reason, stuck_reason
+from harness.cluster.pods import USER_LABEL
 from harness.host import docker
 from harness.hub.api import Hub
 from harness.people.journey import user_in
@@ -146,11 +147,11 @@ class _Symptoms:
         self._since = float(int(since))
         listed = cluster.core.list_pod_for_all_namespaces(_request_timeout=LOOK_TIMEOUT)
         self._pods: list[client.V1Pod] = [pod for pod in listed.items if pod.metadata.namespace in self._namespaces]
-        servers = [pod for pod in self._pods if _label(pod, _USER)]
+        servers = [pod for pod in self._pods if _label(pod, USER_LABEL)]
         self._servers = [
-            pod for pod in servers if _label(pod, _USER) in users or self._is_new(pod.metadata.creation_timestamp)
+            pod for pod in servers if _label(pod, USER_LABEL) in users or self._is_new(pod.metadata.creation_timestamp)
         ]
-        self._users = {*users, *(_label(pod, _USER) for pod in self._servers)}
+        self._users = {*users, *(_label(pod, USER_LABEL) for pod in self._servers)}
 
     def causes(self) -> Iterator[str | None]:
         """Yield each possible cause, the likeliest first."""
@@ -243,11 +244,11 @@ class _Symptoms:
 
     def _log(self, pod: client.V1Pod, seconds: float | None = None) -> str:
         """Return a hub's log, from before its last restart and after it."""
-        at = (pod.metadata.namespace, pod.metadata.name, HUB)
-        return "".join(self._cluster.logs(*at, previous=previous, seconds=seconds) for previous in (True, False))
+        pods = self._cluster.pods(pod.metadata.namespace)
+        return "".join(pods.logs(pod.metadata.name, HUB, previous=which, seconds=seconds) for which in (True, False))
 
 
-_USER, _COMPONENT = "hub.jupyter.org/username", "component"
+_COMPONENT = "component"
 
 
 def _label(pod: client.V1Pod, name: str) -> str:

@@ -125,6 +125,6 @@ def _lost_nodes(cluster: Cluster) -> Iterator[str]:
 
 def _ended_gate(cluster: Cluster) -> Iterator[str]:
     for pod, how in cluster.ended_pods(gate.NAMESPACE, API_TIMEOUT).items():
-        lines = cluster.logs(gate.NAMESPACE, pod).splitlines()
+        lines = cluster.pods(gate.NAMESPACE).logs(pod).splitlines()
         said = f" Its last line: {lines[-1].strip()[:200]}" if lines else ""
         yield f"The pod of the gate does not run ({how}): no hub can be reached by its name.{said}"

@@ -34,12 +34,7 @@ def place(root: Path, test: str) -> Path:
 def keep(plan: Plan, file: Path, text: str) -> None:
     """Write a file of evidence, the secrets of the run blacked out."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(redacted(plan, text), errors="replace")
-
-
-def redacted(plan: Plan, text: str) -> str:
-    """Return a text with the secrets of the run blacked out."""
-    return redact(text, secrets(plan))
+    file.write_text(redact(text, secrets(plan)), errors="replace")
 
 
 def secrets(plan: Plan) -> set[str]:

@@ -163,7 +163,7 @@ def networks(owner: str = "") -> list[dict[str, str]]:
 
 def running(owner: str) -> set[str]:
     """Return the names of the run's containers and nodes that are running now."""
-    return set(_containers(owner, "--filter", "status=running"))
+    return _listed(owner, "{{.Names}}", "--filter", "status=running")
 
 
 def stopped(owner: str, expected: Collection[str] = (), *, others: bool = True) -> str | None:
@@ -211,21 +211,15 @@ def last_words(name: str) -> str:
 
 def containers(owner: str) -> dict[str, str]:
     """Return Docker's status of each of the run's containers and nodes, by name, such as "Up 2 minutes (Paused)"."""
-    found: dict[str, str] = {}
-    for label in _labels(owner):
-        listed = docker("ps", "--all", "--filter", f"label={label}", "--format", "{{.Names}}\t{{.Status}}", timeout=20)
-        found |= {name: status for name, _, status in (line.partition("\t") for line in listed.splitlines())}
-    return dict(sorted(found.items()))
+    lines = sorted(_listed(owner, "{{.Names}}\t{{.Status}}", "--all", timeout=20))
+    return {name: status for name, _, status in (line.partition("\t") for line in lines)}
 
 
 def volumes(owner: str) -> set[str]:
     """Return the names of the volumes of the run's containers and nodes, anonymous ones too."""
-    found: set[str] = set()
-    for label in _labels(owner):
-        # A mount that is a path is a directory of the machine.
-        listed = docker("ps", "--all", "--no-trunc", "--filter", f"label={label}", "--format", "{{.Mounts}}")
-        found.update(mount for line in listed.split() for mount in line.split(",") if "/" not in mount)
-    return found
+    mounts = {mount for line in _listed(owner, "{{.Mounts}}", "--all", "--no-trunc") for mount in line.split(",")}
+    # A mount that is a path is a directory of the machine.
+    return {mount for mount in mounts if mount and "/" not in mount}
 
 
 def remove_containers(names: Iterable[str]) -> None:
@@ -241,7 +235,7 @@ def remove(owner: str, network: str) -> list[str]:
     gone: list[str] = []
 
     def nothing_left() -> list[str] | NotYet:
-        names = _containers(owner, "--all")
+        names = sorted(_listed(owner, "{{.Names}}", "--all"))
         if names:
             remove_containers(names)
             gone.extend(names)
@@ -268,12 +262,10 @@ def logs(name: str, lines: int = 200) -> str:
         return ""
 
 
-def _labels(owner: str) -> tuple[str, str]:
-    return f"{LABEL}={owner}", f"{KIND_LABEL}={owner}"
-
-
-def _containers(owner: str, *filters: str) -> list[str]:
-    names: set[str] = set()
-    for label in _labels(owner):
-        names.update(docker("ps", *filters, "--filter", f"label={label}", "--format", "{{.Names}}").split())
-    return sorted(names)
+def _listed(owner: str, columns: str, *options: str, timeout: float = 60) -> set[str]:
+    """Return a line for each of the run's containers and nodes."""
+    lines: set[str] = set()
+    for label in (LABEL, KIND_LABEL):
+        ours = ("--filter", f"label={label}={owner}", "--format", columns)
+        lines.update(docker("ps", *options, *ours, timeout=timeout).splitlines())
+    return lines

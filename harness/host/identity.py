@@ -8,8 +8,10 @@ from pathlib import Path
 
 STATE_DIRECTORY = ".harness"
 """Directory of a run, in its checkout."""
-IDENTITY = "identity"
-"""File in that directory; it stays when a run is removed."""
+IDENTITY, LOCK = "identity", "lock"
+"""Files in that directory: the checkout's identity, and the one that the process that works there has locked."""
+STAY = (LOCK, IDENTITY)
+"""Files in that directory that stay when the run is removed."""
 
 
 def identity(checkout: Path) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from harness.base.shell import MARK, CommandError
 from harness.base.wait import NotYet, TooLateError, wait_until
 from harness.host import docker
-from harness.host.identity import IDENTITY
+from harness.host.identity import STAY
 
 GRACE = 5.0
 """Seconds for processes that were just killed to be gone."""
@@ -29,7 +29,7 @@ def scratch_prefix() -> str:
     return f"{PREFIX}{os.getpid()}-"
 
 
-def left(name: str, state: Path, *, kept: bool, volumes: set[str], lock: str) -> list[str]:
+def left(name: str, state: Path, *, kept: bool, volumes: set[str]) -> list[str]:
     """Describe what is left of a run, a line each.
 
     Args:
@@ -37,11 +37,10 @@ def left(name: str, state: Path, *, kept: bool, volumes: set[str], lock: str) ->
         state: its directory.
         kept: True where cluster and services stay on purpose.
         volumes: names of the volumes that its containers had.
-        lock: name of the lock file in `state`, which stays, as the checkout's identity does.
     """
     found = [*_processes(name), *_mounts(state), *_scratch()]
     if not kept:
-        found += [*_in_docker(name, volumes), *_files(state, lock)]
+        found += [*_in_docker(name, volumes), *_files(state)]
     return found
 
 
@@ -97,7 +96,7 @@ def _scratch() -> Iterator[str]:
         yield f"directory {path}"
 
 
-def _files(state: Path, lock: str) -> Iterator[str]:
+def _files(state: Path) -> Iterator[str]:
     for path in state.glob("*"):
-        if path.name not in (lock, IDENTITY):
+        if path.name not in STAY:
             yield f"file {path}"

@@ -13,13 +13,9 @@ from filelock import FileLock, Timeout
 
 from harness.base.errors import EnvironmentFault, HarnessError
 from harness.host import docker
-from harness.host.identity import IDENTITY, STATE_DIRECTORY, identity
+from harness.host.identity import LOCK, STATE_DIRECTORY, identity
 from harness.host.requirements import daemon_answers
 
-LOCK = "lock"
-"""File in a run's directory that is locked by the process that works there."""
-STAY = (LOCK, IDENTITY)
-"""Files in a run's directory that stay when the run is removed."""
 IN_USE, KEPT, ORPHANED, UNKNOWN = "in use", "kept", "orphaned", "unknown"
 
 

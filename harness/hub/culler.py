@@ -41,11 +41,12 @@ def read_culler(cluster: Cluster, hub: Hub) -> Culler:
     Raises:
         HarnessError: none runs, or it keeps on ending; the message has its last words.
     """
-    [pod] = cluster.pods(hub.namespace).look("component=hub")
+    pods = cluster.pods(hub.namespace)
+    [pod] = pods.look("component=hub")
     name = pod.metadata.name
     commands = [line.split() for line in cluster.execute(hub.namespace, name, "sh", "-c", LOOK).splitlines()]
     running = [command for command in commands if MODULE in command]
-    log = cluster.logs(hub.namespace, name).splitlines()
+    log = pods.logs(name).splitlines()
     about = [line for line in log if "idle-culler" in line or MODULE in line]
     ended = [line for line in about if "exited with status" in line]
     # argparse's refusal of a flag that this version does not take; the line does not name the program.

@@ -47,10 +47,10 @@ class PodCatcher:
 def follow(query: str) -> RequestHandler:
     """Return a request handler as a link's GET has it."""
     # The only part of a connection that a request uses; nothing is sent, so there is no real one.
-    connection = SimpleNamespace(set_close_callback=lambda _: None)
+    connection: Any = SimpleNamespace(set_close_callback=lambda _: None)
     start = RequestStartLine("GET", f"/hub/spawn?{query}", "HTTP/1.1")
     headers = HTTPHeaders({"Host": "hub"})
-    request = HTTPServerRequest(connection=connection, start_line=start, headers=headers)  # type: ignore[arg-type]
+    request = HTTPServerRequest(connection=connection, start_line=start, headers=headers)
     return RequestHandler(Application(), request)
 
 

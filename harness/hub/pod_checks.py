@@ -21,6 +21,7 @@ from harness.cluster.kind import Cluster
 from harness.hub.spawner_probe import GPU, GPU_NODE, Choice, Request, Settings, ask
 from harness.plan.contract import (
     COURSE_REPOSITORY,
+    CPU_GUARANTEE,
     CULL_MAX_AGE,
     CULL_TIMEOUT,
     DEFAULT_COURSE,
@@ -33,7 +34,6 @@ NO_COURSE = "(no course)"
 """In place of a course, a request that names none."""
 GB = 10**9
 MEMORY_LIMIT, MEMORY_GUARANTEE = 4 * GB, 2 * GB
-CPU_GUARANTEE = 0.25
 START_TIMEOUT, HTTP_TIMEOUT = 600, 30
 """Seconds within which a server starts, and within which it then answers; no less."""
 CLASS = 32

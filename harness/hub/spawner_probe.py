@@ -5,15 +5,19 @@ from __future__ import annotations
 import copy
 import json
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from kubernetes import client
+
 from harness.base.errors import HarnessError
-from harness.base.wait import NotYet, wait_until
+from harness.base.wait import NotYet
 from harness.charts.manifests import Manifest
 from harness.cluster.kind import Cluster
+from harness.cluster.pods import wait_for_pods
 from harness.hub.api import Hub
 
 Settings = Mapping[str, Any]
@@ -165,26 +169,25 @@ def node_for(cluster: Cluster, hub: Hub, choice: Choice) -> str:
         NeverError: no node takes it; the message has the scheduler's words.
         TooLateError: the scheduler has decided nothing within a minute.
     """
-    pods = cluster.pods(hub.namespace)
-    name = f"harness-{secrets.token_hex(4)}"
 
-    def node() -> str | NotYet:
-        found = [pod.spec.node_name for pod in pods.look(f"harness={name}") if pod.spec.node_name]
+    def node(pods: list[client.V1Pod]) -> str | NotYet:
+        found = [pod.spec.node_name for pod in pods if pod.spec.node_name]
         return str(found[0]) if found else NotYet("the scheduler has decided nothing")
 
+    what = f"a node for a server with {choice}"
+    with own_pod(cluster, hub.namespace, choice.pod["spec"]) as selector:
+        return wait_for_pods(cluster.pods(hub.namespace), selector, what, node, timeout=60)
+
+
+@contextmanager
+def own_pod(cluster: Cluster, namespace: str, spec: Mapping[str, Any]) -> Iterator[str]:
+    """Have a pod of our own in a namespace while the context is open; yield the selector of it alone."""
+    name = f"harness-{secrets.token_hex(4)}"
     try:
-        cluster.apply(hub.namespace, pod(name, choice.pod["spec"]))
-        return wait_until(
-            f"a node for a server with {choice}",
-            node,
-            timeout=60,
-            fail_if=lambda: pods.stuck_reason(pods.look(f"harness={name}")),
-            change=pods.change,
-        )
+        cluster.apply(namespace, pod(name, spec))
+        yield f"harness={name}"
     finally:
-        cluster.kubectl(
-            "delete", "pod", name, "--namespace", hub.namespace, "--ignore-not-found", "--wait=false", "--now"
-        )
+        cluster.kubectl("delete", "pod", name, "--namespace", namespace, "--ignore-not-found", "--wait=false", "--now")
 
 
 def pod(name: str, spec: Mapping[str, Any]) -> Manifest:
@@ -228,19 +231,11 @@ def beside(template: Manifest, variables: Iterable[dict[str, str]] = ()) -> dict
 
 
 def _wait_for_pod(cluster: Cluster, name: str) -> None:
-    pods = cluster.pods(name)
-
-    def running() -> bool | NotYet:
-        phases = [pod.status.phase for pod in pods.look(f"harness={name}")]
+    def running(pods: list[client.V1Pod]) -> bool | NotYet:
+        phases = [pod.status.phase for pod in pods]
         return phases == ["Running"] or NotYet(f"its phase is {' '.join(phases)}")
 
-    wait_until(
-        "the pod that asks the spawner",
-        running,
-        timeout=60,
-        fail_if=lambda: pods.stuck_reason(pods.look(f"harness={name}")),
-        change=pods.change,
-    )
+    wait_for_pods(cluster.pods(name), f"harness={name}", "the pod that asks the spawner", running, timeout=60)
 
 
 def known_courses(choices: Mapping[str, Choice]) -> set[str]:

@@ -24,7 +24,7 @@ class Author(Student):
         page = self.get("/hub/login")
         if page.is_error or 'name="password"' not in page.text:
             raise JourneyError(f"No login form at /hub/login: {page.status_code}\n{self.journey}")
-        fields = {"username": name, "password": password, "_xsrf": self._xsrf("/hub/")}
+        fields = {"username": name, "password": password, "_xsrf": self._xsrf}
         return self.request("POST", "/hub/login", data=fields).status_code
 
     def see_form(self) -> list[str]:
@@ -44,6 +44,6 @@ class Author(Student):
         if "course" not in self.see_form():
             raise JourneyError(f"The form at /hub/spawn has no field for a course\n{self.journey}")
         [action] = re.findall(r'<form[^>]*action="([^"]*)"', self.form)[:1] or ["/hub/spawn"]
-        fields = {"course": course, "_xsrf": self._xsrf("/hub/")}
+        fields = {"course": course, "_xsrf": self._xsrf}
         answer = self.request("POST", unquote(action), data=fields)
         return self._arrive(f"the form with {course}", answer, expects_server=True)

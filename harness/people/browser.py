@@ -315,7 +315,7 @@ class Browser:
 
     def widgets(self) -> list[str]:
         """Return the texts of the notebook's widgets that are on screen: an extension's outputs name no MIME type."""
-        return self._on_screen(".jp-OutputArea-output:not([data-mime-type])")
+        return self.texts(".jp-OutputArea-output:not([data-mime-type])")
 
     def _connected(self) -> bool | NotYet:
         try:
@@ -344,7 +344,14 @@ class Browser:
         except TimeoutException as error:
             raise TooLateError(f"{on} is on {BUSY}, for {self._patience:.0f} s so far") from error
         except COVERED as error:
-            raise TooLateError(f"{on} is covered or being replaced. The page shows: {self.summary()}") from error
+            raise TooLateError(f"{on} is {self._covered(error)}. The page shows: {self.summary()}") from error
+
+    def _covered(self, error: WebDriverException) -> str:
+        dialog = self._shown(".jp-Dialog-header")
+        over = (
+            f"a dialog: {' '.join(dialog.split())}" if isinstance(dialog, str) else (error.msg or "").partition("\n")[0]
+        )
+        return f"covered or being replaced ({over})"
 
     def menu(self, label: str) -> list[str]:
         """Open a menu of the menu bar, and return the commands of its entries.
@@ -355,18 +362,14 @@ class Browser:
         with self._acting(f"the menu {label}"):
             self.driver.find_element(By.XPATH, f'//*[contains(@class, "lm-MenuBar-itemLabel")][.="{label}"]').click()
         self.wait_for(f"the menu {label}", ".lm-Menu-item[data-command]")
-        return self._on_screen(".lm-Menu-item[data-command]", "data-command")
+        return self.texts(".lm-Menu-item[data-command]", "data-command")
 
     def buttons(self, css: str) -> list[str]:
         """Return the names of the items on screen in the toolbar that matches, as its settings have them."""
-        return self._on_screen(f"{css} [data-jp-item-name]", "data-jp-item-name")
+        return self.texts(f"{css} [data-jp-item-name]", "data-jp-item-name")
 
-    def texts(self, css: str) -> list[str]:
-        """Return the texts of all elements on screen that match."""
-        return self._on_screen(css)
-
-    def _on_screen(self, css: str, attribute: str = "") -> list[str]:
-        """Return an attribute of each element on screen that matches, or its text, all at the same moment."""
+    def texts(self, css: str, attribute: str = "") -> list[str]:
+        """Return the text of each element on screen that matches, or an attribute of it, all at the same moment."""
         with self._acting(css):
             return cast(list[str], self.driver.execute_script(ON_SCREEN, css, attribute))
 
@@ -486,15 +489,18 @@ def browser(
                 os.killpg(service.process.pid, signal.SIGKILL)
 
 
+OpenWindow = Callable[[], AbstractContextManager[Browser]]
+"""Opens an empty window for as long as its context is open."""
+
+
 class EarlyWindow:
     """A window that opens with its first page, in any thread.
 
     Args:
-        open_window: opens an empty one while a context is open.
         hub: URL of the hub that its links are at.
     """
 
-    def __init__(self, open_window: Callable[[], AbstractContextManager[Browser]], hub: str) -> None:
+    def __init__(self, open_window: OpenWindow, hub: str) -> None:
         self._open_window, self._hub = open_window, hub
         self._stack = ExitStack()
 

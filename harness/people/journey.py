@@ -284,7 +284,7 @@ class Visitor:
     def _progress(self) -> Iterator[dict[str, Any]]:
         """Yield the events of the spawn, and an empty one for each keep-alive line between them."""
         url = f"/hub/api/users/{quote(self.name)}/server/progress"
-        with self._http.stream("GET", url, params={"_xsrf": self._xsrf("/hub/")}, timeout=30) as answer:
+        with self._http.stream("GET", url, params={"_xsrf": self._xsrf}, timeout=30) as answer:
             if answer.is_error:
                 answer.read()
                 raise SpawnError(f"The progress of {self}'s server: {answer.status_code} {answer.text[:200]}")
@@ -297,7 +297,7 @@ class Visitor:
         Raises:
             JourneyError: the hub has no user for them.
         """
-        answer = self.get("/hub/api/user", headers={"X-XSRFToken": self._xsrf("/hub/")})
+        answer = self.get("/hub/api/user", headers={"X-XSRFToken": self._xsrf})
         if answer.is_error:
             raise JourneyError(f"The hub does not know the visitor: {answer.status_code} {answer.text[:200]}")
         self._take_name(str(answer.json()["name"]))
@@ -311,17 +311,18 @@ class Visitor:
                 "POST",
                 f"/hub/api/users/{quote(self.name)}/tokens",
                 json={"note": "kernel", "expires_in": 3600},
-                headers={"X-XSRFToken": self._xsrf("/hub/")},
+                headers={"X-XSRFToken": self._xsrf},
             )
             if answer.is_error:
                 raise JourneyError(f"{self} gets no token: {answer.status_code} {answer.text[:200]}")
             self._token = answer.json()["token"]
         return self._token
 
-    def _xsrf(self, path: str) -> str:
-        found = [cookie.value for cookie in self._http.cookies.jar if cookie.name == "_xsrf" and cookie.path == path]
+    @property
+    def _xsrf(self) -> str:
+        found = [cookie.value for cookie in self.cookies.jar if (cookie.name, cookie.path) == ("_xsrf", "/hub/")]
         if not found:
-            raise JourneyError(f"{self} has no _xsrf cookie for {path}")
+            raise JourneyError(f"{self} has no _xsrf cookie for /hub/")
         return str(found[0])
 
 

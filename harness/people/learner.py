@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import re
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, urljoin, urlsplit
 
 import httpx
 
@@ -110,6 +110,15 @@ def login_form(page: httpx.Response) -> str:
 def at_login(answer: httpx.Response) -> bool:
     """Return True if an answer sends to Keycloak."""
     return answer.is_redirect and urlsplit(answer.headers["location"]).hostname == SSO_HOST
+
+
+def leads_to(answer: httpx.Response) -> str:
+    """Return the address to which an answer sends, letter for letter; "nowhere" for one that sends nowhere.
+
+    A gate may leave out its own host there: lua-resty-openidc, in APISIX, sends the path and query that it kept.
+    """
+    location = answer.headers.get("location")
+    return urljoin(str(answer.request.url), location) if location else "nowhere"
 
 
 def words(page: httpx.Response) -> str:

@@ -92,6 +92,10 @@ class Plan:
         """Return a hub under its names in this run."""
         return next((spec for spec in self.hubs if spec == known), known)
 
+    def values_of(self, hub: HubSpec) -> tuple[Path, ...]:
+        """Return the values files of a hub; later ones win."""
+        return self.authoring_values if hub == AUTHORING else self.values
+
     @property
     def namespaces(self) -> list[str]:
         """The namespaces of all hubs that a run may have."""
@@ -160,7 +164,8 @@ def make_plan(
     spawner = path("spawner") or (
         ol_infrastructure.spawner if ol_infrastructure else checkout / "helm/spawner/dynamicImageConfig.py"
     )
-    check_spawner(spawner)
+    # It is run by the hub alone; here it has to be Python.
+    parse_python(spawner, "--spawner")
     chart = one("chart")
     if os.sep in chart or chart in (".", ".."):
         chart = str((cwd / Path(chart).expanduser()).resolve())
@@ -259,15 +264,6 @@ def read_values(path: Path, option: str) -> dict[str, object]:
     if not isinstance(values, dict):
         raise HarnessError(f"{option} {path}: expected a mapping of Helm values, found a {type(values).__name__}")
     return values
-
-
-def check_spawner(path: Path) -> None:
-    """Check that a spawner file is Python.
-
-    Raises:
-        HarnessError: it is missing, or has a syntax error (the line is named).
-    """
-    parse_python(path, "--spawner")
 
 
 def _one_of(option: str, value: str, choices: tuple[str, ...]) -> str:

@@ -17,16 +17,18 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError
 
 from harness.base.errors import HarnessError
 
+HERE = Path(__file__).parent
 
-def render(template: str, filters: dict[str, Any], **about: Any) -> str:
-    """Fill in a template of this directory; its values are escaped.
+
+def render(template: str, filters: dict[str, Any], directory: Path = HERE, **about: Any) -> str:
+    """Fill in a template; its values are escaped.
 
     Raises:
         HarnessError: it asks for a value that it was not given.
     """
-    here = FileSystemLoader(Path(__file__).parent)
+    found = FileSystemLoader(directory)
     environment = Environment(
-        loader=here, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=found, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters |= filters
     try:

@@ -6,7 +6,6 @@ without hooks, further containers or an entry point of its image: what a start i
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -16,11 +15,11 @@ from typing import Any
 
 from kubernetes import client
 
-from harness.base.wait import NotYet, wait_until
-from harness.charts.manifests import Manifest
+from harness.base.wait import NotYet
 from harness.cluster.kind import Cluster
 from harness.cluster.pod_health import is_ready
-from harness.hub.spawner_probe import pod as pod_of_ours
+from harness.cluster.pods import wait_for_pods
+from harness.hub.spawner_probe import own_pod
 from harness.people.student import Student
 from harness.plan.contract import COURSE_REPOSITORY, DEFAULT_COURSE
 
@@ -89,28 +88,19 @@ def plain_server(cluster: Cluster, namespace: str) -> Iterator[Callable[[], PodT
 
     It is ready once it answers.
     """
-    name, pods = f"harness-{secrets.token_hex(4)}", cluster.pods(namespace)
+
+    def ready(pods: list[client.V1Pod]) -> client.V1Pod | NotYet:
+        return pods[0] if pods and is_ready(pods[0]) else NotYet("it does not answer")
 
     def times() -> PodTimes:
-        def ready() -> client.V1Pod | NotYet:
-            found = pods.look(f"harness={name}")
-            return found[0] if found and is_ready(found[0]) else NotYet("it does not answer")
+        pods = cluster.pods(namespace)
+        return PodTimes.read(wait_for_pods(pods, selector, "a plain server", ready, PLAIN_TIMEOUT))
 
-        def stuck() -> str | None:
-            return pods.stuck_reason(pods.look(f"harness={name}"))
-
-        return PodTimes.read(
-            wait_until("a plain server", ready, timeout=PLAIN_TIMEOUT, fail_if=stuck, change=pods.change)
-        )
-
-    try:
-        cluster.apply(namespace, _plain_pod(name))
+    with own_pod(cluster, namespace, _plain_spec()) as selector:
         yield times
-    finally:
-        cluster.kubectl("delete", "pod", name, "--namespace", namespace, "--ignore-not-found", "--wait=false", "--now")
 
 
-def _plain_pod(name: str) -> Manifest:
+def _plain_spec() -> dict[str, Any]:
     container = {
         "name": "plain",
         "image": f"{COURSE_REPOSITORY}:{DEFAULT_COURSE}",
@@ -121,8 +111,7 @@ def _plain_pod(name: str) -> Manifest:
         "readinessProbe": {"httpGet": {"path": "/api", "port": PORT}, "periodSeconds": 1, "failureThreshold": 999},
         "resources": {"requests": {"cpu": "10m", "memory": "128Mi"}},
     }
-    spec: dict[str, Any] = {"containers": [container], "automountServiceAccountToken": False, "restartPolicy": "Never"}
-    return pod_of_ours(name, spec)
+    return {"containers": [container], "automountServiceAccountToken": False, "restartPolicy": "Never"}
 
 
 def measure_start(cluster: Cluster, student: Student, link: str) -> list[Part]:

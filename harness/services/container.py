@@ -128,7 +128,7 @@ class Service(ABC):
     def is_healthy(self) -> bool | NotYet:
         """Check once whether the service answers as it should."""
 
-    def set_up(self) -> None:  # noqa: B027 (most services need nothing)
+    def set_up(self) -> None:  # noqa: B027  # most services need nothing
         """Make what the service must have and cannot be started with."""
 
     def run_container(

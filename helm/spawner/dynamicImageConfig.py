@@ -2,7 +2,7 @@
 
 The hub's chart executes this file as the last part of jupyterhub_config.py, where `c` is the configuration.
 """
-# ruff: noqa: F821
+# ruff: noqa: F821 (c is JupyterHub's)
 
 import os
 from collections.abc import Awaitable

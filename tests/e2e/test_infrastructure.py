@@ -19,6 +19,7 @@ from kubernetes.utils import parse_quantity
 from fixtures.infrastructure import AppliedRelease
 from harness.plan.contract import CLOSED_SERVICES, COURSE_REPOSITORY, USER_SCHEDULERS
 from harness.plan.hubs import AUTHORING, STUDENT, HubSpec
+from harness.program.apisix import KINDS, apisix_objects
 from harness.program.closure import settings_of, stacks_of
 from harness.program.difference import flat
 from harness.program.evaluation import APPLICATIONS, Evaluation
@@ -347,6 +348,12 @@ def test_route_leads_from_the_domain_to_the_proxy(program: Program, applied: App
     assert backends in ([("proxy-public", "http")], [("proxy-public", "80")]), (
         f"{applied}: expected the route to lead to proxy-public:http, the proxy's Service; it leads to {backends}"
     )
+
+
+def test_apisix_takes_what_it_is_given(program: Program) -> None:
+    """Routes, plugins and hosts have the fields and types that APISIX's ingress controller takes, and no others."""
+    given = {each.kind for each in apisix_objects(program)}
+    assert given == KINDS.keys(), f"{program.stack}: expected {', '.join(KINDS)}, found {', '.join(sorted(given))}"
 
 
 def test_certificate_is_for_the_domain(program: Program, applied: AppliedRelease) -> None:

@@ -15,6 +15,9 @@ from harness.scenarios.ahead import Arrival
 COURSE = EXAMPLE.course
 two = pytest.mark.students(**dict.fromkeys(["one", "other"], f"/tmplogin?course={COURSE}"))
 """Two students with a server each."""
+OF_ANOTHER_HOST = {"Origin": "https://elsewhere.mit.edu", "Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": "cors"}
+"""Headers that a browser adds to the requests of another host's page. To a host of the same domain it sends the cookies
+too, whatever their SameSite says."""
 CLUSTER_KEY = "/var/run/secrets/kubernetes.io"
 """Where Kubernetes mounts a pod's token."""
 
@@ -62,6 +65,21 @@ def test_nobody_stops_anothers_server(arrivals: Mapping[str, Arrival], hub: Hub)
             answer = with_token.delete(path)
             assert answer.is_error, f"a student may DELETE {path}: {answer.status_code}"
     assert hub.users()[other.name]["servers"], "the other's server is gone"
+
+
+@two
+def test_pages_of_other_hosts_do_nothing(arrivals: Mapping[str, Arrival]) -> None:
+    """A page of another host, in a student's own browser, can neither write into their server nor read from it."""
+    one = arrivals["one"].arrived
+    files = f"/user/{one.name}/api/contents"
+    model = {"type": "file", "format": "text", "content": "from elsewhere"}
+    written = one.call("PUT", f"{files}/elsewhere.txt", headers=OF_ANOTHER_HOST, json=model)
+    assert written.status_code == 403, (
+        f"a page of another host writes a file: {written.status_code}, expected 403; "
+        "see ServerApp.disable_check_xsrf and allow_origin"
+    )
+    allowed = one.call("GET", files, headers=OF_ANOTHER_HOST).headers.get("access-control-allow-origin")
+    assert allowed is None, f"pages of {allowed} may read a student's files, expected none; see ServerApp.allow_origin"
 
 
 @pytest.mark.parametrize("path", ["/hub/metrics", "/hub/api/users", "/hub/api/services", "/hub/api/proxy"])

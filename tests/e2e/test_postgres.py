@@ -47,8 +47,9 @@ def fail_over_at_rest(database: Postgres, people: Iterable[Visitor]) -> bool | N
 
 def database_errors(cluster: Cluster, hub: Hub, since: float) -> list[str]:
     """Lines of a hub's log, since a time.time(), about requests that failed for its database."""
-    [pod] = cluster.pods(hub.namespace).look("component=hub")
-    log = cluster.logs(hub.namespace, pod.metadata.name, seconds=time.time() - since)
+    pods = cluster.pods(hub.namespace)
+    [pod] = pods.look("component=hub")
+    log = pods.logs(pod.metadata.name, seconds=time.time() - since)
     return [f"{hub.release}: {line}" for line in DATABASE_ERROR.findall(log)]
 
 

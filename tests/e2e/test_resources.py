@@ -66,7 +66,7 @@ def test_student_whose_kernel_wants_too_much_is_told(
     pod = cluster.server_pod(hub.namespace, user)
     [status] = pod.status.container_statuses
     ended = status.last_state.terminated if status.last_state else None
-    log = cluster.logs(hub.namespace, pod.metadata.name)
+    log = cluster.pods(hub.namespace).logs(pod.metadata.name)
     seen = (ended and ended.reason == "OOMKilled") or "restarting kernel" in log
     assert seen, f"neither the state of pod {pod.metadata.name} nor its log tells an operator of a killed kernel"
 

@@ -1,6 +1,7 @@
 """The gate: a learner logs in at Keycloak, and ends at the notebook of the link; past it, no one reaches a hub.
 
-Keycloak is real. The gate is Apache with the settings of the owners' APISIX: what it cannot show is not checked.
+Keycloak is real. The gate is Apache with the settings of the owners' APISIX: what it cannot show is not checked. With
+published artifacts it is APISIX, of which defects are known that count there alone.
 """
 
 from __future__ import annotations
@@ -8,14 +9,14 @@ from __future__ import annotations
 import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, quote, urlsplit
 
 import httpx
 import pytest
 
 from fixtures.sso import CLASS, GatedHubs, NewLearner
 from harness.people.browser import Browser
-from harness.people.learner import Learner, at_login, login_form, words
+from harness.people.learner import Learner, at_login, leads_to, login_form, words
 from harness.people.link import EXAMPLE, Link
 from harness.plan.contract import SSO_CLIENT, SSO_HOST
 from harness.plan.hubs import AUTHORING, STUDENT, HubSpec
@@ -58,6 +59,11 @@ PASSING, TOO_LARGE = 16 * 1024, 70 * 1024
 """Bytes of a header that arrives, and of one that the gate refuses."""
 
 
+def page_of(kind: str) -> str:
+    """Return the address of a notebook's page, as people bookmark it: its name is in the path."""
+    return f"/user/ada/notebooks/{quote(NAMES[kind])}"
+
+
 def of_hub(answer: httpx.Response) -> list[str]:
     """Return what an answer has of a hub or of a server behind it."""
     signs = [name for name in answer.headers if name.lower().startswith("x-jupyterhub")]
@@ -76,12 +82,31 @@ class TestLink:
         found = person.server.contents(AMPERSAND)
         assert found.status_code == 200, f"{AMPERSAND} is not there: {found.status_code}"
 
-    @pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)
-    def test_login_brings_back_to_the_link_as_it_was(self, learner: NewLearner, name: str) -> None:
+    @pytest.mark.parametrize(
+        "link",
+        [
+            *(pytest.param(str(Link(EXAMPLE.course, name)), id=kind) for kind, name in NAMES.items()),
+            pytest.param(
+                page_of("blank"),
+                id="page of blank",
+                marks=pytest.mark.known_defect_at_apisix(
+                    "a page with a blank in its path, opened without a session, ends at Keycloak's 400: the path is "
+                    "part of the callback"
+                ),
+            ),
+            pytest.param(
+                page_of("non-ASCII"),
+                id="page of non-ASCII",
+                marks=pytest.mark.known_defect_at_apisix(
+                    "a page with a non-ASCII letter in its path, opened without a session, is redirected without an end"
+                ),
+            ),
+        ],
+    )
+    def test_login_brings_back_to_the_link_as_it_was(self, learner: NewLearner, link: str) -> None:
         """After the login the gate leads to the link letter for letter, whatever is in its notebook's name."""
-        person, link = learner(), str(Link(EXAMPLE.course, name))
-        back = person.log_in(person.go_to_login(link))
-        target = back.headers.get("location", "nowhere")
+        person = learner()
+        target = leads_to(person.log_in(person.go_to_login(link)))
         assert target == f"{person.hub.url}{link}", f"{link}: the login led to {target}"
 
     def test_link_in_a_browser(self, gated: GatedHubs, gated_browser: Browser, evidence_dir: Path) -> None:
@@ -138,6 +163,7 @@ class TestWithoutSession:
         assert answer.is_client_error, f"a name without a route: expected 404 or so, found {answer.status_code}"
         assert not of_hub(answer)
 
+    @pytest.mark.known_defect_at_apisix("http leads to https at port 9443, which only APISIX itself knows")
     def test_http_leads_to_https(self, gated: GatedHubs) -> None:
         """A link that was written with http leads to the same with https, and gives nothing away before."""
         link = str(Link(EXAMPLE.course, AMPERSAND))
@@ -169,9 +195,13 @@ class TestRefusedLogin:
             account = gated.keycloak.account(name, known[name])
         refused = person.submit(person.go_to_login(link), account)
         assert words(refused) == told, f"the login of {name}: {refused.status_code} {words(refused)}, expected {told}"
-        assert not [cookie for cookie in person.cookies if cookie in _sessions(gated)]
+        # With the person's cookies, and not as the person: at APISIX it would take the place of the login under way.
+        home = f"{person.hub.url}/hub/home"
+        with gated.client() as client:
+            answer = client.get(home, headers=person.cookie_header(home))
+        assert at_login(answer), f"the refused login of {name} opened a session: /hub/home answers {answer.status_code}"
         back = person.log_in(refused)
-        assert back.headers.get("location") == f"{person.hub.url}{link}", "the second try did not lead to the link"
+        assert leads_to(back) == f"{person.hub.url}{link}", "the second try did not lead to the link"
 
     @pytest.mark.parametrize(
         ("changed", "told"),
@@ -207,22 +237,24 @@ class TestCallback:
         callback, other = _callback(learner(), str(EXAMPLE)), learner("grace")
         _no_session(other.get(callback), other, gated)
 
+    @pytest.mark.known_defect_at_apisix("a callback that is loaded again ends at 500: its state is used up")
     def test_reloaded_callback_leads_on(self, learner: NewLearner) -> None:
         """A callback that is loaded again, as by the back button, leads to the hub and to no error."""
         person = learner()
         callback = _callback(person, "/hub/home")
         first = person.get(callback)
-        assert first.headers.get("location") == f"{person.hub.url}/hub/home", f"{first.status_code} {first.headers}"
+        assert leads_to(first) == f"{person.hub.url}/hub/home", f"{first.status_code} {first.headers}"
         again = person.follow(person.get(callback))
         assert not again.is_error, f"the callback again: {again.status_code}"
         assert str(again.request.url).startswith(person.hub.url)
 
+    @pytest.mark.known_defect_at_apisix("of two tabs that wait for the login the first ends at 500: one state is kept")
     def test_two_links_opened_before_the_login(self, learner: NewLearner) -> None:
         """Of two tabs that wait for the login both arrive, each at its own link."""
         person = learner()
         first, second = str(Link(EXAMPLE.course, "a.ipynb")), str(Link(EXAMPLE.course, "b.ipynb"))
         forms = [person.go_to_login(link) for link in (first, second)]
-        arrived = [person.log_in(form).headers.get("location", "nowhere") for form in forms]
+        arrived = [leads_to(person.log_in(form)) for form in forms]
         wanted = [f"{person.hub.url}{link}" for link in (first, second)]
         assert arrived == wanted, f"two tabs ended at {arrived}, expected {wanted}"
 
@@ -252,6 +284,7 @@ class TestCallback:
 
 
 class TestSession:
+    @pytest.mark.known_defect_at_apisix("the session's cookie is not Secure, which is APISIX's default")
     def test_cookie_is_for_its_own_host_and_https(self, learner: NewLearner, gated: GatedHubs) -> None:
         """The session's cookie has the route's name, is Secure and HttpOnly, and belongs to its own host."""
         person = learner()
@@ -337,11 +370,12 @@ class TestSession:
         ended = at_login(person.get("/hub/login"))
         assert ended is (path == "/hub/logout"), f"logout_path {path!r}: the session {'ends' if ended else 'stays'}"
 
+    @pytest.mark.known_defect_at_apisix("the route's logout_path has no slash at its beginning, and never matches")
     def test_logout_at_the_gate_ends_its_session(self, learner: NewLearner, gated: GatedHubs) -> None:
         """The gate's own logout ends its session: the next page asks for a login."""
         person = learner()
         person.log_in(person.go_to_login("/hub/home"))
-        ended = person.get(f"/.apisix/redirect?logout={gated.student.url}/hub/login")
+        ended = person.get(gated.logout)
         assert at_login(ended), f"the gate's logout: expected the way to Keycloak's, found {ended.status_code}"
         assert at_login(person.get("/hub/home")), "the session is still good after the gate's logout"
 
@@ -412,10 +446,6 @@ class TestBehind:
             broke_off = str(error)
         assert not broke_off, f"the download broke off: {broke_off}"
         assert found == CONTENT, f"{len(found)} of {len(CONTENT)} bytes came back"
-
-
-def _sessions(gated: GatedHubs) -> set[str]:
-    return {str(route.setting("session.cookie_name")) for route in gated.routes.values()}
 
 
 def _callback(person: Learner, link: str) -> str:

@@ -1,9 +1,12 @@
-"""Stand-ins for other programs, and for the hub that loads a spawner."""
+"""Stand-ins for other programs, for the hub that loads a spawner, and for a server with a certificate."""
 
 from __future__ import annotations
 
 import os
+import socket
+import ssl
 import sys
+import threading
 import types
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -13,6 +16,7 @@ from unittest import mock
 import httpx
 import yaml
 
+from harness.base.names import Names
 from harness.hub.api import Hub
 from harness.plan.contract import COURSE_REPOSITORY
 from harness.plan.hubs import HUBS
@@ -21,6 +25,7 @@ from harness.program import model
 from harness.program.closure import Place
 from harness.program.evaluation import Evaluation
 from harness.program.pipelines import BuildJob, Pipelines
+from harness.services.authority import Certificate
 
 
 class Program:
@@ -136,3 +141,24 @@ def owners_checkout(directory: Path, **values: object) -> OlInfrastructure:
         values=files,
         spawner=directory / "dynamicImageConfig.py",
     )
+
+
+def greet(certificate: Certificate, host: str, names: Names) -> None:
+    """Have a client greet a server that has the certificate."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate.chain, certificate.key)
+    here, there = socket.socketpair()
+
+    def serve() -> None:
+        try:
+            context.wrap_socket(there, server_side=True).close()
+        except OSError:
+            there.close()
+
+    server = threading.Thread(target=serve)
+    server.start()
+    try:
+        names.context().wrap_socket(here, server_hostname=host).close()
+    finally:
+        here.close()
+        server.join(5)

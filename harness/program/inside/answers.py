@@ -157,6 +157,7 @@ def _regions(**_options: Any) -> dict[str, Any]:
     return {"Regions": [{"RegionName": name, "Endpoint": f"ec2.{name}.amazonaws.com"} for name in REGIONS]}
 
 
+# Its arguments have the names that boto3 gives them.
 def _engine_versions(Engine: str = "", EngineVersion: str = "", **_options: Any) -> dict[str, Any]:  # noqa: N803
     """Return every version that there can be; of one that is asked for, its family of parameters."""
     engines = [Engine] if Engine else list(MAJORS)

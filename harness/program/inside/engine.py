@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pulumi  # type: ignore[import-not-found, unused-ignore]
-import pulumi.runtime  # type: ignore[import-not-found, unused-ignore]
-import pulumi.runtime.mocks  # type: ignore[import-not-found, unused-ignore]
-from google.protobuf import json_format, struct_pb2  # type: ignore[import-untyped, import-not-found, unused-ignore]
-from pulumi.runtime import rpc  # type: ignore[import-not-found, unused-ignore]
-from pulumi.runtime.proto import resource_pb2  # type: ignore[import-not-found, unused-ignore]
+import pulumi
+import pulumi.runtime
+import pulumi.runtime.mocks
+from google.protobuf import json_format, struct_pb2
+from pulumi.runtime import rpc
+from pulumi.runtime.proto import resource_pb2
 
 from .answers import ACCOUNT, REGION, Answers, VaultTexts, invoked
 from .configuration import Configuration, cluster_outputs
@@ -182,15 +182,15 @@ class _Mocks:
 def _monitor(engine: Engine) -> Any:
     """Return a monitor that keeps unknown values apart from those that are left out."""
 
-    class Monitor(pulumi.runtime.mocks.MockMonitor):  # type: ignore[misc, unused-ignore]
-        def RegisterResource(self, request: Any) -> Any:  # noqa: N802
+    class Monitor(pulumi.runtime.mocks.MockMonitor):  # type: ignore[misc]  # pulumi is not here
+        def RegisterResource(self, request: Any) -> Any:  # noqa: N802  # Pulumi's name
             urn = self.make_urn(request.parent, request.type, request.name)
             if request.type == "pulumi:pulumi:Stack":
                 return resource_pb2.RegisterResourceResponse(urn=urn)
             identifier, outputs = engine.register(request.type, request.name, request.custom, request.object)
             return resource_pb2.RegisterResourceResponse(urn=urn, id=identifier, object=outputs)
 
-        def ReadResource(self, request: Any) -> Any:  # noqa: N802
+        def ReadResource(self, request: Any) -> Any:  # noqa: N802  # Pulumi's name
             properties = struct_pb2.Struct()
             properties.update({"name": request.name, "outputs": rpc.UNKNOWN, "secretOutputNames": []})
             urn = self.make_urn(request.parent, request.type, request.name)

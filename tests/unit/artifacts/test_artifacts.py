@@ -213,17 +213,17 @@ class TestMissing:
         self, bench: Callable[..., BuildCache], docker: Callable[[str], Path]
     ) -> None:
         docker("")
-        said: list[str] = []
+        lines: list[str] = []
 
         class Telling(Steps):
             @contextmanager
             def outlook(self, line: Callable[[], str], **_: object) -> Iterator[None]:
-                said.append(line())
+                lines.append(line())
                 yield
 
         made = bench(note("hub"), note("registry"))
         make(made, ["hub"], Telling(Console(file=io.StringIO())), later=["registry"])
-        assert "then 2 more" in said[0]
+        assert "then 2 more" in lines[0]
         assert made.missing(["hub", "registry"]) == ["registry"]
 
     def test_helm_that_is_there_is_not_made(
@@ -240,8 +240,8 @@ class TestMissing:
         assert not calls.exists()
 
     def test_two_runs_do_not_build_at_once(self, tmp_path: Path) -> None:
-        said, order = io.StringIO(), []
-        waits = Steps(Console(file=said))
+        output, order = io.StringIO(), []
+        waits = Steps(Console(file=output))
 
         def second() -> None:
             with alone(tmp_path, waits):
@@ -254,7 +254,7 @@ class TestMissing:
             order.append("first")
         thread.join(10)
         assert order == ["first", "second"]
-        assert "another run's builds" in said.getvalue()
+        assert "another run's builds" in output.getvalue()
 
 
 class TestAddons:
@@ -466,12 +466,12 @@ class TestBuildImage:
         assert (tmp_path / "modes").read_text() == "755\n755\n"
 
     def test_a_package_that_does_not_build_is_named(self) -> None:
-        said = (
+        output = (
             "Step 4/6 : RUN pip install scipy\nCollecting scipy==1.1.0\n\x1b[91merror: metadata-generation-failed\n"
             "\x1b[0m ---> Removed intermediate container 1b2c\n"
             "DEPRECATED: The legacy builder is deprecated\n            Install the buildx component\nexit code 1\n"
         )
-        assert explain(CommandError("", said), "course trees").splitlines() == [
+        assert explain(CommandError("", output), "course trees").splitlines() == [
             "course trees cannot be built. It fails at: RUN pip install scipy",
             "  | pip was at scipy==1.1.0",
             "  | Collecting scipy==1.1.0",

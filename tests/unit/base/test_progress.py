@@ -62,8 +62,8 @@ def test_what_is_said_stays_as_it_is(steps: Steps, out: io.StringIO, text: str) 
     steps.say(text)
     with steps.step(text):
         pass
-    said, ended = out.getvalue().splitlines()
-    assert said == text
+    message, ended = out.getvalue().splitlines()
+    assert message == text
     assert ended.endswith(f"s  {text}")
 
 

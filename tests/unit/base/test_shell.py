@@ -144,8 +144,8 @@ class TestLinesOf:
             assert list(lines) == ["one\n"]
 
     def test_no_such_program(self) -> None:
-        said = r"\Ano-such-program cannot be started: No such file"
-        with pytest.raises(CommandError, match=said), lines_of(["no-such-program"]):
+        message = r"\Ano-such-program cannot be started: No such file"
+        with pytest.raises(CommandError, match=message), lines_of(["no-such-program"]):
             pass
 
 

@@ -227,12 +227,12 @@ class TestParent:
         monkeypatch.setattr(signals, "_is_shell", lambda process: False)
         listen()
         monkeypatch.setattr(os, "getppid", lambda: 1)
-        told: list[str] = []
-        with uninterrupted("jh-1", told.append) as was_told_to_end:
+        messages: list[str] = []
+        with uninterrupted("jh-1", messages.append) as was_told_to_end:
             press(signals.PARENT_DIED)
             press(signals.PARENT_DIED)
             assert was_told_to_end()
-        assert told == []
+        assert messages == []
 
     def test_a_run_that_ends_already_is_not_interrupted_again(
         self, monkeypatch: pytest.MonkeyPatch, no_echo: None
@@ -251,11 +251,11 @@ class TestParent:
 class TestUninterrupted:
     @pytest.mark.usefixtures("no_echo")
     def test_goes_on_and_says_so_and_then_gives_up(self) -> None:
-        told: list[str] = []
+        messages: list[str] = []
         done: list[str] = []
 
         def clean() -> None:
-            with uninterrupted("jh-1", told.append):
+            with uninterrupted("jh-1", messages.append):
                 press()
                 done.append("went on")
                 press(signal.SIGTERM)
@@ -264,18 +264,18 @@ class TestUninterrupted:
         with pytest.raises(Exited, match="130"):
             clean()
         assert done == ["went on"]
-        cleaning, gave_up = told
+        cleaning, gave_up = messages
         assert cleaning == "Cleaning up jh-1, which takes up to a minute. Another Ctrl-C stops that."
         assert gave_up == "Stopped. What is left of jh-1 stays on this machine: 'tox -e down' removes it."
 
     def test_the_echo_of_what_ended_the_run_counts_for_nothing(self) -> None:
         listen()
-        told: list[str] = []
+        messages: list[str] = []
         with pytest.raises(KeyboardInterrupt):
             press()
-        with uninterrupted("jh-1", told.append):
+        with uninterrupted("jh-1", messages.append):
             press()
-        assert told == []
+        assert messages == []
 
     def test_afterwards_it_is_as_before(self) -> None:
         with uninterrupted("jh-1", print):
@@ -286,12 +286,12 @@ class TestUninterrupted:
 
     @pytest.mark.usefixtures("no_echo")
     def test_one_inside_another_counts_on(self) -> None:
-        told: list[str] = []
+        messages: list[str] = []
 
         def clean() -> None:
-            with uninterrupted("jh-1", told.append):
+            with uninterrupted("jh-1", messages.append):
                 press()
-                with uninterrupted("jh-1", told.append):
+                with uninterrupted("jh-1", messages.append):
                     press()
 
         with pytest.raises(Exited):
@@ -321,9 +321,9 @@ class TestLimited:
         listen()
         reached: list[str] = []
         started = time.monotonic()
-        with pytest.raises(KeyboardInterrupt), limited(0.1, lambda: reached.append("told")):
+        with pytest.raises(KeyboardInterrupt), limited(0.1, lambda: reached.append("limit")):
             threading.Event().wait(20)
-        assert reached == ["told"]
+        assert reached == ["limit"]
         assert time.monotonic() - started < 10
 
     def test_in_time(self) -> None:
@@ -337,12 +337,12 @@ class TestLimited:
             assert not running_timers()
 
     def test_does_not_disturb_a_run_that_is_cleaning_up(self) -> None:
-        told: list[str] = []
-        with uninterrupted("jh-1", told.append), limited(0.01, lambda: told.append("reached")):
+        messages: list[str] = []
+        with uninterrupted("jh-1", messages.append), limited(0.01, lambda: messages.append("reached")):
             # On a busy machine it may have gone off by now.
             for timer in running_timers():
                 timer.join(10)
-        assert told == []
+        assert messages == []
 
 
 class TestAlarm:

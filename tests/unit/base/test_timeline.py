@@ -12,7 +12,7 @@ from harness.base.timeline import LONGEST_MOMENT, Moment, Timeline, render
 ME, OTHER = "11111111-2222-4333-8444-555555555555", "99999999-2222-4333-8444-555555555555"
 
 
-def told(timeline: Timeline, *people: str, since: float = 0.0, until: float = 1e12) -> list[str]:
+def texts(timeline: Timeline, *people: str, since: float = 0.0, until: float = 1e12) -> list[str]:
     return [moment.text for moment in timeline.slice(since, until, people)]
 
 
@@ -23,7 +23,7 @@ class TestTimeline:
         timeline.add("http", "second", at=2.0)
         timeline.add("hub", "first", at=1.0)
         timeline.add("hub", "third", at=3.0)
-        assert told(timeline) == ["first", "second", "third"]
+        assert texts(timeline) == ["first", "second", "third"]
 
     def test_now_unless_said_otherwise(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("harness.base.timeline.time.time", lambda: 7.0)
@@ -35,18 +35,18 @@ class TestTimeline:
         timeline = Timeline()
         for at in range(5):
             timeline.add("test", str(at), at=at)
-        assert told(timeline, since=1, until=3) == ["1", "2", "3"]
+        assert texts(timeline, since=1, until=3) == ["1", "2", "3"]
 
     def test_the_oldest_go_when_it_is_full(self) -> None:
         timeline = Timeline(most=2)
         for text in "abc":
             timeline.add("hub", text)
-        assert told(timeline) == ["b", "c"]
+        assert texts(timeline) == ["b", "c"]
 
     def test_a_moment_has_an_end(self) -> None:
         timeline = Timeline()
         timeline.add("notebook", "x" * (LONGEST_MOMENT + 1))
-        assert told(timeline) == ["x" * LONGEST_MOMENT]
+        assert texts(timeline) == ["x" * LONGEST_MOMENT]
 
     def test_many_write_at_once(self) -> None:
         timeline = Timeline()
@@ -61,11 +61,11 @@ class TestTimeline:
             thread.start()
         for thread in threads:
             thread.join()
-        assert len(told(timeline)) == 800
+        assert len(texts(timeline)) == 800
 
     def test_a_moment_is_what_it_is(self) -> None:
         with pytest.raises(FrozenInstanceError):
-            Moment(0.0, "hub", "", "x").text = "y"  # type: ignore[misc]
+            Moment(0.0, "hub", "", "x").text = "y"  # type: ignore[misc]  # it is frozen
 
 
 class TestWhose:
@@ -86,13 +86,13 @@ class TestWhose:
     def test_other_people_are_left_out(self, who: str, text: str, shown: bool) -> None:
         timeline = Timeline()
         timeline.add("hub", text, who=who, at=1.0)
-        assert bool(told(timeline, ME)) is shown
+        assert bool(texts(timeline, ME)) is shown
 
     def test_who_is_nobody_sees_what_is_nobodys(self) -> None:
         timeline = Timeline()
         timeline.add("hub", "started")
         timeline.add("hub", f"spawning {ME}")
-        assert told(timeline) == ["started"]
+        assert texts(timeline) == ["started"]
 
 
 class TestWhere:
@@ -124,7 +124,7 @@ class TestWhere:
 def test_colours_are_for_a_terminal(text: str, plain: str) -> None:
     timeline = Timeline()
     timeline.add("notebook", text)
-    assert told(timeline) == [plain]
+    assert texts(timeline) == [plain]
 
 
 class TestRender:

@@ -19,7 +19,7 @@ class Thing:
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("given", "message"),
     [
         ({}, "name: expected, and missing"),
         ({"name": "a", "size": 1}, "size: unknown"),
@@ -28,9 +28,9 @@ class Thing:
         ({"name": "a", "colours": ["red", "green"]}, "colours: 1: expected 'red' or 'blue', found 'green'"),
     ],
 )
-def test_place_expected_and_found(given: object, said: str) -> None:
+def test_place_expected_and_found(given: object, message: str) -> None:
     with pytest.raises(ValidationError) as error:
         TypeAdapter(Thing).validate_python(given)
     found = first_error(error.value)
-    assert found.startswith(said)
+    assert found.startswith(message)
     assert len(found) < 300

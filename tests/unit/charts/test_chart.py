@@ -153,15 +153,29 @@ class TestPull:
         assert len(calls(tmp_path)) == 1
         assert [path.name for path in (tmp_path / "into").iterdir()] == ["jupyterhub-4.4.1"]
 
+    def test_another_chart(self, tmp_path: Path) -> None:
+        other = tmp_path / "other"
+        other.mkdir()
+        (other / "Chart.yaml").write_text("{name: apisix, version: 2.16.1}")
+        helm = fake_helm(tmp_path, self.UNPACK.format(chart=other).replace("/jupyterhub", "/apisix"))
+        chart = helm.pull("https://charts.example", "2.16.1", tmp_path / "into", "apisix")
+        assert (chart.path, chart.version) == (tmp_path / "into/apisix-2.16.1", "2.16.1")
+        assert calls(tmp_path)[0].startswith("pull apisix --repo=https://charts.example --version=2.16.1 ")
+        (chart.path / "Chart.yaml").write_text("{name: jupyterhub, version: 2.16.1}")
+        with pytest.raises(HarnessError, match="expected a name, apisix, and a version"):
+            helm.pull("https://charts.example", "2.16.1", tmp_path / "into", "apisix")
+
     def test_no_such_version(self, tmp_path: Path) -> None:
-        said = r"Error: chart \"jupyterhub\" version \"9.9.9\" not found in https://charts.example repository"
-        helm = fake_helm(tmp_path, f'echo "{said}" >&2; exit 1')
+        output = r"Error: chart \"jupyterhub\" version \"9.9.9\" not found in https://charts.example repository"
+        helm = fake_helm(tmp_path, f'echo "{output}" >&2; exit 1')
         with pytest.raises(ChartVersionError, match=r"https://charts\.example has no version 9\.9\.9 of jupyterhub\."):
             helm.pull("https://charts.example", "9.9.9", tmp_path / "into")
 
     def test_unreachable(self, tmp_path: Path) -> None:
-        said = "Error: looks like https://charts.example is not a valid chart repository or cannot be reached: refused"
-        helm = fake_helm(tmp_path, f'echo "{said}" >&2; exit 1')
+        output = (
+            "Error: looks like https://charts.example is not a valid chart repository or cannot be reached: refused"
+        )
+        helm = fake_helm(tmp_path, f'echo "{output}" >&2; exit 1')
         with pytest.raises(ChartRepositoryError, match="cannot be reached: refused"):
             helm.pull("https://charts.example", "4.4.1", tmp_path / "into")
 

@@ -64,10 +64,10 @@ class TestPipelines:
 
 class TestTell:
     @pytest.fixture
-    def told(self, tmp_path: Path) -> Callable[[str], list[str]]:
+    def gh_calls(self, tmp_path: Path) -> Callable[[str], list[str]]:
         """Calls of gh, where it lists these open issues."""
 
-        def told(issues: str) -> list[str]:
+        def gh_calls(issues: str) -> list[str]:
             gh = Program(
                 tmp_path,
                 "gh",
@@ -78,12 +78,12 @@ class TestTell:
             assert (tmp_path / "body").read_text() == "Not green"
             return gh.calls
 
-        return told
+        return gh_calls
 
-    def test_the_open_issue_is_found_by_its_label(self, told: Callable[[str], list[str]]) -> None:
-        calls = told("12")
+    def test_the_open_issue_is_found_by_its_label(self, gh_calls: Callable[[str], list[str]]) -> None:
+        calls = gh_calls("12")
         assert "issue list --label nightly --state open" in calls[1]
         assert calls[2:] == ["issue comment 12 --body-file -"]
 
-    def test_where_there_is_none_one_is_made(self, told: Callable[[str], list[str]]) -> None:
-        assert told("")[2:] == ["issue create --title The nightly run is not green --label nightly --body-file -"]
+    def test_where_there_is_none_one_is_made(self, gh_calls: Callable[[str], list[str]]) -> None:
+        assert gh_calls("")[2:] == ["issue create --title The nightly run is not green --label nightly --body-file -"]

@@ -102,9 +102,9 @@ class TestBadOption:
     def test_pytest(self, answers: Answers) -> None:
         code, out = answers[BAD_OPTION]
         assert code == pytest.ExitCode.USAGE_ERROR
-        told = [line for line in out.splitlines() if "error" in line.lower()]
-        assert len(told) == 1
-        assert f"error: --spawner {ROOT}/nowhere.py: cannot be read: No such file or directory" in told[0]
+        errors = [line for line in out.splitlines() if "error" in line.lower()]
+        assert len(errors) == 1
+        assert f"error: --spawner {ROOT}/nowhere.py: cannot be read: No such file or directory" in errors[0]
         assert "Traceback" not in out
 
     def test_harness(self, answers: Answers) -> None:
@@ -128,7 +128,7 @@ def at_home(checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.usefixtures("at_home")
 class TestMain:
     @pytest.mark.parametrize(
-        ("args", "told"),
+        ("args", "message"),
         [
             (["--artifacts", "download"], "error: --artifacts download: expected one of auto, pull, build\n"),
             (["--mirror", "quay.io"], "error: --mirror quay.io: expected UPSTREAM=LOCATION"),
@@ -140,14 +140,14 @@ class TestMain:
     )
     @pytest.mark.parametrize("name", ["up", "down", "bench", "lint"])
     def test_bad_option(
-        self, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, args: list[str], told: str
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, args: list[str], message: str
     ) -> None:
         (tmp_path / "bad.yaml").write_text("hub:\n\t1")
         (tmp_path / "bad.py").write_text("class\n")
         assert command.main([name, *args]) == 1
         out, err = capsys.readouterr()
         assert out == ""
-        assert told in err
+        assert message in err
         assert len(err.splitlines()) <= 2
 
     @pytest.mark.parametrize("name", ["up", "bench", "lint", "drills"])

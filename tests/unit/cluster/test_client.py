@@ -24,8 +24,8 @@ class TestBounded:
 
     def test_by_default(self, silent: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("harness.cluster.client.API_TIMEOUT", 0.2)
-        said = r"\AGET /api/v1/nodes/worker: no answer of the API server within 0\.2 s: "
-        with pytest.raises(NoAnswerError, match=said):
+        message = r"\AGET /api/v1/nodes/worker: no answer of the API server within 0\.2 s: "
+        with pytest.raises(NoAnswerError, match=message):
             silent.core.read_node("worker")
 
     def test_as_the_caller_says(self, silent: Cluster) -> None:
@@ -34,4 +34,4 @@ class TestBounded:
 
     def test_logs_of_a_silent_one_are_empty(self, silent: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("harness.cluster.client.API_TIMEOUT", 0.2)
-        assert silent.logs("jupyter", "hub") == ""
+        assert silent.pods("jupyter").logs("hub") == ""

@@ -190,7 +190,7 @@ class TestStuckReason:
 
 class TestNotStarted:
     @pytest.mark.parametrize(
-        ("reason", "count", "message", "phase", "age", "said"),
+        ("reason", "count", "message", "phase", "age", "expected"),
         [
             ("FailedMount", 5, 'secret "keys" not found', "Pending", 20, "pod hub-1 waits for what is not there"),
             ("FailedMount", 1, 'secret "keys" not found', "Pending", 20, ""),
@@ -203,23 +203,23 @@ class TestNotStarted:
         ids=["in vain", "at first", "busy", "begun", "new", "no memory", "no network"],
     )
     def test_an_event_names_the_reason(
-        self, reason: str, count: int, message: str, phase: str, age: int, said: str
+        self, reason: str, count: int, message: str, phase: str, age: int, expected: str
     ) -> None:
         facts = PodFacts(warnings=lambda: [warning(reason, message, count)])
         found = stuck_reason([late_pod(phase, age)], facts)
-        assert found == (f"{said}, {reason}: {message}" if said else None)
+        assert found == (f"{expected}, {reason}: {message}" if expected else None)
 
     @pytest.mark.parametrize("ready", ["True", "False", "Unknown"])
     @pytest.mark.parametrize("on", ["worker", "other", None])
     def test_its_node_is_lost(self, ready: str, on: str | None) -> None:
         facts = PodFacts(nodes=lambda: [node("worker", ready)])
         lost = (ready, on) == ("Unknown", "worker")
-        said = f"pod hub-1 waits for node worker, which is lost: the kubelet is {ready}"
-        assert stuck_reason([late_pod(node=on)], facts) == (said if lost else None)
+        reason = f"pod hub-1 waits for node worker, which is lost: the kubelet is {ready}"
+        assert stuck_reason([late_pod(node=on)], facts) == (reason if lost else None)
 
 
 @pytest.mark.parametrize(
-    ("looks", "said"),
+    ("looks", "expected"),
     [
         (["", "", "new"], None),
         (["new", "new", "new"], None),
@@ -230,21 +230,21 @@ class TestNotStarted:
         (["", "new", "new, ending", "", ""], "pod new is gone"),
     ],
 )
-def test_disappearance(looks: list[str], said: str | None) -> None:
+def test_disappearance(looks: list[str], expected: str | None) -> None:
     clock = itertools.count(step=RECREATED_WITHIN + 1)
     disappearance = Disappearance(lambda: next(clock))
-    told = []
+    reasons = []
     for look in looks:
         name, *ending = look.split(", ")
         about = client.V1ObjectMeta(name=name, deletion_timestamp=datetime.now(UTC) if ending else None)
-        told.append(disappearance.reason([client.V1Pod(metadata=about)] if name else []))
-    assert not any(told[:-1]), f"said too soon: {told}"
-    assert (told[-1] or "").startswith(said or ""), f"said in the end: {told[-1]}"
-    assert bool(told[-1]) == bool(said), f"said in the end: {told[-1]}"
+        reasons.append(disappearance.reason([client.V1Pod(metadata=about)] if name else []))
+    assert not any(reasons[:-1]), f"said too soon: {reasons}"
+    assert (reasons[-1] or "").startswith(expected or ""), f"said in the end: {reasons[-1]}"
+    assert bool(reasons[-1]) == bool(expected), f"said in the end: {reasons[-1]}"
 
 
 @pytest.mark.parametrize(
-    ("replicas", "refused_for", "said"),
+    ("replicas", "refused_for", "expected"),
     [
         (1, None, None),
         (0, None, "there is no pod of the hub in jupyter: its Deployment wants none"),
@@ -253,7 +253,7 @@ def test_disappearance(looks: list[str], said: str | None) -> None:
     ],
     ids=["about to come", "none wanted", "refused a moment ago", "refused"],
 )
-def test_no_pod_reason(replicas: int, refused_for: timedelta | None, said: str | None) -> None:
+def test_no_pod_reason(replicas: int, refused_for: timedelta | None, expected: str | None) -> None:
     conditions = []
     if refused_for:
         since = datetime.now(UTC) - refused_for
@@ -266,12 +266,12 @@ def test_no_pod_reason(replicas: int, refused_for: timedelta | None, said: str |
         ),
         status=client.V1DeploymentStatus(conditions=conditions),
     )
-    assert no_pod_reason(deployment) == said
+    assert no_pod_reason(deployment) == expected
 
 
 class TestEnds:
     @pytest.mark.parametrize(
-        ("reason", "code", "said"),
+        ("reason", "code", "expected"),
         [
             ("OOMKilled", 137, "pod jupyter-1: container notebook was OOMKilled: over its limit of 2Gi"),
             ("Error", 1, "pod jupyter-1: container notebook ended with exit code 1 (Error)"),
@@ -279,11 +279,11 @@ class TestEnds:
             ("Completed", 0, None),
         ],
     )
-    def test_bad_end(self, reason: str, code: int, said: str | None) -> None:
+    def test_bad_end(self, reason: str, code: int, expected: str | None) -> None:
         before = state(ended=reason)
         before.terminated.exit_code, before.terminated.finished_at = code, datetime.fromtimestamp(1000, UTC)
         again = [pod(container(state(), before, ready=True))]
-        assert bad_end(again, since=1000) == said
+        assert bad_end(again, since=1000) == expected
         assert bad_end(again, since=1001) is None
 
     def test_oom_killed(self) -> None:

@@ -16,7 +16,7 @@ class TestDifferences:
         assert differences({"a", "b"}, ["b", "a"], ("a", "b")) == []
 
     @pytest.mark.parametrize(
-        ("lists", "said"),
+        ("lists", "sentences"),
         [
             ("known pulled", ["x is pre-pulled and has no build job: its image is never updated"]),
             (
@@ -47,9 +47,9 @@ class TestDifferences:
             ),
         ],
     )
-    def test_each_list_that_lacks_a_course_is_named(self, lists: str, said: list[str]) -> None:
+    def test_each_list_that_lacks_a_course_is_named(self, lists: str, sentences: list[str]) -> None:
         known, pulled, built = ({"x", "same"} if it in lists else {"same"} for it in ("known", "pulled", "built"))
-        assert differences(known, pulled, built) == said
+        assert differences(known, pulled, built) == sentences
 
     def test_sorted_by_course(self) -> None:
         found = differences({"c", "a"}, {"b", "a", "c"}, {"a", "b"})
@@ -69,7 +69,7 @@ class TestJobFaults:
         assert job_faults([job, BuildJob("other", repo_uri="git@git.example:other.git")]) == []
 
     @pytest.mark.parametrize(
-        ("job", "said"),
+        ("job", "fault"),
         [
             (
                 BuildJob("poetry", repo_uri=f" {REPOSITORY}", place=Place("j.py", 7)),
@@ -109,8 +109,8 @@ class TestJobFaults:
             ),
         ],
     )
-    def test_one_job(self, job: BuildJob, said: str) -> None:
-        assert job_faults([job]) == [said]
+    def test_one_job(self, job: BuildJob, fault: str) -> None:
+        assert job_faults([job]) == [fault]
 
     def test_one_name_for_two(self) -> None:
         jobs = [

@@ -90,7 +90,7 @@ def test_does_not_open(world: SimpleNamespace) -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "said"),
+    ("error", "trouble"),
     [
         ("KeyError: 'rent'", "cell 2: KeyError: 'rent'"),
         ("ModuleNotFoundError: No module named 'x'", "cell 2: ModuleNotFoundError: No module named 'x' (is it in req"),
@@ -106,11 +106,11 @@ def test_does_not_open(world: SimpleNamespace) -> None:
         ),
     ],
 )
-def test_fails(world: SimpleNamespace, error: str, said: str) -> None:
+def test_fails(world: SimpleNamespace, error: str, trouble: str) -> None:
     world.run, world.memory = failed(error), Memory(2**28, 0, 64 * 2**20)
     world.closed = ["regular file|root|-rw-r--r--|x.csv"]
     found = tried(world)
-    assert found.trouble.startswith(said)
+    assert found.trouble.startswith(trouble)
     assert found.explanation.endswith("\n\ncell()\n\nTraceback")
     assert "If this cell is to raise, give it the tag raises-exception" in found.explanation
 
@@ -201,10 +201,10 @@ def test_kernel_that_the_image_lacks_is_told_once(world: SimpleNamespace, course
 
 def test_names_that_differ_in_case_alone(world: SimpleNamespace, tmp_path: Path) -> None:
     twins = Repository(tmp_path, "trees.1", ("a b.ipynb", "A b.ipynb"))
-    said = (
+    remark = (
         "its name differs from that of A b.ipynb in upper and lower case alone: macOS and Windows keep one of the two"
     )
-    assert checked(world, twins).result == f"ran, and {said}"
+    assert checked(world, twins).result == f"ran, and {remark}"
 
 
 def test_files_that_learners_cannot_change(world: SimpleNamespace, tmp_path: Path) -> None:

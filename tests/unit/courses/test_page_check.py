@@ -80,10 +80,10 @@ def test_widget_that_is_shown() -> None:
 )
 def test_widget_that_is_not_shown(texts: list[str], found: str) -> None:
     """The page's half is missing or does not fit: what the page has in its place is named, and what to install."""
-    [said] = troubles(Window(texts), widgets=True)
-    assert said.startswith("its widgets work in the kernel, and the page does not show them: ")
-    assert found in said
-    assert "jupyterlab_widgets, in a version that fits ipywidgets" in said
+    [trouble] = troubles(Window(texts), widgets=True)
+    assert trouble.startswith("its widgets work in the kernel, and the page does not show them: ")
+    assert found in trouble
+    assert "jupyterlab_widgets, in a version that fits ipywidgets" in trouble
 
 
 @pytest.mark.parametrize(
@@ -97,8 +97,8 @@ def test_widget_that_is_not_shown(texts: list[str], found: str) -> None:
     ],
 )  # fmt: skip
 def test_console_that_misses_a_part(message: str) -> None:
-    [said] = troubles(Window(console=(message, message)))
-    assert said == f"its page lacks a part, its console has: {message}"
+    [trouble] = troubles(Window(console=(message, message)))
+    assert trouble == f"its page lacks a part, its console has: {message}"
 
 
 @pytest.mark.parametrize(
@@ -115,8 +115,8 @@ def test_console_message_of_no_concern(message: str) -> None:
 
 
 def test_page_that_does_not_open() -> None:
-    said = troubles(Window(error="the list of files opened"))
-    assert said == ["its page does not open in a browser: the list of files opened"]
+    found = troubles(Window(error="the list of files opened"))
+    assert found == ["its page does not open in a browser: the list of files opened"]
 
 
 def test_page_to_check() -> None:

@@ -278,8 +278,8 @@ class TestInfrastructure:
         # One removal is before the start, of whatever a killed run left.
         assert removed == [1], "the other side is over before the second one"
         assert (plan.evidence / "boot/index.txt").exists()
-        told = out.getvalue()
-        assert told.index(f"Logs, pods and events: {plan.evidence}/boot\n") < told.index("teardown: ")
+        output = out.getvalue()
+        assert output.index(f"Logs, pods and events: {plan.evidence}/boot\n") < output.index("teardown: ")
         assert docker.changes[-1] == "network rm jh-1"
         assert not cleaning_up()
 

@@ -73,7 +73,7 @@ class TestUndone:
 
 class TestFailedCalls:
     @pytest.mark.parametrize(
-        ("error", "said"),
+        ("error", "message"),
         [
             (httpx.ReadTimeout("timed out"), r"A call of the boot failed, ReadTimeout: timed out"),
             (httpx.ReadTimeout(""), r"A call of the boot failed, ReadTimeout: it gives no reason"),
@@ -86,8 +86,8 @@ class TestFailedCalls:
         ],
         ids=["httpx", "httpx, without words", "kubernetes", "kubernetes, in words", "botocore"],
     )
-    def test_it_is_told_in_a_line(self, error: Exception, said: str) -> None:
-        with pytest.raises(HarnessError, match=rf"\A{said}\Z") as found, failed_calls_named():
+    def test_it_is_told_in_a_line(self, error: Exception, message: str) -> None:
+        with pytest.raises(HarnessError, match=rf"\A{message}\Z") as found, failed_calls_named():
             raise error
         assert found.value.__cause__ is error
 
@@ -155,7 +155,9 @@ class TestEvidence:
             looked.append(cluster)
             return "The disk is full."
 
-        never = lambda *_, **__: pytest.fail("evidence of a failure that says nothing")  # noqa: E731
+        def never(*_: Any, **__: Any) -> None:
+            pytest.fail("evidence of a failure that says nothing")
+
         with (
             pytest.raises(EnvironmentFault, match=r"\AThe disk is full\. The run ends ") as error,
             with_evidence(context, find_fault, never),

@@ -79,8 +79,8 @@ class TestRenamed:
             "remove what runs in learners",
         ]
         assert helm.upgrades == 1
-        said = "release jupyterhub jupyter jupyterhub goes, hub learners learners comes in its place"
-        assert said in " ".join(out.getvalue().split())
+        line = "release jupyterhub jupyter jupyterhub goes, hub learners learners comes in its place"
+        assert line in " ".join(out.getvalue().split())
 
     def test_one_of_the_same_name_stays(self, plan: Plan, steps: Steps) -> None:
         helm, spec = RenamingHelm(), plan.hub(STUDENT)
@@ -221,7 +221,7 @@ class TestRemoveUsers:
         """And so does Ctrl-C: nobody waits four minutes for each of them."""
         monkeypatch.setattr(hubs, "why_unrecoverable", lambda *_: None)
         waiting, ended = threading.Event(), threading.Event()
-        told: list[str] = []
+        errors: list[str] = []
 
         def delete_user(name: str, *, fail_if: Callable[[], str | None]) -> None:
             if name == "refused":
@@ -234,7 +234,7 @@ class TestRemoveUsers:
             try:
                 delete_user(name, fail_if=fail_if)
             except NeverError as error:
-                told.append(str(error))
+                errors.append(str(error))
                 ended.set()
                 raise
 
@@ -243,4 +243,4 @@ class TestRemoveUsers:
         with pytest.raises(HarnessError, match=r"\Ano\Z"):
             remove_users(context_of(planned(), steps, FakeCluster()), hub)
         assert ended.wait(10)
-        assert "the run is ending" in told[0]
+        assert "the run is ending" in errors[0]

@@ -66,8 +66,8 @@ class TestPush:
         assert push(courses={"poetry": image("b")}) == []
         assert self.registry.hosts == {ECR}
         assert len(push(courses={"poetry": image("c")})) == 1
-        said = f"kept:      images are pushed again, image {COURSE_REPOSITORY}:poetry has changed\n"
-        assert said in out.getvalue()
+        line = f"kept:      images are pushed again, image {COURSE_REPOSITORY}:poetry has changed\n"
+        assert line in out.getvalue()
 
     def test_a_push_that_ends_half_way_is_done_again(self, planned: Planner, steps: Steps) -> None:
         plan = planned()

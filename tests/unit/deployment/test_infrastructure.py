@@ -67,7 +67,7 @@ class TestReuseOrReset:
         assert out.getvalue() == "kept:      cluster jh-1 is used again, nothing it was made of has changed\n"
 
     @pytest.mark.parametrize(
-        ("kept", "parts", "answers", "said"),
+        ("kept", "parts", "answers", "output"),
         [
             (OTHER, PARTS, True, f"{ANEW}kind-config.yaml has changed\n"),
             ("a fingerprint as it once was", PARTS, True, f"{ANEW}what it is made of has changed\n"),
@@ -87,7 +87,7 @@ class TestReuseOrReset:
         kept: str | None,
         parts: tuple[str, ...],
         answers: bool,
-        said: str,
+        output: str,
     ) -> None:
         docker.has(*parts)
         plan = planned()
@@ -96,7 +96,7 @@ class TestReuseOrReset:
         assert (known.get("cluster"), known.get("images")) == (None, None)
         names = " ".join(sorted(f"jh-1-{part}" for part in parts))
         assert docker.changes == [remade(call, plan, names) for call in REMADE]
-        assert out.getvalue() == said
+        assert out.getvalue() == output
 
     def test_a_first_run(self, planned: Planner, steps: Steps, docker: FakeDocker) -> None:
         plan = planned()

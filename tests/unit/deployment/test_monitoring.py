@@ -104,10 +104,10 @@ class TestBuild:
     def test_one_that_does_not_build_is_told_and_ends_no_run(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        said = io.StringIO()
+        output = io.StringIO()
         monkeypatch.setattr(resolve, "get_addons", raising(HarnessError("kube-state-metrics: no answer")))
-        monitoring.build_monitoring("build", tmp_path, Steps(Console(file=said, width=200)))
-        assert said.getvalue().split(maxsplit=1) == ["monitoring:", "kube-state-metrics: no answer\n"]
+        monitoring.build_monitoring("build", tmp_path, Steps(Console(file=output, width=200)))
+        assert output.getvalue().split(maxsplit=1) == ["monitoring:", "kube-state-metrics: no answer\n"]
 
     def test_a_fault_of_the_machine_ends_it(
         self, tmp_path: Path, steps: Steps, monkeypatch: pytest.MonkeyPatch

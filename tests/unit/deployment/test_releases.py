@@ -35,8 +35,10 @@ class TestSecrets:
         mine, again, other = map(made, ("mine", "mine", "other"))
         assert mine == again
         hubs = ("jupyterhub", "jupyterhub-authoring", "jupyterhub-scaled")
-        assert set(mine) == {"database", "gate_session", "admin_password", *hubs, *(f"{hub}-metrics" for hub in hubs)}
-        assert len({*mine.values(), *other.values()}) == 18
+        apisix = (releases.APISIX_ADMIN, releases.APISIX_VIEWER, releases.APISIX_SESSION)
+        names = {"database", "gate_session", "admin_password", *apisix, *hubs, *(f"{hub}-metrics" for hub in hubs)}
+        assert set(mine) == names
+        assert len({*mine.values(), *other.values()}) == 2 * len(names)
 
     def test_a_kept_cluster_gets_what_an_older_harness_did_not_make(self, tmp_path: Path) -> None:
         (tmp_path / "secrets.json").write_text('{"database": "before"}')
@@ -61,7 +63,7 @@ class TestSecrets:
             releases.create_secrets(tmp_path / "secrets.json")
         assert not (tmp_path / "secrets.json").exists()
         releases.create_secrets(tmp_path / "secrets.json")
-        assert len(releases.read_secrets(tmp_path / "secrets.json")) == 9
+        assert len(releases.read_secrets(tmp_path / "secrets.json")) == 12
 
 
 REFUSED = 'echo "Error: looks like $repo is not a valid chart repository or cannot be reached: refused" >&2; exit 1'
@@ -294,8 +296,8 @@ class TestTemplates:
     def test_a_key_that_the_real_chart_does_not_know_is_the_deployments_fault(
         self, refused: Callable[..., str], origin: str
     ) -> None:
-        said = refused(origin, HarnessError)
-        assert said.startswith("rendering jupyterhub: values rejected: at '/hub': additional properties 'auth")
+        message = refused(origin, HarnessError)
+        assert message.startswith("rendering jupyterhub: values rejected: at '/hub': additional properties 'auth")
 
     def test_a_value_of_another_type_is_the_deployments_fault_on_any_chart(self, refused: Callable[..., str]) -> None:
         assert "got string, want boolean" in refused("the built-in chart", HarnessError, WRONG)

@@ -74,14 +74,14 @@ class TestDescribeChanges:
         wanted = chart.Release("a", "b", files, {chart.SPAWNER_KEY: tmp_path / "spawner.py"}, {"a.b": [1]})
         before = state.release_fingerprint(source, wanted)
         assert before == state.release_fingerprint(source, wanted)
-        for name, told in (
+        for name, description in (
             ("values.yaml", "values values.yaml has changed"),
             ("mine/values.yaml", "values values.yaml (2) has changed"),
             ("spawner.py", "spawner spawner.py has changed"),
             ("Chart.yaml", "the chart has changed"),
         ):
             (tmp_path / name).write_text("2")
-            assert state.describe_changes(before, state.release_fingerprint(source, wanted)) == told
+            assert state.describe_changes(before, state.release_fingerprint(source, wanted)) == description
             (tmp_path / name).write_text("1")
         other = dataclasses.replace(wanted, replaced={"a.b": [2]})
         assert state.describe_changes(before, state.release_fingerprint(source, other)) == "value a.b has changed"

@@ -96,10 +96,10 @@ class TestJudging:
         assert suite.runs == [[*CHEAP, OTHER.test, RENDERED.test, NAMED.test]]
 
     @pytest.mark.parametrize(
-        "said", [failed(OTHER.test), SuiteRun(boot=SuiteFailure(BOOT, "the hub crashed"))], ids=["test", "boot"]
+        "result", [failed(OTHER.test), SuiteRun(boot=SuiteFailure(BOOT, "the hub crashed"))], ids=["test", "boot"]
     )
-    def test_an_alarm(self, said: SuiteRun) -> None:
-        assert judge(VALID, Suite(said), SUITE).verdict is Verdict.ALARM
+    def test_an_alarm(self, result: SuiteRun) -> None:
+        assert judge(VALID, Suite(result), SUITE).verdict is Verdict.ALARM
 
     def test_a_drill_of_the_program_asks_for_no_deployment(self) -> None:
         suite = Suite(PASSED, PASSED)

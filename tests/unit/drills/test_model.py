@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -93,7 +93,7 @@ class TestEditing:
 
 
 class TestValues:
-    BEFORE: dict[str, Any] = {"a": {"b": {"c": 1, "d": 2}, "x.y": 3}, "list": [{"k": 1}, {"k": 2}]}  # noqa: RUF012  # nobody changes it
+    BEFORE: ClassVar[dict[str, Any]] = {"a": {"b": {"c": 1, "d": 2}, "x.y": 3}, "list": [{"k": 1}, {"k": 2}]}
 
     def test_paths(self) -> None:
         assert keys_of(r"a.b\.c.d") == ["a", "b.c", "d"]

@@ -89,8 +89,8 @@ class TestPlanting:
         values = values_with_wheel(wheel)
         placed = tmp_path / Path(values["hub.extraEnv.PYTHONPATH"]).name
         placed.write_bytes(base64.b64decode(values["hub.extraFiles.wheel"]["binaryData"]))
-        told = {"PYTHONPATH": str(placed)}
-        assert run([sys.executable, "-c", "import thing; print(thing.version)"], env=told, timeout=20).strip() == "2"
+        env = {"PYTHONPATH": str(placed)}
+        assert run([sys.executable, "-c", "import thing; print(thing.version)"], env=env, timeout=20).strip() == "2"
 
     def test_no_such_package(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(sys, "executable", fakes.Program(tmp_path, "python", "echo no match; exit 1").path)

@@ -87,8 +87,8 @@ class TestRead:
             assert (first, last) == ("the server did not come up", "PostStartHook failed"), failure
 
     def test_of_a_boot_that_failed(self, tmp_path: Path) -> None:
-        said = "no tests ran in 8s\n!!! _pytest.outcomes.Exit: error: pods of jupyter\n  | KeyError: 'A' !!!\n"
-        assert read_suite_run(tmp_path / "none.xml", said).boot == SuiteFailure(
+        output = "no tests ran in 8s\n!!! _pytest.outcomes.Exit: error: pods of jupyter\n  | KeyError: 'A' !!!\n"
+        assert read_suite_run(tmp_path / "none.xml", output).boot == SuiteFailure(
             BOOT, "pods of jupyter\n  | KeyError: 'A'"
         )
 
@@ -158,7 +158,7 @@ class TestOptions:
 
 class TestRunning:
     def test_as_a_person_would(self, plan: Plan, tmp_path: Path) -> None:
-        python = fakes.Program(tmp_path, "python", 'case "$3" in *test_a*) %s;; esac' % REPORT)  # noqa: UP031
+        python = fakes.Program(tmp_path, "python", f'case "$3" in *test_a*) {REPORT};; esac')
         found = run_tests(plan, ["test_a.py::test_b"], tmp_path / "it", 60, python.path)
         assert found == SuiteRun(passed=1)
         [call] = python.calls

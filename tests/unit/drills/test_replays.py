@@ -31,7 +31,7 @@ def test_ours_are_seventeen() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"because": "x"}, "0: because: unknown"),
         ({"commit": 74914737}, "0: commit: expected a text, found 74914737"),
@@ -41,10 +41,10 @@ def test_ours_are_seventeen() -> None:
         ({"at the gate": "test_a.py::test_c"}, "expected 'at the gate' and 'gate says', or none of them"),
     ],
 )
-def test_what_is_not_written_as_it_should_be(tmp_path: Path, changes: dict[str, object], said: str) -> None:
+def test_what_is_not_written_as_it_should_be(tmp_path: Path, changes: dict[str, object], message: str) -> None:
     file = tmp_path / "replays.yaml"
     file.write_text(yaml.safe_dump([{**WRITTEN, **changes}]))
-    with pytest.raises(HarnessError, match=re.escape(said)) as error:
+    with pytest.raises(HarnessError, match=re.escape(message)) as error:
         read_replays(file)
     assert "A replay has the keys commit, wrong, promise, says, green at, no copy" in str(error.value)
 
@@ -67,9 +67,13 @@ def test_verdicts(before: Tried, after: Tried, verdict: ReplayVerdict, red: str)
 
 
 def test_a_fix_that_was_not_enough_is_green_later() -> None:
-    asked = []
-    replay = Replay.model_validate({**WRITTEN, "green at": "fedcba987"})
-    run_one(replay, lambda commit, _: [RED, GREEN][asked.append(commit) or len(asked) - 1])  # type: ignore[func-returns-value]
+    asked: list[str] = []
+
+    def try_promise(commit: str, _: str) -> Tried:
+        asked.append(commit)
+        return RED if len(asked) == 1 else GREEN
+
+    run_one(Replay.model_validate({**WRITTEN, "green at": "fedcba987"}), try_promise)
     assert asked == ["abcdef123~1", "fedcba987"]
 
 
@@ -81,8 +85,13 @@ def test_what_no_copy_shows_runs_nothing() -> None:
 
 def test_at_the_gate_it_is_the_other_promise() -> None:
     replay = Replay.model_validate({**WRITTEN, "at the gate": "test_c.py::test_d", "gate says": "the login"})
-    asked = []
-    found = run_one(replay.with_running_gate(), lambda commit, promise: asked.append(promise) or GREEN)  # type: ignore[func-returns-value]
+    asked: list[str] = []
+
+    def try_promise(_: str, promise: str) -> Tried:
+        asked.append(promise)
+        return GREEN
+
+    found = run_one(replay.with_running_gate(), try_promise)
     assert (found.promise, found.verdict, asked) == ("test_c.py::test_d", ReplayVerdict.NOT_RED, ["test_c.py::test_d"])
 
 

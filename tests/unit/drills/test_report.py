@@ -17,10 +17,10 @@ from tests.unit.drills.examples import (
 
 class TestReport:
     def test_lines(self) -> None:
-        said = drill_report.lines(FOUND, SUITE)
+        lines = drill_report.lines(FOUND, SUITE)
         score = "1 of 3 regressions caught, 1 of 2 valid changes without an alarm"
-        assert said[-1] == f"{score}; 1 do not apply here; 1 need --ol-infrastructure"
-        text = "\n".join(said)
+        assert lines[-1] == f"{score}; 1 do not apply here; 1 need --ol-infrastructure"
+        text = "\n".join(lines)
         assert re.search(r"SURVIVED +An author: nobody saves\n    wanted: Authors save", text)
         assert re.search(r"CAUGHT ELSEWHERE +A student: cells do not run \[test_b.py::test_class\]", text)
         assert re.search(r"FALSE ALARM +less noise", text)

@@ -154,7 +154,7 @@ def plan(tmp_path: Path) -> Any:
     hosts.parent.mkdir(parents=True)
     hosts.write_text(f'Authorization = ["Basic {LOGIN}"]')
     (state / "secrets.json").write_text(json.dumps({"database": PASSWORD}))
-    own = {"values": (Path("production.yaml"),), "authoring_values": (Path("authoring.yaml"),)}
+    own = {"values_of": lambda spec: (Path("authoring.yaml" if spec == AUTHORING else "production.yaml"),)}
     secrets, namespaces = state / "secrets.json", ["jupyter"]
     return SimpleNamespace(name="jh-1", state=state, secrets=secrets, namespaces=namespaces, **own)
 

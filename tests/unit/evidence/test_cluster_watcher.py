@@ -169,15 +169,15 @@ class Heard(Timeline):
     def until(self, text: str) -> list[tuple[str, str, str]]:
         """Everything so far but the sign of life, once somebody has said that."""
         with self._new:
-            assert self._new.wait_for(lambda: any(text in said for _, _, said in self._told()), 10), self.all
-            return self._told()
+            assert self._new.wait_for(lambda: any(text in line for _, _, line in self._heard()), 10), self.all
+            return self._heard()
 
     def begun(self) -> None:
         """Return when both watches have given a sign of life."""
         with self._new:
             assert self._new.wait_for(lambda: {source for source, _, _ in self.all} >= {"pod", "event"}, 60), self.all
 
-    def _told(self) -> list[tuple[str, str, str]]:
+    def _heard(self) -> list[tuple[str, str, str]]:
         return [each for each in self.all if not each[2].startswith("sign: ")]
 
 
@@ -211,8 +211,8 @@ def listen(api: FakeApi) -> Iterator[Callable[[], Heard]]:
     assert not [thread for thread in threading.enumerate() if thread.name == "timeline"]
 
 
-def pods(told: list[tuple[str, str, str]]) -> list[str]:
-    return [text for source, _, text in told if source == "pod"]
+def pods(moments: list[tuple[str, str, str]]) -> list[str]:
+    return [text for source, _, text in moments if source == "pod"]
 
 
 class TestPods:
@@ -235,7 +235,7 @@ class TestPods:
         assert {who for source, who, text in heard.all if ME in text} == {ME}
 
     @pytest.mark.parametrize(
-        ("status", "told"),
+        ("status", "state"),
         [
             (
                 {"state": {"waiting": {"reason": "ImagePullBackOff", "message": "Back-off pulling image x"}}},
@@ -249,11 +249,11 @@ class TestPods:
         ],
     )
     def test_states_are_in_the_words_of_kubernetes(
-        self, api: FakeApi, listen: Callable[[], Heard], status: Object, told: str
+        self, api: FakeApi, listen: Callable[[], Heard], status: Object, state: str
     ) -> None:
         heard = listen()
         api.says("pods", pod(notebook=status))
-        assert pods(heard.until("Pending")) == [f"jupyter-{ME}: Pending, {told}"]
+        assert pods(heard.until("Pending")) == [f"jupyter-{ME}: Pending, {state}"]
 
     def test_a_pod_that_has_no_place(self, api: FakeApi, listen: Callable[[], Heard]) -> None:
         heard = listen()
@@ -298,8 +298,8 @@ class TestPods:
         heard.until("Pending")
         api.pods = [pod("hub-1", component="hub", user="", phase="Running")]
         api.says("pods", {"kind": "Status", "code": 410, "message": "too old resource version"}, "ERROR")
-        told = pods(heard.until("hub-1"))
-        assert told[-2:] == [f"jupyter-{ME}: gone", "hub-1: Running"]
+        lines = pods(heard.until("hub-1"))
+        assert lines[-2:] == [f"jupyter-{ME}: gone", "hub-1: Running"]
 
     def test_a_watch_goes_on_where_it_ended(self, api: FakeApi, listen: Callable[[], Heard]) -> None:
         heard = listen()
@@ -320,8 +320,8 @@ class TestEvents:
         api.says("events", event("no such image", count=2, **failed))
         api.says("events", event("no such image", count=2, **failed), "DELETED")
         api.says("events", event("the end", uid="3"), "ADDED")
-        told = [text for source, _, text in heard.until("the end") if source == "event"]
-        assert told == [
+        lines = [text for source, _, text in heard.until("the end") if source == "event"]
+        assert lines == [
             f"jupyter-{ME}: Warning, Failed: no such image",
             f"jupyter-{ME}: Warning, Failed: no such image (2 times)",
             f"jupyter-{ME}: Pulling: the end",
@@ -333,9 +333,9 @@ class TestEvents:
         heard.until("jupyter-admin")
         api.says("events", event("an image", name="jupyter-admin", uid="4"), "ADDED")
         api.says("events", event("another image", name="hub-1", uid="5"), "ADDED")
-        told = heard.until("another")
-        assert ("event", "admin", "jupyter-admin: Pulling: an image") in told
-        assert ("event", "", "hub-1: Pulling: another image") in told
+        moments = heard.until("another")
+        assert ("event", "admin", "jupyter-admin: Pulling: an image") in moments
+        assert ("event", "", "hub-1: Pulling: another image") in moments
 
 
 class TestLogs:
@@ -347,10 +347,10 @@ class TestLogs:
             api.writes(name, f"{name} is up")
         api.says("pods", pod("puller-1", component="continuous-image-puller", user="", main=running()), "ADDED")
         for name in ("hub-1", "proxy-1", "jupyter-me"):
-            told = heard.until(f"{name} is up")
-        assert ("hub", "", "hub-1 is up") in told
-        assert ("proxy", "", "proxy-1 is up") in told
-        assert ("notebook", ME, "jupyter-me is up") in told
+            moments = heard.until(f"{name} is up")
+        assert ("hub", "", "hub-1 is up") in moments
+        assert ("proxy", "", "proxy-1 is up") in moments
+        assert ("notebook", ME, "jupyter-me is up") in moments
         asked = [path for path in api.asked if "/log?" in path]
         assert len(asked) == 3
         for wanted in ("follow=true", "timestamps=true", "container=main"):
@@ -384,8 +384,8 @@ class TestLogs:
             "    nobody's",
         ):
             api.writes("hub-1", line)
-        told = [each for each in heard.until("nobody's") if each[0] == "hub"]
-        assert told[1:] == [
+        moments = [each for each in heard.until("nobody's") if each[0] == "hub"]
+        assert moments[1:] == [
             ("hub", ME, "    Traceback (most recent call last):"),
             ("hub", "", "[I JupyterHub log:191] 200 GET /hub/home"),
             ("hub", "", "    nobody's"),
@@ -429,8 +429,8 @@ class TestLogs:
         api.log("hub-1").put("unable to retrieve container logs for containerd://1")
         api.writes("hub-1", "one", at=at)
         api.writes("hub-1", "two", at=at + 1)
-        told = [text for source, _, text in heard.until("two") if source == "hub"]
-        assert told == ["one", "two"]
+        lines = [text for source, _, text in heard.until("two") if source == "hub"]
+        assert lines == ["one", "two"]
 
     def test_a_restarted_container_is_followed_again_and_one_that_ended_is_not(
         self, api: FakeApi, listen: Callable[[], Heard]

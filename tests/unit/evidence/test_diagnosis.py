@@ -157,7 +157,7 @@ class FakeCluster:
             raise self._error
         return SimpleNamespace(items=list(self._pods))
 
-    def logs(self, namespace: str, pod: str, container: str, *, previous: bool, seconds: float | None) -> str:
+    def logs(self, pod: str, container: str, *, previous: bool, seconds: float | None) -> str:
         return self._crashed if previous else self._log
 
     def pods(self, namespace: str) -> Any:
@@ -170,7 +170,7 @@ class FakeCluster:
             servers = [each for each in self._list_pods().items if _user(each) == user]
             return lambda: stuck_reason(servers)
 
-        return SimpleNamespace(look=look, stuck_reason=stuck_reason, server_probe=server_probe)
+        return SimpleNamespace(look=look, logs=self.logs, stuck_reason=stuck_reason, server_probe=server_probe)
 
 
 @pytest.fixture(autouse=True)
@@ -242,8 +242,8 @@ class TestPods:
     @pytest.mark.parametrize(("code", "named"), [(1, True), (0, False), (143, False)])
     def test_a_hub_that_started_anew(self, code: int, named: bool) -> None:
         hub = pod("hub-1", before=ended("Error", code), component="hub")
-        said = f"pod hub-1: container hub ended with exit code {code} (Error)"
-        assert cause(FakeCluster(hub)) == (said if named else None)
+        expected = f"pod hub-1: container hub ended with exit code {code} (Error)"
+        assert cause(FakeCluster(hub)) == (expected if named else None)
 
     def test_a_hub_that_crashes_says_why_first(self) -> None:
         hub = pod("hub-1", waiting("CrashLoopBackOff", "back-off 10s"), ended("Error", 1), component="hub")
@@ -368,7 +368,7 @@ class TestWhyUnrecoverable:
         assert why_unrecoverable(cluster, "jupyter") is None
 
     @pytest.mark.parametrize(
-        ("url", "said"),
+        ("url", "reason"),
         [
             (f"http://hub/user/{USER}/notebooks/a.ipynb", NO_IMAGE),
             (f"http://hub/hub/spawn-pending/{USER}", NO_IMAGE),
@@ -377,9 +377,9 @@ class TestWhyUnrecoverable:
             ("about:blank", None),
         ],
     )
-    def test_a_page(self, url: str, said: str | None) -> None:
+    def test_a_page(self, url: str, reason: str | None) -> None:
         cluster: Any = FakeCluster(HUB, PULLED_NOT)
-        assert page_probe(cluster, STUDENTS, AUTHORS)(url) == said
+        assert page_probe(cluster, STUDENTS, AUTHORS)(url) == reason
 
     def test_a_page_of_the_authors(self) -> None:
         """Their user has no UUID for a name."""
@@ -393,12 +393,14 @@ class TestWhyUnrecoverable:
         cluster: Any = FakeCluster(pod("hub-1", waiting("CrashLoopBackOff"), component="hub"))
         assert str(why_unrecoverable(cluster, "jupyter")).startswith("pod hub-1: container hub: CrashLoopBackOff")
 
-    @pytest.mark.parametrize(("replicas", "said"), [(1, None), (0, "there is no pod of the hub in jupyter: its Depl")])
-    def test_no_hub(self, replicas: int, said: str | None) -> None:
+    @pytest.mark.parametrize(
+        ("replicas", "reason"), [(1, None), (0, "there is no pod of the hub in jupyter: its Depl")]
+    )
+    def test_no_hub(self, replicas: int, reason: str | None) -> None:
         cluster: Any = FakeCluster(without="hub", replicas=replicas)
         found = why_unrecoverable(cluster, "jupyter")
-        assert (found or "").startswith(said or ""), f"found {found}"
-        assert bool(found) == bool(said), f"found {found}"
+        assert (found or "").startswith(reason or ""), f"found {found}"
+        assert bool(found) == bool(reason), f"found {found}"
 
     def test_a_container(self, docker: Callable[..., None]) -> None:
         docker(postgres="exited Exited (137)")
@@ -418,7 +420,7 @@ class TestWhyUnrecoverable:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "mentioned"),
     [
         (f"The server did not come up: {NO_IMAGE}.", True),
         (f"pod jupyter-{USER}: container notebook: ErrImagePull, image {IMAGE}: not found", True),
@@ -426,5 +428,5 @@ class TestWhyUnrecoverable:
         ("expected 200, found 500", False),
     ],
 )
-def test_mentions_cause(text: str, said: bool) -> None:
-    assert mentions_cause(text, NO_IMAGE) is said
+def test_mentions_cause(text: str, mentioned: bool) -> None:
+    assert mentions_cause(text, NO_IMAGE) is mentioned

@@ -37,8 +37,11 @@ def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def write(tmp_path: Path, **other: str | None) -> None:
     """Have Docker say something else of some parts; None for one that is gone."""
-    said: dict[str, str | None] = {**UP, **{f"jh-1-{part.replace('_', '-')}": status for part, status in other.items()}}
-    lines = [f"{name}\t{status}\n" for name, status in said.items() if status]
+    statuses: dict[str, str | None] = {
+        **UP,
+        **{f"jh-1-{part.replace('_', '-')}": status for part, status in other.items()},
+    }
+    lines = [f"{name}\t{status}\n" for name, status in statuses.items() if status]
     (tmp_path / "bin/containers").write_text("".join(lines))
 
 
@@ -47,7 +50,7 @@ def cluster(why: str = "", ended: dict[str, str] | None = None, **lost: str) -> 
         why_silent=lambda seconds: why,
         lost=lambda seconds: lost,
         ended_pods=lambda namespace, seconds: (ended or {}) if namespace == "gate" else {},
-        logs=lambda namespace, pod: "AH00094: Command line\nAH00051: child exit signal\n",
+        pods=lambda namespace: SimpleNamespace(logs=lambda pod: "AH00094: Command line\nAH00051: child exit signal\n"),
     )
 
 
@@ -57,17 +60,17 @@ class TestFault:
 
     def test_the_daemon_is_dead(self, plan: Any, tmp_path: Path) -> None:
         Program(tmp_path / "bin", "docker", "echo Cannot connect >&2; exit 1")
-        said = "The Docker daemon does not answer: nothing of jh-1 can be reached. docker info: exit code 1."
-        assert health.fault(plan, cluster()) == said
+        fault = "The Docker daemon does not answer: nothing of jh-1 can be reached. docker info: exit code 1."
+        assert health.fault(plan, cluster()) == fault
 
     def test_the_disk_is_full(self, plan: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(health, "FULL_DISK", 2**60)
-        said = health.fault(plan, cluster())
-        assert said.startswith("The disk is full: ")
-        assert said.endswith(" GiB are free under /. Make room (docker system prune).")
+        fault = health.fault(plan, cluster())
+        assert fault.startswith("The disk is full: ")
+        assert fault.endswith(" GiB are free under /. Make room (docker system prune).")
 
     @pytest.mark.parametrize(
-        ("part", "status", "said"),
+        ("part", "status", "fault"),
         [
             (
                 "control_plane",
@@ -85,9 +88,9 @@ class TestFault:
             ("postgres", None, "The container of Postgres jh-1-postgres is gone: the hubs have no database."),
         ],
     )
-    def test_a_container(self, plan: Any, tmp_path: Path, part: str, status: str | None, said: str) -> None:
+    def test_a_container(self, plan: Any, tmp_path: Path, part: str, status: str | None, fault: str) -> None:
         write(tmp_path, **{part: status})
-        assert health.fault(plan, cluster()) == said
+        assert health.fault(plan, cluster()) == fault
 
     def test_what_is_not_there_yet_is_no_fault(self, plan: Any, tmp_path: Path) -> None:
         write(tmp_path, worker=None, moto=None, postgres="Created")
@@ -98,12 +101,12 @@ class TestFault:
         assert health.fault(plan, None, whole=False).startswith("The container of moto jh-1-moto does not run (Exited")
 
     def test_the_api_server_is_silent(self, plan: Any) -> None:
-        said = "The API server gives no answer within 5 s, asked 2 times: refused"
-        assert health.fault(plan, cluster("refused")) == said
+        fault = "The API server gives no answer within 5 s, asked 2 times: refused"
+        assert health.fault(plan, cluster("refused")) == fault
 
     def test_a_node_is_lost(self, plan: Any) -> None:
-        said = "The node worker is lost: Kubelet stopped posting node status. None of its pods answers."
-        assert health.fault(plan, cluster(worker="Kubelet stopped posting node status.")) == said
+        fault = "The node worker is lost: Kubelet stopped posting node status. None of its pods answers."
+        assert health.fault(plan, cluster(worker="Kubelet stopped posting node status.")) == fault
 
     def test_the_gate_has_ended(self, plan: Any) -> None:
         assert health.fault(plan, cluster(ended={"gate": "container gate ended with exit code 137"})) == (
@@ -123,33 +126,33 @@ def listeners() -> list[threading.Thread]:
 
 
 class TestWatched:
-    def told(self, tmp_path: Path, script: str) -> list[str]:
+    def faults(self, tmp_path: Path, script: str) -> list[str]:
         """What is reported of a run's environment until `docker events`, which does as a script says, has ended."""
         Program(tmp_path / "bin", "docker", script)
-        told: list[str] = []
-        with health.watched("jh-1", lambda error: told.append(str(error))):
+        faults: list[str] = []
+        with health.watched("jh-1", lambda error: faults.append(str(error))):
             for listener in listeners():
                 listener.join(10)
                 assert not listener.is_alive()
-        return told
+        return faults
 
     def test_a_container_that_dies(self, plan: Any, tmp_path: Path) -> None:
-        assert self.told(tmp_path, "echo jh-1-worker die; sleep 60") == ["The container jh-1-worker died."]
+        assert self.faults(tmp_path, "echo jh-1-worker die; sleep 60") == ["The container jh-1-worker died."]
 
     def test_the_daemon_dies(self, plan: Any, tmp_path: Path) -> None:
-        assert self.told(tmp_path, "exit 1") == ["The Docker daemon does not answer."]
+        assert self.faults(tmp_path, "exit 1") == ["The Docker daemon does not answer."]
 
     def test_docker_tells_no_more_but_answers(self, plan: Any, tmp_path: Path) -> None:
-        assert self.told(tmp_path, "echo 28") == []
+        assert self.faults(tmp_path, "echo 28") == []
 
     def test_the_end_of_the_run_is_no_fall(self, plan: Any, tmp_path: Path) -> None:
         Program(tmp_path / "bin", "docker", "[ $1 = events ] && exec sleep 60; exit 1")
-        told: list[EnvironmentFault] = []
-        with health.watched("jh-1", told.append):
+        faults: list[EnvironmentFault] = []
+        with health.watched("jh-1", faults.append):
             [listener] = listeners()
         listener.join(10)
         assert not listener.is_alive()
-        assert not told
+        assert not faults
 
 
 @pytest.mark.parametrize(

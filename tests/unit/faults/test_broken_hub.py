@@ -92,12 +92,12 @@ def test_only_a_process_with_the_word_gets_the_signal() -> None:
         subprocess.Popen([*sleeper, "harness-test-other"]) as other,
     ):
         deadline = time.monotonic() + 10
-        said = ""
-        while not said and time.monotonic() < deadline:
+        output = ""
+        while not output and time.monotonic() < deadline:
             # Under the shell by which the API server runs a command.
             command = ["sh", "-c", '"$@" || :', "sh", sys.executable, "-c", _SIGNAL, "harness-test-victim", "SIGTERM"]
-            said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-        assert said.split() == [str(victim.pid)]
+            output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        assert output.split() == [str(victim.pid)]
         assert victim.wait(10) == -15
         assert other.poll() is None
         other.terminate()

@@ -29,7 +29,7 @@ case "$*" in
   "ps "*) [ ! -f "$here/gone" ] || exit 0 ;;
 esac
 case "$*" in
-  "ps "*label=ol-jupyterhub-harness=jh-1*) echo "jh-1-moto jh-1-registry" ;;
+  "ps "*label=ol-jupyterhub-harness=jh-1*) printf "jh-1-moto\\njh-1-registry\\n" ;;
   "ps "*label=io.x-k8s.kind.cluster=jh-1*) echo jh-1-control-plane ;;
   "network ls "*) echo bridge; echo jh-1; echo jh-11 ;;
 esac
@@ -86,8 +86,8 @@ class TestStart:
         assert f"--mount type=bind,{source.format(tmp_path)},target=/x a" in fake.calls[0]
 
     def test_a_daemon_that_does_not_see_the_files(self, path: Path, tmp_path: Path) -> None:
-        said = "invalid mount config for type bind: bind source path does not exist: /x"
-        Program(path, "docker", f"echo '{said}' >&2; exit 125")
+        error = "invalid mount config for type bind: bind source path does not exist: /x"
+        Program(path, "docker", f"echo '{error}' >&2; exit 125")
         with pytest.raises(
             EnvironmentFault, match=r"does not see this machine's files .*: /x\)\.\nA run in a container"
         ):
@@ -138,14 +138,14 @@ class TestNetwork:
         }
 
     @pytest.mark.parametrize(
-        "said",
+        "error",
         [
             "could not find an available, non-overlapping IPv4 address pool among the defaults to assign to it",
             "all predefined address pools have been fully subnetted",
         ],
     )
-    def test_no_addresses_left(self, path: Path, tmp_path: Path, said: str) -> None:
-        Program(path, "docker", f"echo Error response from daemon: '{said}' >&2; exit 1")
+    def test_no_addresses_left(self, path: Path, tmp_path: Path, error: str) -> None:
+        Program(path, "docker", f"echo Error response from daemon: '{error}' >&2; exit 1")
         with pytest.raises(EnvironmentFault, match=r"\ADocker has no range of addresses left .*docker network prune"):
             docker.create_network("jh-1", tmp_path, kept=False)
 

@@ -100,7 +100,9 @@ def test_open_files_are_raised_to_what_is_allowed() -> None:
     )
 
     def found(soft: int, hard: int) -> str:
-        limit = lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))  # noqa: E731
+        def limit() -> None:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
         return subprocess.run(
             [sys.executable, "-c", code], preexec_fn=limit, capture_output=True, text=True, check=True
         ).stdout.strip()

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -46,8 +46,8 @@ def look(tmp_path: Path, docker: Program, monkeypatch: pytest.MonkeyPatch) -> Lo
         (tmp_path / "state" / name).touch()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
 
-    def look(*, kept: bool = False, volumes: set[str] = frozenset()) -> list[str]:  # type: ignore[assignment]
-        return left("jh-1", tmp_path / "state", kept=kept, volumes=volumes, lock="lock")
+    def look(*, kept: bool = False, volumes: Iterable[str] = ()) -> list[str]:
+        return left("jh-1", tmp_path / "state", kept=kept, volumes=set(volumes))
 
     return look
 

@@ -69,7 +69,9 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[str, float]], None]:
     """Gives each place its free GiB; any other place has plenty."""
 
     def disk(free: dict[str, float]) -> None:
-        usage = lambda place: SimpleNamespace(free=int(free.get(str(place), 1000) * GIB))  # noqa: E731
+        def usage(place: Path) -> SimpleNamespace:
+            return SimpleNamespace(free=int(free.get(str(place), 1000) * GIB))
+
         monkeypatch.setattr(shutil, "disk_usage", usage)
 
     disk({})
@@ -122,22 +124,22 @@ class TestLacking:
     @pytest.mark.usefixtures("nobody")
     def test_all_at_once_where_not_root(self, bin_: Path, steps: Steps, tmp_path: Path) -> None:
         have(bin_, "apt-get")
-        said, do = refusal(lambda: prepare(steps, tmp_path)).splitlines()
-        assert said == self.EVERYTHING
+        found, do = refusal(lambda: prepare(steps, tmp_path)).splitlines()
+        assert found == self.EVERYTHING
         assert do == f"Nothing was installed: not root. {self.COMMAND}"
 
     @pytest.mark.usefixtures("root")
     def test_all_at_once_where_installing_is_off(self, bin_: Path, steps: Steps, tmp_path: Path) -> None:
         apt = Program(bin_, "apt-get")
-        said, do = refusal(lambda: prepare(steps, tmp_path, may_install=False)).splitlines()
-        assert said == self.EVERYTHING
+        found, do = refusal(lambda: prepare(steps, tmp_path, may_install=False)).splitlines()
+        assert found == self.EVERYTHING
         assert do == f"Nothing was installed: installing is turned off (--install never). {self.COMMAND}"
         assert apt.calls == []
 
     @pytest.mark.usefixtures("root", "bin_")
     def test_all_at_once_where_not_debian(self, steps: Steps, tmp_path: Path) -> None:
-        said, do = refusal(lambda: prepare(steps, tmp_path)).splitlines()
-        assert said == self.EVERYTHING
+        found, do = refusal(lambda: prepare(steps, tmp_path)).splitlines()
+        assert found == self.EVERYTHING
         assert do == (
             f"Nothing was installed: not Debian or Ubuntu. Get it: this system's packages like Debian's {self.PACKAGES}"
         )
@@ -198,13 +200,13 @@ class TestReady:
         prepare(steps, tmp_path / "cache", building=False)
         assert [call.split()[0] for call in apt.calls] == ["update", "install"]
         assert setsid.calls == ["--fork dockerd"]
-        said = out.getvalue()
+        output = out.getvalue()
         assert (
             "Installing docker.io, docker-cli, iptables: no docker and no dockerd here, and it runs the cluster's nodes"
-            in said
+            in output
         )
-        assert "Docker daemon: started, no init system here" in said
-        assert said.index("Installing") < said.index("packages:") < said.index("Docker daemon")
+        assert "Docker daemon: started, no init system here" in output
+        assert output.index("Installing") < output.index("packages:") < output.index("Docker daemon")
 
 
 class TestInstall:
@@ -302,8 +304,8 @@ class TestDaemon:
 
     def test_refuses(self, bin_: Path, steps: Steps, tmp_path: Path) -> None:
         apt = Program(bin_, "apt-get")
-        said = "permission denied while trying to connect to the Docker daemon socket at unix:///var/run/docker.sock"
-        Program(bin_, "docker", f"echo {said} >&2; exit 1")
+        error = "permission denied while trying to connect to the Docker daemon socket at unix:///var/run/docker.sock"
+        Program(bin_, "docker", f"echo {error} >&2; exit 1")
         assert refusal(lambda: prepare(steps, tmp_path)) == (
             "The Docker daemon refuses this user: permission denied on its socket.\n"
             "Add the user to the docker group (usermod -aG docker USER, then log in again), or run as root."
@@ -446,8 +448,8 @@ class TestDisk:
         Program(bin_, "docker", ANSWERS)
         disk({place.format(cache=tmp_path): gib for place, gib in free.items()})
         cache = tmp_path / "not/yet/there"
-        said = refusal(lambda: machine.check_disk(machine.DISK_WARM, cache))
-        assert said == (
+        found = refusal(lambda: machine.check_disk(machine.DISK_WARM, cache))
+        assert found == (
             f"The disk is nearly full: {message.format(cache=tmp_path)} Make room (docker system prune) and run again."
         )
 

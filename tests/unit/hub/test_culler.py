@@ -18,9 +18,8 @@ HUB = Hub("http://hub", "jupyter", "jupyterhub", "jupyterhub", "token")
 def cluster(processes: str, log: str = "") -> Any:
     pod = SimpleNamespace(metadata=SimpleNamespace(name="hub-1"))
     return SimpleNamespace(
-        pods=lambda namespace: SimpleNamespace(look=lambda selector: [pod]),
+        pods=lambda namespace: SimpleNamespace(look=lambda selector: [pod], logs=lambda pod: log),
         execute=lambda *_: f"/usr/bin/tini \n{processes}\njupyterhub --config x \n",
-        logs=lambda *_: log,
     )
 
 

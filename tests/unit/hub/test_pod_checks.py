@@ -369,12 +369,12 @@ SERVER_FAULTS: list[tuple[ServerCheck, dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("check", "change", "said"), SERVER_FAULTS, ids=lambda each: getattr(each, "__name__", ""))
-def test_fault_of_servers(check: ServerCheck, change: dict[str, Any], said: str) -> None:
+@pytest.mark.parametrize(("check", "change", "fault"), SERVER_FAULTS, ids=lambda each: getattr(each, "__name__", ""))
+def test_fault_of_servers(check: ServerCheck, change: dict[str, Any], fault: str) -> None:
     """A line names the hub, the courses, what was found and what was expected."""
     found = made(**change)
     sound = made(AUTHORING if found.hub is STUDENT else STUDENT)
-    assert said in server_faults([sound, found], check)
+    assert fault in server_faults([sound, found], check)
 
 
 @pytest.mark.parametrize(
@@ -411,8 +411,8 @@ class TestKernelCulling:
     def test_json(self, connected: bool, write: Callable[[Any], str]) -> None:
         hub = self.hub(write({"MappingKernelManager": {"cull_idle_timeout": 600, "cull_connected": connected}}))
         page, least = ("also under an open page, ", 14400) if connected else ("", 900)
-        said = f"{CULLING} ends kernels {page}after 600 s (cull_idle_timeout), expected {least} s or never"
-        assert server_faults([hub], pod_checks.check_kernel_culling) == [f"{IN_EACH}{said}"]
+        fault = f"{CULLING} ends kernels {page}after 600 s (cull_idle_timeout), expected {least} s or never"
+        assert server_faults([hub], pod_checks.check_kernel_culling) == [f"{IN_EACH}{fault}"]
 
     def test_python(self) -> None:
         text = "c.MappingKernelManager.cull_connected = True\nc.MappingKernelManager.cull_idle_timeout = 3600\n"
@@ -537,9 +537,11 @@ HUB_FAULTS: list[tuple[HubCheck, HubSpec, Change, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("check", "hub", "change", "said"), HUB_FAULTS, ids=lambda each: getattr(each, "__name__", ""))
-def test_fault_of_a_hub(check: HubCheck, hub: HubSpec, change: Change, said: str) -> None:
-    assert hub_faults([made(STUDENT), made(hub, settings=change)], check) == [f"{hub.release}: {said}"]
+@pytest.mark.parametrize(
+    ("check", "hub", "change", "fault"), HUB_FAULTS, ids=lambda each: getattr(each, "__name__", "")
+)
+def test_fault_of_a_hub(check: HubCheck, hub: HubSpec, change: Change, fault: str) -> None:
+    assert hub_faults([made(STUDENT), made(hub, settings=change)], check) == [f"{hub.release}: {fault}"]
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 import pytest
 from selenium import webdriver
@@ -157,8 +157,8 @@ class Bare(Driver):
 
 def test_a_field_that_is_not_there() -> None:
     driver: Any = Bare()
-    said = r"\Athe field course is not on the page\. The page shows: http://hub/user/7c1e/ «Spawning» Your server is"
-    with pytest.raises(NeverError, match=said):
+    message = r"\Athe field course is not on the page\. The page shows: http://hub/user/7c1e/ «Spawning» Your server is"
+    with pytest.raises(NeverError, match=message):
         Browser(driver).fill("course", "uai_source-uai.1")
 
 
@@ -172,29 +172,38 @@ def test_a_page_that_is_too_busy_to_take_a_key() -> None:
         Browser(driver, patience=9).press("#go")
 
 
-def test_page_under_a_dialog_takes_no_click() -> None:
+@pytest.mark.parametrize(
+    ("dialog", "over"),
+    [
+        ("", "another element would get the click: <p>"),
+        ("Server Connection Error: lost it", "a dialog: Server Connection Error: lost it"),
+    ],
+)
+def test_covered_page_takes_no_click(dialog: str, over: str) -> None:
     class Covered(Driver):
         def find_element(self, by: str, css: str) -> Any:
-            return fail(ElementClickInterceptedException("a dialog")) if css == "#go" else element("Server unavailable")
+            message = "another element would get the click: <p>\nSession info: chrome"
+            return fail(ElementClickInterceptedException(message)) if css == "#go" else element("Untitled")
 
-    driver: Any = Covered([])
-    with pytest.raises(TooLateError, match=r"the button #go is covered or being replaced\. .*Server unavailable\Z"):
+    driver: Any = Covered([], dialog=dialog)
+    expected = rf"the button #go is covered or being replaced \({over}\)\. .*Untitled\Z"
+    with pytest.raises(TooLateError, match=expected):
         Browser(driver).press("#go")
 
 
 class Kernels(Driver):
     """A notebook's page whose server says, each time it is asked, the next of these of its kernels' connections."""
 
-    def __init__(self, *said: int | str | Exception) -> None:
+    def __init__(self, *answers: int | str | Exception) -> None:
         super().__init__([])
-        self._said = list(said)
+        self._answers = list(answers)
 
     def execute_async_script(self, script: str) -> int | str:
-        said = self._said.pop(0) if len(self._said) > 1 else self._said[0]
-        return fail(said) if isinstance(said, Exception) else said
+        answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+        return fail(answer) if isinstance(answer, Exception) else answer
 
     def find_element(self, by: str, css: str) -> Any:
-        return fail(NoSuchElementException(f"{len(self._said)} more")) if "CodeCell" in css else element()
+        return fail(NoSuchElementException(f"{len(self._answers)} more")) if "CodeCell" in css else element()
 
 
 def test_no_cell_is_run_before_the_page_has_a_kernel() -> None:
@@ -224,31 +233,31 @@ def test_kernel_that_the_page_offers_is_taken() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "seen"),
+    ("answer", "seen"),
     [
         (0, "no connection to any kernel"),
         ("403 for the server's list of kernels", "403 for the server's list of kernels"),
         (TimeoutException("renderer"), browser.BUSY),
     ],
 )
-def test_a_page_without_a_kernel(said: int | str | Exception, seen: str) -> None:
-    driver: Any = Kernels(said)
+def test_a_page_without_a_kernel(answer: int | str | Exception, seen: str) -> None:
+    driver: Any = Kernels(answer)
     with pytest.raises(TooLateError, match=rf"the page's connection to its kernel: not there.*Last seen: {seen}"):
         Browser(driver, patience=0).run_first_cell("6 * 7")
 
 
 def test_a_kernel_whose_server_is_gone_is_not_waited_for() -> None:
     driver: Any = Kernels("Failed to fetch")
-    said = (
+    message = (
         r"the page's connection to its kernel: will not come.*: the pod is gone\. The page shows: http://hub/user/7c1e/"
     )
-    with pytest.raises(NeverError, match=said):
+    with pytest.raises(NeverError, match=message):
         Browser(driver, lambda _: "the pod is gone").run_first_cell("6 * 7")
 
 
 def test_output_of_a_cell_is_waited_for() -> None:
     class Outputs(Driver):
-        found: list[list[str] | Exception] = [TimeoutException("renderer"), [], ["1"], ["1", "kept 42"]]  # noqa: RUF012
+        found: ClassVar[list[list[str] | Exception]] = [TimeoutException("renderer"), [], ["1"], ["1", "kept 42"]]
 
         def execute_script(self, script: str, *arguments: str | None) -> list[str]:
             found = self.found.pop(0) if len(self.found) > 1 else self.found[0]
@@ -310,7 +319,7 @@ def failing(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "said"),
+    ("error", "reason"),
     [
         (InvalidSessionIdException("session deleted as the browser has closed the connection"), "session deleted as"),
         (WebDriverException("tab crashed\n  (Session info: chrome=1)"), "tab crashed"),
@@ -319,9 +328,9 @@ def failing(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
         (ConnectionRefusedError(111, "Connection refused"), r"\[Errno 111\] Connection refused"),
     ],
 )
-def test_a_browser_that_went_away(chrome: Any, monkeypatch: pytest.MonkeyPatch, error: Exception, said: str) -> None:
+def test_a_browser_that_went_away(chrome: Any, monkeypatch: pytest.MonkeyPatch, error: Exception, reason: str) -> None:
     failing(monkeypatch, error)
-    message = rf"\AThe browser is gone, which is no fault of the page: {said}.*\nchromedriver's last output:"
+    message = rf"\AThe browser is gone, which is no fault of the page: {reason}.*\nchromedriver's last output:"
     with pytest.raises(BrowserCrashedError, match=message) as found:
         chrome.execute("getTitle")
     assert str(found.value).endswith("\n  | [INFO]: two\n  | [INFO]: three\n  | [INFO]: its last words")

@@ -140,8 +140,8 @@ class TestTimeline:
         student = Student(fake.hub, never_stuck, timeline)
         student.open(LINK)
         assert NAME in student.aliases
-        told = timeline.slice(student.began, time.time(), student.aliases)
-        assert [re.sub(r" \(?[\d.]+ s\)?$", "", f"{moment.source}: {moment.text}") for moment in told] == [
+        moments = timeline.slice(student.began, time.time(), student.aliases)
+        assert [re.sub(r" \(?[\d.]+ s\)?$", "", f"{moment.source}: {moment.text}") for moment in moments] == [
             f"http: GET 302 {LINK} -> /hub{LINK}",
             f"http: GET 302 /hub{LINK} -> spawn?course=clustering",
             f"http: GET 302 /hub/spawn?course=clustering -> {PENDING}",

@@ -55,7 +55,7 @@ CONFIGURED = "set by ServerApp.root_dir or by the hub"
 
 
 @pytest.mark.parametrize(
-    ("root", "files", "said"),
+    ("root", "files", "message"),
     [
         (HOME, {"labs/A.ipynb"}, "The server has it as labs/A.ipynb: /tmplogin?course=intro&notebook=labs%2FA.ipynb"),
         (
@@ -80,7 +80,7 @@ CONFIGURED = "set by ServerApp.root_dir or by the hub"
     ids=["moved", "other case", "elsewhere", "other notebooks", "nothing", "outside the root", "root", "configured",
          "below the root"],
 )  # fmt: skip
-def test_whereabouts(root: str, files: set[str], said: str) -> None:
+def test_whereabouts(root: str, files: set[str], message: str) -> None:
     """Links count from the root that the server has, and one that is advised leads to a notebook."""
     student, cluster, registry = world(status=404)
     served = {path for path in files if not path.startswith("/")}
@@ -98,7 +98,7 @@ def test_whereabouts(root: str, files: set[str], said: str) -> None:
     cluster.execute = execute
     with pytest.raises(NoNotebookError) as caught:
         Link("intro", "A.ipynb").follow(student, cluster, registry)
-    assert said in str(caught.value).splitlines()[0], "the table has the first line alone"
+    assert message in str(caught.value).splitlines()[0], "the table has the first line alone"
     assert set(caught.value.served) == served
 
 
@@ -159,8 +159,8 @@ def test_symptoms(what: dict[str, Any], error: type[Exception], message: str) ->
 def test_notebook_that_learners_may_not_read() -> None:
     student, cluster, registry = world(status=403)
     cluster.execute = lambda *command: "regular file|root|-rw-------|A.ipynb\njovyan\n"
-    said = r"learners cannot open A\.ipynb: A\.ipynb belongs to root \(-rw-------\), and learners are jovyan\. Have "
-    with pytest.raises(NoNotebookError, match=said):
+    message = r"learners cannot open A\.ipynb: A\.ipynb belongs to root \(-rw-------\), and learners are jovyan\. Have "
+    with pytest.raises(NoNotebookError, match=message):
         Link("intro", "A.ipynb").follow(student, cluster, registry)
 
 

@@ -195,8 +195,8 @@ class Channels(WebSocketHandler):
         return None
 
     def say_with_buffer(self) -> None:
-        content = {"comm_id": "c", "target_name": "jupyter.widget", "data": {"state": {}, "buffer_paths": [["value"]]}}
-        content["data"]["state"] = {"_model_module": "x", "_model_name": "y"}  # type: ignore[index]
+        data = {"state": {"_model_module": "x", "_model_name": "y"}, "buffer_paths": [["value"]]}
+        content = {"comm_id": "c", "target_name": "jupyter.widget", "data": data}
         message = {**self.session.msg("comm_open", content, parent=self.asked), "channel": "iopub"}
         parts = [json.dumps(message, default=json_default).encode(), b"\x00picture"]
         offsets = [12, 12 + len(parts[0])]
@@ -212,7 +212,7 @@ class Channels(WebSocketHandler):
                     value = eval(code, self.names)
                 except SyntaxError:
                     exec(code, self.names)
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:  # noqa: BLE001  # any error of a cell is its reply
             traceback = ["\x1b[31m----\x1b[39m", f"\x1b[0;31m{type(error).__name__}\x1b[0m: {error}"]
             raised = {"ename": type(error).__name__, "evalue": str(error), "traceback": traceback}
             if "shout" not in code:

@@ -95,8 +95,8 @@ class TestReadRepository:
 
     def test_all_that_is_wrong_is_said_at_once(self, tmp_path: Path) -> None:
         write(tmp_path, {"a.ipynb": "", "b.ipynb": "{}"})
-        said = problems(tmp_path, "Intro")
-        assert [line.partition(":")[0] for line in said] == [
+        found = problems(tmp_path, "Intro")
+        assert [line.partition(":")[0] for line in found] == [
             "the tag 'Intro'",
             "no Dockerfile at its top",
             "a.ipynb",
@@ -118,8 +118,8 @@ class TestReadRepository:
         assert f"the tag {tag!r}: an image's tag that is a Kubernetes label too has at most 63 letters" in message
 
     def test_tag_with_upper_case(self, tmp_path: Path) -> None:
-        said = problem(write(tmp_path, COURSE), "UAI.0")
-        assert "it would open base_authoring_image. Give it in lower case" in said
+        found = problem(write(tmp_path, COURSE), "UAI.0")
+        assert "it would open base_authoring_image. Give it in lower case" in found
 
     def test_no_dockerfile(self, tmp_path: Path) -> None:
         assert problem(write(tmp_path, {"a.ipynb": NOTEBOOK})).startswith("no Dockerfile at its top")
@@ -153,7 +153,7 @@ class TestReadRepository:
         assert problem(tmp_path).startswith("no notebooks: expected at least one file *.ipynb")
 
     @pytest.mark.parametrize(
-        ("text", "said"),
+        ("text", "expected"),
         [
             ("", "line 1: not JSON: Expecting value"),
             ('{\n "cells": [\n<<<<<<< HEAD\n', "line 3: not JSON: Expecting value"),
@@ -169,9 +169,9 @@ class TestReadRepository:
             ),
         ],
     )
-    def test_not_a_notebook(self, text: str, said: str, tmp_path: Path) -> None:
+    def test_not_a_notebook(self, text: str, expected: str, tmp_path: Path) -> None:
         write(tmp_path, {**COURSE, "labs/lab 1/a.ipynb": text})
-        assert problem(tmp_path).startswith(f"labs/lab 1/a.ipynb: {said}")
+        assert problem(tmp_path).startswith(f"labs/lab 1/a.ipynb: {expected}")
 
     def test_notebook_that_is_no_text(self, tmp_path: Path) -> None:
         (write(tmp_path, COURSE) / "a.ipynb").write_bytes(b'{"\xff')
@@ -223,9 +223,11 @@ class TestReadRepository:
     def test_pointers_are_one_problem(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("shutil.which", lambda program: None)
         write(tmp_path, {**COURSE, "a.csv": LFS, "b.csv": LFS, "c.csv": LFS.replace("git-lfs", "hawser"), "d.csv": OLD})
-        said = problem(tmp_path)
-        assert said.startswith("a.csv is a pointer of Git LFS, not the file itself, and so are 3 more, such as b.csv: ")
-        assert said.endswith("(install git-lfs first: it is not on this machine)")
+        found = problem(tmp_path)
+        assert found.startswith(
+            "a.csv is a pointer of Git LFS, not the file itself, and so are 3 more, such as b.csv: "
+        )
+        assert found.endswith("(install git-lfs first: it is not on this machine)")
 
     def test_text_about_git_lfs_is_none(self, tmp_path: Path) -> None:
         write(tmp_path, {**COURSE, "README.md": f"A pointer:\n{LFS}", "big.txt": LFS + "x" * 1024})
@@ -248,8 +250,10 @@ class TestReadRepository:
     def test_huge(self, tmp_path: Path) -> None:
         for name, size in (("data/small.bin", 10**9), ("data/b.bin", 15 * 10**8), (".git/objects/x", 9 * 10**9)):
             (write(tmp_path, {**COURSE, name: ""}) / name).open("wb").truncate(size)
-        said = problem(tmp_path)
-        assert said.startswith("more than 2 GB of files, data/b.bin the largest of them (1.5 GB). Keep large data else")
+        found = problem(tmp_path)
+        assert found.startswith(
+            "more than 2 GB of files, data/b.bin the largest of them (1.5 GB). Keep large data else"
+        )
         (tmp_path / "data/b.bin").unlink()
         assert read_repository(tmp_path, "t")
 

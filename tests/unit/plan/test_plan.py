@@ -11,12 +11,12 @@ import pytest
 
 from harness.base.digest import fingerprint
 from harness.base.errors import HarnessError
+from harness.base.files import parse_python
 from harness.host.identity import STATE_DIRECTORY, keep_identity
 from harness.plan.hubs import AUTHORING, STUDENT
 from harness.plan.options import read
 from harness.plan.plan import (
     Plan,
-    check_spawner,
     default_cache,
     evaluate_ol_infrastructure,
     make_plan,
@@ -246,7 +246,7 @@ class TestValues:
 
 class TestSpawner:
     def test_ours(self) -> None:
-        check_spawner(ROOT / "helm/spawner/dynamicImageConfig.py")
+        parse_python(ROOT / "helm/spawner/dynamicImageConfig.py", "--spawner")
 
     @pytest.mark.parametrize(
         ("code", "message"),
@@ -263,11 +263,11 @@ class TestSpawner:
     def test_refused(self, tmp_path: Path, code: str, message: str) -> None:
         file = tmp_path / "spawner.py"
         file.write_text(code)
-        assert refusal(lambda: check_spawner(file)).startswith(f"--spawner {file}{message}")
+        assert refusal(lambda: parse_python(file, "--spawner")).startswith(f"--spawner {file}{message}")
 
     def test_it_is_not_run(self, tmp_path: Path) -> None:
         (tmp_path / "spawner.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
-        check_spawner(tmp_path / "spawner.py")
+        parse_python(tmp_path / "spawner.py", "--spawner")
         assert not (tmp_path / "ran").exists()
 
 

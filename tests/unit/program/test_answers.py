@@ -30,7 +30,8 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 @pytest.fixture
 def evaluator(tmp_path: Path) -> _Remembering:
     (tmp_path / "secrets.yaml").write_text("a: 1")
-    return _Remembering(tmp_path, None, kept=tmp_path, inputs={"hub": "1", "": "2"})  # type: ignore[arg-type]
+    not_asked: Any = None
+    return _Remembering(tmp_path, not_asked, kept=tmp_path, inputs={"hub": "1", "": "2"})
 
 
 REQUEST = {"kind": "program", "directory": "/x/hub"}

@@ -69,16 +69,16 @@ def test_no_python_for_the_lock(checkout: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "expected"),
     [
         (("--stack", "Staging"), "--stack Staging: expected CI, QA, Production"),
         (("--base", "main"), "is no Git repository, so there is nothing to compare with"),
     ],
 )
-def test_options(checkout: Path, options: tuple[str, ...], said: str) -> None:
+def test_options(checkout: Path, options: tuple[str, ...], expected: str) -> None:
     code, message = preview(checkout, *options)
     assert code == NO_VERDICT
-    assert said in message
+    assert expected in message
 
 
 def test_no_checkout(tmp_path: Path) -> None:
@@ -89,7 +89,7 @@ def test_no_checkout(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("depth", "base", "said"),
+    ("depth", "base", "expected"),
     [
         ("1", "HEAD~1", "The checkout is shallow: git fetch --unshallow"),
         ("2", "nowhere", "The checkout is shallow: git fetch --unshallow"),
@@ -97,7 +97,7 @@ def test_no_checkout(tmp_path: Path) -> None:
     ],
     ids=["shallow", "shallow too", "whole"],
 )
-def test_a_base_that_is_not_there(checkout: Path, depth: str, base: str, said: str) -> None:
+def test_a_base_that_is_not_there(checkout: Path, depth: str, base: str, expected: str) -> None:
     author = ("-c", "user.name=a", "-c", "user.email=a@example.org")
     for command in (["init", "-q"], ["add", "."], *[["commit", "-q", "--allow-empty", "-m", "a"]] * 3):
         subprocess.run(["git", "-C", checkout, *author, *command], check=True, timeout=20)
@@ -106,11 +106,11 @@ def test_a_base_that_is_not_there(checkout: Path, depth: str, base: str, said: s
     code, message = preview(clone, "--base", base)
     assert code == NO_VERDICT
     assert message.startswith(f"--base {base}: expected a commit of")
-    assert said in message
+    assert expected in message
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "expected"),
     [
         (["up", "--ol-infrastructure", "{0}", "--stack", "Staging"], "--stack Staging: expected CI, QA, Production"),
         (["up", "--ol-infrastructure", "{0}/src"], "is this a checkout of mitodl/ol-infrastructure?"),
@@ -119,10 +119,10 @@ def test_a_base_that_is_not_there(checkout: Path, depth: str, base: str, said: s
     ],
     ids=["stack", "checkout", "base", "history"],
 )
-def test_commands(checkout: Path, arguments: list[str], said: str) -> None:
+def test_commands(checkout: Path, arguments: list[str], expected: str) -> None:
     """The commands beside the tests end in the same way."""
     command = [sys.executable, "-m", "harness", *(each.format(checkout) for each in arguments)]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
     assert ended.returncode == NO_VERDICT, ended.stderr
-    assert said in ended.stderr
+    assert expected in ended.stderr
     assert len(ended.stderr.splitlines()) <= 2

@@ -8,7 +8,7 @@ from harness.program.difference import LISTED, Difference, Preview, compare, fla
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "said"),
+    ("before", "after", "line"),
     [
         ({"cull": {"timeout": 900}}, {"cull": {"timeout": 3600}}, "hub cull.timeout: 900 → 3600"),
         ({"hosts": ["b"]}, {"hosts": ["a", "b"]}, "hub hosts[a]: absent → a"),
@@ -27,11 +27,11 @@ from harness.program.difference import LISTED, Difference, Preview, compare, fla
         ({"x": 1}, {"x": 1, "images": {"a": {"name": "x", "tag": "y"}}}, "hub images.a: absent → 2 values"),
     ],
 )
-def test_a_change_is_one_line(before: object, after: object, said: str) -> None:
+def test_a_change_is_one_line(before: object, after: object, line: str) -> None:
     found = compare({"values": {"hub": before}}, {"values": {"hub": after}})
-    assert said in [str(each) for each in found]
+    assert line in [str(each) for each in found]
     # What only moved to another key went and came.
-    assert len(found) == (2 if "a.b" in said else 1)
+    assert len(found) == (2 if "a.b" in line else 1)
 
 
 def test_the_same_is_no_difference() -> None:

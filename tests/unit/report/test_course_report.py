@@ -32,14 +32,14 @@ ABSENT = trial(troubles=["it is nowhere in the image\nmore"])
 
 def test_table() -> None:
     """Each notebook has its line, whatever signs are in its name, and only one that opens has a link to hand out."""
-    said = courses.table([FIT, UNFIT, ABSENT], 200)
-    rows = [re.split(r"\s{2,}", line.strip()) for line in said.splitlines() if "lectures/" in line]
+    table = courses.table([FIT, UNFIT, ABSENT], 200)
+    rows = [re.split(r"\s{2,}", line.strip()) for line in table.splitlines() if "lectures/" in line]
     assert rows == [
         ["lectures/[a] <b>.ipynb", "yes", "4 of 4", "2.5 s", "0.50 GiB, 25%", "ran"],
         ["lectures/[a] <b>.ipynb", "yes", "1 of 4", "1.0 s", "1.00 GiB, 50%", f"cell 2: {RAISED.error}"],
         ["lectures/[a] <b>.ipynb", "no", "-", "-", "-", "it is nowhere in the image"],
     ]
-    assert said.count("https://nb.learn.mit.edu") == 2
+    assert table.count("https://nb.learn.mit.edu") == 2
 
 
 def test_table_of_a_narrow_terminal_loses_nothing() -> None:
@@ -48,10 +48,10 @@ def test_table_of_a_narrow_terminal_loses_nothing() -> None:
 
 def test_page() -> None:
     """The page says the verdict first, carries the traceback, and takes no name for HTML."""
-    said = courses.page([FIT, UNFIT, ABSENT])
-    assert "2 of 3 are not fit for learners" in said
-    assert "Traceback &lt;here&gt;" in said
-    assert "<b>.ipynb" not in said
+    page = courses.page([FIT, UNFIT, ABSENT])
+    assert "2 of 3 are not fit for learners" in page
+    assert "Traceback &lt;here&gt;" in page
+    assert "<b>.ipynb" not in page
     assert "All 1 open by their link" in courses.page([FIT])
 
 

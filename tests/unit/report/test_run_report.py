@@ -114,8 +114,8 @@ class TestRecord:
         ("took", "seconds"), [("1.25s", 1.25), ("532ms", 0.532), ("1m2.5s", 62.5), ("1h0m1s", 3601), ("900µs", 0.0009)]
     )
     def test_a_pull_in_the_kubelets_words(self, took: str, seconds: float) -> None:
-        said = f'Successfully pulled image "a/b:c" in {took} ({took} including waiting). Image size: 12 bytes.'
-        assert pulls(said) == pytest.approx([seconds])
+        message = f'Successfully pulled image "a/b:c" in {took} ({took} including waiting). Image size: 12 bytes.'
+        assert pulls(message) == pytest.approx([seconds])
         assert pulls('Container image "a" already present on machine') == []
 
     def test_boot_is_timed_only_where_it_came_to_its_end(self) -> None:
@@ -182,7 +182,7 @@ class TestConclusion:
         assert conclude(run(case("a", Status.UNCHECKED))).tone is Tone.DOUBTFUL
 
     @pytest.mark.parametrize(
-        ("seconds", "said"),
+        ("seconds", "text"),
         [
             (0, "0 s"),
             (0.42, "0.42 s"),
@@ -192,8 +192,8 @@ class TestConclusion:
             (3720, "1 h 02 min"),
         ],
     )
-    def test_times(self, seconds: float, said: str) -> None:
-        assert duration(seconds) == said
+    def test_times(self, seconds: float, text: str) -> None:
+        assert duration(seconds) == text
 
 
 class TestDifference:
@@ -201,8 +201,8 @@ class TestDifference:
         before = run(case("a"), case("b", Status.BROKEN), case("c"), case("gone"))
         now = run(case("a", Status.BROKEN), case("b"), case("c", Status.UNCHECKED), case("new"))
         found = difference(before, now)
-        told = {name: [each.promise for each in getattr(found, name)] for name in ("broken", "mended", "unchecked")}
-        assert told == {"broken": ["Promise a."], "mended": ["Promise b."], "unchecked": ["Promise c."]}
+        promises = {name: [each.promise for each in getattr(found, name)] for name in ("broken", "mended", "unchecked")}
+        assert promises == {"broken": ["Promise a."], "mended": ["Promise b."], "unchecked": ["Promise c."]}
         assert [each.promise for each in found.new + found.gone] == ["Promise new.", "Promise gone."]
 
     def test_of_a_selection_nothing_is_new_or_gone(self) -> None:
@@ -281,11 +281,11 @@ class TestPicture:
 class TestPage:
     def test_says_the_verdict_first_and_why(self, tmp_path: Path) -> None:
         bad = case("a", Status.BROKEN, "GET /<b> answered 404", cause="OOMKilled", detail="E  all", evidence="a-b[c]")
-        said = page(run(bad, case("b"), case("c", Status.UNCHECKED, "no GPU")), tmp_path)
-        assert said.index("1 of 2 promises is broken") < said.index("GET /&lt;b&gt; answered 404")
+        html = page(run(bad, case("b"), case("c", Status.UNCHECKED, "no GPU")), tmp_path)
+        assert html.index("1 of 2 promises is broken") < html.index("GET /&lt;b&gt; answered 404")
         for each in ("OOMKilled", "E  all", 'href="a-b%5Bc%5D/"', "no GPU"):
-            assert each in said
-        assert "<script" not in said
+            assert each in html
+        assert "<script" not in html
 
     def test_self_checks_have_a_section_of_their_own(self, tmp_path: Path) -> None:
         text = page(run(case("a"), SELF_CHECK, dataclasses.replace(FAILED, promise="It pulls.")), tmp_path)
@@ -302,9 +302,9 @@ class TestPage:
     def test_needs_nothing_but_itself(self, tmp_path: Path) -> None:
         (tmp_path / "screen.png").write_bytes(PNG)
         shots = [Screenshot("screen.png", case().test), Screenshot("gone.png", case().test)]
-        said = page(run(case(), screenshots=shots), tmp_path)
-        assert said.count('src="data:image/png;base64,') == 1
-        assert not re.findall(r'(?:src|href)="http', said)
+        html = page(run(case(), screenshots=shots), tmp_path)
+        assert html.count('src="data:image/png;base64,') == 1
+        assert not re.findall(r'(?:src|href)="http', html)
 
     @pytest.mark.parametrize("record", [Record(ended="no docker"), Record(ended=INTERRUPTED), run(case())])
     def test_of_a_run_that_says_little(self, tmp_path: Path, record: Record) -> None:
@@ -312,26 +312,26 @@ class TestPage:
 
     def test_of_a_boot_that_failed(self, tmp_path: Path) -> None:
         (tmp_path / "boot").mkdir()
-        said = page(Record(ended="hub: not ready\nSee to it", cause="ImagePullBackOff"), tmp_path)
+        html = page(Record(ended="hub: not ready\nSee to it", cause="ImagePullBackOff"), tmp_path)
         for each in ("See to it", "ImagePullBackOff", 'href="boot/"'):
-            assert each in said
+            assert each in html
 
     def test_difference(self, tmp_path: Path) -> None:
         found = RunDifference(run(started=EARLIER), 1, whole=False, broken=[case("x", Status.BROKEN)])
-        said = page(run(case()), tmp_path, found)
-        assert "the run of 2 February 2026, 21:14, in the 1 test that ran in both" in said
-        assert "Promise x." in said
+        html = page(run(case()), tmp_path, found)
+        assert "the run of 2 February 2026, 21:14, in the 1 test that ran in both" in html
+        assert "Promise x." in html
 
 
 class TestSummary:
     def test_says_what_is_broken_and_what_is_not_checked(self) -> None:
         bad = case("a", Status.BROKEN, "a|b <c>\nmore", cause="OOM_Killed")
-        said = summary(run(bad, case("b", Status.UNCHECKED, "no GPU"), phases={"spawn": [Timing(2), Timing(4)]}))
-        assert said.startswith("## ❌ The one promise checked is broken\n\n1 not checked.\n")
-        assert r"a\|b \<c\> more" in said
-        assert r"OOM\_Killed" in said
-        assert "| spawn | 2 | 3.0 s | 4.0 s |" in said
-        assert "- Promise b.: no GPU" in said
+        text = summary(run(bad, case("b", Status.UNCHECKED, "no GPU"), phases={"spawn": [Timing(2), Timing(4)]}))
+        assert text.startswith("## ❌ The one promise checked is broken\n\n1 not checked.\n")
+        assert r"a\|b \<c\> more" in text
+        assert r"OOM\_Killed" in text
+        assert "| spawn | 2 | 3.0 s | 4.0 s |" in text
+        assert "- Promise b.: no GPU" in text
 
     def test_says_which_self_checks_failed(self) -> None:
         text = summary(run(case("a"), FAILED))
@@ -377,10 +377,10 @@ class TestFiles:
         file.write_text('<testsuites><testsuite tests="0" errors="0"/></testsuites>')
         record = Record(ended="the hub crashes", cause="for hush", boots=[Span(1, 3, "boot")])
         files.complete_junit(file, record, lambda text: text.replace("hush", "***"))
-        told = file.read_text()
-        assert '<testsuite tests="1" errors="1"><testcase classname="boot" name="boot" time="2.000">' in told
-        assert '<error message="the hub crashes">for ***</error>' in told
-        assert '<property name="evidence" value="boot" />' in told
+        xml = file.read_text()
+        assert '<testsuite tests="1" errors="1"><testcase classname="boot" name="boot" time="2.000">' in xml
+        assert '<error message="the hub crashes">for ***</error>' in xml
+        assert '<property name="evidence" value="boot" />' in xml
 
 
 class TestPreview:

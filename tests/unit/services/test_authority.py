@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import socket
 import ssl
-import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -12,28 +10,8 @@ import pytest
 
 from harness.base.errors import HarnessError
 from harness.base.names import Names
-from harness.services.authority import Authority, Certificate
-
-
-def greet(certificate: Certificate, host: str, names: Names) -> None:
-    """Have a client greet a server that has the certificate."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate.chain, certificate.key)
-    here, there = socket.socketpair()
-
-    def serve() -> None:
-        try:
-            context.wrap_socket(there, server_side=True).close()
-        except OSError:
-            there.close()
-
-    server = threading.Thread(target=serve)
-    server.start()
-    try:
-        names.context().wrap_socket(here, server_hostname=host).close()
-    finally:
-        here.close()
-        server.join(5)
+from harness.services.authority import Authority
+from tests.unit.fakes import greet
 
 
 def test_clients_of_the_run_trust_it(tmp_path: Path) -> None:

@@ -1,5 +1,5 @@
 """The hub's configuration, made of the chart's values as the hub's Secret holds them."""
-# ruff: noqa: F821
+# ruff: noqa: F821 (c is JupyterHub's)
 
 import os
 from importlib.util import find_spec

@@ -50,14 +50,14 @@ def test_our_own_spawner() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("KNOWN = ['poetry']", "expected a list of courses with base_authoring_image in the spawner file, found none"),
         ("KNOWN = ['base_authoring_image']", "expected a list of courses with a GPU in the spawner file, found none"),
     ],
 )
-def test_no_list(tmp_path: Path, text: str, said: str) -> None:
-    with pytest.raises(LookupError, match=said):
+def test_no_list(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(LookupError, match=message):
         load_spawner(spawner_with(written(tmp_path, text), NEW))
 
 

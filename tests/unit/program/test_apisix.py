@@ -1,0 +1,77 @@
+"""A program's objects for APISIX: as they are, or refused in words."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from harness.program.apisix import KINDS, apisix_objects
+from harness.program.errors import ProgramError
+from harness.program.model import UNKNOWN
+from tests.unit.program.apisix_resources import SPECS, changed, program_of
+
+RULE, PLUGIN = "http.0", "http.0.plugins.0"
+
+
+def test_they_are_taken_as_they_are_and_routes_are_the_last() -> None:
+    found = apisix_objects(program_of())
+    assert [each.kind for each in found] == list(KINDS)
+    assert list(KINDS)[-1] == "ApisixRoute"
+    assert {each.kind: each.spec for each in found} == SPECS
+
+
+def test_a_program_without_any_has_none() -> None:
+    assert apisix_objects(program_of({})) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "path", "value", "told"),
+    [
+        ("ApisixRoute", f"{RULE}.name", None, "http: 0: name: expected, and missing"),
+        ("ApisixRoute", f"{RULE}.match.paths", None, "http: 0: match: paths: expected, and missing"),
+        ("ApisixRoute", f"{RULE}.match.paths", "/*", "http: 0: match: paths: expected a valid list, found '/*'"),
+        ("ApisixRoute", f"{RULE}.webSocket", True, "http: 0: webSocket: unknown"),
+        ("ApisixRoute", f"{RULE}.websocket", "true", "http: 0: websocket: expected a valid boolean, found 'true'"),
+        ("ApisixRoute", f"{RULE}.priority", "0", "http: 0: priority: expected a valid integer, found '0'"),
+        ("ApisixRoute", f"{RULE}.timeout.read", 60, "http: 0: timeout: read: expected a text, found 60"),
+        ("ApisixRoute", f"{RULE}.timeout.read", "60", "http: 0: timeout: read: String should match pattern"),
+        (
+            "ApisixRoute",
+            f"{RULE}.backends.0.servicePort",
+            None,
+            "http: 0: backends: 0: servicePort: expected, and missing",
+        ),
+        ("ApisixRoute", f"{RULE}.backends.0.port", 80, "http: 0: backends: 0: port: unknown"),
+        ("ApisixRoute", f"{PLUGIN}.secret_ref", "any", "http: 0: plugins: 0: secret_ref: unknown"),
+        ("ApisixRoute", f"{PLUGIN}.config", "any", "http: 0: plugins: 0: config: expected a mapping"),
+        (
+            "ApisixRoute",
+            f"{RULE}.match.exprs",
+            [{"op": "Equal"}],
+            "http: 0: match: exprs: 0: subject: expected, and missing",
+        ),
+        ("ApisixRoute", "http", SPECS["ApisixRoute"]["http"] * 2, "http: two rules have the name hub"),
+        ("ApisixRoute", "hosts", ["nb.example"], "hosts: unknown"),
+        ("ApisixPluginConfig", "plugins", None, "plugins: expected, and missing"),
+        ("ApisixPluginConfig", "plugins.0.name", None, "plugins: 0: name: expected, and missing"),
+        ("ApisixPluginConfig", "plugins.0.enabled", True, "plugins: 0: enabled: unknown"),
+        ("ApisixTls", "hosts", [], "hosts: List should have at least 1 item"),
+        ("ApisixTls", "hosts", ["https://nb.example"], "hosts: 0: String should match pattern"),
+        ("ApisixTls", "secret.namespace", None, "secret: namespace: expected, and missing"),
+        ("ApisixTls", "secret", "tls-pair", "secret: expected a mapping"),
+    ],
+)
+def test_what_apisix_does_not_take_is_named_with_its_place(kind: str, path: str, value: Any, told: str) -> None:
+    with pytest.raises(ProgramError) as refused:
+        apisix_objects(program_of(changed(kind, path, value)))
+    first, then = str(refused.value).splitlines()
+    assert first.startswith(f"src/here.py, line 7: {kind} the-{kind.lower()}: spec: {told}")
+    assert then.endswith("apache/apisix-ingress-controller, config/crd/bases.")
+
+
+def test_what_is_not_known_before_it_is_applied_is_named() -> None:
+    unknown = changed("ApisixTls", "secret.name", UNKNOWN)
+    with pytest.raises(ProgramError, match=re.escape("spec.secret.name of ApisixTls the-apisixtls is not known")):
+        apisix_objects(program_of(unknown))
