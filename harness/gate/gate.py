@@ -1,8 +1,8 @@
 """The gate in front of both hubs: a real OIDC login at a real Keycloak, by Apache in APISIX's place.
 
-It is a pod that reaches each hub by its Service, and Keycloak beside the cluster by the name of production's. Its routes,
-its certificate and its calendar are files in the run's directory, which its node has mounted: the pod sees a change at
-once. A gate that is to start again is made anew.
+It is a pod that reaches each hub by its Service, and Keycloak beside the cluster by the name of production's. Routes,
+certificate and calendar are files in the run's directory, which its node has mounted: the pod sees a change at once. A
+gate that is to start again is made anew.
 """
 
 from __future__ import annotations
