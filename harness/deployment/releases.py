@@ -38,8 +38,8 @@ def create_secrets(file: Path) -> None:
     """Write new passwords and tokens for a new cluster; a kept one gets those that an older harness did not make."""
     known = read_secrets(file) if file.exists() else {}
     hubs = [name for spec in (*HUBS, SCALED) for name in (spec.name, metrics_token(spec))]
-    apisix = (APISIX_ADMIN, APISIX_VIEWER, APISIX_SESSION)
-    names = (*catalogue.secrets(), PASSPHRASE, *apisix, "admin_password", *hubs)
+    of_gates = (PASSPHRASE, APISIX_ADMIN, APISIX_VIEWER, APISIX_SESSION)
+    names = (*catalogue.secrets(), *of_gates, "admin_password", *hubs)
     if known.keys() >= set(names):
         return
     scratch = file.with_suffix(".new")

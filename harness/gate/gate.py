@@ -1,8 +1,8 @@
 """The gate in front of both hubs: a real OIDC login at a real Keycloak, by Apache in APISIX's place.
 
-It is a pod that reaches each hub by its Service, and Keycloak beside the cluster by the name of production's. What it
-is of a run (routes, certificate, calendar) are files of the run's directory, which its node has mounted: the pod sees a
-change at once. One that is to start again is made anew.
+It is a pod that reaches each hub by its Service, and Keycloak beside the cluster by the name of production's. Routes,
+certificate and calendar are files in the run's directory, which its node has mounted: the pod sees a change at once. A
+gate that is to start again is made anew.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ tar --create --directory "$database" . | base64
 
 @dataclass(frozen=True)
 class Gate:
-    """Apache with mod_auth_openidc; Keycloak has to run before it starts.
+    """Apache with mod_auth_openidc in a pod; without Keycloak it starts, and logs no one in.
 
     Attributes:
         image: full name, as nodes pull it.
