@@ -82,7 +82,8 @@ class FakeServer:
             (f"{api}/kernels/k1/channels", Channels, {"fake": self}),
         ]
         [socket] = bind_sockets(0, "127.0.0.1")
-        server = HTTPServer(Application(routes, websocket_ping_interval=0.05))
+        # As long as its visitors have for an answer (tornado), on a machine that may be busy.
+        server = HTTPServer(Application(routes, websocket_ping_interval=2))
         server.add_sockets([socket])
         self.hub = Hub(f"http://127.0.0.1:{socket.getsockname()[1]}", "jupyter", "jupyterhub", "jupyterhub", "secret")
         self._up.set()
