@@ -26,6 +26,8 @@ from harness.services.container import HEALTH_TIMEOUT, Content, Service, Service
 REALMS = IMAGES / "keycloak/realms"
 HARNESS_CLIENT = "harness"
 """Client by which the harness changes the realm, and no one logs in."""
+ADMIN_TIMEOUT = 30.0
+"""Seconds for Keycloak to make a key, on a machine that is busy."""
 KEYS, RSA = "org.keycloak.keys.KeyProvider", "rsa-generated"
 """Keycloak's kind of component that holds the keys of a realm, and the one that tokens are signed by."""
 
@@ -120,7 +122,7 @@ class Keycloak(Service):
             HarnessError: Keycloak refuses.
         """
         realm = f"https://{SSO_HOST}/admin/realms/{SSO_REALM}"
-        with http.Client(timeout=HEALTH_TIMEOUT, transport=self.names.transport()) as client:
+        with http.Client(timeout=ADMIN_TIMEOUT, transport=self.names.transport()) as client:
 
             def ask(method: str, url: str, **kwargs: Any) -> httpx.Response:
                 answer = client.request(method, url, **kwargs)
