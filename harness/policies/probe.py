@@ -39,6 +39,16 @@ def from_pod(cluster: Cluster, namespace: str, pod: str, places: Mapping[str, Pl
     return _read(answer)
 
 
+def from_proxy(cluster: Cluster, namespace: str, pod: str, places: Mapping[str, Place]) -> Answers:
+    """Return which places a hub's proxy reaches by connections of their own: it keeps those that it has.
+
+    Raises:
+        HarnessError: the probe cannot be run.
+    """
+    program = PROGRAM.with_suffix(".js").read_text()
+    return _read(cluster.execute(namespace, pod, "node", "-e", program, _written(places), container="chp"))
+
+
 def from_kernel(run: Callable[[str], str], places: Mapping[str, Place]) -> Answers:
     """Return which places a kernel reaches.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import socket
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 
 from harness.base.errors import HarnessError
-from harness.policies.probe import Place, from_kernel, from_pod, missed, reached
+from harness.policies.probe import Place, from_kernel, from_pod, from_proxy, missed, reached
 
 
 @pytest.fixture
@@ -39,6 +40,20 @@ def test_from_a_pod(places: dict[str, Place]) -> None:
     seen = from_pod(cluster, "jupyter", "stranger", places)
     assert reached(seen) == ["open"]
     assert missed(seen) == ["closed ([Errno 111] Connection refused)"]
+
+
+def test_from_a_proxy_which_has_node_alone(places: dict[str, Place]) -> None:
+    def execute(namespace: str, pod: str, *command: str, container: str) -> str:
+        assert (namespace, pod, command[:2], container) == ("jupyter", "proxy", ("node", "-e"), "chp")
+        asked = json.loads(command[3])
+        assert asked["open"] == ["127.0.0.1", places["open"].port, 4.0]
+        return json.dumps(dict.fromkeys(asked, "no answer within 4 s"))
+
+    cluster: Any = SimpleNamespace(execute=execute)
+    assert missed(from_proxy(cluster, "jupyter", "proxy", places)) == [
+        "open (no answer within 4 s)",
+        "closed (no answer within 4 s)",
+    ]
 
 
 def test_from_a_kernel(places: dict[str, Place]) -> None:
