@@ -68,18 +68,16 @@ def test_nobody_stops_anothers_server(arrivals: Mapping[str, Arrival], hub: Hub)
 
 
 @two
-def test_pages_of_other_hosts_do_nothing(arrivals: Mapping[str, Arrival]) -> None:
-    """A page of another host, in a student's own browser, can neither write into their server nor read from it."""
+def test_pages_of_other_hosts_write_nothing(arrivals: Mapping[str, Arrival]) -> None:
+    """A page of another host, in a student's own browser, cannot write into their server."""
     one = arrivals["one"].arrived
-    files = f"/user/{one.name}/api/contents"
     model = {"type": "file", "format": "text", "content": "from elsewhere"}
-    written = one.call("PUT", f"{files}/elsewhere.txt", headers=OF_ANOTHER_HOST, json=model)
+    path = f"/user/{one.name}/api/contents/elsewhere.txt"
+    written = one.call("PUT", path, headers=OF_ANOTHER_HOST, json=model)
     assert written.status_code == 403, (
         f"a page of another host writes a file: {written.status_code}, expected 403; "
         "see ServerApp.disable_check_xsrf and allow_origin"
     )
-    allowed = one.call("GET", files, headers=OF_ANOTHER_HOST).headers.get("access-control-allow-origin")
-    assert allowed is None, f"pages of {allowed} may read a student's files, expected none; see ServerApp.allow_origin"
 
 
 @pytest.mark.parametrize("path", ["/hub/metrics", "/hub/api/users", "/hub/api/services", "/hub/api/proxy"])
