@@ -6,9 +6,11 @@ in it, and never Apache's. A setting that Apache has nothing for is not checked;
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 from harness.base.errors import HarnessError
 from harness.plan.contract import SSO_CLIENT, SSO_HOST, SSO_REALM
@@ -221,7 +223,9 @@ def _logout(route: GatedRoute) -> Iterator[str]:
     path = str(route.setting("logout_path"))
     if path.startswith("/"):
         back = str(route.setting("post_logout_redirect_uri") or f"https://{route.hosts[0]}/")
-        yield f'RedirectMatch 302 "^{path}$" "{CALLBACK}?logout={back}"'
+        # A redirect of mod_alias comes too late: the proxy has taken the request by then.
+        yield "RewriteEngine On"
+        yield f'RewriteRule "^{re.escape(path)}$" "{CALLBACK}?logout={quote(back, safe="")}" [R=302,NE,L]'
 
 
 def _answers(route: GatedRoute) -> Iterator[str]:
