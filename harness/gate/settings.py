@@ -225,7 +225,8 @@ def _logout(route: GatedRoute) -> Iterator[str]:
         back = str(route.setting("post_logout_redirect_uri") or f"https://{route.hosts[0]}/")
         # A redirect of mod_alias comes too late: the proxy has taken the request by then.
         yield "RewriteEngine On"
-        yield f'RewriteRule "^{re.escape(path)}$" "{CALLBACK}?logout={quote(back, safe="")}" [R=302,NE,L]'
+        where = quote(back, safe=":/").replace("%", r"\%")
+        yield f'RewriteRule "^{re.escape(path)}$" "{CALLBACK}?logout={where}" [R=302,NE,L]'
 
 
 def _answers(route: GatedRoute) -> Iterator[str]:

@@ -77,7 +77,7 @@ class TestGiven:
         """APISIX compares it with the path of a request, which begins with one."""
         assert "/hub/logout$" not in apache(route({"logout_path": "hub/logout"}))
         matching = apache(route({"logout_path": "/hub/logout"}))
-        assert 'RewriteRule "^/hub/logout$" "/.apisix/redirect?logout=https%3A' in matching
+        assert 'RewriteRule "^/hub/logout$" "/.apisix/redirect?logout=https://' in matching
 
     def test_a_value_that_apisix_does_not_know(self) -> None:
         with pytest.raises(HarnessError, match=r"jupyterhub: openid-connect.unauth_action is 'ask', which APISIX"):
