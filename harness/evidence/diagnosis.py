@@ -35,6 +35,8 @@ AFTER_REMOVAL = ("Failed", "FailedCreatePodSandBox", "Evicted")
 """Reasons of warnings that still matter when their pod is gone; others belong to its ordinary end."""
 LOOK_TIMEOUT = 8.0
 """Seconds for each question to Kubernetes."""
+BODY = 2000
+"""Characters below an ApiException that may hold the body of the answer."""
 LONGEST_CAUSE = 400
 """Characters of a cause."""
 
@@ -125,8 +127,19 @@ def last_error(log: str, users: Collection[str] = ()) -> str | None:
         before = log[: found.start()].rstrip().rpartition("\n")[2]
         named = any(user in f"{before} {found['error']}" for user in users)
         where = f" ({SPAWNER_NAME}, line {own[-1][1]}, in {own[-1][2]})" if own else ""
-        ranked.append(((bool(own), named, found.start()), f"{found['error'].strip()}{where}"))
+        refusal = _refusal(log[: found.end() + BODY]) if "ApiException" in found["error"] else ""
+        ranked.append(((bool(own), named, found.start()), f"{found['error'].strip()}{refusal}{where}"))
     return max(ranked)[1] if ranked else None
+
+
+def _refusal(log: str) -> str:
+    """Return how Kubernetes refused what a hub asked for last, in its own words after a colon; empty for no words."""
+    words = [found["line"] or found["body"].replace('\\"', '"') for found in _REFUSAL.finditer(log)]
+    return f": {words[-1]}" if words else ""
+
+
+_REFUSAL = re.compile(r'Message: (?P<line>[^\n]+)|"message": ?"(?P<body>(?:[^"\\\n]|\\.)+)"')
+"""Kubernetes' words in a line of kubespawner's reflector, or in the body of the answer below an ApiException."""
 
 
 _TRACEBACK = re.compile(

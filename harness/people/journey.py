@@ -275,9 +275,10 @@ class Visitor:
             cause = stuck_reason()
             if event.get("failed") or cause or elapsed > SPAWN_TIMEOUT:
                 messages = " | ".join(self.journey.progress[-3:])
+                own = f"; the hub says: {' '.join(str(message).split())}" if event.get("failed") and message else ""
                 raise SpawnError(
                     f"The server of {self} did not come up within {elapsed:.1f} s: "
-                    f"{cause or 'no cause named by Kubernetes'}.\nThe hub's messages: {messages}"
+                    f"{cause or f'no cause named by Kubernetes{own}'}.\nThe hub's messages: {messages}"
                 )
         raise SpawnError(f"The hub ended the progress of {self}'s server without a verdict")
 

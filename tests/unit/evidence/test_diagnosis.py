@@ -360,6 +360,22 @@ class TestLastError:
     def test_none(self) -> None:
         assert last_error("[E] something went wrong\n") is None
 
+    @pytest.mark.parametrize(
+        ("before", "after"),
+        [
+            ('[E] Status: 403 Forbidden. Message: pods is forbidden: User "hub" cannot list resource "pods"\n', ""),
+            (
+                "",
+                'HTTP response body: {"message":"pods is forbidden: User \\"hub\\" cannot list resource \\"pods\\""}\n',
+            ),
+        ],
+    )
+    def test_refusal_of_kubernetes_is_in_its_own_words(self, before: str, after: str) -> None:
+        refused = traceback("kubernetes_asyncio.client.exceptions.ApiException: (403)")
+        words = 'pods is forbidden: User "hub" cannot list resource "pods"'
+        found = last_error(f"{before}{refused}{after}")
+        assert found == f"kubernetes_asyncio.client.exceptions.ApiException: (403): {words}"
+
 
 class TestWhyUnrecoverable:
     def test_a_server(self) -> None:

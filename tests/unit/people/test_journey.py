@@ -176,7 +176,10 @@ class TestSpawn:
         assert student.journey.progress == ["Server requested", "Up"]
         assert ("GET", f"{PROGRESS}?_xsrf=crumb") in fake.asked
 
-    @pytest.mark.parametrize(("cause", "named"), [(None, "no cause named by Kubernetes"), ("OOMKilled", "OOMKilled")])
+    @pytest.mark.parametrize(
+        ("cause", "named"),
+        [(None, "no cause named by Kubernetes; the hub says: Spawn failed"), ("OOMKilled", "OOMKilled")],
+    )
     def test_failed(self, fake: FakeHub, visit: Callable[..., Student], cause: str | None, named: str) -> None:
         messages = [event(message=text) for text in ("one", "two", "three")]
         # The cause is there only once the hub has given up.
