@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 from fixtures.sso import CLASS, GatedHubs, NewLearner
+from harness.gate.settings import CALLBACK
 from harness.people.browser import Browser
 from harness.people.learner import Learner, at_login, leads_to, login_form, words
 from harness.people.link import EXAMPLE, Link
@@ -366,7 +367,10 @@ class TestSession:
         """Logging out at the hub ends the gate's session only if that is the route's logout_path."""
         person, path = learner(), str(gated.routes[STUDENT].setting("logout_path"))
         person.follow(person.log_in(person.go_to_login("/hub/home")))
-        person.follow(person.get("/hub/logout"))
+        answer = person.get("/hub/logout")
+        if answer.next_request and answer.next_request.url.path == CALLBACK:
+            # Apache ends the session a hop later than APISIX.
+            person.get(str(answer.next_request.url))
         ended = at_login(person.get("/hub/login"))
         assert ended is (path == "/hub/logout"), f"logout_path {path!r}: the session {'ends' if ended else 'stays'}"
 
