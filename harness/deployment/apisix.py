@@ -26,7 +26,7 @@ from harness.charts.manifests import Manifest
 from harness.deployment.model import Deployment
 from harness.deployment.releases import APISIX_ADMIN, APISIX_SESSION, APISIX_VIEWER, read_secrets
 from harness.deployment.rollout import wait_until_ready
-from harness.host import docker
+from harness.gate.gate import names_behind
 from harness.plan.contract import SSO_CLIENT, SSO_REALM
 from harness.plan.hubs import GATE_HTTP_NODE_PORT, GATE_HTTPS_NODE_PORT
 from harness.plan.plan import Plan
@@ -44,7 +44,6 @@ AUTHORITY, AUTHORITY_FILE = "run-authority", "ca.crt"
 """The Secret with the certificate that APISIX trusts Keycloak by, and its key, as VALUES name them."""
 ROUTES_TIMEOUT = 120.0
 """Seconds for the ingress controller to bring the routes into APISIX: it looks at everything once a minute."""
-HTTP, HTTPS = 80, 443
 NOT_PRODUCTIONS = (
     "APISIX's branded error page, its telemetry and its trust in Fastly's addresses",
     "several APISIX pods, their autoscaler and a rolling update of them",
@@ -116,7 +115,7 @@ def start_apisix(running: Deployment, program: Program, keycloak: Keycloak, step
             cluster.kubectl("--namespace", namespace, "delete", "apisixroutes,apisixpluginconfigs,apisixtlses", "--all")
             cluster.apply(namespace, *(dict(each.body) for each in given.objects if each.namespace == namespace))
         wait_until_ready(cluster, NAMESPACE)
-        names = _names(running, given.hosts, keycloak)
+        names = names_behind(cluster, keycloak, given.hosts)
         for host in given.hosts:
             routed = functools.partial(_is_routed, names, host)
             wait_until(f"APISIX's route to {host}", routed, timeout=ROUTES_TIMEOUT)
@@ -199,13 +198,6 @@ def _secret(name: str, data: Mapping[str, str]) -> Manifest:
 def _plugins(each: KubernetesObject) -> Iterator[Mapping[str, Any]]:
     for holder in (each.spec, *each.spec.get("http", [])):
         yield from holder.get("plugins", [])
-
-
-def _names(running: Deployment, hosts: Iterable[str], keycloak: Keycloak) -> Names:
-    node, places = running.cluster.control_plane, dict(keycloak.names.places)
-    for port, node_port in ((HTTP, GATE_HTTP_NODE_PORT), (HTTPS, GATE_HTTPS_NODE_PORT)):
-        places |= dict.fromkeys(((host, port) for host in hosts), docker.published(node, node_port))
-    return Names(places, keycloak.authority.certificate)
 
 
 def _is_routed(names: Names, host: str) -> bool | NotYet:

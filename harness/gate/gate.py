@@ -130,7 +130,8 @@ class Gate:
         # A name that no route has: for any other it would ask Keycloak first.
         try:
             with Client(timeout=HEALTH_TIMEOUT) as client:
-                status = client.get(f"http://{self._published(GATE_HTTP_NODE_PORT)}/").status_code
+                address = docker.published(self.cluster.control_plane, GATE_HTTP_NODE_PORT)
+                status = client.get(f"http://{address}/").status_code
         except httpx.TransportError as error:
             return NotYet(str(error) or type(error).__name__)
         return status == 404 or NotYet(f"status {status}, expected 404")
@@ -167,13 +168,7 @@ class Gate:
 
     def names(self, hosts: Iterable[str]) -> Names:
         """Return the way to hosts behind the gate and to Keycloak, by their names."""
-        hosts = list(hosts)
-        places = {
-            **self.keycloak.names.places,
-            **{(host, HTTPS): self._published(GATE_HTTPS_NODE_PORT) for host in hosts},
-            **{(host, HTTP): self._published(GATE_HTTP_NODE_PORT) for host in hosts},
-        }
-        return Names(places, self.keycloak.authority.certificate)
+        return names_behind(self.cluster, self.keycloak, hosts)
 
     def hosts_of(self, names: Names) -> list[str]:
         """Return the hosts behind the gate, of those that names lead to."""
@@ -187,9 +182,6 @@ class Gate:
     def _execute(self, *command: str) -> str:
         return self.cluster.kubectl("exec", "--namespace", NAMESPACE, GATE, "--", *command)
 
-    def _published(self, node_port: int) -> str:
-        return docker.published(self.cluster.control_plane, node_port)
-
     def _address_of_keycloak(self) -> str:
         return docker.address(self.keycloak.name, self.cluster.network)
 
@@ -199,3 +191,11 @@ class Gate:
         # Apache's own processes, which are no root, read what is not private.
         file.chmod(0o600 if private else 0o644)
         file.write_text(text)
+
+
+def names_behind(cluster: Cluster, keycloak: Keycloak, hosts: Iterable[str]) -> Names:
+    """Return the way to hosts behind the gate's NodePorts, whichever gate has them, and to Keycloak, by their names."""
+    hosts, places = list(hosts), dict(keycloak.names.places)
+    for port, node_port in ((HTTP, GATE_HTTP_NODE_PORT), (HTTPS, GATE_HTTPS_NODE_PORT)):
+        places |= dict.fromkeys(((host, port) for host in hosts), docker.published(cluster.control_plane, node_port))
+    return Names(places, keycloak.authority.certificate)

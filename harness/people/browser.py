@@ -348,9 +348,7 @@ class Browser:
 
     def _covered(self, error: WebDriverException) -> str:
         dialog = self._shown(".jp-Dialog-header")
-        over = (
-            f"a dialog: {' '.join(dialog.split())}" if isinstance(dialog, str) else (error.msg or "").partition("\n")[0]
-        )
+        over = f"a dialog: {dialog}" if isinstance(dialog, str) else (error.msg or "").partition("\n")[0]
         return f"covered or being replaced ({over})"
 
     def menu(self, label: str) -> list[str]:
