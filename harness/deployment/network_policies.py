@@ -13,6 +13,7 @@ from kubernetes import client
 from harness.artifacts import resolve as artifacts
 from harness.base.errors import HarnessError
 from harness.base.progress import Steps
+from harness.base.signals import threads
 from harness.base.wait import NotYet
 from harness.charts.manifests import Manifest, hub_image
 from harness.cluster.kind import AT_ONCE, Cluster
@@ -64,21 +65,28 @@ class NetworkPolicies:
 
     def why_not(self) -> str:
         """Return why it is not shown that policies are enforced, on every node; empty if they are."""
-        nodes = self._cluster.nodes
-        free, canaries = ({node: self._pod_on(name, node) for node in nodes} for name in (FREE, CANARY))
-        for node in nodes:
-            metadata = Place(METADATA, METADATA_PORT)
-            open_to_all = {f"the free pod on {other}": Place(pod.status.pod_ip, PORT) for other, pod in free.items()}
-            kubelet = Place(free[node].status.host_ip, KUBELET_PORT)
-            around = {**open_to_all, "cloud metadata": metadata, f"the node {node}": kubelet}
-            closed = {f"the canary on {other}": Place(pod.status.pod_ip, PORT) for other, pod in canaries.items()}
+        # What is refused is an answer that does not come: all are waited for at the same time.
+        with threads(len(self._cluster.nodes)) as nodes:
+            return next(filter(None, nodes.map(self._why_not_on, self._cluster.nodes)), "")
+
+    def _why_not_on(self, node: str) -> str:
+        free, canaries = ({each: self._pod_on(name, each) for each in self._cluster.nodes} for name in (FREE, CANARY))
+        open_to_all = {f"the free pod on {other}": Place(pod.status.pod_ip, PORT) for other, pod in free.items()}
+        around = {
+            **open_to_all,
+            "cloud metadata": Place(METADATA, METADATA_PORT),
+            f"the node {node}": Place(free[node].status.host_ip, KUBELET_PORT),
+        }
+        closed = {f"the canary on {other}": Place(pod.status.pod_ip, PORT) for other, pod in canaries.items()}
+        with threads(1) as side:
+            from_canary = side.submit(from_pod, self._cluster, NAMESPACE, canaries[node].metadata.name, around)
             seen = self.from_free_pod(node, {**around, **closed})
-            if wrong := missed({name: seen[name] for name in around}):
-                return f"a pod on {node} that no policy is about does not reach {', '.join(wrong)}"
-            if wrong := reached({name: seen[name] for name in closed}):
-                return f"a pod on {node} reaches {', '.join(wrong)}, which a policy closes to all"
-            if wrong := reached(from_pod(self._cluster, NAMESPACE, canaries[node].metadata.name, around)):
-                return f"the canary on {node}, which a policy lets call nothing, reaches {', '.join(wrong)}"
+        if wrong := missed({name: seen[name] for name in around}):
+            return f"a pod on {node} that no policy is about does not reach {', '.join(wrong)}"
+        if wrong := reached({name: seen[name] for name in closed}):
+            return f"a pod on {node} reaches {', '.join(wrong)}, which a policy closes to all"
+        if wrong := reached(from_canary.result()):
+            return f"the canary on {node}, which a policy lets call nothing, reaches {', '.join(wrong)}"
         return ""
 
     @contextmanager

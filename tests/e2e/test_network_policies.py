@@ -1,4 +1,4 @@
-"""Network policies are enforced: who reaches the hub, and what a learner's kernel reaches.
+"""Network policies are enforced: who reaches the hub, by the gate too, and what a learner's kernel reaches.
 
 What enforces them is in the cluster for these tests alone. Before the first of them a canary that must be refused is
 refused on every node, and a pod that no policy is about reaches all that a kernel is asked to reach here: cloud
@@ -14,11 +14,13 @@ from functools import partial
 
 import pytest
 
+from fixtures.sso import NewLearner
 from harness.base.wait import NotYet, TooLateError, wait_until
 from harness.cluster.kind import Cluster
 from harness.deployment.model import Deployment
 from harness.deployment.network_policies import KUBELET_PORT, NetworkPolicies
 from harness.hub.api import Hub
+from harness.people.learner import at_login
 from harness.people.link import EXAMPLE
 from harness.people.student import Student
 from harness.plan.hubs import HUBS, STUDENT, HubSpec
@@ -32,6 +34,9 @@ two = pytest.mark.students(one=LINK, other=LINK)
 """Two students with a server each."""
 SETTLES = 20.0
 """Seconds for a policy to be in force on every node."""
+HEALTH = "/hub/health"
+GATE_TIMEOUT = 90.0
+"""Seconds for an answer of the gate, which waits a minute for a proxy whose packets do not come."""
 HUB_API, OTHERS, API_SERVER, NODE, CLOUD = (
     "the hub's API",
     "another learner's server",
@@ -140,6 +145,18 @@ def test_proxys_api_is_reached_by_labelled_pods_alone(
     """The proxy's API, which moves every route, is open to the hub and pods with its label, and to no other pod."""
     spec = deployment.plan.hub(hub_spec)
     check_port(network_policies, cluster, spec, "the proxy's API", Place(f"proxy-api.{spec.namespace}", 8001))
+
+
+@each_hub
+def test_gate_is_let_through_to_the_proxy(
+    network_policies: NetworkPolicies, learner: NewLearner, hub_spec: HubSpec
+) -> None:
+    """A person who logs in reaches the hub: its proxy lets the gate in, a pod of another namespace without a label."""
+    person = learner(spec=hub_spec)
+    person.log_in(person.go_to_login(HEALTH))
+    answer = person.get(HEALTH, timeout=GATE_TIMEOUT)
+    assert not at_login(answer), f"{hub_spec.release}: a person who has logged in is asked for a login"
+    assert answer.status_code == 200, f"{hub_spec.release}: the gate does not reach its proxy: {answer.status_code}"
 
 
 @two
