@@ -1,4 +1,4 @@
-"""`tox -e up`, `down`, `runs`, `bench` and `drills`: commands for a deployment outside a test run."""
+"""`tox -e up`, `down`, `runs`, `build`, `bench` and `drills`: commands for a deployment outside a test run."""
 
 from __future__ import annotations
 
@@ -40,6 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
         ("up", "build a private copy of the deployment, leave it running, and print its URLs"),
         ("down", "remove every trace of it, or of other runs on this machine"),
         ("runs", "list the runs on this machine, of all checkouts: name, state, age, checkout"),
+        ("build", "build or pull everything that a run is made of, and start nothing"),
         ("bench", "measure the harness against the bare floor, and write bench.json"),
         ("drills", "plant regressions and valid changes one by one, and check that the suite tells them apart"),
         ("replays", "check that the owners' past fixes, in a checkout with history, are what the promises see"),
@@ -87,6 +88,8 @@ def run_command(given: argparse.Namespace, steps: Steps) -> None:
     plan = plan_from(given)
     if given.command == "lint":
         lint(plan, steps)
+    elif given.command == "build":
+        boot.prepare(plan, steps)
     elif given.command == "bench":
         bench(plan, steps)
     elif given.command == "replays":

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.base.timeline import BOOT
-from harness.deployment.inputs import changed_statements, course_place
+from harness.deployment.inputs import changed_places, changed_statements, course_place, kept_inputs, read_inputs
 from harness.drills.model import DRILLS, DoesNotApplyError, Drill
 from harness.drills.promise_index import FIRST_TEST, function_of
 from harness.drills.reader import read_drills
 from harness.plan.hubs import AUTHORING, STUDENT
+from harness.plan.plan import Plan
 
 HUB_OF_VALUES = {STUDENT: "students", AUTHORING: "authors"}
 
@@ -38,6 +39,19 @@ class Selection:
     def has(self, test: str) -> bool:
         """Return whether a test, `test_file.py::test_function[parameters]`, is among those to check first."""
         return self.narrow and not self.tests.isdisjoint((test, function_of(test)))
+
+
+def select_for_change(plan: Plan) -> Selection:
+    """Return what the change since the kept copy was brought up can touch; no place where there is no such copy.
+
+    Raises:
+        HarnessError: a file of the plan or a drill cannot be read.
+    """
+    before = kept_inputs(plan.state)
+    places = changed_places(before, read_inputs(plan)) if before else set()
+    if not before or not places:
+        return Selection(())
+    return select_promises(places, known_places(plan.checkout, before.spawner))
 
 
 def known_places(checkout: Path, spawner: str) -> dict[str, set[str]]:
