@@ -83,7 +83,7 @@ class TestWithoutDocker:
     def test_help_of_the_harness(self, answers: Answers) -> None:
         code, out = answers[HARNESS_HELP]
         assert code == 0
-        for name in ("up", "down", "runs", "bench", "lint"):
+        for name in ("up", "down", "runs", "build", "bench", "lint"):
             assert re.search(rf"^    {name} ", out, re.MULTILINE)
 
 
