@@ -8,7 +8,7 @@ metadata too, where a stand-in answers.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 
@@ -34,6 +34,9 @@ two = pytest.mark.students(one=LINK, other=LINK)
 """Two students with a server each."""
 SETTLES = 20.0
 """Seconds for a policy to be in force on every node."""
+HUB_PORT, PROXY_PORT = 8081, 8001
+PORTS = {HUB_PORT: ("the hub's port", "hub"), PROXY_PORT: ("the proxy's API", "proxy-api")}
+"""The name of each port that has callers of its own, and its Service."""
 HEALTH = "/hub/health"
 GATE_TIMEOUT = 90.0
 """Seconds for an answer of the gate, which waits a minute for a proxy whose packets do not come."""
@@ -58,7 +61,7 @@ class Surroundings:
         self._pod = mine.metadata.name
         self.node = mine.spec.node_name
         self.places = {
-            HUB_API: Place(f"hub.{hub.namespace}", 8081),
+            HUB_API: Place(f"hub.{hub.namespace}", HUB_PORT),
             OTHERS: Place(others.status.pod_ip, 8888),
             API_SERVER: Place("kubernetes.default", 443),
             NODE: Place(mine.status.host_ip, KUBELET_PORT),
@@ -104,9 +107,10 @@ def around_with_policy(around: Surroundings, network_policies: NetworkPolicies) 
         yield around
 
 
-def check_port(network_policies: NetworkPolicies, cluster: Cluster, spec: HubSpec, what: str, port: Place) -> None:
-    """Check that pods of a hub's namespace with the chart's label reach a port, and that no other pod does."""
-    place = {what: port}
+def check_port(network_policies: NetworkPolicies, cluster: Cluster, spec: HubSpec, port: int) -> None:
+    """Check that pods of a hub's namespace with the chart's label reach one of PORTS, and that no other pod does."""
+    what, service = PORTS[port]
+    place = {what: Place(f"{service}.{spec.namespace}", port)}
     wrong = missed(network_policies.from_hubs_namespace(spec, CALLER, place))
     assert not wrong, f"{spec.release}: a pod with the label does not reach {', '.join(wrong)}"
     strangers: dict[str, Callable[[], Answers]] = {
@@ -125,26 +129,45 @@ def check_port(network_policies: NetworkPolicies, cluster: Cluster, spec: HubSpe
     assert not inside, f"{spec.release}: {what} is reached by {', '.join(inside)}"
 
 
+@pytest.fixture(scope="module")
+def port_checks(
+    policies_started: NetworkPolicies | str, deployment: Deployment, cluster: Cluster
+) -> Iterator[Mapping[tuple[str, int], Future[None]]]:
+    """The check of each port of both hubs, by release and port: all at once, for each waits for answers in vain."""
+    if isinstance(policies_started, str):
+        yield {}
+        return
+    with ThreadPoolExecutor() as pool:
+        yield {
+            (spec.release, port): pool.submit(check_port, policies_started, cluster, deployment.plan.hub(spec), port)
+            for spec in HUBS
+            for port in PORTS
+        }
+
+
 @each_hub
 def test_hub_is_reached_by_its_proxy_and_labelled_pods_alone(
-    network_policies: NetworkPolicies, deployment: Deployment, cluster: Cluster, hub_spec: HubSpec
+    network_policies: NetworkPolicies,
+    port_checks: Mapping[tuple[str, int], Future[None]],
+    deployment: Deployment,
+    cluster: Cluster,
+    hub_spec: HubSpec,
 ) -> None:
     """The hub's port is open to its proxy and to pods of its namespace with the label, and to no other pod."""
     spec = deployment.plan.hub(hub_spec)
-    what, port = "the hub's port", Place(f"hub.{spec.namespace}", 8081)
     [proxy] = cluster.pods(spec.namespace).look("component=proxy")
-    wrong = missed(from_proxy(cluster, spec.namespace, proxy.metadata.name, {what: port}))
+    place = {PORTS[HUB_PORT][0]: Place(f"hub.{spec.namespace}", HUB_PORT)}
+    wrong = missed(from_proxy(cluster, spec.namespace, proxy.metadata.name, place))
     assert not wrong, f"{spec.release}: its proxy does not reach {', '.join(wrong)}"
-    check_port(network_policies, cluster, spec, what, port)
+    port_checks[hub_spec.release, HUB_PORT].result()
 
 
 @each_hub
 def test_proxys_api_is_reached_by_labelled_pods_alone(
-    network_policies: NetworkPolicies, deployment: Deployment, cluster: Cluster, hub_spec: HubSpec
+    network_policies: NetworkPolicies, port_checks: Mapping[tuple[str, int], Future[None]], hub_spec: HubSpec
 ) -> None:
     """The proxy's API, which moves every route, is open to the hub and pods with its label, and to no other pod."""
-    spec = deployment.plan.hub(hub_spec)
-    check_port(network_policies, cluster, spec, "the proxy's API", Place(f"proxy-api.{spec.namespace}", 8001))
+    port_checks[hub_spec.release, PROXY_PORT].result()
 
 
 @each_hub
