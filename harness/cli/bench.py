@@ -241,10 +241,12 @@ def _second_docker(place: Path) -> Iterator[str]:
     host = f"unix://{place}/docker.sock"
     directories = [f"--{kind}-root={place}/{kind}" for kind in ("data", "exec")]
     no_network = ("--bridge=none", "--iptables=false", "--ip6tables=false")
-    with (place / "dockerd.log").open("w") as log:
-        daemon = subprocess.Popen(
-            ["dockerd", f"--host={host}", *directories, f"--pidfile={place}/pid", *no_network], stdout=log, stderr=log
-        )
+    command = ["dockerd", f"--host={host}", *directories, f"--pidfile={place}/pid", *no_network]
+    try:
+        with (place / "dockerd.log").open("w") as log:
+            daemon = subprocess.Popen(command, stdout=log, stderr=log)
+    except OSError as error:
+        raise HarnessError(f"The first builds need a dockerd of their own: {error}") from error
 
     def answers() -> bool | NotYet:
         try:
