@@ -265,6 +265,9 @@ def _second_docker(place: Path) -> Iterator[str]:
     finally:
         daemon.terminate()
         daemon.wait(60)
+        # The namespace of builds on the machine's own network stays mounted, and its directory could not be removed.
+        for left in (place / "exec/netns").glob("*"):
+            run(["umount", left], timeout=10)
 
 
 def _timed_after_stop(plan: Plan, which: str) -> float:
