@@ -29,6 +29,8 @@ with tempfile.TemporaryDirectory() as scratch:
         # Beside all other places: a server reads the files of each.
         places = [scratch, *filter(None, [env.get("JUPYTER_CONFIG_PATH")])]
         env |= {"JUPYTER_CONFIG_PATH": os.pathsep.join(places), "HARNESS_ANSWER": str(answer)}
+        # The first kernel has made ~/.ipython, from which a server would take settings of IPython 3 into its own place.
+        env["IPYTHONDIR"] = str(Path(scratch, "absent"))
         asked = subprocess.run(
             command, env=env, cwd=server.joinpath("cwd").resolve(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT, text=True, timeout=TIMEOUT
