@@ -70,7 +70,8 @@ def read_settings(kernel: Kernel) -> ServerSettings:
     """
     hook = Path(__file__).with_name("in_server.py").read_text()
     told = kernel.run(f"HOOK, TIMEOUT = {hook!r}, {ASK_TIMEOUT}\n{CELL}", timeout=ASK_TIMEOUT + 10).stdout
-    answer: dict[str, Any] = json.loads(told)
+    # What an image's own settings of IPython print comes before it.
+    answer: dict[str, Any] = json.loads(told.strip().rpartition("\n")[2])
     if "trouble" in answer:
         raise HarnessError(
             "The server cannot be asked for its settings: expected its command to read them when a kernel runs it "

@@ -85,9 +85,10 @@ class TestEarlyEnds:
 
 
 class TestReadSettings:
-    def test_answer(self) -> None:
+    @pytest.mark.parametrize("before", ["", "Welcome to the course\n"])
+    def test_answer(self, before: str) -> None:
         told = json.dumps(dataclasses.asdict(NEVER))
-        assert read_settings(kernel_that_prints(told)) == NEVER
+        assert read_settings(kernel_that_prints(before + told)) == NEVER
 
     def test_a_server_that_cannot_be_asked(self) -> None:
         told = json.dumps({"trouble": "start-server ended with status 1: Bad config encountered"})
