@@ -26,11 +26,13 @@ class Needs:
         test: its node ID.
         people: the link that each of its people opens, by the person's name.
         touches: what it changes under everybody's feet; empty for a test that leaves everything as it is.
+        first: it is one of those whose verdict comes first, as soon as can be.
     """
 
     test: str
     people: Mapping[str, str] = field(default_factory=dict)
     touches: str = ""
+    first: bool = False
 
     @property
     def keys(self) -> dict[str, _Key]:
@@ -84,7 +86,8 @@ class PeopleAhead(Generic[P, E]):
     """People of all tests of a run, who set out in the order of the tests, ahead of them.
 
     Beside a test that touches something no person is on the way. Those of the tests after it set out when it is over,
-    and so find what they would find if every test were on its own.
+    and so find what they would find if every test were on its own. Beside the tests whose verdict comes first no other
+    test's people are on the way: each takes some of the time of the verdict.
 
     Args:
         tests: in the order in which they run.
@@ -111,6 +114,8 @@ class PeopleAhead(Generic[P, E]):
         # A test that was skipped has met none of its people.
         self._met.update(key for each in self._tests[:here] for key in each.keys.values())
         for each in self._tests[here:]:
+            if self._tests[here].first and not each.first:
+                break
             for key in each.keys.values():
                 if each.test == test or len(self._sent.keys() - self._met) < self._most:
                     self._send(key)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from harness.drills.promise_index import Promise, function_of
 from harness.drills.selection import Selection, known_places, places_of, select_promises
 from tests.unit.drills.examples import CHECKOUT, OURS
 
@@ -40,6 +41,17 @@ def test_what_no_drill_changes_selects_nothing(known: dict[str, set[str]]) -> No
 def test_a_value_of_the_gate_selects_its_promises(known: dict[str, set[str]]) -> None:
     found = select_promises({"gate: plugins.openid-connect.scope"}, known)
     assert found.has("test_sso.py::TestSession::test_class_logs_in_together"), found
+
+
+@pytest.mark.parametrize(
+    "place", ["course supervised_learning_fundamentals: Dockerfile", "spawner: c.KubeSpawner.args", "students: cull"]
+)
+def test_what_people_often_edit_selects_no_life_of_a_server(
+    known: dict[str, set[str]], suite: dict[str, Promise], place: str
+) -> None:
+    found = select_promises({place}, known)
+    assert found.narrow
+    assert not [test for test in found.tests if suite[function_of(test)].slow]
 
 
 @pytest.mark.parametrize("place", ["students: cull", "students: cull.timeout", "students: cull.timeout.more"])

@@ -66,6 +66,17 @@ def own(test: str, touches: str = "") -> Needs:
     return Needs(test, {"own": test}, touches)
 
 
+def test_beside_the_tests_that_come_first_no_others_students_set_out(town: Town) -> None:
+    first = [Needs(each, {"own": each}, first=True) for each in ("a", "b")]
+    ahead = town.ahead(*first, own("c"))
+    ahead.begin("a")
+    assert all(town.set_out.acquire(timeout=10) for _ in first)
+    ahead.begin("b")
+    assert sorted(town.opened) == ["a", "b"]
+    ahead.begin("c")
+    assert ahead.arrivals("c")["own"].page == "page of c"
+
+
 def test_students_set_out_up_to_a_test_that_touches(town: Town) -> None:
     """Its own student sets out before it begins; those of the tests after it do when it is over."""
     ahead = town.ahead(own("a"), own("b"), own("c", touches="the nodes"), own("d", touches="the hub"), own("e"))
