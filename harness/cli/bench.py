@@ -230,7 +230,10 @@ def _first_builds(plan: Plan) -> float:
     """
     with tempfile.TemporaryDirectory(prefix="bench-") as place, _second_docker(Path(place)) as host:
         empty = {name: f"{place}/{name}" for name in ("HARNESS_CACHE", "GOCACHE", "GOMODCACHE", "npm_config_cache")}
-        command = [sys.executable, "-m", "harness", "build", *pytest_options(plan)]
+        asked = {"artifacts": plan.artifacts, "chart": plan.chart, "kubernetes": plan.kubernetes}
+        options = [f"--{name}={value}" for name, value in asked.items()]
+        options += [f"--mirror={upstream}={location}" for upstream, location in plan.mirrors.items()]
+        command = [sys.executable, "-m", "harness", "build", *options]
         env = {"DOCKER_HOST": host, "GOFLAGS": "-modcacherw", **empty}
         return _timed(lambda: run(command, cwd=plan.checkout, env=env, timeout=BUILD_SECONDS, what="the first builds"))
 
