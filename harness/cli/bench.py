@@ -30,7 +30,7 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -84,82 +84,97 @@ HASHED = 256 * 2**20
 """Bytes whose SHA-256 tells the machine's speed."""
 
 
+class Figures:
+    """Figures that are printed and written down as they come, so that a failure later on loses none.
+
+    Args:
+        file: JSON file of all figures.
+
+    Attributes:
+        over: those that are over their limit.
+    """
+
+    def __init__(self, file: Path, steps: Steps) -> None:
+        self.over: list[str] = []
+        self._figures: dict[str, dict[str, object]] = {}
+        self._file, self._steps = file, steps
+        file.parent.mkdir(parents=True, exist_ok=True)
+
+    def seconds(self, name: str, harness: float, limit: float) -> None:
+        """Hold seconds to their limit."""
+        self._add(name, harness, f"at most {limit:.0f} s", harness > limit, {"limit": limit})
+
+    def ratio(self, name: str, harness: float, floor: float, more: Mapping[str, object]) -> None:
+        """Hold the ratio of seconds to those of their floor to its limit.
+
+        Args:
+            more: what the figures are made of, for the file.
+        """
+        ratio, limit = harness / floor, LIMITS[name]
+        verdict = f"{ratio:.2f} x the floor of {floor:.1f} s, at most {limit}"
+        self._add(name, harness, verdict, ratio > limit, {"floor": floor, "ratio": round(ratio, 3), **more})
+
+    def machine(self) -> None:
+        """Add the speed of the machine, on which all other figures hang."""
+        speed = HASHED / 2**20 / _timed(lambda: hashlib.sha256(bytes(HASHED)))
+        self._steps.say(f"{'machine':<17} {speed:6.0f} MiB/s of SHA-256 by one of {os.cpu_count()} cores")
+        self._write("machine", {"SHA-256 MiB/s": round(speed)})
+
+    def _add(self, name: str, harness: float, verdict: str, over: bool, more: Mapping[str, object]) -> None:
+        self._steps.say(f"{name:<17} {harness:6.1f} s  {verdict}{'  OVER' if over else ''}")
+        if over:
+            self.over.append(f"{name} ({verdict})")
+        self._write(name, {"harness": harness, **more})
+
+    def _write(self, name: str, figure: dict[str, object]) -> None:
+        self._figures[name] = figure
+        self._file.write_text(json.dumps(self._figures, indent=2))
+
+
 def bench(plan: Plan, steps: Steps) -> None:
-    """Measure, print the ratios, and write bench.json into the evidence directory.
+    """Measure, print the figures, and write bench.json into the evidence directory.
 
     Raises:
-        HarnessError: a ratio is over its limit.
+        HarnessError: a figure is over its limit.
     """
     kept, first = dataclasses.replace(plan, keep=True), f"{SUITE}/{FIRST_TEST}"
+    figures = Figures(plan.evidence / "bench.json", steps)
+    figures.machine()
     teardown.remove(plan, steps)
-    builds = _first_builds(plan)
+    figures.seconds("first builds", _first_builds(plan), FIRST_BUILDS)
     try:
         suite = _timed(lambda: _tests(kept, SUITE, SELF_CHECKS))
+        steps.say(f"{'whole suite':<17} {suite:6.1f} s  before its end; its floor comes last")
         servers = _servers_started(boot.boot(kept, steps))
         suite += _timed(lambda: teardown.remove(plan, steps))
         warm = _timed(lambda: _tests(kept, first))
         running = boot.boot(kept, steps)
         spawn = _spawn_seconds(running.student, running.cluster)
-        again = _timed(lambda: _tests(kept, first))
+        figures.seconds("kept cluster", _timed(lambda: _tests(kept, first)), KEPT)
         server_cpu = _server_cpu_seconds(running)
-        back = _timed_after_stop(kept, first)
+        figures.ratio("Docker restart", _timed_after_stop(kept, first), warm, {})
         running = boot.boot(kept, steps)
         edits, upgrades = zip(*(_edits(kept, first, running) for _ in range(EDITS)), strict=True)
         edit_spawn = _spawn_seconds(running.student, running.cluster)
-        changes = dict(_one_changes(kept))
+        edit, upgrade = (statistics.median(each) + edit_spawn for each in (edits, upgrades))
+        figures.ratio("spawner edit", edit, upgrade, {"measured": {"harness": edits, "floor": upgrades}})
+        for name, seconds in _one_changes(kept):
+            figures.seconds(name, seconds, ONE_CHANGE)
         bare, unpulled = _floor(running)
     finally:
         teardown.remove(plan, steps)
-    suite_floor = {
+    start, floor = warm + spawn, sum(bare.values())
+    unwaited = {"ratio without waiting for the pre-puller": round(start / (floor - unpulled), 3)}
+    figures.ratio("warm start", start, floor, {"floor parts": bare, **unwaited})
+    parts = {
         "bare boot": bare["kind create cluster"] + bare["helm install --wait"],
         "waits for the culler": CULLER_WAITS,
         f"{servers} servers of {server_cpu:.1f} s of CPU": servers * server_cpu / (os.cpu_count() or 1),
     }
-    figures: dict[str, dict[str, object]] = {
-        "first builds": {"harness": builds, "limit": FIRST_BUILDS},
-        "warm start": {
-            "harness": warm + spawn,
-            "floor": sum(bare.values()),
-            "floor parts": bare,
-            "ratio without waiting for the pre-puller": round((warm + spawn) / (sum(bare.values()) - unpulled), 3),
-        },
-        "kept cluster": {"harness": again, "limit": KEPT},
-        **{name: {"harness": seconds, "limit": ONE_CHANGE} for name, seconds in changes.items()},
-        "Docker restart": {"harness": back, "floor": warm},
-        "spawner edit": {
-            "harness": statistics.median(edits) + edit_spawn,
-            "floor": statistics.median(upgrades) + edit_spawn,
-            "measured": {"harness": edits, "floor": upgrades},
-        },
-        "whole suite": {"harness": suite, "floor": sum(suite_floor.values()), "floor parts": suite_floor},
-    }
-    over = _report(figures, plan.evidence / "bench.json", steps)
-    if over:
-        raise HarnessError(f"Slower than it may be: {'; '.join(over)}")
-
-
-def _report(figures: dict[str, dict[str, object]], file: Path, steps: Steps) -> list[str]:
-    """Print the figures, write them into a file, and return those over their limits."""
-    over = []
-    for name, figure in figures.items():
-        harness = float(str(figure["harness"]))
-        if "floor" in figure:
-            ratio = harness / float(str(figure["floor"]))
-            figure["ratio"], figure["limit"] = round(ratio, 3), LIMITS[name]
-            verdict = f"{ratio:.2f} x the floor of {figure['floor']:.1f} s, at most {LIMITS[name]}"
-            too_slow = ratio > LIMITS[name]
-        else:
-            limit = float(str(figure["limit"]))
-            verdict, too_slow = f"at most {limit:.0f} s", harness > limit
-        steps.say(f"{name:<17} {harness:6.1f} s  {verdict}{'  OVER' if too_slow else ''}")
-        if too_slow:
-            over.append(f"{name} ({verdict})")
-    speed = HASHED / 2**20 / _timed(lambda: hashlib.sha256(bytes(HASHED)))
-    steps.say(f"{'machine':<17} {speed:6.0f} MiB/s of SHA-256 by one of {os.cpu_count()} cores")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps({**figures, "machine": {"SHA-256 MiB/s": round(speed)}}, indent=2))
-    steps.say(f"Written to {file}")
-    return over
+    figures.ratio("whole suite", suite, sum(parts.values()), {"floor parts": parts})
+    steps.say(f"Written to {plan.evidence / 'bench.json'}")
+    if figures.over:
+        raise HarnessError(f"Slower than it may be: {'; '.join(figures.over)}")
 
 
 def _tests(plan: Plan, which: str, *more: str) -> None:
@@ -290,6 +305,8 @@ def _edited_spawner(plan: Plan) -> Path:
 def _spawn_seconds(hub: Hub, cluster: Cluster) -> float:
     """Measure the seconds from asking the hub's API for a server to its being ready."""
     user = f"bench-{uuid.uuid4().hex[:8]}"
+    # A proxy may learn of a new hub a moment after it is ready.
+    rollout.wait_for_answer(hub)
     hub.api.post(f"/users/{user}").raise_for_status()
 
     def ready() -> bool | NotYet:
