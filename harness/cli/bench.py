@@ -196,9 +196,9 @@ def _one_changes(plan: Plan) -> Iterator[tuple[str, float]]:
     """Edit what people edit, one kind after the other, and yield each with the seconds to its verdict."""
     place = plan.state / "edits"
     place.mkdir(exist_ok=True)
-    cull = _written(place / "cull.yaml", CULL)
-    spawner = _written(place / "spawner.py", f"{plan.spawner.read_text()}\n{STATEMENT}\n")
-    gate = _written(place / "gate.yaml", yaml.safe_dump(written(gate_routes(plan))).replace(*COOKIE))
+    cull = _new_file(place / "cull.yaml", CULL)
+    spawner = _new_file(place / "spawner.py", f"{plan.spawner.read_text()}\n{STATEMENT}\n")
+    gate = _new_file(place / "gate.yaml", yaml.safe_dump(written(gate_routes(plan))).replace(*COOKIE))
     edits: dict[str, dict[str, Any]] = {
         "a students' value": {"values": (*plan.values, cull)},
         "an authors' value": {"authoring_values": (*plan.authoring_values, cull)},
@@ -221,7 +221,7 @@ def _check_change(plan: Plan) -> None:
     _tests(plan, first, *more)
 
 
-def _written(file: Path, text: str) -> Path:
+def _new_file(file: Path, text: str) -> Path:
     file.write_text(text)
     return file
 

@@ -65,12 +65,13 @@ class NetworkPolicies:
 
     def why_not(self) -> str:
         """Return why it is not shown that policies are enforced, on every node; empty if they are."""
+        nodes = self._cluster.nodes
+        free, canaries = ({node: self._pod_on(name, node) for node in nodes} for name in (FREE, CANARY))
         # What is refused is an answer that does not come: all are waited for at the same time.
-        with threads(len(self._cluster.nodes)) as nodes:
-            return next(filter(None, nodes.map(self._why_not_on, self._cluster.nodes)), "")
+        with threads(len(nodes)) as side:
+            return next(filter(None, side.map(lambda node: self._why_not_on(node, free, canaries), nodes)), "")
 
-    def _why_not_on(self, node: str) -> str:
-        free, canaries = ({each: self._pod_on(name, each) for each in self._cluster.nodes} for name in (FREE, CANARY))
+    def _why_not_on(self, node: str, free: Mapping[str, client.V1Pod], canaries: Mapping[str, client.V1Pod]) -> str:
         open_to_all = {f"the free pod on {other}": Place(pod.status.pod_ip, PORT) for other, pod in free.items()}
         around = {
             **open_to_all,
