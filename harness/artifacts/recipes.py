@@ -19,8 +19,28 @@ from harness.base.files import make_readable
 from harness.base.shell import run
 from harness.plan.versions import ServiceImage, Versions
 
-COMPILING = {"CGO_ENABLED": "0", "GOGC": "400"}
-"""Environment of Go's compiler: static programs, and fewer collections of garbage in more memory."""
+COMPILING = {"CGO_ENABLED": "0", "GOGC": "off", "GOMEMLIMIT": "1GiB"}
+"""Environment of Go's compiler: static programs, and no collection of garbage before a gibibyte a process."""
+CLUSTER = (
+    *(
+        f"k8s.io/kubernetes/cmd/{program}"
+        for program in (
+            "kube-apiserver",
+            "kube-controller-manager",
+            "kube-scheduler",
+            "kube-proxy",
+            "kubeadm",
+            "kubectl",
+            "kubelet",
+        )
+    ),
+    "go.etcd.io/etcd/server/v3",
+    "./...",
+)
+"""Packages of the module go/cluster that run in the cluster: tools of its go.mod, and its own."""
+TOOLS = ("helm.sh/helm/v3/cmd/helm", "sigs.k8s.io/kind")
+"""Packages of the same module that run on the machine: in one module, what they share with the cluster is compiled
+once."""
 REPORTED_VERSION = "github.com/prometheus/common/version.Version"
 """Go variable from which the programs of Prometheus' family report their version."""
 
@@ -29,6 +49,8 @@ REPORTED_VERSION = "github.com/prometheus/common/version.Version"
 class GoPrograms(Recipe):
     """Programs compiled from a Go module: its tools, and main packages of its own."""
 
+    packages: tuple[str, ...] = ()
+    """Packages to compile, where those are not all of them."""
     variables: Mapping[str, str] = field(default_factory=dict)
     """Go variables that the linker sets, by full name."""
     linking: str = "-s -w"
@@ -45,7 +67,7 @@ class GoPrograms(Recipe):
             run(
                 [
                     "go", "build", "-trimpath", "-buildvcs=false", "-gcflags", self.compiling, "-ldflags", flags,
-                    "-o", f"{directory}/", *tools, *own,
+                    "-o", f"{directory}/", *(self.packages or (*tools, *own)),
                 ],
                 cwd=module,
                 env=COMPILING,
@@ -162,7 +184,9 @@ def recipes(versions: Versions) -> list[Recipe]:
     programs = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
     return [
         # One module for all programs of the cluster: what several of them are made of is compiled once.
-        GoPrograms("go-cluster", "go/cluster", Kept.AS_FILES, variables=_kubernetes_variables(kubernetes)),
+        GoPrograms(
+            "go-cluster", "go/cluster", Kept.AS_FILES, packages=CLUSTER, variables=_kubernetes_variables(kubernetes)
+        ),
         # These wait for the network while the cluster is compiled.
         _debian(versions.get("debian", "suite")),
         Image("python", "python", Kept.IN_DOCKER, base="debian", texts={"pip.conf": pip_configuration()}),
@@ -186,7 +210,7 @@ def recipes(versions: Versions) -> list[Recipe]:
             parts=tuple(f"go-cluster/{program}" for program in ("kubeadm", "kubelet", "kubectl")),
             bundled=(*programs, "kube-proxy", "coredns", "etcd", "pause"),
         ),
-        GoPrograms("go-tools", "go/tools", Kept.AS_FILES),
+        GoPrograms("go-tools", "go/cluster", Kept.AS_FILES, packages=TOOLS),
         *(recipe for name, image in versions.addons().items() for recipe in _of_addon(name, image, versions)),
     ]
 

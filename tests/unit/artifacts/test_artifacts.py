@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import shutil
 import tarfile
 import threading
@@ -28,7 +29,7 @@ from harness.artifacts.forecast import Durations
 from harness.artifacts.host_settings import pip_configuration
 from harness.artifacts.oci import OciStore, merge
 from harness.artifacts.prune import ABANDONED, prune
-from harness.artifacts.recipes import REPORTED_VERSION, GoPrograms, Image, recipes
+from harness.artifacts.recipes import CLUSTER, REPORTED_VERSION, TOOLS, GoPrograms, Image, recipes
 from harness.base.errors import HarnessError
 from harness.base.progress import Steps
 from harness.base.shell import CommandError
@@ -406,16 +407,23 @@ class TestGoPrograms:
             (module / file).parent.mkdir(parents=True, exist_ok=True)
             (module / file).write_text(text)
         go.parent.mkdir()
-        go.write_text(f'#!/bin/sh\nprintf "%s\\n" "GOGC=$GOGC CGO_ENABLED=$CGO_ENABLED" "$@" > {tmp_path}/asked\n')
+        environment = "GOGC=$GOGC GOMEMLIMIT=$GOMEMLIMIT CGO_ENABLED=$CGO_ENABLED"
+        go.write_text(f'#!/bin/sh\nprintf "%s\\n" "{environment}" "$@" > {tmp_path}/asked\n')
         go.chmod(0o755)
         monkeypatch.setenv("PATH", f"{go.parent}:{os.environ['PATH']}")
         recipe = GoPrograms("go-m", "go/m", Kept.AS_FILES, variables={"m.version": "1"})
         recipe.make(BuildCache([recipe], tmp_path / "images", tmp_path / "cache"))
         environment, *asked = (tmp_path / "asked").read_text().splitlines()
-        assert environment == "GOGC=400 CGO_ENABLED=0"
+        assert environment == "GOGC=off GOMEMLIMIT=1GiB CGO_ENABLED=0"
         assert " ".join(asked).endswith(f"/go-m/ {packages}")
         assert asked[asked.index("-ldflags") + 1] == "-s -w -X m.version=1"
         assert asked[asked.index("-gcflags") + 1] == "all=-dwarf=false"
+
+    def test_the_tools_of_the_clusters_module_are_all_compiled_and_each_once(self) -> None:
+        block = re.search(r"^tool \((.*?)^\)", (IMAGES / "go/cluster/go.mod").read_text(), re.MULTILINE | re.DOTALL)
+        assert block
+        assert sorted(block[1].split()) == sorted({*CLUSTER, *TOOLS} - {"./..."})
+        assert len({*CLUSTER, *TOOLS}) == len(CLUSTER) + len(TOOLS)
 
 
 CLASSIC = """cat <<END
