@@ -86,7 +86,9 @@ def judge(drill: Drill, run: RunTests, suite: Mapping[str, Promise], *, thorough
             return judge_failure(drill, found.boot) if expected else _judgement(Verdict.ELSEWHERE, found.boot)
         for failure in found.failures:
             expected = bool(named) and not drill.remarked
-            return judge_failure(drill, failure) if expected else _judgement(Verdict.ELSEWHERE, failure)
+            if not expected:
+                return _judgement(Verdict.ELSEWHERE, failure)
+            return _not_sooner(drill, run) or judge_failure(drill, failure)
         for remark in found.remarks if drill.remarked else ():
             if drill.remarked in remark:
                 return Judgement(Verdict.CAUGHT, function_of(named[0]), remark)
@@ -102,6 +104,14 @@ def judge(drill: Drill, run: RunTests, suite: Mapping[str, Promise], *, thorough
     )
 
 
+def _not_sooner(drill: Drill, run: RunTests) -> Judgement | None:
+    """Return an error unless a test that is to see a drill sooner sees it; None also where there is no such test."""
+    if not drill.sooner or run(drill.sooner, NAMED_TIMEOUT).failures:
+        return None
+    tests = ", ".join(drill.sooner)
+    return Judgement(Verdict.ERROR, message=f"'sooner': {tests} did not fail, and a change like it would miss it")
+
+
 def _can_judge(promise: Promise, drill: Drill) -> bool:
     if drill.program and promise.layer is not Layer.EVALUATED:
         return False
@@ -109,7 +119,7 @@ def _can_judge(promise: Promise, drill: Drill) -> bool:
 
 
 def _judge_valid(drill: Drill, run: RunTests, suite: Mapping[str, Promise], *, thorough: bool) -> Judgement:
-    tried = list(dict.fromkeys((*(() if drill.program or drill.course else CHEAP), *drill.tries)))
+    tried = list(dict.fromkeys((*(() if drill.program or drill.course else CHEAP), *drill.tries, *drill.sooner)))
     # All promises about the program take seconds.
     if thorough or drill.program:
         whole = sorted(suite.values(), key=lambda promise: promise.cost)

@@ -171,6 +171,7 @@ class Drill:
         wanted: in place of `caught_by`, the promise that no test checks yet.
         valid: the reason why nothing may catch it; empty for a regression.
         tries: tests that a valid change could disturb.
+        sooner: tests that see within seconds what the others take minutes for; they come first after such a change.
         deleted_tags, moved_tags: of the registry's course images; each moved tag with the tag whose image it gets.
         image: of a course of the deployment, whose image is built of that.
         course: of a course that an author hands to `--course`, and that is judged by the promises about it alone.
@@ -191,6 +192,7 @@ class Drill:
     wanted: str = ""
     valid: str = ""
     tries: tuple[str, ...] = ()
+    sooner: tuple[str, ...] = ()
     values: Mapping[HubSpec, ValueChanges] = field(default_factory=dict)
     hub_package: str = ""
     spawner: tuple[Edit, ...] = ()
@@ -240,7 +242,7 @@ def check_tests(drill: Drill, suite: Mapping[str, Promise]) -> None:
         HarnessError: one of them does not exist, needs a deployment for a drill of the program, or is not about courses
             that a run is given where the drill is of one, or the other way round.
     """
-    for test in (*drill.caught_by, *drill.tries):
+    for test in (*drill.caught_by, *drill.tries, *drill.sooner):
         if test == BOOT:
             continue
         promise = suite.get(function_of(test))

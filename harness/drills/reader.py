@@ -109,6 +109,7 @@ class WrittenDrill(Written):
     wanted: str = ""
     valid: str = ""
     tries: Texts = Field((), alias="try")
+    sooner: Texts = ()
     values: dict[str, Any] = {}
     values_deleted: Texts = Field((), alias="values deleted")
     authoring_values: dict[str, Any] = Field({}, alias="authoring values")
@@ -131,6 +132,8 @@ class WrittenDrill(Written):
             raise ValueError("'remarked' takes the place of 'says': what 'caught by' must remark, and not fail for")
         if self.valid and not self.tries:
             raise ValueError("a valid change names under 'try' the tests that it could disturb")
+        if self.sooner and self.remarked:
+            raise ValueError("'sooner' names tests that fail, and 'remarked' is for tests that do not")
         if not self.valid and not self.hurts:
             raise ValueError("a regression has 'hurts': student, author or operator")
         if not self.valid and bool(self.caught_by) == bool(self.wanted):
@@ -168,6 +171,7 @@ class WrittenDrill(Written):
             wanted=self.wanted,
             valid=self.valid,
             tries=self.tries,
+            sooner=self.sooner,
             values={hub: change for hub, change in changes.items() if change.paths},
             hub_package=self.hub_package,
             spawner=self.spawner,

@@ -55,7 +55,7 @@ def select_for_change(plan: Plan) -> Selection:
 
 
 def known_places(checkout: Path, spawner: str) -> dict[str, set[str]]:
-    """Return the tests that the drills of a checkout name, by the place that a drill changes.
+    """Return the tests that come first, as the drills of a checkout name them, by the place that a drill changes.
 
     Args:
         spawner: the code that drills edit, as it was before the change: where it has changed, their edits may not fit.
@@ -66,7 +66,7 @@ def known_places(checkout: Path, spawner: str) -> dict[str, set[str]]:
     known: dict[str, set[str]] = {}
     for drill in read_drills(checkout / DRILLS):
         for place in places_of(drill, spawner):
-            known.setdefault(place, set()).update(drill.caught_by, drill.tries)
+            known.setdefault(place, set()).update(drill.sooner or (*drill.caught_by, *drill.tries))
     return known
 
 

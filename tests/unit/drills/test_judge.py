@@ -152,6 +152,16 @@ class TestJudging:
         other = Suite(dataclasses.replace(PASSED, remarks=remarks[:1]))
         assert judge(drill, other, everything).verdict is Verdict.SURVIVED
 
+    def test_what_is_to_see_it_sooner_sees_it(self) -> None:
+        drill = dataclasses.replace(REGRESSION, sooner=("test_a.py::test_quick",))
+        suite = Suite(failed(NAMED.test), failed("test_a.py::test_quick"))
+        found = judge(drill, suite, SUITE)
+        assert (found.verdict, found.test) == (Verdict.CAUGHT, NAMED.test)
+        assert suite.runs == [[NAMED.test], ["test_a.py::test_quick"]]
+        found = judge(drill, Suite(failed(NAMED.test), PASSED), SUITE)
+        assert found.verdict is Verdict.ERROR
+        assert "test_a.py::test_quick did not fail" in found.message
+
     def test_what_is_asked_of_valid_changes_is_there(self, suite: dict[str, Promise]) -> None:
         assert set(CHEAP) <= set(suite)
         assert suite[FIRST_PROGRAM_TEST].layer is Layer.EVALUATED

@@ -11,6 +11,13 @@ from tests.unit.drills.examples import CHECKOUT, OURS
 SPAWNER = (CHECKOUT / "helm/spawner/dynamicImageConfig.py").read_text()
 NARROW = 0.8
 """Share of the drills' changes that are selected narrowly, at least."""
+MINUTES = {
+    "test_image_selection.py::test_whole_class_at_once",
+    "test_image_selection.py::test_hub_answers_while_a_class_arrives",
+    "test_monitoring.py::test_stuck_puller_is_told",
+    "test_monitoring.py::test_failed_starts_are_told",
+}
+"""Tests of a class and of incidents. Those of servers that live under the culler take minutes as well."""
 FEW = 30
 """Tests that a narrow selection has at most, so that they take no more than a minute: those of the gate are short."""
 
@@ -27,7 +34,7 @@ def test_most_drills_are_selected_narrowly_and_caught(known: dict[str, set[str]]
     narrow = [(each, found) for each, found in selected if found.narrow]
     assert len(narrow) >= NARROW * len(regressions)
     for drill, found in narrow:
-        assert set(drill.caught_by) - {"boot"} <= found.tests, drill.name
+        assert set(drill.sooner or drill.caught_by) - {"boot"} <= found.tests, drill.name
         assert len(found.tests) <= FEW, drill.name
 
 
@@ -43,15 +50,18 @@ def test_a_value_of_the_gate_selects_its_promises(known: dict[str, set[str]]) ->
     assert found.has("test_sso.py::TestSession::test_class_logs_in_together"), found
 
 
-@pytest.mark.parametrize(
-    "place", ["course supervised_learning_fundamentals: Dockerfile", "spawner: c.KubeSpawner.args", "students: cull"]
-)
-def test_what_people_often_edit_selects_no_life_of_a_server(
-    known: dict[str, set[str]], suite: dict[str, Promise], place: str
+def test_no_value_and_no_course_selects_what_takes_minutes(
+    known: dict[str, set[str]], suite: dict[str, Promise]
 ) -> None:
-    found = select_promises({place}, known)
-    assert found.narrow
-    assert not [test for test in found.tests if suite[function_of(test)].slow]
+    edited = {place for place in known if not place.startswith("spawner: ")}
+    edited |= {"students: cull", "spawner: c.KubeSpawner.args"}
+    chosen = {place: sorted(select_promises({place}, known).tests) for place in edited}
+    slow = {place: [test for test in tests if _takes_minutes(test, suite)] for place, tests in chosen.items()}
+    assert {place: tests for place, tests in slow.items() if tests} == {}
+
+
+def _takes_minutes(test: str, suite: dict[str, Promise]) -> bool:
+    return function_of(test) in MINUTES or (test in suite and suite[test].slow)
 
 
 @pytest.mark.parametrize("place", ["students: cull", "students: cull.timeout", "students: cull.timeout.more"])
