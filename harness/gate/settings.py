@@ -20,6 +20,8 @@ CALLBACK = "/.apisix/redirect"
 """Path to which Keycloak sends people back; APISIX puts it behind the path that was asked for."""
 PATIENCE = 15
 """Seconds that the gate waits for an answer of Keycloak, which shares the machine with everything else."""
+STAND_IN_PATIENCE = 5
+"""The same on the way to a hub's stand-in, where a test waits for a Keycloak that never answers."""
 SERVICE, SERVICE_PORT = "proxy-public", "http"
 """The chart's Service of a hub's proxy and its port, to which a route leads that names no other."""
 MIRROR = "127.0.0.1:8081"
@@ -293,6 +295,7 @@ def _protected(
 ) -> Iterator[str]:
     """Yield the login, and the way to the hub behind it."""
     in_location = [each for each in settings.login if each.startswith(("OIDCUnAuthAction", "OIDCCookie "))]
+    patience = STAND_IN_PATIENCE if hub == MIRROR else PATIENCE
     for line in (
         "AllowEncodedSlashes NoDecode",
         *(
@@ -307,8 +310,8 @@ def _protected(
                 "OIDCSessionType client-cookie:store_id_token",
                 # A tab each, that waits for the login; the oldest makes room.
                 "OIDCStateMaxNumberOfCookies 100 true",
-                f"OIDCHTTPTimeoutLong {PATIENCE}",
-                f"OIDCHTTPTimeoutShort {PATIENCE}",
+                f"OIDCHTTPTimeoutLong {patience}",
+                f"OIDCHTTPTimeoutShort {patience}",
                 "OIDCHTMLErrorTemplate /etc/gate/sorry.html",
                 # APISIX leaves tokens as they are at a logout: a port that no one listens at.
                 "OIDCProviderRevocationEndpoint https://127.0.0.1:9/",

@@ -67,19 +67,17 @@ class TestKeycloakGone:
 
 
 def test_silent_keycloak_stops_no_one_at_work(
-    gated: GatedHubs, learner: NewLearner, learner_at_work: Learner, calendars: Callable[[float], None]
+    gated: GatedHubs, mirrored: Learner, learner_at_work: Learner, calendars: Callable[[float], None]
 ) -> None:
     """A Keycloak that answers nothing holds up a request whose token is over for a while, and no notebook."""
-    person = learner()
-    person.log_in(person.go_to_login(HOME))
     with learner_at_work.server.kernel() as kernel, keycloak_silent(gated.keycloak):
-        assert not at_login(person.get(HOME)), "a session with good tokens asks for a login"
+        assert not at_login(mirrored.get(HOME)), "a session with good tokens asks for a login"
         calendars(2 * TOKEN)
-        answer = person.get(HOME, timeout=3 * PATIENCE)
+        answer = mirrored.get(HOME, timeout=3 * PATIENCE)
         assert answer.is_redirect or WORDS in answer.text, f"a token that cannot be renewed: {told(answer)}"
         assert kernel.run("6 * 7").value == "42"
         calendars(0)
-    again = person.log_in(person.go_to_login(HOME))
+    again = mirrored.log_in(mirrored.go_to_login(HOME))
     assert again.headers.get("location", "").endswith(HOME), f"when it answers again, the link led to {told(again)}"
 
 
