@@ -88,12 +88,12 @@ class Forecast:
     def _about(self, name: str, started: float) -> str:
         expected, gone = self._durations.expected(name), self._clock() - started
         if expected is None:
-            known = "for the first time here"
+            known = " for the first time here"
         elif gone > expected:
-            known = f"longer than the {expected:.0f} s {self._source(name)}"
+            known = f", more than the {expected:.0f} s {self._source(name)}"
         else:
-            known = f"of {expected:.0f} s {self._source(name)}"
-        return f"{name} {gone:.0f} s {known}"
+            known = f" of {expected:.0f} s {self._source(name)}"
+        return f"{name} {gone:.0f} s{known}"
 
     def _source(self, name: str) -> str:
         return "expected" if self._durations.last(name) is None else "last time"

@@ -60,7 +60,7 @@ def test_the_second_time_is_as_the_last(cache: Path, clock: Clock) -> None:
         clock.now += 450
         assert forecast.line() == "go-cluster 450 s of 500 s last time; about 50 s left"
         clock.now += 60
-        assert forecast.line() == "go-cluster 510 s longer than the 500 s last time; how much is left is not known"
+        assert forecast.line() == "go-cluster 510 s, more than the 500 s last time; how much is left is not known"
 
 
 def test_what_runs_side_by_side_is_not_added_up(cache: Path, clock: Clock) -> None:
