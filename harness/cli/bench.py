@@ -258,8 +258,9 @@ def _second_docker(place: Path) -> Iterator[str]:
     """Start a Docker of its own, which can build and not run, and yield its address."""
     host = f"unix://{place}/docker.sock"
     directories = [f"--{kind}-root={place}/{kind}" for kind in ("data", "exec")]
-    no_network = ("--bridge=none", "--iptables=false", "--ip6tables=false")
-    command = ["dockerd", f"--host={host}", *directories, f"--pidfile={place}/pid", *no_network]
+    # On the bridge that is there: with none it would remove the one of the machine's own Docker.
+    no_rules = ("--iptables=false", "--ip6tables=false")
+    command = ["dockerd", f"--host={host}", *directories, f"--pidfile={place}/pid", *no_rules]
     try:
         with (place / "dockerd.log").open("w") as log:
             daemon = subprocess.Popen(command, stdout=log, stderr=log)
