@@ -152,7 +152,7 @@ def bench(plan: Plan, steps: Steps) -> None:
         spawn = _spawn_seconds(running.student, running.cluster)
         figures.seconds("kept cluster", _timed(lambda: _tests(kept, first)), KEPT)
         server_cpu = _server_cpu_seconds(running)
-        figures.ratio("Docker restart", _timed_after_stop(kept, first), warm, {})
+        figures.ratio("Docker restart", _timed_after_stop(kept, first, steps), warm, {})
         running = boot.boot(kept, steps)
         edits, upgrades = zip(*(_edits(kept, first, running) for _ in range(EDITS)), strict=True)
         edit_spawn = _spawn_seconds(running.student, running.cluster)
@@ -177,11 +177,11 @@ def bench(plan: Plan, steps: Steps) -> None:
         raise HarnessError(f"Slower than it may be: {'; '.join(figures.over)}")
 
 
-def _tests(plan: Plan, which: str, *more: str) -> None:
-    """Run tests as a person would, in a process of its own that keeps the cluster."""
+def _tests(plan: Plan, which: str, *more: str) -> str:
+    """Run tests as a person would, in a process of its own that keeps the cluster; return what it printed."""
     command = [sys.executable, "-m", "pytest", which, *pytest_options(plan), *more]
     try:
-        run(command, cwd=plan.checkout, timeout=SUITE_SECONDS, what=which)
+        return run(command, cwd=plan.checkout, timeout=SUITE_SECONDS, what=which)
     except CommandError as error:
         raise HarnessError(f"{which} did not pass:\n{error.output[-2000:]}") from error
 
@@ -289,11 +289,17 @@ def _second_docker(place: Path) -> Iterator[str]:
             run(["umount", left], timeout=10)
 
 
-def _timed_after_stop(plan: Plan, which: str) -> float:
-    """Stop the containers of a kept copy, and measure the seconds of a run that has it come back."""
+def _timed_after_stop(plan: Plan, which: str, steps: Steps) -> float:
+    """Stop the containers of a kept copy, and measure the seconds of a run that says what became of it."""
     # Not --timeout, which older Dockers do not know.
     docker.docker("stop", "-t", "10", *docker.running(plan.name), timeout=120)
-    return _timed(lambda: _tests(plan, which))
+    started = time.monotonic()
+    said = _tests(plan, which)
+    seconds = time.monotonic() - started
+    for line in said.splitlines():
+        if line.startswith("kept:"):
+            steps.say(line)
+    return seconds
 
 
 def _edited_spawner(plan: Plan) -> Path:
