@@ -134,11 +134,12 @@ class Cluster:
         started = {node: docker.started_at(node) for node in self.nodes}
         self.__dict__.pop("api", None)
 
-        def answers() -> bool | NotYet:
-            why = self.why_silent(RESUME_ATTEMPT)
-            return NotYet(why) if why else True
+        def is_ready() -> bool | NotYet:
+            # It answers before it has read who has which rights, and refuses everybody until then.
+            error = self._failed_request("/readyz", RESUME_ATTEMPT)
+            return NotYet(_last_line(error)) if error else True
 
-        wait_until("the API server", answers, timeout=RESUME_TIMEOUT, fail_if=self._why_gone())
+        wait_until("the API server", is_ready, timeout=RESUME_TIMEOUT, fail_if=self._why_gone())
         # Controllers and schedulers wait 15 s for the end of a lease that one before them has.
         self._remove_all("leases", "metadata.namespace!=kube-node-lease")
         self._remove_all("pods", "metadata.namespace!=kube-system", *AT_ONCE)
@@ -262,6 +263,14 @@ class Cluster:
 
         wait_until("both nodes of the cluster", ready, timeout=120, fail_if=self._why_gone())
 
+    def _failed_request(self, path: str, seconds: int) -> CommandError | None:
+        """Ask the API server for a path, and return the error if it has not answered well within some seconds."""
+        try:
+            self.kubectl("get", f"--raw={path}", f"--request-timeout={seconds}s", timeout=seconds + 2)
+        except CommandError as error:
+            return error
+        return None
+
     def _why_gone(self) -> Callable[[], str | None]:
         return seldom(lambda: docker.stopped(self.name, self.nodes))
 
@@ -291,13 +300,9 @@ class Cluster:
 
     def why_silent(self, seconds: int) -> str:
         """Return in a line why the API server has no answer within some seconds; empty where it has one."""
-        try:
-            self.kubectl("get", "--raw=/livez", f"--request-timeout={seconds}s", timeout=seconds + 2)
-        except CommandError as error:
-            # A refusal is an answer.
-            lines = [line for line in (error.output or str(error)).splitlines() if line.strip()]
-            return "" if "Error from server" in error.output else lines[-1].strip()
-        return ""
+        error = self._failed_request("/livez", seconds)
+        # A refusal is an answer.
+        return "" if not error or "Error from server" in error.output else _last_line(error)
 
     def lost(self, seconds: int) -> dict[str, str]:
         """Return the lost nodes with Kubernetes' message about each; none where the API server does not answer."""
@@ -433,3 +438,7 @@ def check_port(port: int) -> None:
                 f"Port {port} on 127.0.0.1 is taken ({os.strerror(error.errno or 0)}). "
                 "Give another, or 0 for any free one."
             ) from error
+
+
+def _last_line(error: CommandError) -> str:
+    return [line for line in (error.output or str(error)).splitlines() if line.strip()][-1].strip()

@@ -110,7 +110,12 @@ class TestResume:
         script = f"""echo docker "$@" >> '{calls}'
             case "$*" in *StartedAt*) echo 2026-01-01T10:00:00.123456789Z ;; inspect*) echo '{network}' ;; esac"""
         Program(place / "bin", "docker", script)
-        Program(place / "bin", "kubectl", f'echo "$@" >> "{calls}"')
+        # At first the API server refuses everybody.
+        script = f"""echo "$@" >> "{calls}"
+            case "$*" in
+              *readyz*) [ -e "{place}/asked" ] || {{ touch "{place}/asked"; echo Forbidden; exit 1; }} ;;
+            esac"""
+        Program(place / "bin", "kubectl", script)
         started = datetime(2026, 1, 1, 10, tzinfo=UTC)
         old, new = (started + timedelta(hours=hours) for hours in (-1, 1))
         looks = [(old, old), (old, new), (new, new)]
@@ -143,6 +148,10 @@ class TestResume:
             "pods --namespace=kube-system --selector=k8s-app=kube-dns --grace-period=0 --force",
         ]
         assert done[0] == "docker start jh-1-control-plane jh-1-worker"
+
+    def test_an_api_server_that_refuses_everybody_is_waited_for(self, done: list[str]) -> None:
+        asked = [line for line in done if "/readyz" in line or " delete " in line][:3]
+        assert ["/readyz" in line for line in asked] == [True, True, False]
 
     def test_what_the_nodes_were_counts_for_nothing(self, done: list[str]) -> None:
         assert done[-4:] == [*["look at the nodes"] * 3, "patch jh-1-worker"]
