@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 from uuid import uuid4
@@ -264,7 +265,8 @@ class Visitor:
 
     def _follow_progress(self, started: float) -> None:
         stuck_reason = self._server_probe(self.name)
-        for event in self._progress():
+        # A hub whose spawner fails while it tells of the start breaks off, and says why when it is asked again.
+        for event in chain.from_iterable(self._progress() for _ in range(2)):
             if message := event.get("message"):
                 self.journey.progress.append(message)
                 self._note("spawn", message)

@@ -222,6 +222,12 @@ class TestSpawn:
         with pytest.raises(SpawnError, match=f"ended the progress of student {NAME}'s server without a verdict"):
             visit().open(LINK)
 
+    def test_a_hub_that_breaks_off_is_asked_again(self, fake: FakeHub, visit: Callable[..., Student]) -> None:
+        fake.plays(lines=[event(message="Pulling")])
+        fake.answers[PROGRESS].append(Answer(lines=[event(failed=True, message="Spawn failed: (403)")]))
+        with pytest.raises(SpawnError, match=r"the hub says: Spawn failed: \(403\)"):
+            visit().open(LINK)
+
     @pytest.mark.parametrize(
         ("progress", "words"),
         [
