@@ -106,7 +106,12 @@ def judge(drill: Drill, run: RunTests, suite: Mapping[str, Promise], *, thorough
 
 def _not_sooner(drill: Drill, run: RunTests) -> Judgement | None:
     """Return an error unless a test that is to see a drill sooner sees it; None also where there is no such test."""
-    if not drill.sooner or run(drill.sooner, NAMED_TIMEOUT).failures:
+    if not drill.sooner:
+        return None
+    found = run(drill.sooner, NAMED_TIMEOUT)
+    if found.trouble:
+        return Judgement(Verdict.ERROR, message=found.trouble)
+    if found.failures:
         return None
     tests = ", ".join(drill.sooner)
     return Judgement(Verdict.ERROR, message=f"'sooner': {tests} did not fail, and a change like it would miss it")

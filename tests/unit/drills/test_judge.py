@@ -161,6 +161,8 @@ class TestJudging:
         found = judge(drill, Suite(failed(NAMED.test), PASSED), SUITE)
         assert found.verdict is Verdict.ERROR
         assert "test_a.py::test_quick did not fail" in found.message
+        found = judge(drill, Suite(failed(NAMED.test), SuiteRun(trouble="no result within 1200 s")), SUITE)
+        assert (found.verdict, found.message) == (Verdict.ERROR, "no result within 1200 s")
 
     def test_what_is_asked_of_valid_changes_is_there(self, suite: dict[str, Promise]) -> None:
         assert set(CHEAP) <= set(suite)
