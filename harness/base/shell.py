@@ -53,7 +53,7 @@ def run(
     try:
         process = _start(
             command,
-            env={**os.environ, **(env or {})},
+            env=environment(**(env or {})),
             cwd=cwd,
             stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -74,6 +74,15 @@ def run(
     if process.returncode:
         raise CommandError(f"{what}: exit code {process.returncode}.{tail(err.strip() or out)}", out + err)
     return out
+
+
+def environment(**variables: str) -> dict[str, str]:
+    """Return this process's environment for a program, with `variables` in addition.
+
+    Another thread may take a variable away meanwhile, as pytest does after each part of a test; a plain copy fails then.
+    """
+    there = {name: value for name in list(os.environ) if (value := os.environ.get(name)) is not None}
+    return there | variables
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
-from harness.base.shell import tail
+from harness.base.shell import environment, tail
 from harness.base.timeline import BOOT
 from harness.drills.judge import SuiteFailure, SuiteRun
 from harness.drills.model import Drill
@@ -94,12 +94,12 @@ def run_tests(
     options = pytest_options(dataclasses.replace(plan, evidence=evidence))
     command = [python, "-m", "pytest", *(f"{SUITE}/{test}" for test in tests), "-x", *options, f"--junitxml={report}"]
     # A program drill's copy of a checkout lies in this one, and has no history of its own to be compared with.
-    apart = {"GIT_CEILING_DIRECTORIES": str(plan.state), "HARNESS_BASE": ""}
+    apart = environment(GIT_CEILING_DIRECTORIES=str(plan.state), HARNESS_BASE="")
     # A session of its own, so that Ctrl-C reaches this process alone, which then ends the other in order.
     process = subprocess.Popen(
         command,
         cwd=plan.checkout,
-        env={**os.environ, **apart},
+        env=apart,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -16,7 +16,7 @@ from pathlib import Path
 from harness.base.errors import EnvironmentFault
 from harness.base.progress import Steps
 from harness.base.quantities import GIB
-from harness.base.shell import MARK, CommandError, run
+from harness.base.shell import MARK, CommandError, environment, run
 from harness.base.wait import NotYet, TooLateError, wait_until
 from harness.host import docker_config
 from harness.host.isolation import OPEN_FILES
@@ -238,7 +238,8 @@ def start_daemon(cache: Path) -> str:
         cache.mkdir(parents=True, exist_ok=True)
         with log.open("wb") as out:
             # It outlives the run on purpose: images and layers stay warm for the next one.
-            env = {key: value for key, value in os.environ.items() if key != MARK} | {"PATH": _search_path()}
+            env = environment(PATH=_search_path())
+            env.pop(MARK, None)
             subprocess.Popen(["setsid", "--fork", "dockerd"], stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=env)
         how = "started, no init system here"
 

@@ -36,7 +36,7 @@ from urllib3.exceptions import HTTPError
 
 from harness.base.errors import HarnessError
 from harness.base.names import Names
-from harness.base.shell import tail
+from harness.base.shell import environment, tail
 from harness.base.timeline import UUID, Timeline
 from harness.base.wait import NeverError, NotYet, TooLateError, seldom, wait_until
 from harness.host.leak_check import scratch_prefix
@@ -460,7 +460,7 @@ def browser(
             driver,
             service_args=["--log-level=INFO", f"--log-path={scratch}/{LOG}"],
             # Chromium's own temporary files are removed with ours.
-            env={**os.environ, "TMPDIR": scratch, **home},
+            env=environment(TMPDIR=scratch, **home),
             # As with every program: on Ctrl-C we decide the order in which they end.
             popen_kw={"start_new_session": True},
         )

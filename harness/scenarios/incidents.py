@@ -62,10 +62,12 @@ class KilledServer:
     """A server that was killed for its memory.
 
     Attributes:
+        began: when the cell began that used up its memory, as time.time().
         before: servers of its course that had been killed before it, in the panel.
     """
 
     student: Student
+    began: float
     before: float
 
 
@@ -156,11 +158,12 @@ class Incidents:
         finally:
             self._server_up.set()
         before = sum(each.value for each in self._monitoring.query(kills) if each.labels["course"] == course)
+        began = time.time()
         # The session cannot be closed on a server that is gone.
         with suppress(CellError, httpx.HTTPError), student.server.kernel() as kernel:
             kernel.run(GREEDY_CELL, timeout=KILL_TIMEOUT)
             raise HarnessError(f"A cell took three times the memory of {student.name}'s server, and nothing killed it")
-        return KilledServer(student, before)
+        return KilledServer(student, began, before)
 
     def _stick(self) -> Alert:
         began = time.time()

@@ -125,14 +125,19 @@ class ServerLifetime:
     """Seconds from its start to the first look that did not find it; None while it is there."""
 
     @property
+    def ready_at(self) -> float:
+        """Return when it was ready, as time.time()."""
+        return self.started + (time.time() - time.monotonic())
+
+    @property
     def seen_last(self) -> float:
         """Return the time of the last look that found it, as time.time()."""
-        return self.started + self.last_seen + (time.time() - time.monotonic())
+        return self.ready_at + self.last_seen
 
     @property
     def ended(self) -> float:
         """Return the time of the first look that did not find it, or of the last look, as time.time()."""
-        return self.seen_last if self.gone_at is None else self.seen_last - self.last_seen + self.gone_at
+        return self.ready_at + (self.last_seen if self.gone_at is None else self.gone_at)
 
     @property
     def end(self) -> str:

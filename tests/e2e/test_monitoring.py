@@ -25,7 +25,7 @@ from harness.faults.full_nodes import full_house
 from harness.hub.api import Hub
 from harness.monitoring import panels
 from harness.monitoring.addon import AS_WRITTEN, HUB_JOB, KUBELET_JOB, NAMESPACE, POSTGRES_EXPORTER, STATE_METRICS
-from harness.monitoring.client import Alert, Monitoring, Sample
+from harness.monitoring.client import APPEARS_WITHIN, Alert, Monitoring, Sample
 from harness.monitoring.grafana import DASHBOARD_PATH
 from harness.monitoring.panels import panel
 from harness.monitoring.rules import RULE_TESTS
@@ -42,14 +42,12 @@ from harness.scenarios.incidents import FAILURES, CrashedHub, FailedStarts, Kill
 from harness.services.postgres import Postgres
 
 COUNTS = pytest.mark.touches("what the monitoring counts")
-"""A test that counts, or takes the time: it wants no other person on the way. The incidents come last among them."""
+"""A test that counts, or takes the time: it wants no other person on the way."""
 CLASS = ("clustering_and_descriptive_ai", "mitxt-6.3710.3x", "uai_source-uai.0", EXAMPLE.course)
 CLASS_ARRIVES_WITHIN = 300.0
 """Seconds before a class has arrived in which its servers started."""
 GROWTH = 20_000_000
 """Bytes by which a test lets a database grow."""
-SHOWN_FOR = 3.0
-"""Seconds before the last look at a server for which the panels have it."""
 LEAVES_WITHIN = 30.0
 """Seconds from the end of a server to its end in the panels: its pod's, a scrape, and a busy machine."""
 
@@ -241,10 +239,10 @@ def test_killed_server_is_a_restart_with_its_course_and_reason(
     killed_server: KilledServer, monitoring: Monitoring, hub: Hub, cluster: Cluster
 ) -> None:
     """A server that is killed for its memory is a restart of its course, with the reason."""
-    name = killed_server.student.name
+    name, ago = killed_server.student.name, time.time() - killed_server.began
     monitoring.wait_for(
         f"a restart of {EXAMPLE.course} in the panel {panels.RESTARTS}",
-        panel(panels.RESTARTS).query(hub.namespace),
+        panel(panels.RESTARTS).query(hub.namespace, f"{ago + APPEARS_WITHIN:.0f}s"),
         lambda found: by("course", found).get(EXAMPLE.course, 0) > 0,
     )
     assert oom_killed([cluster.server_pod(hub.namespace, name)]), f"the server of {name} was not OOMKilled"
@@ -332,8 +330,9 @@ def test_culled_server_leaves_the_panels(monitoring: Monitoring, culled_servers:
     assert idle.gone_at is not None, (
         f"an idle server is still there after {idle.last_seen:.0f} s, and so in the panel {panels.IMAGES}"
     )
-    before, after = shown(idle.seen_last - SHOWN_FOR, idle.seen_last), shown(idle.ended, idle.ended + LEAVES_WITHIN)
     # The pod of a server that ends is gone before the hub says so.
+    before = shown(max(each.ready_at for each in servers), idle.seen_last)
+    after = shown(idle.ended, idle.ended + LEAVES_WITHIN)
     assert max(before, default=0) == len(servers), (
         f"with {len(servers)} servers the panel {panels.IMAGES} had {sorted(before)}"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from harness.base.errors import HarnessError
-from harness.base.shell import CommandError, kill_children, lines_of, run, tail
+from harness.base.shell import CommandError, environment, kill_children, lines_of, run, tail
 from harness.base.wait import NotYet, wait_until
 
 
@@ -33,6 +34,26 @@ def test_standard_output_alone() -> None:
 def test_variables_are_added(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MINE", "kept")
     assert sh("echo $MINE $MORE", MORE="added") == "kept added\n"
+
+
+def test_a_variable_that_another_thread_takes_away_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    switches, over = sys.getswitchinterval(), threading.Event()
+    monkeypatch.setenv("STAYS", "here")
+
+    def set_and_take_away() -> None:
+        while not over.is_set():
+            os.environ["GOES"] = "away"
+            del os.environ["GOES"]
+
+    other = threading.Thread(target=set_and_take_away)
+    other.start()
+    sys.setswitchinterval(1e-6)
+    try:
+        assert all(environment(MORE="added").items() >= {"STAYS": "here", "MORE": "added"}.items() for _ in range(2000))
+    finally:
+        sys.setswitchinterval(switches)
+        over.set()
+        other.join()
 
 
 def test_standard_input() -> None:
