@@ -63,12 +63,14 @@ class Names:
 
 
 class _Transport(httpx.BaseTransport):
-    """A way to hosts by their names, with connections of its own to each: one is not used for another's name."""
+    """A way to hosts by their names, with a connection for each request.
+
+    One that is kept would be used for another's name, and end under a request when a gate's calendar moves.
+    """
 
     def __init__(self, names: Names) -> None:
         self._names = names
-        self._context = names.context()
-        self._ways: dict[str, httpx.HTTPTransport] = {}
+        self._way = httpx.HTTPTransport(verify=names.context(), limits=httpx.Limits(max_keepalive_connections=0))
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         url = request.url
@@ -76,7 +78,6 @@ class _Transport(httpx.BaseTransport):
             address, port = self._names.place(url.host, url.port or PORTS[url.scheme])
         except LookupError as error:
             raise httpx.ConnectError(str(error), request=request) from None
-        way = self._ways.setdefault(f"{url.scheme}://{url.host}", httpx.HTTPTransport(verify=self._context))
         there = httpx.Request(
             request.method,
             url.copy_with(host=address, port=port),
@@ -84,8 +85,7 @@ class _Transport(httpx.BaseTransport):
             stream=request.stream,
             extensions={**request.extensions, "sni_hostname": url.host},
         )
-        return way.handle_request(there)
+        return self._way.handle_request(there)
 
     def close(self) -> None:
-        for way in self._ways.values():
-            way.close()
+        self._way.close()

@@ -15,12 +15,17 @@ from harness.base.names import Names
 
 @pytest.fixture
 def names() -> Iterator[Names]:
-    """A host that answers with the Host that it was asked for, and a cookie."""
+    """A host that answers with the Host that it was asked for, and a cookie, and a connection's first request alone."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        answered = False
 
         def do_GET(self) -> None:
+            if self.answered:
+                self.close_connection = True
+                return
+            self.answered = True
             body = f"{self.headers['Host']} {self.path} {self.headers['Cookie']}".encode()
             self.send_response(200)
             self.send_header("Set-Cookie", "a=1; Path=/")
