@@ -79,7 +79,7 @@ def run(
 def environment(**variables: str) -> dict[str, str]:
     """Return this process's environment for a program, with `variables` in addition.
 
-    Another thread may take a variable away meanwhile, as pytest does after each part of a test; a plain copy fails then.
+    Another thread may take one away meanwhile, as pytest does after each part of a test: a plain copy would fail then.
     """
     there = {name: value for name in list(os.environ) if (value := os.environ.get(name)) is not None}
     return there | variables
