@@ -21,7 +21,7 @@ TELL = ROOT / ".ci/tell"
 PIPELINES = [".github/workflows/nightly.yml", "docs/concourse.yml"]
 
 
-def command(pipeline: str, tests: str = "e2e") -> str:
+def command(pipeline: str, tests: str = "mixed") -> str:
     """The one command line of a pipeline that runs the tests, or the drills."""
     [found] = re.findall(rf"tox -e {tests} -- ((?:.*\\\n)*.*)", (ROOT / pipeline).read_text())
     return str(found)
@@ -32,7 +32,7 @@ def ends(pipeline: str) -> set[tuple[str, str]]:
     content: dict[str, Any] = yaml.safe_load((ROOT / pipeline).read_text())
     if pipeline == "docs/concourse.yml":
         tasks = [step["params"] for job in content["jobs"] for step in job["plan"] if "task" in step]
-        return {(task["CHART"], task["KUBERNETES"]) for task in tasks if task["TESTS"] == "e2e"}
+        return {(task["CHART"], task["KUBERNETES"]) for task in tasks if task["TESTS"] == "mixed"}
     matrix = content["jobs"]["e2e"]["strategy"]["matrix"]
     charts, versions = (re.findall(r'"(\w+)"', re.findall(r"\[.*?\]", matrix[it])[-1]) for it in matrix)
     return {(chart, version) for chart in charts for version in versions}
