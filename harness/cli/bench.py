@@ -30,7 +30,7 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -192,7 +192,7 @@ def _edits(plan: Plan, which: str, running: Deployment) -> tuple[float, float]:
     return _timed(lambda: _tests(plan, which, "--spawner", str(edited))), _bare_upgrade(running, edited)
 
 
-def one_changes(plan: Plan) -> Iterator[tuple[str, Plan]]:
+def one_changes(plan: Plan) -> Generator[tuple[str, Plan], None, None]:
     """Edit what people edit, one kind after the other, and yield each with the plan that has it.
 
     A course's Dockerfile is edited where it is, until the next is asked for.
