@@ -121,8 +121,8 @@ def test_student_sees_that_a_notebook_is_missing(browser: Browser, evidence_dir:
     title = browser.wait_for("the dialog about the missing notebook", ".jp-Dialog-header", instead=browser.another_page)
     browser.screenshot(evidence_dir / "missing.png")
     said = " ".join([title, *browser.texts(".jp-Dialog-body")])
-    assert "missing.ipynb" in said, f"the dialog does not name the notebook: {said}"
-    assert "404" in said, f"the dialog does not say that it is not found: {said}"
+    assert "missing.ipynb" in said, f"the dialog about the missing notebook does not name it: {said}"
+    assert "404" in said, f"the dialog about the missing notebook does not say that it is not found: {said}"
     own = browser.driver.current_url.partition("/notebooks/")[0]
     browser.open(f"{own}/notebooks/{NOTEBOOK}")
     shown = browser.wait_for_notebook("the right notebook")
