@@ -15,6 +15,7 @@ import httpx
 import yaml
 
 from harness.base.wait import NotYet
+from harness.charts.chart import Release
 from harness.charts.manifests import hub_values
 from harness.deployment import releases, rollout
 from harness.deployment.model import Deployment
@@ -96,7 +97,7 @@ def scaled_hub(running: Deployment) -> Iterator[Hub]:
     bare = releases.release(plan, SCALED)
     release = dataclasses.replace(bare, values=(*bare.values, Path(values)))
     objects = running.helm.template(running.chart, release)
-    running.helm.uninstall(release)
+    remove(running, release)
     running.database.create_database(SCALED.database)
     cluster.apply(SCALED.namespace, *releases.prerequisites(objects, SCALED, running.database))
     try:
@@ -107,7 +108,13 @@ def scaled_hub(running: Deployment) -> Iterator[Hub]:
         rollout.wait_for_answer(hub, lambda: why_unrecoverable(cluster, hub.namespace))
         yield hub
     finally:
-        running.helm.uninstall(release)
+        remove(running, release)
+
+
+def remove(running: Deployment, release: Release) -> None:
+    """Remove a hub, and the servers that it has left running, of which the next one under its name knows nothing."""
+    running.helm.uninstall(release)
+    running.cluster.remove_workloads(release.namespace)
 
 
 @dataclass

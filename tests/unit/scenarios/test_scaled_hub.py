@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -11,6 +12,7 @@ import pytest
 from traitlets.config import Config
 
 from harness.base.wait import NotYet
+from harness.charts.chart import Release
 from harness.hub.api import Hub
 from harness.hub.culler import Times
 from harness.scenarios.scaled_hub import (
@@ -19,6 +21,7 @@ from harness.scenarios.scaled_hub import (
     SERVER_SETTINGS,
     LifetimeWatch,
     ServerLifetime,
+    remove,
     scaled_values,
 )
 
@@ -46,6 +49,15 @@ def test_logins_are_scaled(given: dict[str, Any], expected: dict[str, Any]) -> N
     found = {**config.JupyterHub, **config.JupyterHub.tornado_settings.get("cookie_options", {})}
     assert {name: found[name] for name in expected} == expected
     assert ("oauth_token_expires_in" in found) == ("oauth_token_expires_in" in given)
+
+
+def test_servers_end_with_their_hub() -> None:
+    done: list[str] = []
+    helm = SimpleNamespace(uninstall=lambda release: done.append(f"uninstall {release.name}"))
+    cluster = SimpleNamespace(remove_workloads=lambda namespace: done.append(f"remove what runs in {namespace}"))
+    running: Any = SimpleNamespace(helm=helm, cluster=cluster)
+    remove(running, Release("jupyterhub-scaled", "jupyter-scaled", values=()))
+    assert done == ["uninstall jupyterhub-scaled", "remove what runs in jupyter-scaled"]
 
 
 @pytest.mark.parametrize("taken", SERVER_SETTINGS)
