@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from harness.base.errors import HarnessError
@@ -45,7 +47,8 @@ def read_culler(cluster: Cluster, hub: Hub) -> Culler:
     [pod] = pods.look("component=hub")
     name = pod.metadata.name
     commands = [line.split() for line in cluster.execute(hub.namespace, name, "sh", "-c", LOOK).splitlines()]
-    running = [command for command in commands if MODULE in command]
+    # A shell that has the culler's command among its arguments may never come to it.
+    running = [command for command in commands if MODULE in command and Path(command[0]).name.startswith("python")]
     log = pods.logs(name).splitlines()
     about = [line for line in log if "idle-culler" in line or MODULE in line]
     ended = [line for line in about if "exited with status" in line]
@@ -56,7 +59,12 @@ def read_culler(cluster: Cluster, hub: Hub) -> Culler:
         raise HarnessError(
             f"{hub.release}: the culler does not run, so idle servers stay for ever. The hub's log: {why.strip()}"
         )
-    flags = dict(part.removeprefix("--").partition("=")[::2] for part in running[0] if part.startswith("--"))
+    return read_command(running[0])
+
+
+def read_command(command: Iterable[str]) -> Culler:
+    """Return the culler that a command runs."""
+    flags = dict(part.removeprefix("--").partition("=")[::2] for part in command if part.startswith("--"))
     # A flag that the chart leaves out has the culler's own default (jupyterhub_idle_culler, 1.4.0).
     timeout = float(flags.get("timeout", 600))
     every = float(flags.get("cull-every", 0)) or timeout / 2

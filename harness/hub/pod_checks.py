@@ -18,6 +18,7 @@ from kubernetes.utils import parse_quantity
 
 from harness.charts.manifests import Manifest, hub_values
 from harness.cluster.kind import Cluster
+from harness.hub.culler import MODULE, read_command
 from harness.hub.spawner_probe import GPU, GPU_NODE, Choice, Request, Settings, ask
 from harness.plan.contract import (
     COURSE_REPOSITORY,
@@ -407,6 +408,34 @@ def check_activity(hub: MadeHub) -> Iterator[str]:
         found = hub.configuration["JupyterHub"].get(setting)
         if found and found > hub.idle / 2:
             yield f"JupyterHub.{setting} is {found} s, expected at most half of the culler's {hub.idle:.0f} s"
+
+
+CULLER_SCOPES = {
+    "list:users": ("users", "admin:users"),
+    "read:users:activity": ("read:users", "users:activity", "users", "admin:users"),
+    "read:servers": ("servers", "admin:servers"),
+    "delete:servers": ("servers", "admin:servers"),
+    "delete:users": ("admin:users",),
+}
+"""Scopes that the culler's work takes, each with those that have it in them (jupyterhub/scopes.py, 5.5)."""
+
+
+def check_culler(hub: MadeHub) -> Iterator[str]:
+    """Check that the hub runs a culler, and that it may do what it is there for."""
+    jupyterhub = hub.configuration["JupyterHub"]
+    cullers = [each for each in jupyterhub.get("services") or () if MODULE in (each.get("command") or ())]
+    if not cullers:
+        yield "no service of the hub is a culler: idle servers stay for ever"
+    for culler in cullers:
+        if culler.get("admin"):
+            continue
+        roles = [each for each in jupyterhub.get("load_roles") or () if culler["name"] in (each.get("services") or ())]
+        there = {scope for role in roles for scope in role.get("scopes") or ()}
+        lacks = [each for each, wider in CULLER_SCOPES.items() if there.isdisjoint((each, *wider))]
+        if not read_command(culler["command"]).users:
+            lacks = [each for each in lacks if each != "delete:users"]
+        if lacks:
+            yield f"the roles of {culler['name']} lack {', '.join(lacks)}: it cannot cull what it finds"
 
 
 BEHAVIOUR = {

@@ -99,6 +99,11 @@ def test_logins_last_as_long_as_servers(made_by_production: Hubs) -> None:
     check_hubs(made_by_production, pod_checks.check_lifetimes)
 
 
+def test_culler_may_remove_what_it_finds(made_by_production: Hubs) -> None:
+    """Each hub runs a culler that may see how servers are used, and remove them with their users."""
+    check_hubs(made_by_production, pod_checks.check_culler)
+
+
 def test_hubs_learn_of_use_in_time(made_by_production: Hubs) -> None:
     """A hub learns of a server's use at least twice before the culler takes it for idle."""
     check_hubs(made_by_production, pod_checks.check_activity)

@@ -39,6 +39,10 @@ class TestReadCuller:
         with pytest.raises(HarnessError, match=r"culler does not run.*the hub's log does not mention it"):
             read_culler(cluster(""), HUB)
 
+    def test_one_that_a_shell_has_not_come_to(self) -> None:
+        with pytest.raises(HarnessError, match="culler does not run"):
+            read_culler(cluster(f"sh -c sleep infinity; true {RUNS}"), HUB)
+
     def test_one_that_keeps_on_ending(self) -> None:
         log = "[I] Starting service 'jupyterhub-idle-culler'\n[E] Service jupyterhub-idle-culler exited with status 2\n"
         with pytest.raises(HarnessError, match=r"jupyterhub: the culler does not run.*exited with status 2\Z"):

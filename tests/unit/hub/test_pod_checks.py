@@ -28,6 +28,8 @@ GPU_AFFINITY = {
     }
 }
 COURSES = [NO_COURSE, "uai_source-uai.0", "uai_source-uai.1"]
+CULLER = {"name": "culler", "command": ["python3", "-m", "jupyterhub_idle_culler", "--cull-users"]}
+CULLS = ["list:users", "read:users:activity", "read:servers", "delete:servers", "admin:users"]
 CONFIGURATION: dict[str, Any] = {
     "JupyterHub": {
         "active_server_limit": 0,
@@ -35,8 +37,10 @@ CONFIGURATION: dict[str, Any] = {
         "cleanup_servers": False,
         "concurrent_spawn_limit": 64,
         "cookie_max_age_days": 14.0,
+        "load_roles": [{"name": "culler", "services": ["culler"], "scopes": CULLS}],
         "oauth_token_expires_in": 1209600,
         "redirect_to_server": True,
+        "services": [{"name": "metrics"}, CULLER],
         "shutdown_on_logout": False,
         "tornado_settings": {"slow_spawn_timeout": 0, "cookie_options": {"expires_days": 1}},
     },
@@ -148,6 +152,7 @@ HUB_CHECKS = [
     pod_checks.check_lifetimes,
     pod_checks.check_behaviour,
     pod_checks.check_activity,
+    pod_checks.check_culler,
 ]
 
 
@@ -510,6 +515,25 @@ HUB_FAULTS: list[tuple[HubCheck, HubSpec, Change, str]] = [
         "JupyterHub.activity_resolution is 1800 s, expected at most half of the culler's 900 s",
     ),
     (
+        pod_checks.check_culler,
+        STUDENT,
+        setting("JupyterHub", services=[{"name": "metrics"}]),
+        "no service of the hub is a culler: idle servers stay for ever",
+    ),
+    (
+        pod_checks.check_culler,
+        AUTHORING,
+        setting("JupyterHub", load_roles=[{"name": "culler", "services": ["culler"], "scopes": CULLS[:3]}]),
+        "the roles of culler lack delete:servers, delete:users: it cannot cull what it finds",
+    ),
+    (
+        pod_checks.check_culler,
+        STUDENT,
+        setting("JupyterHub", load_roles=[{"name": "culler", "services": ["another"], "scopes": CULLS}]),
+        "the roles of culler lack list:users, read:users:activity, read:servers, delete:servers, delete:users: it "
+        "cannot cull what it finds",
+    ),
+    (
         pod_checks.check_behaviour,
         STUDENT,
         setting("JupyterHub", allow_named_servers=True),
@@ -621,3 +645,22 @@ def test_each_hub_is_asked_as_its_people_ask(monkeypatch: pytest.MonkeyPatch, hu
     one = asked[list(found.servers).index("uai_source-uai.1")]
     link, form = Request("course=uai_source-uai.1"), Request("", form={"course": ["uai_source-uai.1"]})
     assert one == (link if hub is STUDENT else form)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        setting("JupyterHub", services=[CULLER | {"admin": True}], load_roles=[]),
+        setting(
+            "JupyterHub", load_roles=[{"name": "it", "services": ["culler"], "scopes": ["admin:users", "servers"]}]
+        ),
+        setting(
+            "JupyterHub",
+            services=[CULLER | {"command": CULLER["command"][:-1]}],
+            load_roles=[{"name": "it", "services": ["culler"], "scopes": CULLS[:-1]}],
+        ),
+    ],
+    ids=["admin", "wider scopes", "users stay"],
+)
+def test_a_culler_needs_what_its_work_takes(change: Change) -> None:
+    assert hub_faults([made(settings=change)], pod_checks.check_culler) == []
