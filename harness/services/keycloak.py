@@ -97,6 +97,9 @@ class Keycloak(Service):
                 "--https-certificate-key-file=/etc/keycloak.key",
                 # Else it opens ports for other Keycloaks, and waits for their answer.
                 "--cache=local",
+                # Learners of many tests share an account. Else it refuses the right password, as a wrong one, while an
+                # earlier login of the account is still being counted.
+                "--spi-brute-force-protector--default-brute-force-detector--allow-concurrent-requests=true",
             ],
         )
 
