@@ -62,7 +62,7 @@ def build(
         HarnessError: an artifact does not build, or two files pin different versions.
     """
     build_cache = BuildCache(recipes(versions), IMAGES, cache)
-    wanted = {*SERVED.values(), *services, "node", "notebook", "go-tools", "go-cluster"}
+    wanted = {*SERVED.values(), *services, "node", "node-store", "notebook", "go-tools", "go-cluster"}
     if build_cache.missing(wanted):
         cold()
         check_pins(versions, IMAGES)
@@ -82,6 +82,7 @@ def build(
         services={name: build_cache.tag(name) for name in services},
         notebook=build_cache.tag("notebook"),
         images={repository: build_cache.layout(name) for repository, name in SERVED.items()},
+        node_store=build_cache.volume("node-store"),
     )
 
 

@@ -21,13 +21,15 @@ from pathlib import Path
 
 from harness.artifacts.dockerfile import NAMESPACE, local_images
 from harness.artifacts.oci import OciImage, OciStore, put_in_place
+from harness.host.docker import volumes_of
 
 
 class Kept(enum.Enum):
-    """Place of an artifact: the cache directory, Docker, or the store of OCI images."""
+    """Place of an artifact: the cache directory, Docker's images or volumes, or the store of OCI images."""
 
     AS_FILES = enum.auto()
     IN_DOCKER = enum.auto()
+    IN_VOLUME = enum.auto()
     AS_LAYOUT = enum.auto()
 
 
@@ -80,8 +82,12 @@ class BuildCache:
         """Return the name of an artifact's image in Docker."""
         return f"{NAMESPACE}/{name}:{self.keys[name]}"
 
+    def volume(self, name: str) -> str:
+        """Return the name of an artifact's volume in Docker."""
+        return f"{NAMESPACE}-{name}-{self.keys[name]}"
+
     def directory(self, name: str) -> Path:
-        """Return the directory of an artifact that is kept as files."""
+        """Return the directory of an artifact that is kept as files; of one in a volume, the sign that it is whole."""
         return self.cache / "files" / f"{name}-{self.keys[name]}"
 
     def layout(self, name: str) -> OciImage:
@@ -106,6 +112,8 @@ class BuildCache:
         match self.recipes[name].kept:
             case Kept.IN_DOCKER:
                 return self.tag(name) in images()
+            case Kept.IN_VOLUME:
+                return self.directory(name).exists() and self.volume(name) in volumes_of(NAMESPACE)
             case Kept.AS_LAYOUT:
                 return self.layout(name).path.exists()
             case Kept.AS_FILES:

@@ -15,6 +15,8 @@ class Artifacts:
 
     Attributes:
         node_image: name in the local Docker of the kind node image.
+        node_store: name of the volume with what its containerd has unpacked already; empty where nodes start with
+            nothing.
         services: name in the local Docker of each service's image, by the service.
         notebook: name in the local Docker of the image that course images are built on.
         images: images for the run's own registry, by the published repository that each replaces (`quay.io/…`). Empty
@@ -28,6 +30,7 @@ class Artifacts:
     services: Mapping[str, str]
     notebook: str
     images: Mapping[str, OciImage]
+    node_store: str = ""
 
     @property
     def how(self) -> str:

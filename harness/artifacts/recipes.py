@@ -17,6 +17,8 @@ from harness.artifacts.host_settings import apt_sources, certificates, maven_set
 from harness.artifacts.oci import merge
 from harness.base.files import make_readable
 from harness.base.shell import run
+from harness.host.docker import bind, create_volume, remove_volumes, run_once
+from harness.host.node_store import STORE
 from harness.plan.versions import ServiceImage, Versions
 
 COMPILING = {"CGO_ENABLED": "0", "GOGC": "off", "GOMEMLIMIT": "1GiB"}
@@ -41,6 +43,8 @@ CLUSTER = (
 TOOLS = ("helm.sh/helm/v3/cmd/helm", "sigs.k8s.io/kind")
 """Packages of the same module that run on the machine: in one module, what they share with the cluster is compiled
 once."""
+PREPARED = "localhost/prepared"
+"""Prefix of images that no node is asked for, in the form in which Kubernetes' runtime interface writes names."""
 REPORTED_VERSION = "github.com/prometheus/common/version.Version"
 """Go variable from which the programs of Prometheus' family report their version."""
 
@@ -178,6 +182,45 @@ class NodeImage(Image):
         merge({asked_for[name]: build_cache.layout(name) for name in self.bundled}, context / "images")
 
 
+@dataclass(frozen=True)
+class NodeStore(Recipe):
+    """What containerd has on disk when the images are unpacked that each cluster runs: its nodes start with a copy.
+
+    The names of these images are the harness's own: a node pulls what it is asked for, and finds the layers there.
+    """
+
+    images: tuple[str, ...] = ()
+    """Images beside the node's own, that are kept as layouts."""
+    bases: tuple[str, ...] = ()
+    """Images that others are built on, that are kept in Docker."""
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        return ("node", *self.images, *self.bases)
+
+    def make(self, build_cache: BuildCache) -> None:
+        volume = build_cache.volume(self.name)
+        for name in self.bases:
+            build_cache.layouts.save(build_cache.tag(name), build_cache.layout_name(name))
+        prepared = {f"{PREPARED}/{name}:1": build_cache.layout(name) for name in (*self.images, *self.bases)}
+        with build_cache.new_directory(self.name), build_cache.scratch() as scratch:
+            merge(prepared, scratch / "images")
+            remove_volumes([volume])
+            create_volume(volume)
+            try:
+                run_once(
+                    build_cache.tag("node"),
+                    ["import-images", "/images", "unpack"],
+                    name=volume,
+                    mounts=[f"type=volume,source={volume},target={STORE}", bind(scratch / "images", "/images:ro")],
+                    privileged=True,
+                    timeout=900,
+                )
+            except BaseException:
+                remove_volumes([volume])
+                raise
+
+
 def recipes(versions: Versions) -> list[Recipe]:
     """Return all recipes; those that can be made at the same time are made in this order."""
     kubernetes = versions.get("go", "k8s.io/kubernetes")
@@ -209,6 +252,13 @@ def recipes(versions: Versions) -> list[Recipe]:
             arguments={"KUBERNETES": kubernetes},
             parts=tuple(f"go-cluster/{program}" for program in ("kubeadm", "kubelet", "kubectl")),
             bundled=(*programs, "kube-proxy", "coredns", "etcd", "pause"),
+        ),
+        NodeStore(
+            "node-store",
+            "node",
+            Kept.IN_VOLUME,
+            images=("hub", "proxy"),
+            bases=("notebook",),
         ),
         GoPrograms("go-tools", "go/cluster", Kept.AS_FILES, packages=TOOLS),
         *(recipe for name, image in versions.addons().items() for recipe in _of_addon(name, image, versions)),

@@ -25,7 +25,7 @@ from harness.base.wait import NotYet, TooLateError, seldom, wait_until
 from harness.cluster.client import connect
 from harness.cluster.pod_health import ended_pods, is_running, lost_nodes
 from harness.cluster.pods import PodWatch, server_of
-from harness.host import docker
+from harness.host import docker, node_store
 from harness.plan.hubs import (
     AUTHORING_NODE_PORT,
     GATE_HTTP_NODE_PORT,
@@ -46,8 +46,15 @@ PATCHES = "/kind/patches"
 """The place in the control plane where kubeadm finds changes of its static pods (kubeadm init --patches)."""
 GATE_FILES = "/etc/gate"
 """The place in the control plane of the gate's files, which are the run's own."""
-ETCD_PATCH = [{"op": "add", "path": "/spec/containers/0/command/-", "value": "--unsafe-no-fsync"}]
-"""Have etcd leave it to the kernel when its files reach the disk: nothing here has to survive a power cut."""
+STATIC_PODS = {
+    # The kernel decides when etcd's files reach the disk: nothing here has to survive a power cut.
+    "etcd": ["--unsafe-no-fsync"],
+    # There is one of each, which need not wait to be chosen. Each controller asks for an account of its own, and at the
+    # twenty requests a second of the default the first node would wait four seconds.
+    "kube-controller-manager": ["--leader-elect=false", "--kube-api-qps=200", "--kube-api-burst=400"],
+    "kube-scheduler": ["--leader-elect=false"],
+}
+"""Options of the control plane's parts beside kubeadm's."""
 RESUME_TIMEOUT = 60.0
 """Seconds for the API server of a cluster whose nodes were stopped to answer again."""
 RESUME_ATTEMPT = 2
@@ -69,7 +76,7 @@ class Cluster:
     """One kind cluster, reached by its own kubeconfig and by nothing else."""
 
     def __init__(
-        self, name: str, state: Path, *, kind: Path, kubectl: Path, image: str, network: str | None = None
+        self, name: str, state: Path, *, kind: Path, kubectl: Path, image: str, store: str = "", network: str = ""
     ) -> None:
         self.name = name
         self.network = network or name
@@ -80,6 +87,7 @@ class Cluster:
         self.gate_files = state / "gate"
         self.log = state / "kind.log"
         self._image = image
+        self._store = store
         self._kind = kind
         self._kubectl = kubectl
 
@@ -109,7 +117,8 @@ class Cluster:
         self.__dict__.pop("api", None)  # it may be of the cluster that was here before
         self.log.unlink(missing_ok=True)
         config_file = self.state / "kind-config.yaml"
-        config_file.write_text(self._configuration(template, hub_port, authoring_port))
+        stores = node_store.give(self._store, self._image, self.nodes, self.network) if self._store else {}
+        config_file.write_text(self._configuration(template, hub_port, authoring_port, stores))
         try:
             self._kind_cluster().create(config_file)
         except subprocess.CalledProcessError as error:
@@ -152,14 +161,18 @@ class Cluster:
     def _remove_all(self, kinds: str, where: str, *options: str) -> None:
         self.kubectl("delete", kinds, "--all-namespaces", f"--field-selector={where}", "--wait=false", *options)
 
-    def _configuration(self, template: Path, hub_port: int, authoring_port: int) -> str:
+    def _configuration(self, template: Path, hub_port: int, authoring_port: int, stores: Mapping[str, Path]) -> str:
         configuration: dict[str, Any] = yaml.safe_load(template.read_text())
         self.certs.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for node in configuration["nodes"]:
+        for name, node in zip(self.nodes, configuration["nodes"], strict=True):
             node["extraMounts"] = [{"hostPath": str(self.certs), "containerPath": "/etc/containerd/certs.d"}]
+            if name in stores:
+                node["extraMounts"].append({"hostPath": str(stores[name]), "containerPath": node_store.STORE})
         control_plane = configuration["nodes"][0]
         self.patches.mkdir(exist_ok=True)
-        (self.patches / "etcd+json.yaml").write_text(yaml.safe_dump(ETCD_PATCH))
+        for pod, options in STATIC_PODS.items():
+            patch = [{"op": "add", "path": "/spec/containers/0/command/-", "value": option} for option in options]
+            (self.patches / f"{pod}+json.yaml").write_text(yaml.safe_dump(patch))
         control_plane["extraMounts"].append({"hostPath": str(self.patches), "containerPath": PATCHES, "readOnly": True})
         self.gate_files.mkdir(exist_ok=True)
         # Apache's own processes, which are no root, read them.

@@ -117,7 +117,14 @@ def boot_infrastructure(
     with failed_calls_named():
         prepared = prepared or prepare(plan, steps)
     made = prepared.artifacts
-    cluster = Cluster(plan.name, plan.state, kind=made.kind, kubectl=made.kubectl, image=made.node_image)
+    cluster = Cluster(
+        plan.name,
+        plan.state,
+        kind=made.kind,
+        kubectl=made.kubectl,
+        image=made.node_image,
+        store=made.node_store,
+    )
     made_of = cluster_fingerprint(plan, made)
     context = BootContext(plan, steps, cluster, State(plan.state / STATE))
     with undone_on_failure(plan, steps, undo), with_evidence(context):

@@ -1,4 +1,4 @@
-"""Containers and networks of a run, by the docker command.
+"""Containers, volumes and networks of a run, by the docker command.
 
 All of them have the run's label, by which the next run after a crash, and `tox -e down`, find them.
 """
@@ -88,7 +88,7 @@ def start(
     for key in env:
         args += ["--env", key]
     for host_path, path in (volumes or {}).items():
-        args += ["--mount", _bind(host_path, path)]
+        args += ["--mount", bind(host_path, path)]
     if user:
         args += ["--user", user]
     try:
@@ -102,7 +102,41 @@ def start(
         raise
 
 
-def _bind(host_path: Path, path: str) -> str:
+def run_once(
+    image: str,
+    command: Sequence[str],
+    *,
+    name: str,
+    mounts: Iterable[str],
+    owner: str = "",
+    privileged: bool = False,
+    timeout: float,
+) -> None:
+    """Run a program of an image to its end, in a container that is gone then, without a network.
+
+    Args:
+        mounts: values of --mount.
+        owner: the run that it belongs to; empty for none.
+        timeout: seconds.
+
+    Raises:
+        CommandError: it failed, or took longer.
+    """
+    args = ["run", "--rm", "--name", name, "--network", "none", "--pull", "never"]
+    args += ["--label", f"{LABEL}={owner}"] if owner else []
+    args += ["--privileged"] if privileged else []
+    for mount in mounts:
+        args += ["--mount", mount]
+    program, *arguments = command
+    try:
+        docker(*args, "--entrypoint", program, image, *arguments, timeout=timeout)
+    except BaseException:
+        # One whose client was killed goes on.
+        remove_container(name)
+        raise
+
+
+def bind(host_path: Path, path: str) -> str:
     """Return a bind mount for --mount: a row of comma-separated values, in which a path may have any character."""
     target, _, mode = path.partition(":")
     row = ["type=bind", f"source={host_path}", f"target={target}", *(["readonly"] if mode == "ro" else [])]
@@ -216,10 +250,35 @@ def containers(owner: str) -> dict[str, str]:
 
 
 def volumes(owner: str) -> set[str]:
-    """Return the names of the volumes of the run's containers and nodes, anonymous ones too."""
+    """Return the names of the volumes of the run, and of its containers and nodes, anonymous ones too."""
     mounts = {mount for line in _listed(owner, "{{.Mounts}}", "--all", "--no-trunc") for mount in line.split(",")}
     # A mount that is a path is a directory of the machine.
-    return {mount for mount in mounts if mount and "/" not in mount}
+    return {*_volumes(f"label={LABEL}={owner}"), *(mount for mount in mounts if mount and "/" not in mount)}
+
+
+def volumes_of(namespace: str) -> set[str]:
+    """Return the names of all volumes that begin with a namespace and a hyphen."""
+    return {name for name in _volumes(f"name={namespace}-") if name.startswith(f"{namespace}-")}
+
+
+def create_volume(name: str, owner: str = "") -> None:
+    """Create a volume, which belongs to a run if one is given."""
+    docker("volume", "create", *([f"--label={LABEL}={owner}"] if owner else []), name)
+
+
+def place_of_volume(name: str) -> Path:
+    """Return the directory of a volume on the daemon's host."""
+    return Path(docker("volume", "inspect", "--format", "{{.Mountpoint}}", name))
+
+
+def remove_volumes(names: Iterable[str]) -> None:
+    """Remove volumes; those that are not there are left out."""
+    if names := sorted(names):
+        docker("volume", "rm", "--force", *names, timeout=180)
+
+
+def _volumes(where: str) -> set[str]:
+    return set(docker("volume", "ls", "--quiet", "--filter", where).split())
 
 
 def remove_containers(names: Iterable[str]) -> None:
@@ -228,7 +287,7 @@ def remove_containers(names: Iterable[str]) -> None:
 
 
 def remove(owner: str, network: str) -> list[str]:
-    """Remove the run's containers with their volumes, its nodes and its network; return all names removed.
+    """Remove the run's containers, nodes, volumes and network; return the names of what is removed but volumes.
 
     It looks again until nothing is left: a container that was being started when the run ended may still come up.
     """
@@ -240,6 +299,7 @@ def remove(owner: str, network: str) -> list[str]:
             remove_containers(names)
             gone.extend(names)
             return NotYet(f"{' '.join(names)} were there")
+        remove_volumes(_volumes(f"label={LABEL}={owner}"))
         if network in docker("network", "ls", "--format", "{{.Name}}").split():
             docker("network", "rm", network)
             gone.append(network)

@@ -67,7 +67,7 @@ class FakeDocker(Program):
     @property
     def changes(self) -> list[str]:
         """The calls that change something."""
-        looks = ("ps ", "network ls", "version", "info ", "logs ")
+        looks = ("ps ", "network ls", "volume ls", "version", "info ", "logs ")
         return [call for call in self.calls if not call.startswith(looks)]
 
 

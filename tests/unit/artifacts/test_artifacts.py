@@ -29,7 +29,7 @@ from harness.artifacts.forecast import Durations
 from harness.artifacts.host_settings import pip_configuration
 from harness.artifacts.oci import OciStore, merge
 from harness.artifacts.prune import ABANDONED, prune
-from harness.artifacts.recipes import CLUSTER, REPORTED_VERSION, TOOLS, GoPrograms, Image, recipes
+from harness.artifacts.recipes import CLUSTER, REPORTED_VERSION, TOOLS, GoPrograms, Image, NodeStore, recipes
 from harness.base.errors import HarnessError
 from harness.base.progress import Steps
 from harness.base.shell import CommandError
@@ -612,6 +612,43 @@ class TestLayouts:
         assert named == {"registry.k8s.io/a:1": base.digest, "registry.k8s.io/b:1": course.digest}
 
 
+class TestNodeStore:
+    """What nodes start with, in a volume: whole, or not there."""
+
+    @pytest.fixture
+    def build_cache(self, images: Path, tmp_path: Path) -> BuildCache:
+        store = NodeStore("store", "base", Kept.IN_VOLUME, images=("hub",))
+        (images / "node").mkdir()
+        build_cache = BuildCache([note("node"), note("hub"), store], images, tmp_path / "cache")
+        hub = build_cache.layout("hub").path
+        manifest = {"config": {"digest": "sha256:1"}, "layers": []}
+        (hub / "blobs/sha256").mkdir(parents=True)
+        for digest, content in (("1", "{}"), ("2", json.dumps(manifest))):
+            (hub / "blobs/sha256" / digest).write_text(content)
+        (hub / "index.json").write_text(json.dumps({"manifests": [{"digest": "sha256:2"}]}))
+        return build_cache
+
+    def test_it_is_there_with_its_volume_and_the_sign(
+        self, build_cache: BuildCache, docker: Callable[[str], Path]
+    ) -> None:
+        calls = docker(f'[ "$1 $2" != "volume ls" ] || echo {build_cache.volume("store")}')
+        assert "store" in build_cache.missing(["store"]), "a volume whose builder was killed"
+        build_cache.recipes["store"].make(build_cache)
+        assert "store" not in build_cache.missing(["store"])
+        [unpacking] = [call for call in calls.read_text().splitlines() if call.startswith("run ")]
+        assert f"type=volume,source={build_cache.volume('store')},target=/var/lib/containerd" in unpacking
+        assert unpacking.endswith(f"--entrypoint import-images {build_cache.tag('node')} /images unpack")
+        docker("")
+        assert "store" in build_cache.missing(["store"]), "a volume that was removed"
+
+    def test_one_that_fails_leaves_nothing(self, build_cache: BuildCache, docker: Callable[[str], Path]) -> None:
+        calls = docker('[ "$1" != run ] || exit 1')
+        with pytest.raises(CommandError):
+            build_cache.recipes["store"].make(build_cache)
+        assert calls.read_text().splitlines()[-1] == f"volume rm --force {build_cache.volume('store')}"
+        assert not build_cache.directory("store").exists()
+
+
 class TestPrune:
     def test_the_newest_stay_and_so_does_what_is_in_use(self, tmp_path: Path, docker: Callable[[str], Path]) -> None:
         calls = docker(f"[ $1 != images ] || for key in 4 3 2 1; do echo {NAMESPACE}/kube-proxy-$key; done")
@@ -623,7 +660,19 @@ class TestPrune:
         prune(tmp_path, keep=2, in_use=["go-tools-a", "kube-proxy-1"])
         for place in ("files", "layouts"):
             assert {path.name for path in (tmp_path / place).iterdir()} == {"go-tools-d", "go-tools-c", "go-tools-a"}
-        assert calls.read_text().splitlines()[1:] == [f"rmi {NAMESPACE}/kube-proxy:2"]
+        changes = [call for call in calls.read_text().splitlines() if not call.startswith(("images ", "volume ls "))]
+        assert changes == [f"rmi {NAMESPACE}/kube-proxy:2"]
+
+    def test_volumes_go_with_the_sign_that_they_are_whole(self, tmp_path: Path, docker: Callable[[str], Path]) -> None:
+        names = " ".join(f"{NAMESPACE}-node-store-{key}" for key in "123")
+        calls = docker(f'[ "$1 $2" != "volume ls" ] || printf "%s\\n" {names} a-{NAMESPACE}-of-others')
+        for age, key in enumerate("321"):
+            directory = tmp_path / f"files/node-store-{key}"
+            directory.mkdir(parents=True)
+            os.utime(directory, (1000 - age, 1000 - age))
+        prune(tmp_path, keep=2, in_use=[])
+        removed = [call for call in calls.read_text().splitlines() if call.startswith("volume rm")]
+        assert removed == [f"volume rm --force {NAMESPACE}-node-store-1"]
 
     def test_what_a_killed_run_left_goes(self, tmp_path: Path, docker: Callable[[str], Path]) -> None:
         docker("")

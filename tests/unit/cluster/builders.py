@@ -75,12 +75,18 @@ users: [{{name: it, user: {{token: abc}}}}]
 """
 
 
-def cluster(place: Path, kind: str = "exit 1", network: str | None = None) -> Cluster:
+def cluster(place: Path, kind: str = "exit 1", network: str = "", store: str = "") -> Cluster:
     Program(place / "bin", "kind", kind)
     Program(place / "bin", "kubectl")
     tools = place / "bin"
     return Cluster(
-        "jh-1", place / "state", kind=tools / "kind", kubectl=tools / "kubectl", image="node:1", network=network
+        "jh-1",
+        place / "state",
+        kind=tools / "kind",
+        kubectl=tools / "kubectl",
+        image="node:1",
+        store=store,
+        network=network,
     )
 
 

@@ -198,20 +198,41 @@ class TestConfiguration:
         starting, _ = map(yaml.safe_load, control_plane["kubeadmConfigPatches"])
         assert starting["nodeRegistration"]["taints"] == []
 
-    def test_etcd_waits_for_no_disk(self, place: Path) -> None:
+    @pytest.mark.parametrize(
+        ("pod", "options"),
+        [
+            ("etcd", ["--unsafe-no-fsync"]),
+            ("kube-controller-manager", ["--leader-elect=false", "--kube-api-qps=200", "--kube-api-burst=400"]),
+            ("kube-scheduler", ["--leader-elect=false"]),
+        ],
+    )
+    def test_the_control_plane_waits_for_less(self, place: Path, pod: str, options: list[str]) -> None:
         failed(cluster(place))
         control_plane, worker = configuration(place)["nodes"]
         _, patched = map(yaml.safe_load, control_plane["kubeadmConfigPatches"])
         [mounted] = [each for each in control_plane["extraMounts"] if each["containerPath"] == "/kind/patches"]
         assert patched == {"kind": "InitConfiguration", "patches": {"directory": "/kind/patches"}}
-        [change] = yaml.safe_load((Path(mounted["hostPath"]) / "etcd+json.yaml").read_text())
-        assert change == {"op": "add", "path": "/spec/containers/0/command/-", "value": "--unsafe-no-fsync"}
-        assert len(worker["extraMounts"]) == 1, "it has no etcd"
+        changes = yaml.safe_load((Path(mounted["hostPath"]) / f"{pod}+json.yaml").read_text())
+        assert changes == [{"op": "add", "path": "/spec/containers/0/command/-", "value": each} for each in options]
+        assert len(worker["extraMounts"]) == 1, "it has no control plane"
+
+    def test_each_node_starts_with_what_is_unpacked(self, place: Path) -> None:
+        volumes = Program(
+            place / "bin", "docker", '[ "$1 $2" != "volume inspect" ] || for name; do :; done; echo "/all/$name/_data"'
+        )
+        failed(cluster(place, store="prepared"))
+        for made, name in zip(configuration(place)["nodes"], ("control-plane", "worker"), strict=True):
+            mount = {"hostPath": f"/all/jh-1-{name}/_data", "containerPath": "/var/lib/containerd"}
+            assert mount in made["extraMounts"]
+        assert any(
+            call.endswith("node:1 /volumes/prepared/_data /volumes/jh-1-control-plane/_data /volumes/jh-1-worker/_data")
+            for call in volumes.calls
+        )
 
 
 class TestKind:
-    @pytest.mark.parametrize(("given", "used"), [(None, "jh-1"), ("shared", "shared")])
-    def test_network_of_its_own(self, place: Path, given: str | None, used: str) -> None:
+    @pytest.mark.parametrize(("given", "used"), [("", "jh-1"), ("shared", "shared")])
+    def test_network_of_its_own(self, place: Path, given: str, used: str) -> None:
         it = cluster(place, 'echo "$KIND_EXPERIMENTAL_DOCKER_NETWORK" >> "$here/network"; [ "$1" = get ]', given)
         failed(it)
         assert (place / "bin/network").read_text().split() == [used, used]

@@ -185,6 +185,7 @@ def prepared(helm: FakeHelm, kind: Path = Path("kind")) -> Prepared:
         kind=kind,
         kubectl=Path("kubectl"),
         node_image="node",
+        node_store="",
         services={"registry": "registry", "moto": "moto", "postgres": "postgres"},
         notebook="notebook",
         images={},
