@@ -7,15 +7,18 @@ build job, 5 the link, 6 a run of every notebook. An update is a push and the sa
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+import functools
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
+from fixtures.session import attribute_to_test
 from harness.base.errors import HarnessError
 from harness.base.signals import threads
+from harness.base.timeline import Timeline
 from harness.charts.chart import SPAWNER_KEY, Release
 from harness.cluster.kind import Cluster
 from harness.courses.author_clone import Clone
@@ -24,7 +27,7 @@ from harness.courses.consistency import differences, job_faults
 from harness.courses.notebook_check import NotebookCheck
 from harness.deployment import changes
 from harness.deployment.model import Deployment
-from harness.people.journey import SpawnError
+from harness.people.journey import Page, ServerProbe, SpawnError
 from harness.people.link import Link, LinkError, NoNotebookError, WrongImageError
 from harness.people.student import Student
 from harness.plan.course_repository import Repository, describe
@@ -32,12 +35,16 @@ from harness.plan.hubs import STUDENT
 from harness.plan.plan import Plan
 from harness.plan.sources.new_courses import pre_puller_with, spawner_with
 from harness.program.pipelines import BuildJob
+from harness.report.run_record import Record
+from harness.scenarios.ahead import Arrival, Sent
+from harness.scenarios.user_cleanup import UserCleanup
 from harness.services.aws import Aws
 from harness.services.registry import Registry
 
-COURSE, OTHER, UNLISTED, UNPULLED, UNBUILT = "bicycles.1", "bicycles.2", "unlisted", "unpulled", "unbuilt"
-KNOWN = {COURSE: False, OTHER: False, UNPULLED: False, UNBUILT: False}
-PRE_PULLED = (COURSE, OTHER, UNLISTED, UNBUILT)
+COURSE, OTHER, ELSEWHERE = "bicycles.1", "bicycles.2", "bicycles.3"
+UNLISTED, UNPULLED, UNBUILT = "unlisted", "unpulled", "unbuilt"
+KNOWN = {COURSE: False, OTHER: False, ELSEWHERE: False, UNPULLED: False, UNBUILT: False}
+PRE_PULLED = (COURSE, OTHER, ELSEWHERE, UNLISTED, UNBUILT)
 
 pytestmark = [
     pytest.mark.timeout(900),  # a build takes as long as the package index does
@@ -48,10 +55,57 @@ Try = Callable[[Repository, str], NotebookCheck]
 Build = Callable[[str, Path], Repository]
 
 
+@dataclasses.dataclass(frozen=True)
+class Learner:
+    """A learner who follows links to courses whose author made a mistake, and that author."""
+
+    author: Clone
+    build: Build
+    follow: Callable[[Link], Page]
+
+
+def link_to_unlisted(learner: Learner) -> Page:
+    """Open a course that the spawner does not know."""
+    return learner.follow(Link(UNLISTED, "welcome.ipynb"))
+
+
+def link_to_unbuilt(learner: Learner) -> Page:
+    """Open a course whose image was never built."""
+    return learner.follow(Link(UNBUILT))
+
+
+def link_to_notebooks_elsewhere(learner: Learner) -> Page:
+    """Open a notebook that the Dockerfile copies to another place."""
+    dockerfile = (learner.author.path / "Dockerfile").read_text()
+    learner.author.write("Dockerfile", dockerfile.replace(". ${HOME}/", ". /opt/course/"))
+    learner.author.push("Put the course elsewhere")
+    learner.build(ELSEWHERE, learner.author.origin)
+    return learner.follow(Link(ELSEWHERE, "lectures/lecture1/first_look.ipynb"))
+
+
+def link_to_anothers_repository(learner: Learner) -> Page:
+    """Open a notebook of a course that was built from the repository of another."""
+    learner.build(OTHER, learner.author.origin)
+    return learner.follow(Link(OTHER, "tandems.ipynb"))
+
+
+MISTAKES = {
+    "test_missing_from_the_spawner": link_to_unlisted,
+    "test_missing_image": link_to_unbuilt,
+    "test_notebooks_not_in_the_home_directory": link_to_notebooks_elsewhere,
+    "test_anothers_repository": link_to_anothers_repository,
+}
+"""What leads a learner to each mistake, by its test."""
+
+
 @pytest.fixture
 def author(plan: Plan, tmp_path: Path) -> Clone:
     """An author who has a repository of a course, made from one of the examples."""
-    return Clone.begin(plan.checkout / "courses/data_science_example", tmp_path)
+    return begin_course(plan, tmp_path)
+
+
+def begin_course(plan: Plan, directory: Path) -> Clone:
+    return Clone.begin(plan.checkout / "courses/data_science_example", directory)
 
 
 @pytest.fixture(scope="module")
@@ -69,12 +123,54 @@ def listed(deployment: Deployment, tmp_path_factory: pytest.TempPathFactory) -> 
 @pytest.fixture
 def build(deployment: Deployment, aws: Aws, registry: Registry, tmp_path: Path) -> Build:
     """Runs the build job of a course on the repository at a place."""
+    return functools.partial(run_build, deployment, aws, registry, tmp_path)
 
-    def run_it(course: str, origin: Path) -> Repository:
-        job = BuildJob(course, repo_uri=str(origin))
-        return run_job(job, tmp_path / "job", aws, deployment.builder, registry)
 
-    return run_it
+def run_build(
+    deployment: Deployment, aws: Aws, registry: Registry, directory: Path, course: str, origin: Path
+) -> Repository:
+    job = BuildJob(course, repo_uri=str(origin))
+    return run_job(job, directory / "job", aws, deployment.builder, registry)
+
+
+@pytest.fixture(scope="module")
+def mistakes(
+    listed: Release,
+    deployment: Deployment,
+    aws: Aws,
+    registry: Registry,
+    server_probe: ServerProbe,
+    departures: UserCleanup,
+    timeline: Timeline,
+    tmp_path_factory: pytest.TempPathFactory,
+    request: pytest.FixtureRequest,
+) -> Iterator[Mapping[str, Arrival]]:
+    """The learners who meet the mistakes that tests ask for, side by side, and beside those of the new course."""
+
+    def meet(mistake: Callable[[Learner], Page], student: Student) -> Page:
+        directory = tmp_path_factory.mktemp(mistake.__name__)
+        build = functools.partial(run_build, deployment, aws, registry, directory)
+        follow = functools.partial(Link.follow, student=student, cluster=deployment.cluster, registry=registry)
+        return mistake(Learner(begin_course(deployment.plan, directory), build, follow))
+
+    asked = {item.originalname for item in request.session.items if isinstance(item, pytest.Function)}
+    students = {test: Student(deployment.student, server_probe, timeline) for test in MISTAKES if test in asked}
+    with threads(len(MISTAKES)) as pool:
+        yield {test: Sent(student, pool.submit(meet, MISTAKES[test], student)) for test, student in students.items()}
+    for student in students.values():
+        student.close()
+        if student.name:
+            departures.add(deployment.student, student.name)
+
+
+@pytest.fixture
+def mistake(mistakes: Mapping[str, Arrival], record: Record, request: pytest.FixtureRequest) -> Iterator[Arrival]:
+    """The learner who meets the mistake that the test is about."""
+    learner = mistakes[request.node.originalname]
+    attribute_to_test(request, learner.person)
+    yield learner
+    request.node.add_report_section("call", "journey", str(learner.person.journey))
+    record.add(learner.person.journey, request.node.nodeid)
 
 
 def cells(*sources: str) -> str:
@@ -83,7 +179,7 @@ def cells(*sources: str) -> str:
     return str(nbformat.writes(notebook))
 
 
-@pytest.mark.usefixtures("listed")
+@pytest.mark.usefixtures("mistakes")
 def test_new_course(
     author: Clone, build: Build, try_as_learner: Try, registry: Registry, aws: Aws, cluster: Cluster,
     visit: Callable[[], Student],
@@ -132,36 +228,30 @@ class TestMistakes:
     def test_missing_from_a_list(self, known_among: Callable[..., set[str]], listed: Release) -> None:
         """A course that is missing from a list is named, with the list and what comes of it."""
         known = known_among(sorted({*KNOWN, *PRE_PULLED}), listed)
-        said = differences(known, PRE_PULLED, [COURSE, OTHER, UNLISTED, UNPULLED])
+        said = differences(known, PRE_PULLED, [COURSE, OTHER, ELSEWHERE, UNLISTED, UNPULLED])
         assert said == [
             f"{UNBUILT} is pre-pulled and has no build job: its image is never updated",
             f"{UNLISTED} is pre-pulled and unknown to the spawner: its links open base_authoring_image",
             f"{UNPULLED} is known to the spawner and never pre-pulled: its first student on a node waits for the pull",
         ]
 
-    def test_missing_from_the_spawner(self, visit: Callable[[], Student], cluster: Cluster, registry: Registry) -> None:
+    def test_missing_from_the_spawner(self, mistake: Arrival) -> None:
         """A course that the spawner does not know opens the default image, and the failure names the list."""
         with pytest.raises(
             WrongImageError, match=f"opened the image base_authoring_image, not {UNLISTED}.*known cours"
         ):
-            Link(UNLISTED, "welcome.ipynb").follow(visit(), cluster, registry)
+            _ = mistake.page
 
-    def test_missing_image(self, visit: Callable[[], Student], cluster: Cluster, registry: Registry) -> None:
+    def test_missing_image(self, mistake: Arrival) -> None:
         """A course whose image was never built is a failure at once that names the image."""
         with pytest.raises(SpawnError, match=rf"ImagePull.*ol-course-notebooks:{UNBUILT}"):
-            Link(UNBUILT).follow(visit(), cluster, registry)
+            _ = mistake.page
 
-    def test_notebooks_not_in_the_home_directory(
-        self, author: Clone, build: Build, visit: Callable[[], Student], cluster: Cluster, registry: Registry
-    ) -> None:
+    def test_notebooks_not_in_the_home_directory(self, mistake: Arrival) -> None:
         """Notebooks that the Dockerfile copies elsewhere are found there, and the failure says what to change."""
-        dockerfile = (author.path / "Dockerfile").read_text()
-        author.write("Dockerfile", dockerfile.replace(". ${HOME}/", ". /opt/course/"))
-        author.push("Put the course elsewhere")
-        build(COURSE, author.origin)
         elsewhere = r"The image has it as /opt/course/lectures/lecture1/first_look\.ipynb: have the Dockerfile copy it"
         with pytest.raises(NoNotebookError, match=elsewhere):
-            Link(COURSE, "lectures/lecture1/first_look.ipynb").follow(visit(), cluster, registry)
+            _ = mistake.page
 
     def test_missing_dependency(self, author: Clone, build: Build, try_as_learner: Try) -> None:
         """A package that requirements.txt lacks is named, with the cell that imports it."""
@@ -171,14 +261,11 @@ class TestMistakes:
         expected = "cell 2: ModuleNotFoundError: No module named 'a_package_nobody_has' (is it in requirements.txt?)"
         assert trial.trouble == expected, trial.explanation
 
-    def test_anothers_repository(
-        self, author: Clone, build: Build, visit: Callable[[], Student], cluster: Cluster, registry: Registry
-    ) -> None:
+    def test_anothers_repository(self, mistake: Arrival) -> None:
         """Two courses with each other's repository: the failure says what the image has in place of the notebook."""
-        build(OTHER, author.origin)
         other = r"has no file of that name. Notebooks in the learner's home directory: .*bootstrap\.ipynb"
         with pytest.raises(NoNotebookError, match=other):
-            Link(OTHER, "tandems.ipynb").follow(visit(), cluster, registry)
+            _ = mistake.page
         jobs = [BuildJob(COURSE, repo_uri="git@host:one"), BuildJob(OTHER, repo_uri="git@host:one")]
         assert "have one repo_uri, git@host:one" in "".join(job_faults(jobs))
 
