@@ -85,6 +85,8 @@ def link_to_notebooks_elsewhere(learner: Learner) -> Page:
 
 def link_to_anothers_repository(learner: Learner) -> Page:
     """Open a notebook of a course that was built from the repository of another."""
+    # With a version of its own: two courses with the same commit push their images under one further tag.
+    learner.author.push("Begin another course")
     learner.build(OTHER, learner.author.origin)
     return learner.follow(Link(OTHER, "tandems.ipynb"))
 

@@ -29,7 +29,8 @@ def test_pull_without_credentials_is_refused(cluster: Cluster, on_node: Callable
 def test_node_pulls_by_production_name(cluster: Cluster, on_node: Callable[..., str], registry: Registry) -> None:
     """With ECR's token, a node pulls a course image by the name it has in production."""
     image = f"{COURSE_REPOSITORY}:{min(registry.tags())}"
-    ctr = ["ctr", "--namespace", "harness", "images", "pull", "--hosts-dir", "/etc/containerd/certs.d"]
+    # Without unpacking it: in a namespace of its own nothing is.
+    ctr = ["ctr", "--namespace", "harness", "content", "fetch", "--hosts-dir", "/etc/containerd/certs.d"]
     output = on_node(cluster.control_plane, *ctr, image)
     digest = registry.digest(image.rpartition(":")[2])
     assert digest in output, f"expected {image} as {digest}, and the pull printed: {output}"
