@@ -184,7 +184,7 @@ class NodeImage(Image):
 
 @dataclass(frozen=True)
 class NodeStore(Recipe):
-    """What containerd has on disk when the images are unpacked that each cluster runs: its nodes start with a copy.
+    """A disk of containerd on which the images that each cluster runs are unpacked: its nodes start with a copy.
 
     The names of these images are the harness's own: a node pulls what it is asked for, and finds the layers there.
     """

@@ -24,7 +24,7 @@ FIRST_COURSE_TEST = "test_course.py::test_learners_can_run_the_notebook"
 PLUGIN = "fixtures.promise_index"
 PEOPLE = {
     *("visit", "arrivals", "student_class", "authors_user", "browser", "culler_in_the_background"),
-    *("learner_at_work", "gated_browser"),
+    *("learner_at_work", "gated_browser", "mistakes"),
 }
 """Fixtures by which servers start."""
 RUNNING = {"target"}

@@ -1,4 +1,4 @@
-"""What a node's containerd has unpacked before it starts: a copy, by hard links, of what was prepared once.
+"""The disk with which a node starts: a copy, by hard links, of one on which images are unpacked already.
 
 Unpacking the images that each cluster runs takes half a minute of CPU on each node, and the copy two seconds.
 """
