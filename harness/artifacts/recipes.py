@@ -44,7 +44,7 @@ TOOLS = ("helm.sh/helm/v3/cmd/helm", "sigs.k8s.io/kind")
 """Packages of the same module that run on the machine: in one module, what they share with the cluster is compiled
 once."""
 PREPARED = "localhost/prepared"
-"""Prefix of images that no node is asked for, in the form in which Kubernetes' runtime interface writes names."""
+"""Prefix of the names under which images are unpacked, and which are forgotten then."""
 REPORTED_VERSION = "github.com/prometheus/common/version.Version"
 """Go variable from which the programs of Prometheus' family report their version."""
 
@@ -186,7 +186,7 @@ class NodeImage(Image):
 class NodeStore(Recipe):
     """A disk of containerd on which the images that each cluster runs are unpacked: its nodes start with a copy.
 
-    The names of these images are the harness's own: a node pulls what it is asked for, and finds the layers there.
+    A node pulls what it is asked for all the same, and finds the layers there.
     """
 
     images: tuple[str, ...] = ()
@@ -210,7 +210,7 @@ class NodeStore(Recipe):
             try:
                 run_once(
                     build_cache.tag("node"),
-                    ["import-images", "/images", "unpack"],
+                    ["import-images", "/images", PREPARED],
                     name=volume,
                     mounts=[f"type=volume,source={volume},target={STORE}", bind(scratch / "images", "/images:ro")],
                     privileged=True,

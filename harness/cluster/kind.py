@@ -23,7 +23,7 @@ from harness.base.errors import HarnessError
 from harness.base.shell import CommandError, run, tail
 from harness.base.wait import NotYet, TooLateError, seldom, wait_until
 from harness.cluster.client import connect
-from harness.cluster.pod_health import ended_pods, is_running, lost_nodes
+from harness.cluster.pod_health import ended_pods, is_ready, is_running, lost_nodes
 from harness.cluster.pods import PodWatch, server_of
 from harness.host import docker, node_store
 from harness.plan.hubs import (
@@ -63,6 +63,10 @@ AT_ONCE = ("--grace-period=0", "--force")
 """Options by which kubectl removes a pod whose node may not answer."""
 NAME_SERVERS = "k8s-app=kube-dns"
 """Label of CoreDNS's pods (kubeadm, cmd/kubeadm/app/phases/addons/dns/manifests.go)."""
+HUB = "component"
+"""Label by which the chart's pods differ; a hub's is `hub`."""
+SERVICE_RULES = "KUBE-SERVICES"
+"""Chain of kube-proxy's rules, of which a node that starts has none (kubernetes, pkg/proxy/iptables)."""
 CORE_DNS_PATCH = json.dumps(
     {"spec": {"template": {"spec": {"containers": [{"name": "coredns", "readinessProbe": {"periodSeconds": 1}}]}}}}
 )
@@ -143,17 +147,21 @@ class Cluster:
         started = {node: docker.started_at(node) for node in self.nodes}
         self.__dict__.pop("api", None)
 
-        def is_ready() -> bool | NotYet:
+        def answers() -> bool | NotYet:
             # It answers before it has read who has which rights, and refuses everybody until then.
             error = self._failed_request("/readyz", RESUME_ATTEMPT)
             return NotYet(_last_line(error)) if error else True
 
-        wait_until("the API server", is_ready, timeout=RESUME_TIMEOUT, fail_if=self._why_gone())
-        # Controllers and schedulers wait 15 s for the end of a lease that one before them has.
+        wait_until("the API server", answers, timeout=RESUME_TIMEOUT, fail_if=self._why_gone())
+        # A release's scheduler waits 15 s for the end of a lease that one before it has.
         self._remove_all("leases", "metadata.namespace!=kube-node-lease")
-        self._remove_all("pods", "metadata.namespace!=kube-system", *AT_ONCE)
+        self._remove_all("pods", "metadata.namespace!=kube-system", f"--selector={HUB}!=hub", *AT_ONCE)
+        self._wait_for_proxies()
         self.kubectl("delete", "pods", "--namespace=kube-system", f"--selector={NAME_SERVERS}", *AT_ONCE)
         self._connect_nodes()
+        # A hub that starts before names are served finds no database, and ends.
+        self._wait_for_names()
+        self._remove_all("pods", "metadata.namespace!=kube-system", f"--selector={HUB}=hub", *AT_ONCE)
         self._wait_for_nodes(since=started)
         # What a kubelet does not know of, it takes away from its node when it starts.
         self._add_gpus()
@@ -275,6 +283,32 @@ class Cluster:
             return NotYet("; ".join(waiting)) if waiting else True
 
         wait_until("both nodes of the cluster", ready, timeout=120, fail_if=self._why_gone())
+
+    def _wait_for_proxies(self) -> None:
+        """Wait until kube-proxy leads to the API server on both nodes: CoreDNS tries in vain, then again 10 s later."""
+
+        def lead() -> bool | NotYet:
+            waiting = [node for node in self.nodes if not self._leads_to_the_api_server(node)]
+            return NotYet(f"not yet on {' '.join(waiting)}") if waiting else True
+
+        wait_until("kube-proxy", lead, timeout=RESUME_TIMEOUT, fail_if=self._why_gone())
+
+    def _wait_for_names(self) -> None:
+        """Wait until CoreDNS's new pods are ready."""
+
+        def ready() -> bool | NotYet:
+            pods = self.pods("kube-system").look(NAME_SERVERS)
+            waiting = [pod.metadata.name for pod in pods if not is_ready(pod)]
+            return NotYet(f"{' '.join(waiting) or 'no pod'}") if waiting or not pods else True
+
+        wait_until("the cluster's name servers", ready, timeout=RESUME_TIMEOUT, fail_if=self._why_gone())
+
+    def _leads_to_the_api_server(self, node: str) -> bool:
+        try:
+            rules = docker.docker("exec", node, "iptables", "--table", "nat", "--list-rules", SERVICE_RULES)
+        except CommandError:
+            return False
+        return "default/kubernetes:https" in rules
 
     def _failed_request(self, path: str, seconds: int) -> CommandError | None:
         """Ask the API server for a path, and return the error if it has not answered well within some seconds."""

@@ -637,7 +637,7 @@ class TestNodeStore:
         assert "store" not in build_cache.missing(["store"])
         [unpacking] = [call for call in calls.read_text().splitlines() if call.startswith("run ")]
         assert f"type=volume,source={build_cache.volume('store')},target=/var/lib/containerd" in unpacking
-        assert unpacking.endswith(f"--entrypoint import-images {build_cache.tag('node')} /images unpack")
+        assert unpacking.endswith(f"--entrypoint import-images {build_cache.tag('node')} /images localhost/prepared")
         docker("")
         assert "store" in build_cache.missing(["store"]), "a volume that was removed"
 

@@ -108,7 +108,15 @@ class TestResume:
         calls = place / "calls"
         network = json.dumps([{"NetworkSettings": {"Networks": {"jh-1": {"IPAddress": "9.9.9.9"}}}}])
         script = f"""echo docker "$@" >> '{calls}'
-            case "$*" in *StartedAt*) echo 2026-01-01T10:00:00.123456789Z ;; inspect*) echo '{network}' ;; esac"""
+            case "$*" in
+              *StartedAt*) echo 2026-01-01T10:00:00.123456789Z ;;
+              inspect*) echo '{network}' ;;
+              # At first there is no such chain on the second node.
+              *worker*KUBE-SERVICES)
+                [ -e "{place}/looked" ] || {{ touch "{place}/looked"; exit 1; }}
+                echo "-A KUBE-SERVICES -m comment --comment 'default/kubernetes:https cluster IP'" ;;
+              *KUBE-SERVICES) echo "-A KUBE-SERVICES -m comment --comment 'default/kubernetes:https cluster IP'" ;;
+            esac"""
         Program(place / "bin", "docker", script)
         # At first the API server refuses everybody.
         script = f"""echo "$@" >> "{calls}"
@@ -133,6 +141,12 @@ class TestResume:
         monkeypatch.setattr(
             client.CoreV1Api, "read_node", lambda *_: client.V1Node(spec=client.V1NodeSpec(pod_cidr="10.244.0.0/24"))
         )
+        up = client.V1Pod(
+            metadata=client.V1ObjectMeta(name="coredns"),
+            status=client.V1PodStatus(conditions=[client.V1PodCondition(type="Ready", status="True")]),
+        )
+        servers = [[], [pod(container(state()))], [up]]
+        monkeypatch.setattr(PodWatch, "look", lambda *_: servers.pop(0))
         monkeypatch.setattr(client.CoreV1Api, "list_node", nodes)
         monkeypatch.setattr(client.CoreV1Api, "patch_node_status", add_gpus)
         monkeypatch.setattr(Cluster, "api", client.ApiClient())
@@ -141,13 +155,22 @@ class TestResume:
 
     def test_pods_are_made_anew_and_no_one_waits_for_old_leases(self, done: list[str]) -> None:
         deletions = [line.partition(" delete ")[2] for line in done if " delete " in line]
+        everywhere = "--all-namespaces --field-selector=metadata.namespace!="
         assert deletions == [
-            "leases --all-namespaces --field-selector=metadata.namespace!=kube-node-lease --wait=false",
-            "pods --all-namespaces --field-selector=metadata.namespace!=kube-system --wait=false "
-            "--grace-period=0 --force",
+            f"leases {everywhere}kube-node-lease --wait=false",
+            f"pods {everywhere}kube-system --wait=false --selector=component!=hub --grace-period=0 --force",
             "pods --namespace=kube-system --selector=k8s-app=kube-dns --grace-period=0 --force",
+            f"pods {everywhere}kube-system --wait=false --selector=component=hub --grace-period=0 --force",
         ]
         assert done[0] == "docker start jh-1-control-plane jh-1-worker"
+
+    def test_names_are_served_anew_once_their_service_can_be_reached(self, done: list[str]) -> None:
+        """A CoreDNS that starts before kube-proxy does not reach the API server, and tries again seconds later."""
+        looks = [number for number, line in enumerate(done) if line.endswith("KUBE-SERVICES")]
+        deletions = [number for number, line in enumerate(done) if " delete " in line]
+        assert len(looks) == 4, "of both nodes, until both have the rule"
+        assert deletions[1] < min(looks)
+        assert max(looks) < deletions[2]
 
     def test_an_api_server_that_refuses_everybody_is_waited_for(self, done: list[str]) -> None:
         asked = [line for line in done if "/readyz" in line or " delete " in line][:3]
