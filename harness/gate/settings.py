@@ -20,6 +20,9 @@ CALLBACK = "/.apisix/redirect"
 """Path to which Keycloak sends people back; APISIX puts it behind the path that was asked for."""
 PATIENCE = 15
 """Seconds that the gate waits for an answer of Keycloak, which shares the machine with everything else."""
+IDLE = 3
+"""Seconds after which the gate takes another connection to a hub's proxy: Node ends an idle one after five, and for a
+request that comes just then nginx asks again, and Apache answers 502."""
 STAND_IN_PATIENCE = 5
 """The same on the way to a hub's stand-in, where a test waits for a Keycloak that never answers."""
 SERVICE, SERVICE_PORT = "proxy-public", "http"
@@ -328,7 +331,7 @@ def _protected(
         "RequestHeader set X-Forwarded-Port 443",
         "ProxyPreserveHost On",
         "ProxyTimeout 60",
-        f"ProxyPass / http://{hub}/ {'upgrade=websocket ' if route.websocket else ''}nocanon",
+        f"ProxyPass / http://{hub}/ {'upgrade=websocket ' if route.websocket else ''}ttl={IDLE} nocanon",
     ):
         yield f"    {line}"
     if route.login is not None:

@@ -108,8 +108,8 @@ class TestConfiguration:
         assert "AuthType" not in apache(route())
 
     def test_a_websocket_needs_the_routes_switch(self) -> None:
-        assert "ProxyPass / http://hub:30000/ upgrade=websocket nocanon" in apache(route({}))
-        assert "ProxyPass / http://hub:30000/ nocanon" in apache(route({}, websocket=False))
+        assert "ProxyPass / http://hub:30000/ upgrade=websocket ttl=3 nocanon" in apache(route({}))
+        assert "ProxyPass / http://hub:30000/ ttl=3 nocanon" in apache(route({}, websocket=False))
 
     def test_http_leads_to_https_only_where_it_says_so(self) -> None:
         assert "[R=301,NE,L]" in apache(route({}, redirect={"http_to_https": True}))
