@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import graphlib
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from harness.artifacts.build_cache import BuildCache
+from harness.artifacts.build_cache import BuildCache, Recipe
 from harness.artifacts.forecast import Durations, Forecast
 from harness.artifacts.model import Artifacts
 from harness.artifacts.oci import OciImage
 from harness.artifacts.prune import prune
 from harness.artifacts.recipes import recipes
-from harness.base.errors import HarnessError
+from harness.base.errors import EnvironmentFault, HarnessError
 from harness.base.progress import Steps
 from harness.base.shell import kill_children
 from harness.plan.versions import IMAGES, Versions, check_pins
@@ -49,14 +49,14 @@ def build(
     steps: Steps,
     cold: Callable[[], None],
     *,
-    then: Collection[str] = (),
+    addons: Collection[str] = (),
 ) -> Artifacts:
     """Build the artifacts that the cache lacks, and return all of them.
 
     Args:
         services: names of the services whose images are among them.
         cold: called before anything is built.
-        then: add-ons that `build_addons` builds afterwards, which count among what is left.
+        addons: names of add-ons, which are built beside the others; one that does not build is left out.
 
     Raises:
         HarnessError: an artifact does not build, or two files pin different versions.
@@ -68,8 +68,8 @@ def build(
         check_pins(versions, IMAGES)
         with alone(cache, steps):
             names = build_cache.missing(wanted)
-            later = [name for name in build_cache.missing(then) if name not in names]
-            make(build_cache, names, steps, later)
+            optional = [name for name in build_cache.missing(addons) if name not in names]
+            make(build_cache, [*names, *optional], steps, optional)
             prune(cache, KEEP, in_use=[f"{name}-{key}" for name, key in build_cache.keys.items()])
     else:
         with steps.step("artifacts") as step:
@@ -145,36 +145,58 @@ def build_helm(versions: Versions, cache: Path, steps: Steps) -> Path:
     return helm_path(versions, cache)
 
 
-def make(build_cache: BuildCache, names: Collection[str], steps: Steps, later: Collection[str] = ()) -> None:
+def make(build_cache: BuildCache, names: Collection[str], steps: Steps, optional: Collection[str] = ()) -> None:
     """Make artifacts, each as soon as those that it is made from are there.
 
     The first failure, or Ctrl-C, ends the others.
 
     Args:
-        later: artifacts that another call makes, for the forecast.
+        optional: those whose failure ends nothing; what is made from one that failed is left out.
     """
-    waiting = graphlib.TopologicalSorter({name: set(build_cache.recipes[name].needs) & set(names) for name in names})
+    recipes = build_cache.recipes
+    waiting = graphlib.TopologicalSorter({name: set(recipes[name].needs) & set(names) for name in names})
     waiting.prepare()
-    rank = list(build_cache.recipes)
+    rank = list(recipes)
     running: dict[Future[None], str] = {}
     ready: list[str] = []
-    work = [*sorted(names, key=rank.index), *sorted(later, key=rank.index)]
-    forecast = Forecast(work, Durations(build_cache.cache), at_a_time=SIDE_BY_SIDE)
+    failed: set[str] = set()
+    forecast = Forecast(sorted(names, key=rank.index), Durations(build_cache.cache), at_a_time=SIDE_BY_SIDE)
     with steps.outlook(forecast.line), ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
         try:
             while waiting.is_active():
                 ready = sorted([*ready, *waiting.get_ready()], key=rank.index)
-                while ready and len(running) < SIDE_BY_SIDE:
-                    name = ready.pop(0)
-                    running[pool.submit(_make_one, build_cache, name, steps, forecast)] = name
+                while len(running) < SIDE_BY_SIDE and (name := _next(ready, running.values(), recipes)):
+                    ready.remove(name)
+                    if failed.intersection(recipes[name].needs):
+                        failed.add(name)
+                        waiting.done(name)
+                    else:
+                        running[pool.submit(_make_one, build_cache, name, steps, forecast)] = name
                 for done in wait(running, return_when=FIRST_COMPLETED).done:
-                    waiting.done(running.pop(done))
-                    done.result()
+                    name = running.pop(done)
+                    waiting.done(name)
+                    try:
+                        done.result()
+                    except EnvironmentFault:
+                        raise
+                    except HarnessError:
+                        if name not in optional:
+                            raise
+                        failed.add(name)
         except BaseException:
             # A recipe may start another program after the first round.
             while wait(running, timeout=0.2).not_done:
                 kill_children()
             raise
+
+
+def _next(ready: Sequence[str], running: Collection[str], recipes: Mapping[str, Recipe]) -> str | None:
+    """Return the first artifact that can be made beside those under way; None where there is none.
+
+    Go compiles on all processors, and what two modules share only once where one comes after the other.
+    """
+    taken = any(recipes[name].ON_ALL_PROCESSORS for name in running)
+    return next((name for name in ready if not (taken and recipes[name].ON_ALL_PROCESSORS)), None)
 
 
 def _make_one(build_cache: BuildCache, name: str, steps: Steps, forecast: Forecast) -> None:

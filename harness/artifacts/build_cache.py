@@ -18,6 +18,7 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from harness.artifacts.dockerfile import NAMESPACE, local_images
 from harness.artifacts.oci import OciImage, OciStore, put_in_place
@@ -36,6 +37,9 @@ class Kept(enum.Enum):
 @dataclass(frozen=True)
 class Recipe(ABC):
     """Inputs of one artifact; subclasses make it. All of its fields count for the key."""
+
+    ON_ALL_PROCESSORS: ClassVar[bool] = False
+    """True if making it takes all processors, so that one is made at a time."""
 
     name: str
     folder: str

@@ -53,6 +53,8 @@ REPORTED_VERSION = "github.com/prometheus/common/version.Version"
 class GoPrograms(Recipe):
     """Programs compiled from a Go module: its tools, and main packages of its own."""
 
+    ON_ALL_PROCESSORS = True
+
     packages: tuple[str, ...] = ()
     """Packages to compile, where those are not all of them."""
     variables: Mapping[str, str] = field(default_factory=dict)

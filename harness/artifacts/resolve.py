@@ -60,7 +60,7 @@ def get(
     steps: Steps,
     cold: Callable[[], None],
     *,
-    then: Collection[str] = (),
+    addons: Collection[str] = (),
 ) -> Artifacts:
     """Build or pull the artifacts of a run; needs Docker's daemon.
 
@@ -70,14 +70,15 @@ def get(
         services: names of the services whose images are among them.
         mirrors: locations by the upstream whose content they serve: docker.io, quay.io, registry.k8s.io, tools.
         cold: called before anything is built or pulled; not called if nothing is.
-        then: add-ons that a call of `get_addons` asks for afterwards, so that the forecast counts them.
+        addons: names of add-ons that a call of `get_addons` asks for afterwards: they are built beside the others, and
+            one that does not build is left out.
 
     Raises:
         HarnessError: an artifact cannot be built or pulled.
     """
     versions = read_versions()
     if how == "build":
-        return build(versions, services, cache, steps, cold, then=then)
+        return build(versions, services, cache, steps, cold, addons=addons)
     return pull(versions.with_kubernetes(kubernetes), mirrors, cache, steps, cold, services)
 
 

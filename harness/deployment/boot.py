@@ -69,8 +69,8 @@ def prepare(plan: Plan, steps: Steps) -> Prepared:
     machine.check_disk(machine.DISK_WARM, plan.cache)
     room = functools.partial(machine.check_disk, machine.DISK_COLD, plan.cache)
     services = [service.NAME for service in catalogue.always()]
-    then = ADDONS if plan.monitored else ()
-    made = artifacts.get(how, kubernetes, services, plan.cache, plan.mirrors, steps, room, then=then)
+    addons = ADDONS if plan.monitored else ()
+    made = artifacts.get(how, kubernetes, services, plan.cache, plan.mirrors, steps, room, addons=addons)
     if plan.monitored:
         build_monitoring(how, plan.cache, steps)
     helm = Helm(made.helm, plan.state / "kubeconfig", kubernetes)

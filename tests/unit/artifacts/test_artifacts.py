@@ -12,7 +12,6 @@ import tarfile
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -210,22 +209,44 @@ class TestMissing:
         make(made, ["hub", "registry"], steps)
         assert made.missing(["hub", "registry"]) == []
 
-    def test_what_another_call_makes_counts_as_left(
-        self, bench: Callable[..., BuildCache], docker: Callable[[str], Path]
+    def test_an_optional_one_that_fails_ends_nothing(
+        self, bench: Callable[..., BuildCache], docker: Callable[[str], Path], steps: Steps
     ) -> None:
         docker("")
-        lines: list[str] = []
 
-        class Telling(Steps):
-            @contextmanager
-            def outlook(self, line: Callable[[], str], **_: object) -> Iterator[None]:
-                lines.append(line())
-                yield
+        @dataclass(frozen=True)
+        class Broken(Note):
+            def make(self, build_cache: BuildCache) -> None:
+                raise HarnessError("no such package")
 
-        made = bench(note("hub"), note("registry"))
-        make(made, ["hub"], Telling(Console(file=io.StringIO())), later=["registry"])
-        assert "then 2 more" in lines[0]
-        assert made.missing(["hub", "registry"]) == ["registry"]
+        names = ["base", "hub", "notebook", "registry"]
+        made = bench(
+            note("base"), Broken("hub", "hub", Kept.AS_FILES), note("notebook", "hub"), note("registry", "base")
+        )
+        make(made, names, steps, optional=["hub", "notebook"])
+        assert made.missing(names) == ["hub", "notebook"]
+        with pytest.raises(HarnessError, match="no such package"):
+            make(made, ["hub"], steps)
+
+    def test_go_compiles_one_module_at_a_time(
+        self, bench: Callable[..., BuildCache], docker: Callable[[str], Path], steps: Steps
+    ) -> None:
+        docker("")
+        going: list[str] = []
+
+        @dataclass(frozen=True)
+        class Compiling(Note):
+            ON_ALL_PROCESSORS = True
+
+            def make(self, build_cache: BuildCache) -> None:
+                going.append(self.name)
+                assert len(going) == 1
+                super().make(build_cache)
+                going.remove(self.name)
+
+        made = bench(*(Compiling(name, name, Kept.AS_FILES) for name in ("hub", "registry", "notebook")))
+        make(made, ["hub", "registry", "notebook"], steps)
+        assert made.missing(["hub", "registry", "notebook"]) == []
 
     def test_helm_that_is_there_is_not_made(
         self, docker: Callable[[str], Path], steps: Steps, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
