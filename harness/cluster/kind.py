@@ -8,7 +8,8 @@ import os
 import shlex
 import socket
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from harness.base.errors import HarnessError
 from harness.base.shell import CommandError, run, tail
 from harness.base.wait import NotYet, TooLateError, seldom, wait_until
 from harness.cluster.client import connect
-from harness.cluster.pod_health import ended_pods, is_ready, is_running, lost_nodes
+from harness.cluster.pod_health import ended_pods, is_ready, is_running, lost_nodes, started_after
 from harness.cluster.pods import PodWatch, server_of
 from harness.host import docker, node_store
 from harness.plan.hubs import (
@@ -63,15 +64,10 @@ AT_ONCE = ("--grace-period=0", "--force")
 """Options by which kubectl removes a pod whose node may not answer."""
 NAME_SERVERS = "k8s-app=kube-dns"
 """Label of CoreDNS's pods (kubeadm, cmd/kubeadm/app/phases/addons/dns/manifests.go)."""
-HUB = "component"
-"""Label by which the chart's pods differ; a hub's is `hub`."""
+RESUMING = "ol-jupyterhub-harness/resuming:NoSchedule"
+"""Taint of nodes that are to take no pods yet."""
 SERVICE_RULES = "KUBE-SERVICES"
 """Chain of kube-proxy's rules, of which a node that starts has none (kubernetes, pkg/proxy/iptables)."""
-CORE_DNS_PATCH = json.dumps(
-    {"spec": {"template": {"spec": {"containers": [{"name": "coredns", "readinessProbe": {"periodSeconds": 1}}]}}}}
-)
-"""Have CoreDNS asked every second whether it is ready. By default it is every ten, and first up to ten seconds after a
-kubelet has started: a hub that starts with it finds no database."""
 TIMED_OUT = 124
 """Exit code of timeout(1) for a program that reached its limit."""
 
@@ -129,7 +125,8 @@ class Cluster:
             output = self.log.read_text(errors="replace") if self.log.exists() else ""
             late = f" within {CREATE_SECONDS} s" if error.returncode == TIMED_OUT else ""
             raise HarnessError(f"kind could not create the cluster {self.name}{late}.{tail(output)}") from error
-        self.kubectl("patch", "deployment", "coredns", "--namespace=kube-system", f"--patch={CORE_DNS_PATCH}")
+        patch = json.dumps(_core_dns_patch(self.control_plane))
+        self.kubectl("patch", "deployment", "coredns", "--namespace=kube-system", f"--patch={patch}")
         self._connect_nodes()
         self._add_gpus()
         self._wait_for_nodes()
@@ -155,16 +152,24 @@ class Cluster:
         wait_until("the API server", answers, timeout=RESUME_TIMEOUT, fail_if=self._why_gone())
         # A release's scheduler waits 15 s for the end of a lease that one before it has.
         self._remove_all("leases", "metadata.namespace!=kube-node-lease")
-        self._remove_all("pods", "metadata.namespace!=kube-system", f"--selector={HUB}!=hub", *AT_ONCE)
-        self._wait_for_proxies()
-        self.kubectl("delete", "pods", "--namespace=kube-system", f"--selector={NAME_SERVERS}", *AT_ONCE)
-        self._connect_nodes()
         # A hub that starts before names are served finds no database, and ends.
-        self._wait_for_names()
-        self._remove_all("pods", "metadata.namespace!=kube-system", f"--selector={HUB}=hub", *AT_ONCE)
+        with self._without_new_pods():
+            self._remove_all("pods", "metadata.namespace!=kube-system", *AT_ONCE)
+            self._connect_nodes()
+            self._wait_for_names(started)
+            self._wait_for_proxies()
         self._wait_for_nodes(since=started)
         # What a kubelet does not know of, it takes away from its node when it starts.
         self._add_gpus()
+
+    @contextmanager
+    def _without_new_pods(self) -> Iterator[None]:
+        """Have the nodes take no pods but the cluster's own, which start again by themselves, until the block ends."""
+        self.kubectl("taint", "nodes", "--all", "--overwrite", RESUMING)
+        try:
+            yield
+        finally:
+            self.kubectl("taint", "nodes", "--all", f"{RESUMING}-")
 
     def _remove_all(self, kinds: str, where: str, *options: str) -> None:
         self.kubectl("delete", kinds, "--all-namespaces", f"--field-selector={where}", "--wait=false", *options)
@@ -285,7 +290,7 @@ class Cluster:
         wait_until("both nodes of the cluster", ready, timeout=120, fail_if=self._why_gone())
 
     def _wait_for_proxies(self) -> None:
-        """Wait until kube-proxy leads to the API server on both nodes: CoreDNS tries in vain, then again 10 s later."""
+        """Wait until kube-proxy leads to the API server on both nodes, and so to the cluster's name servers."""
 
         def lead() -> bool | NotYet:
             waiting = [node for node in self.nodes if not self._leads_to_the_api_server(node)]
@@ -293,12 +298,20 @@ class Cluster:
 
         wait_until("kube-proxy", lead, timeout=RESUME_TIMEOUT, fail_if=self._why_gone())
 
-    def _wait_for_names(self) -> None:
-        """Wait until CoreDNS's new pods are ready."""
+    def _wait_for_names(self, since: Mapping[str, float]) -> None:
+        """Wait until CoreDNS's pods are ready.
+
+        Args:
+            since: times, as time.time(), by node: what the API server knows of an older start counts for nothing.
+        """
 
         def ready() -> bool | NotYet:
             pods = self.pods("kube-system").look(NAME_SERVERS)
-            waiting = [pod.metadata.name for pod in pods if not is_ready(pod)]
+            waiting = [
+                pod.metadata.name
+                for pod in pods
+                if not is_ready(pod) or not started_after(pod, int(since[pod.spec.node_name]))
+            ]
             return NotYet(f"{' '.join(waiting) or 'no pod'}") if waiting or not pods else True
 
         wait_until("the cluster's name servers", ready, timeout=RESUME_TIMEOUT, fail_if=self._why_gone())
@@ -453,6 +466,22 @@ class Cluster:
         """Run kubectl on this cluster, and never on that of the caller's KUBECONFIG."""
         command: list[str | Path] = [self._kubectl, "--kubeconfig", self.kubeconfig, *args]
         return run(command, timeout=timeout, stdin=stdin, what=f"kubectl {' '.join(args[:4])}")
+
+
+def _core_dns_patch(control_plane: str) -> dict[str, Any]:
+    """Return what CoreDNS's Deployment has otherwise than kubeadm makes it.
+
+    It is asked every second whether it is ready, not every ten, and first up to ten seconds after a kubelet has
+    started; and it asks the API server by the name of its node, where it needs no kube-proxy. A hub that starts before
+    it finds no database.
+    """
+    api_server = {"KUBERNETES_SERVICE_HOST": control_plane, "KUBERNETES_SERVICE_PORT": "6443"}
+    container = {
+        "name": "coredns",
+        "readinessProbe": {"periodSeconds": 1},
+        "env": [{"name": name, "value": value} for name, value in api_server.items()],
+    }
+    return {"spec": {"template": {"spec": {"containers": [container]}}}}
 
 
 def _heard(condition: client.V1NodeCondition) -> float:

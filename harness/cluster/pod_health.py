@@ -70,6 +70,12 @@ def is_ready(pod: client.V1Pod) -> bool:
     return any(each.type == "Ready" and each.status == "True" for each in pod.status.conditions or [])
 
 
+def started_after(pod: client.V1Pod, when: float) -> bool:
+    """Return True if all containers of a pod run, and none has run since before a time, as time.time()."""
+    running = [status.state.running for status in pod.status.container_statuses or []]
+    return bool(running) and all(each and each.started_at.timestamp() >= when for each in running)
+
+
 def lost_nodes(nodes: Iterable[client.V1Node]) -> dict[str, str]:
     """Return the nodes whose kubelet has gone silent, with Kubernetes' message about each.
 
