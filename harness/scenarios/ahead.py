@@ -18,6 +18,10 @@ MOST = 8
 """Students who may be there before the first test that looks at them: the server of each takes memory."""
 
 
+Errand = Callable[[Any], object]
+"""A thing to do at the end of a link; it takes the person who has arrived."""
+
+
 @dataclass(frozen=True)
 class Needs:
     """The part of a test that decides what may happen beside the tests before it.
@@ -27,12 +31,14 @@ class Needs:
         people: the link that each of its people opens, by the person's name.
         touches: what it changes under everybody's feet; empty for a test that leaves everything as it is.
         first: it is one of those whose verdict comes first, as soon as can be.
+        errands: what some of its own people do at the end of their links, by the person's name.
     """
 
     test: str
     people: Mapping[str, str] = field(default_factory=dict)
     touches: str = ""
     first: bool = False
+    errands: Mapping[str, Errand] = field(default_factory=dict)
 
     @property
     def keys(self) -> dict[str, _Key]:
@@ -58,6 +64,7 @@ class Sent(Generic[P, E]):
 
     person: P
     end: Future[E]
+    errand: Future[Any] | None = None
 
     @property
     def page(self) -> E:
@@ -77,6 +84,20 @@ class Sent(Generic[P, E]):
         """
         _ = self.page
         return self.person
+
+    @property
+    def did(self) -> Any:
+        """Return what the person's errand returned, once it is over.
+
+        Raises:
+            HarnessError: the person never arrived, or the errand failed.
+        """
+        return self.errand.result() if self.errand else None
+
+    @property
+    def journeys(self) -> list[Future[Any]]:
+        """The journey, and the errand at its end."""
+        return [self.end, *([self.errand] if self.errand else [])]
 
 
 Arrival = Sent[Student, Page]
@@ -116,16 +137,16 @@ class PeopleAhead(Generic[P, E]):
         for each in self._tests[here:]:
             if self._tests[here].first and not each.first:
                 break
-            for key in each.keys.values():
+            for name, key in each.keys.items():
                 if each.test == test or len(self._sent.keys() - self._met) < self._most:
-                    self._send(key)
+                    self._send(key, each.errands.get(name))
             if each.touches:
                 break
         if touches := self._tests[here].touches:
             self._wait(f"people on the way, before a test touches {touches}", self._sent.values())
 
     def arrivals(self, test: str) -> dict[str, Sent[P, E]]:
-        """Return a test's people by name, when the journey of each has ended, wherever that was."""
+        """Return a test's people by name, when the journey of each has ended, wherever that was, and its errand."""
         keys = self._tests[self._places[test]].keys
         self._met.update(keys.values())
         found = {name: self._sent[key] for name, key in keys.items()}
@@ -146,11 +167,17 @@ class PeopleAhead(Generic[P, E]):
         self._pool.shutdown(wait=wait_for_them, cancel_futures=True)
         return [each.person for each in self._sent.values() if not each.end.cancelled()]
 
-    def _send(self, key: _Key) -> None:
+    def _send(self, key: _Key, errand: Errand | None) -> None:
         if key not in self._sent:
             person = self._new()
-            self._sent[key] = Sent(person, self._pool.submit(person.open, key[1]))
+            end = self._pool.submit(person.open, key[1])
+            self._sent[key] = Sent(person, end, errand and self._pool.submit(_run_errand, errand, person, end))
 
     def _wait(self, what: str, people: Iterable[Sent[P, E]]) -> None:
         with waiting(what):
-            wait([each.end for each in people])
+            wait([journey for each in people for journey in each.journeys])
+
+
+def _run_errand(errand: Errand, person: Any, end: Future[Any]) -> object:
+    end.result()
+    return errand(person)

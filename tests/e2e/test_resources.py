@@ -20,6 +20,7 @@ from harness.hub.spawner_probe import Request
 from harness.people.browser import Browser
 from harness.people.kernel import CellError
 from harness.people.link import EXAMPLE
+from harness.people.student import Student
 from harness.scenarios.ahead import Arrival
 
 COURSE, NOTEBOOK = EXAMPLE.course, EXAMPLE.notebook
@@ -89,16 +90,23 @@ def test_server_lives_on_when_a_kernel_is_killed(arrivals: Mapping[str, Arrival]
         assert kernel.run("6 * 7").value == "42"
 
 
+def save_stop_and_return(student: Student) -> tuple[int, int]:
+    """Save a file, stop the server, and get another; return how the file was answered before and after."""
+    student.server.write("mine.txt", "what I wrote")
+    before = student.server.contents("mine.txt").status_code
+    student.hub.stop_server(student.name)
+    student.open(f"/hub/spawn?course={COURSE}")
+    return before, student.server.contents("mine.txt").status_code
+
+
 @pytest.mark.students(own=f"/tmplogin?course={COURSE}")
+@pytest.mark.does(own=save_stop_and_return)
 def test_nothing_survives_a_stop(arrivals: Mapping[str, Arrival], cluster: Cluster, hub: Hub) -> None:
     """What a student saves is gone with the server, and takes no volume."""
     student = arrivals["own"].arrived
-    student.server.write("mine.txt", "what I wrote")
-    assert student.server.contents("mine.txt").status_code == 200, "what was saved is not there even before the stop"
+    before, after = arrivals["own"].did
+    assert before == 200, "what was saved is not there even before the stop"
     pod = cluster.server_pod(hub.namespace, student.name)
     claims = [volume.name for volume in pod.spec.volumes or [] if volume.persistent_volume_claim]
     assert not claims, f"the server has volumes that stay: {claims}"
-    hub.stop_server(student.name)
-    student.open(f"/hub/spawn?course={COURSE}")
-    found = student.server.contents("mine.txt")
-    assert found.status_code == 404, f"what was saved before the stop answers {found.status_code} after it"
+    assert after == 404, f"what was saved before the stop answers {after} after it"

@@ -15,6 +15,7 @@ from harness.cluster.kind import Cluster
 from harness.courses.images import MARKER
 from harness.hub.api import Hub
 from harness.people.browser import Browser
+from harness.people.journey import Page
 from harness.people.link import EXAMPLE
 from harness.people.student import Student
 from harness.plan.plan import Plan
@@ -113,13 +114,18 @@ def test_visitors_share_nothing(arrivals: Mapping[str, Arrival], hub: Hub) -> No
     assert not shared, f"{len(shared)} cookies are the same for two visitors"
 
 
+def visit_again(student: Student) -> tuple[str, Page]:
+    """Follow another link; return the user of the first visit, and where the second one ends."""
+    return student.name, student.open(str(EXAMPLE))
+
+
 @pytest.mark.students(own=f"/tmplogin?course={COURSE}")
+@pytest.mark.does(own=visit_again)
 def test_second_visit_is_a_new_user(arrivals: Mapping[str, Arrival], deleted_after: Callable[[str], None]) -> None:
     """A second visit from the same browser is a new user, and the link works again."""
     student = arrivals["own"].arrived
-    first = student.name
+    first, page = arrivals["own"].did
     deleted_after(first)
-    page = student.open(str(EXAMPLE))
     assert student.name != first, f"the second visit came as the same user, {first}"
     assert page.path.startswith(f"/user/{student.name}/"), f"the second visit ended at {page.path}"
 

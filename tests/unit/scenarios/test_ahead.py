@@ -98,6 +98,32 @@ def test_no_student_is_on_the_way_when_a_test_touches(town: Town) -> None:
     assert [student.there for student in town.students] == [True]
 
 
+def test_an_errand_is_done_at_the_end_of_the_link_and_ahead_of_the_test(town: Town) -> None:
+    """A test that touches begins when those of all who have set out are done."""
+    done: list[bool] = []
+    go = threading.Event()
+
+    def errand(student: FakeStudent) -> str:
+        assert go.wait(10), "nobody let the student go on"
+        done.append(student.there)
+        return "bought a book"
+
+    ahead = town.ahead(own("a"), Needs("b", {"own": "b"}, errands={"own": errand}), own("c", touches="the hub"))
+    ahead.begin("a")
+    assert ahead.arrivals("a")["own"].did is None
+    threading.Timer(0.05, go.set).start()
+    ahead.begin("c")
+    assert done == [True]
+    assert ahead.arrivals("b")["own"].did == "bought a book"
+
+
+def test_an_errand_of_one_who_never_arrives_is_not_begun(town: Town) -> None:
+    ahead = town.ahead(Needs("a", {"own": "broken"}, errands={"own": lambda student: pytest.fail("it was begun")}))
+    ahead.begin("a")
+    with pytest.raises(SpawnError):
+        _ = ahead.arrivals("a")["own"].did
+
+
 def test_tests_share_a_student_by_name_and_link(town: Town) -> None:
     """A student called `own` is not shared; a shared one goes with the last test that looks at them."""
     ahead = town.ahead(
