@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import secrets
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -114,38 +114,58 @@ def _needs_gpu_node(spec: Mapping[str, Any]) -> bool:
     return bool(keys) and all(GPU_NODE in each for each in keys)
 
 
-def ask(cluster: Cluster, objects: Iterable[Manifest], requests: Iterable[Request]) -> HubAnswer:
-    """Ask a hub what its spawner would create for each request, and which settings are in force.
+Ask = Callable[[Iterable[Request]], HubAnswer]
+"""Asks a hub what its spawner would create for each request, and which settings are in force.
 
-    All are asked at once, in one process: about 3 s for the first, milliseconds for each other. It runs in a pod like
-    the hub's own, but without the resources that the hub asks for, in a namespace that is made for it; the hub itself
-    need not be there.
+All are asked at once, in one process: about 3 s for the first, milliseconds for each other.
+
+Raises:
+    HarnessError: the hub's configuration does not load.
+"""
+
+
+def ask(cluster: Cluster, objects: Iterable[Manifest], requests: Iterable[Request]) -> HubAnswer:
+    """Ask a hub once; arguments and errors are those of `hub_to_ask` and `Ask`."""
+    with hub_to_ask(cluster, objects) as asked:
+        return asked(requests)
+
+
+@contextmanager
+def hub_to_ask(cluster: Cluster, objects: Iterable[Manifest]) -> Iterator[Ask]:
+    """Have a hub to ask while the context is open.
+
+    It is a pod like the hub's own, but without the resources that the hub asks for, in a namespace that is made for it;
+    the hub itself need not be there.
 
     Args:
         objects: of the hub's release, as they are rendered, and those that it needs beside them.
 
     Raises:
-        HarnessError: the hub's configuration does not load, or no such pod can run.
+        HarnessError: no such pod can run.
     """
     given = list(objects)
     [hub] = [each for each in given if each["kind"] == "Deployment" and each["metadata"]["name"] == "hub"]
     template = hub["spec"]["template"]
     name = f"harness-{secrets.token_hex(4)}"
     needed = [_moved(each, name) for each in given if each["kind"] in NEEDED]
+    # The hub's own arguments, but for the name of its program.
+    given_arguments = template["spec"]["containers"][0].get("args", [])
+    arguments = [str(argument) for argument in given_arguments if argument != "jupyterhub"]
+    script = Path(__file__).with_name("in_hub.py").read_text()
+    command = ["exec", "--stdin", "--namespace", name, name, "--", "python3", "-c", script, *arguments]
+
+    def asked(requests: Iterable[Request]) -> HubAnswer:
+        questions = json.dumps([request.as_json() for request in requests])
+        output = cluster.kubectl(*command, stdin=questions, timeout=120)
+        found = json.loads(output.splitlines()[-1])
+        return HubAnswer([read_choice(answer) for answer in found["answers"]], found["configuration"])
+
     try:
         cluster.apply(name, *needed, pod(name, beside(template, service_variables(given))))
         _wait_for_pod(cluster, name)
-        # The hub's own arguments, but for the name of its program.
-        given_arguments = template["spec"]["containers"][0].get("args", [])
-        arguments = [str(argument) for argument in given_arguments if argument != "jupyterhub"]
-        script = Path(__file__).with_name("in_hub.py").read_text()
-        asked = json.dumps([request.as_json() for request in requests])
-        command = ["exec", "--stdin", "--namespace", name, name, "--", "python3", "-c", script, *arguments]
-        output = cluster.kubectl(*command, stdin=asked, timeout=120)
+        yield asked
     finally:
         cluster.kubectl("delete", "namespace", name, "--ignore-not-found", "--wait=false")
-    found = json.loads(output.splitlines()[-1])
-    return HubAnswer([read_choice(answer) for answer in found["answers"]], found["configuration"])
 
 
 NEEDED = {"ServiceAccount", "Role", "RoleBinding", "Secret", "ConfigMap", "PersistentVolumeClaim"}
