@@ -23,6 +23,8 @@ class AuthorsUser:
         self._new, self._cleanup, self._password = new, cleanup, password
         self.author: Author | None = None
         self._at_work = False
+        self._left = False
+        """True while the user of an author who has left may still be there."""
 
     def at_work(self, course: str) -> Author:
         """Return an author who works; if none does, one logs in first, and fills in the form.
@@ -43,12 +45,17 @@ class AuthorsUser:
         """Delete what the last author left, server and all, and return an author who has not logged in."""
         # Only now: a failure of the last author's test leaves its evidence there.
         self.free()
-        self.author = self._new()
-        return self.author
+        author = self._new()
+        if self._left:
+            self._cleanup.delete(author.hub, NAME)
+            self._left = False
+        self.author = author
+        return author
 
     def free(self) -> None:
-        """Delete the user, if an author may have left it."""
+        """Begin to delete the user, if an author may have left it."""
         if self.author:
             self.author.close()
-            self._cleanup.delete(self.author.hub, NAME)
+            self._cleanup.add(self.author.hub, NAME)
+            self._left = True
         self.author, self._at_work = None, False

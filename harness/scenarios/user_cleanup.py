@@ -40,9 +40,14 @@ class UserCleanup:
     def delete(self, hub: Hub, user: str) -> None:
         """Delete a user, and wait until it is gone; a hub that does not let it go is restarted.
 
+        A deletion that has begun is over then: it would meet the next user of that name.
+
         Raises:
             HarnessError: the user does not go.
         """
+        for *whom, deletion in self._deletions:
+            if whom == [hub, user]:
+                deletion.result()
         if not self._delete(hub, user):
             restart_hub(self._cluster, hub)
             self._delete_user(hub, user)

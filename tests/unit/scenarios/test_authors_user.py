@@ -11,6 +11,8 @@ from harness.people.author import NAME
 from harness.people.journey import JourneyError
 from harness.scenarios.authors_user import AuthorsUser
 
+LEAVES, GONE = ("an author leaves", f"{NAME} goes"), f"{NAME} is gone"
+
 
 class FakeAuthor:
     """An author who writes down what happens."""
@@ -35,7 +37,10 @@ def user_of(happened: list[str], password: str = "right") -> AuthorsUser:
     def new() -> Any:
         return FakeAuthor(happened, "right")
 
-    cleanup: Any = SimpleNamespace(delete=lambda hub, name: happened.append(f"{name} is deleted"))
+    cleanup: Any = SimpleNamespace(
+        add=lambda hub, name: happened.append(f"{name} goes"),
+        delete=lambda hub, name: happened.append(f"{name} is gone"),
+    )
     return AuthorsUser(new, cleanup, password)
 
 
@@ -52,9 +57,19 @@ def test_a_test_that_begins_anew_finds_nothing() -> None:
     user = user_of(happened)
     at_work = user.at_work("a")
     assert user.anew() is not at_work
-    assert happened == ["a starts", "an author leaves", f"{NAME} is deleted"]
+    assert happened == ["a starts", *LEAVES, GONE]
     user.at_work("b")
-    assert happened[3:] == ["an author leaves", f"{NAME} is deleted", "b starts"]
+    assert happened[4:] == [*LEAVES, GONE, "b starts"]
+
+
+def test_who_leaves_is_waited_for_by_the_next_alone() -> None:
+    happened: list[str] = []
+    user = user_of(happened)
+    user.at_work("a")
+    user.free()
+    assert happened == ["a starts", *LEAVES]
+    user.anew()
+    assert happened == ["a starts", *LEAVES, GONE]
 
 
 def test_an_author_who_is_refused_stays_until_the_next_test() -> None:
@@ -67,7 +82,7 @@ def test_an_author_who_is_refused_stays_until_the_next_test() -> None:
     assert happened == []
     with pytest.raises(JourneyError, match="refused"):
         user.at_work("a")
-    assert happened == ["an author leaves", f"{NAME} is deleted"]
+    assert happened == [*LEAVES, GONE]
 
 
 def test_a_user_that_is_free_is_not_deleted_again() -> None:

@@ -62,6 +62,17 @@ def test_all_are_gone_in_the_end() -> None:
     assert sorted(asked) == [f"{verb} /hub/api/users/{user}" for verb in ("DELETE", "GET") for user in "123"]
 
 
+def test_a_deletion_that_has_begun_is_over_before_the_next_user_of_that_name() -> None:
+    """It would delete that one too."""
+    asked: list[str] = []
+    leaving, ending = cleanup(), httpx.Response(400, json={"message": "1's server is in the process of stopping"})
+    hub = hub_of([STARTED, ending, httpx.Response(204), httpx.Response(404), httpx.Response(404)], asked)
+    leaving.add(hub, "1")
+    leaving.delete(hub, "1")
+    assert asked == [f"{verb} {USER}" for verb in ("GET", "DELETE", "DELETE", "GET", "DELETE")]
+    leaving.close()
+
+
 def test_a_proxy_that_is_away_for_a_moment() -> None:
     asked: list[str] = []
     leaving = cleanup()
