@@ -62,7 +62,7 @@ def create_cluster(context: BootContext, made_of: str) -> None:
     plan, state = context.plan, context.state
     context.nodes_exist = True
     if context.stopped:
-        _resume_or_remove(context)
+        _resume_or_remove(context, made_of)
     if not state.get("cluster"):
         with context.steps.step("kind cluster") as step:
             configuration = plan.checkout / "kind-config.yaml"
@@ -72,16 +72,19 @@ def create_cluster(context: BootContext, made_of: str) -> None:
     context.cluster_ready = True
 
 
-def _resume_or_remove(context: BootContext) -> None:
+def _resume_or_remove(context: BootContext, made_of: str) -> None:
     """Bring back a cluster that was stopped; remove the nodes of one that does not come back.
 
     It keeps its objects. The services start anew beside it, with empty databases, and so all pods are made anew.
     """
     cluster = context.cluster
+    # A run that is killed in between leaves what no later run may take for whole.
+    context.state.forget("cluster")
     try:
         with context.steps.step("kept cluster") as step:
             cluster.resume()
             step.done("its nodes were stopped, and are back")
+        context.state.set("cluster", made_of)
     except (CommandError, NeverError, TooLateError) as error:
         why = " ".join(str(error).split())
         context.steps.say(f"{'kept:':<11}cluster {cluster.name} is replaced, it does not come back: {why}")

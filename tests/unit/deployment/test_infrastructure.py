@@ -126,6 +126,10 @@ class StoppedCluster(FakeCluster):
             raise self.error
 
 
+class Killed(BaseException):
+    """The end of a process that has no time for anything."""
+
+
 class TestResume:
     """A kept cluster whose nodes were stopped, such as by a restart of Docker."""
 
@@ -158,7 +162,16 @@ class TestResume:
         assert changes == ["rm --force --volumes jh-1-keycloak jh-1-moto jh-1-registry"]
         create_cluster(context, WANTED)
         assert cluster.done == ["resume"]
+        assert context.state.get("cluster") == WANTED
         assert "kept cluster: its nodes were stopped, and are back" in out.getvalue()
+
+    def test_one_that_was_on_its_way_back_when_its_run_was_killed_is_no_whole_one(
+        self, planned: Planner, steps: Steps, docker: Program
+    ) -> None:
+        context = self.stopped(planned(), steps, StoppedCluster(Killed()))
+        with pytest.raises(Killed):
+            create_cluster(context, WANTED)
+        assert self.kept(context) == {*KEYS} - {"cluster", "images", "services"}
 
     def test_is_replaced_where_it_does_not_come_back(
         self, planned: Planner, steps: Steps, out: io.StringIO, docker: Program
