@@ -116,7 +116,7 @@ KEYS = ("cluster", "images", "services", "jupyterhub", "jupyter", "jupyterhub is
 class StoppedCluster(FakeCluster):
     """A cluster whose nodes come back, or do not."""
 
-    def __init__(self, error: Exception | None = None) -> None:
+    def __init__(self, error: BaseException | None = None) -> None:
         super().__init__()
         self.nodes, self.error = ("jh-1-control-plane", "jh-1-worker"), error
 
