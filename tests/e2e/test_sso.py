@@ -437,6 +437,7 @@ class TestBehind:
         learner_at_work.server.upload("small.bin", CONTENT[:CHUNK], CHUNK)
         assert learner_at_work.server.download("small.bin") == CONTENT[:CHUNK]
 
+    @pytest.mark.touches("the students' proxy")
     @pytest.mark.known_defect("a download of 50 MB can end the proxy, which may use 64 MB of memory")
     @pytest.mark.usefixtures("proxy_comes_back")
     def test_large_file_is_downloaded(self, learner_at_work: Learner) -> None:
