@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from harness.hub.api import Hub
 from harness.people.author import NAME, Author
 from harness.people.journey import JourneyError
 from harness.scenarios.user_cleanup import UserCleanup
@@ -23,8 +24,8 @@ class AuthorsUser:
         self._new, self._cleanup, self._password = new, cleanup, password
         self.author: Author | None = None
         self._at_work = False
-        self._left = False
-        """True while the user of an author who has left may still be there."""
+        self._leaving: Hub | None = None
+        """The hub of an author who has left, and whose user may still be there."""
 
     def at_work(self, course: str) -> Author:
         """Return an author who works; if none does, one logs in first, and fills in the form.
@@ -45,17 +46,16 @@ class AuthorsUser:
         """Delete what the last author left, server and all, and return an author who has not logged in."""
         # Only now: a failure of the last author's test leaves its evidence there.
         self.free()
-        author = self._new()
-        if self._left:
-            self._cleanup.delete(author.hub, NAME)
-            self._left = False
-        self.author = author
-        return author
+        if self._leaving:
+            self._cleanup.delete(self._leaving, NAME)
+            self._leaving = None
+        self.author = self._new()
+        return self.author
 
     def free(self) -> None:
         """Begin to delete the user, if an author may have left it."""
         if self.author:
             self.author.close()
             self._cleanup.add(self.author.hub, NAME)
-            self._left = True
+            self._leaving = self.author.hub
         self.author, self._at_work = None, False

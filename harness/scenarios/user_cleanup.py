@@ -45,9 +45,11 @@ class UserCleanup:
         Raises:
             HarnessError: the user does not go.
         """
-        for *whom, deletion in self._deletions:
-            if whom == [hub, user]:
-                deletion.result()
+        begun = [each for each in self._deletions if each[:2] == (hub, user)]
+        self._deletions = [each for each in self._deletions if each not in begun]
+        for *_, deletion in begun:
+            deletion.result()
+        self._held = [each for each in self._held if each != (hub, user)]
         if not self._delete(hub, user):
             restart_hub(self._cluster, hub)
             self._delete_user(hub, user)

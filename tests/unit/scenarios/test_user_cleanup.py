@@ -143,6 +143,23 @@ class TestServerThatNeverComes:
         assert restarts == ["jupyter"]
         assert asked[-2:] == [f"DELETE {USER}", f"DELETE {USER}"]
 
+    def test_one_whom_a_hub_held_and_who_is_gone_is_not_deleted_again(
+        self, monkeypatch: pytest.MonkeyPatch, restarts: list[str]
+    ) -> None:
+        """The next user of that name would be."""
+        monkeypatch.setattr(user_cleanup, "START_TIMEOUT", 0.0)
+        monkeypatch.setattr(user_cleanup, "CANCEL_TIMEOUT", 0.0)
+        asked: list[str] = []
+        held = [STARTING, httpx.Response(500), httpx.Response(400)]
+        hub = hub_of([*held, STARTED, httpx.Response(204)], asked)
+        leaving = cleanup(asked=asked)
+        leaving.add(hub, "1")
+        leaving.delete(hub, "1")
+        leaving.wait()
+        leaving.close()
+        assert asked[-2:] == [f"GET {USER}", f"DELETE {USER}"]
+        assert not restarts
+
 
 def test_who_is_not_gone_at_the_end_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     for timeout in ("START_TIMEOUT", "CANCEL_TIMEOUT"):
