@@ -7,9 +7,11 @@ import threading
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
+from harness import services
 from harness.artifacts.model import Artifacts
 from harness.base.digest import fingerprint
 from harness.charts.chart import Chart, Release
+from harness.cluster import kind
 from harness.plan.plan import Plan
 
 NAMED = 4
@@ -65,8 +67,14 @@ def cluster_fingerprint(plan: Plan, made: Artifacts) -> str:
             # Under the same names, a node would keep those that it has.
             "an image of the chart": json.dumps(sorted(layout.digest for layout in made.images.values())),
             "--mirror": json.dumps(sorted(plan.mirrors.values())),
+            "how the harness makes it": fingerprint(_makers()),
         }
     )
+
+
+def _makers() -> list[Path]:
+    """Return the files of the harness that say how nodes and services start: another version of it may start others."""
+    return [Path(kind.__file__), *sorted(Path(services.__file__).parent.glob("*.py"))]
 
 
 def release_fingerprint(source: Chart, release: Release) -> str:

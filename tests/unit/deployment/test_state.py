@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
+import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -12,9 +14,11 @@ from typing import Any
 import pytest
 
 from harness.charts import chart
+from harness.cluster import kind
 from harness.deployment import state
 from harness.deployment.state import State
 from harness.plan.plan import Plan
+from harness.services import keycloak
 
 Planner = Callable[..., Plan]
 
@@ -119,3 +123,17 @@ class TestClusterFingerprint:
         plan = planned()
         now = state.describe_changes(state.cluster_fingerprint(plan, self.MADE), state.cluster_fingerprint(plan, other))
         assert now == "an image of the chart has changed"
+
+    @pytest.mark.parametrize("module", [kind, keycloak], ids=["nodes", "services"])
+    def test_another_way_to_start_them_counts(
+        self, planned: Planner, module: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        """An option that only a newer version of the harness starts them with is not to be had in a kept copy."""
+        plan = planned()
+        before = state.cluster_fingerprint(plan, self.MADE)
+        folder = shutil.copytree(Path(module.__file__).parent, tmp_path / "newer")
+        monkeypatch.setattr(sys.modules[module.__package__], "__file__", str(folder / "__init__.py"))
+        monkeypatch.setattr(module, "__file__", str(folder / Path(module.__file__).name))
+        Path(module.__file__).write_text("# another way")
+        now = state.describe_changes(before, state.cluster_fingerprint(plan, self.MADE))
+        assert now == "how the harness makes it has changed"
