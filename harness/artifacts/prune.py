@@ -11,7 +11,7 @@ from pathlib import Path
 from harness.artifacts.dockerfile import NAMESPACE
 from harness.artifacts.oci import OciStore
 from harness.base.shell import CommandError
-from harness.host.docker import docker, remove_volumes, volumes_of
+from harness.host.docker import docker, newest_first, remove_volumes, volumes_of
 
 ABANDONED = 24 * 3600.0
 """Age in seconds at which a scratch directory can only be left over from a killed run."""
@@ -28,14 +28,15 @@ def prune(cache: Path, keep: int, in_use: Collection[str]) -> None:
             shutil.rmtree(scratch)
     for directory in _outdated(_by_age(cache / "files"), keep, in_use):
         shutil.rmtree(cache / "files" / directory)
+    # Docker may have volumes and images of another cache directory as well, of which this one has no file.
     prefix = f"{NAMESPACE}-"
-    kept = {f"{prefix}{path.name}" for path in (cache / "files").glob("*-*")}
-    remove_volumes(volume for volume in volumes_of(NAMESPACE) if volume not in kept)
+    volumes = [volume.removeprefix(prefix) for volume in newest_first(volumes_of(NAMESPACE))]
+    remove_volumes(f"{prefix}{volume}" for volume in _outdated(volumes, keep, in_use))
     store = OciStore(cache / "layouts")
     store.remove(list(_outdated(_by_age(store.directory), keep, in_use)))
     listed = docker("images", "--filter", f"reference={NAMESPACE}/*", "--format", "{{.Repository}}-{{.Tag}}")
-    newest_first = [image.removeprefix(f"{NAMESPACE}/") for image in listed.split()]
-    for image in _outdated(newest_first, keep, in_use):
+    images = [image.removeprefix(f"{NAMESPACE}/") for image in listed.split()]
+    for image in _outdated(images, keep, in_use):
         name, _, key = image.rpartition("-")
         with contextlib.suppress(CommandError):
             docker("rmi", f"{NAMESPACE}/{name}:{key}")

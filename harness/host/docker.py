@@ -261,6 +261,14 @@ def volumes_of(namespace: str) -> set[str]:
     return {name for name in _volumes(f"name={namespace}-") if name.startswith(f"{namespace}-")}
 
 
+def newest_first(volumes: Collection[str]) -> list[str]:
+    """Sort volumes by the time at which they were created."""
+    if not volumes:
+        return []
+    dated = docker("volume", "inspect", "--format", "{{.CreatedAt}}\t{{.Name}}", *volumes).splitlines()
+    return [line.partition("\t")[2] for line in sorted(dated, reverse=True)]
+
+
 def create_volume(name: str, owner: str = "") -> None:
     """Create a volume, which belongs to a run if one is given."""
     docker("volume", "create", *([f"--label={LABEL}={owner}"] if owner else []), name)

@@ -684,16 +684,22 @@ class TestPrune:
         changes = [call for call in calls.read_text().splitlines() if not call.startswith(("images ", "volume ls "))]
         assert changes == [f"rmi {NAMESPACE}/kube-proxy:2"]
 
-    def test_volumes_go_with_the_sign_that_they_are_whole(self, tmp_path: Path, docker: Callable[[str], Path]) -> None:
-        names = " ".join(f"{NAMESPACE}-node-store-{key}" for key in "123")
-        calls = docker(f'[ "$1 $2" != "volume ls" ] || printf "%s\\n" {names} a-{NAMESPACE}-of-others')
-        for age, key in enumerate("321"):
-            directory = tmp_path / f"files/node-store-{key}"
-            directory.mkdir(parents=True)
-            os.utime(directory, (1000 - age, 1000 - age))
-        prune(tmp_path, keep=2, in_use=[])
-        removed = [call for call in calls.read_text().splitlines() if call.startswith("volume rm")]
-        assert removed == [f"volume rm --force {NAMESPACE}-node-store-1"]
+    def test_the_newest_volumes_stay(self, tmp_path: Path, docker: Callable[[str], Path]) -> None:
+        """The cache knows none of them: another one, with the same Docker, does."""
+        names = [f"{NAMESPACE}-node-store-{key}" for key in "1234"]
+        dates = "\n".join(f"2026-01-0{number}T00:00:00Z\t{name}" for number, name in enumerate(names, 1))
+        calls = docker(
+            f"""case "$1 $2" in
+            "volume ls") printf "%s\\n" {" ".join(names)} a-{NAMESPACE}-of-others ;;
+            "volume inspect") printf "%s\\n" "{dates}" ;;
+            esac"""
+        )
+        prune(tmp_path, keep=2, in_use=["node-store-1"])
+        asked, *removed = [
+            call for call in calls.read_text().splitlines() if call.startswith(("volume rm", "volume in"))
+        ]
+        assert "of-others" not in asked
+        assert removed == [f"volume rm --force {NAMESPACE}-node-store-2"]
 
     def test_what_a_killed_run_left_goes(self, tmp_path: Path, docker: Callable[[str], Path]) -> None:
         docker("")
