@@ -52,7 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
         if name == "down":
             which = command.add_mutually_exclusive_group()
             which.add_argument("name", nargs="?", default="", help="the run to remove, of 'runs'; this checkout's own")
-            which.add_argument("--all", action="store_true", help="remove all runs on this machine that are not in use")
+            which.add_argument("--all", action="store_true", help="remove all kept and orphaned runs of this machine")
         if name == "drills":
             _add_drill_options(command)
         if name == "replays":

@@ -62,12 +62,13 @@ OPTIONS = (
     Option(
         "ol-infrastructure",
         "a checkout of mitodl/ol-infrastructure, whose Pulumi program is evaluated, shut in: its values, its spawner, "
-        "its gate and its chart version take the place of ours; --values, --authoring-values, --spawner, --gate and "
-        "--chart win over it",
+        "its gate, its courses and its chart version take the place of ours; --values, --authoring-values, --spawner, "
+        "--gate and --chart win over it",
     ),
     Option(
         "stack",
-        "the stack of it that a copy is made of: CI, QA or Production; 'none' for values files alone",
+        "the stack of it that a copy is made of: CI, QA or Production; 'none' for values from "
+        "files, and all else as for Production",
         "Production",
         metavar="STACK",
     ),
@@ -86,14 +87,14 @@ OPTIONS = (
     Option(
         "kubernetes",
         "the version of Kubernetes: 'pinned', the 'oldest' or the 'newest' that is supported upstream, or a VERSION "
-        "that kindest/node is published with; 'build' makes the pinned one alone",
+        "that kindest/node is published with; with --artifacts build, the pinned one alone",
         default="pinned",
         metavar="VERSION",
     ),
     Option(
         "mirror",
-        "where 'pull' finds what is published at UPSTREAM (docker.io, quay.io, registry.k8s.io, tools or charts); "
-        "https unless it begins with http://",
+        "where 'pull' finds what is published at UPSTREAM (docker.io, quay.io, registry.k8s.io, tools, or charts, "
+        "which counts with 'build' too); https unless it begins with http://",
         metavar="UPSTREAM=LOCATION",
         repeat=True,
     ),
@@ -113,8 +114,8 @@ OPTIONS = (
     ),
     Option(
         "monitoring",
-        "'auto': Prometheus and its sources are built and started when a test of the monitoring runs, and what they "
-        "cannot check is listed; 'required': the same, and a failure; 'off': these tests are not checked",
+        "'auto': Prometheus and its sources are built and started when a test of the monitoring runs; if they do not "
+        "come up, these tests are listed as not checked; 'required': then they fail; 'off': they are not checked",
         default="auto",
         metavar="HOW",
     ),

@@ -46,10 +46,12 @@ def planned(cwd: Path, **options: str) -> Plan:
 
 @pytest.mark.parametrize("pipeline", PIPELINES)
 class TestPipelines:
-    def test_options_are_known_and_strict(self, pipeline: str) -> None:
-        asked = command(pipeline)
-        assert set(re.findall(r"--[a-z-]+", asked)) <= {option.flag for option in OPTIONS}
+    @pytest.mark.parametrize("tests", ["mixed", "drills"])
+    def test_options_are_known_and_strict(self, pipeline: str, tests: str) -> None:
+        asked = command(pipeline, tests)
+        assert set(re.findall(r"--[a-z-]+", asked)) <= {"--drills", *(option.flag for option in OPTIONS)}
         assert "--artifacts pull " in asked
+        assert "--monitoring required " in asked
 
     def test_both_ends_of_chart_and_kubernetes(self, pipeline: str, tmp_path: Path) -> None:
         assert ends(pipeline) == {(chart, end) for chart in ("pinned", "latest") for end in ("oldest", "newest")}
