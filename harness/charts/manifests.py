@@ -34,15 +34,23 @@ def containers(manifest: Manifest) -> Iterator[dict[str, Any]]:
         yield from pod.get(kind) or ()
 
 
-def variables(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the environment that `extraEnv` of `hub` or `singleuser` sets: by name a text, or the value's source.
+def main_container(manifest: Manifest) -> dict[str, Any]:
+    """Return the container that an object's pods are for; those of `extraContainers` come after it."""
+    found: dict[str, Any] = manifest["spec"]["template"]["spec"]["containers"][0]
+    return found
 
-    The chart takes a mapping by name, or a list as in a pod.
+
+def variables(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the environment that `extraEnv` of a part sets: by name a text, or the value's source.
+
+    The chart takes a list as in a pod, or a mapping by name, of texts or of entries as in a pod.
+
+    Args:
+        values: of the part, such as `hub`, `singleuser` or `proxy.chp`.
     """
     given = values.get("extraEnv") or {}
-    if isinstance(given, list):
-        return {each["name"]: each.get("value", each) for each in given}
-    return dict(given)
+    entries = {each["name"]: each for each in given} if isinstance(given, list) else given
+    return {name: each.get("value", each) if isinstance(each, Mapping) else each for name, each in entries.items()}
 
 
 def hub_values(manifests: Iterable[Manifest]) -> dict[str, Any]:
@@ -56,5 +64,4 @@ def hub_values(manifests: Iterable[Manifest]) -> dict[str, Any]:
 def hub_image(manifests: Iterable[Manifest]) -> str:
     """Return the image of a release's hub, which has a Python and is on the nodes."""
     [hub] = [each for each in manifests if (each["kind"], each["metadata"]["name"]) == ("Deployment", "hub")]
-    image: str = next(containers(hub))["image"]
-    return image
+    return str(main_container(hub)["image"])

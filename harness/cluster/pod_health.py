@@ -70,6 +70,13 @@ def is_ready(pod: client.V1Pod) -> bool:
     return any(each.type == "Ready" and each.status == "True" for each in pod.status.conditions or [])
 
 
+def main_status(pod: client.V1Pod) -> client.V1ContainerStatus:
+    """Return the status of the container that a running pod is for; the kubelet sorts them by name."""
+    name = pod.spec.containers[0].name
+    [status] = [each for each in pod.status.container_statuses if each.name == name]
+    return status
+
+
 def started_after(pod: client.V1Pod, when: float) -> bool:
     """Return True if all containers of a pod run, and none has run since before a time, as time.time()."""
     running = [status.state.running for status in pod.status.container_statuses or []]

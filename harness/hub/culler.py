@@ -49,7 +49,7 @@ def read_culler(cluster: Cluster, hub: Hub) -> Culler:
     commands = [line.split() for line in cluster.execute(hub.namespace, name, "sh", "-c", LOOK).splitlines()]
     # A shell that has the culler's command among its arguments may never come to it.
     running = [command for command in commands if MODULE in command and Path(command[0]).name.startswith("python")]
-    log = pods.logs(name).splitlines()
+    log = pods.logs(name, "hub").splitlines()
     about = [line for line in log if "idle-culler" in line or MODULE in line]
     ended = [line for line in about if "exited with status" in line]
     # argparse's refusal of a flag that this version does not take; the line does not name the program.

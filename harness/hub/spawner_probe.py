@@ -109,7 +109,10 @@ def _needs_gpu_node(spec: Mapping[str, Any]) -> bool:
         return True
     affinity = (spec.get("affinity") or {}).get("nodeAffinity") or {}
     terms = (affinity.get("requiredDuringSchedulingIgnoredDuringExecution") or {}).get("nodeSelectorTerms") or []
-    keys = [{match["key"] for match in term.get("matchExpressions", [])} for term in terms]
+    keys = [
+        {match["key"] for match in term.get("matchExpressions", []) if match["operator"] in ("In", "Exists")}
+        for term in terms
+    ]
     # Terms are alternatives: a pod may go where any of them holds.
     return bool(keys) and all(GPU_NODE in each for each in keys)
 

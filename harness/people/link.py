@@ -14,6 +14,7 @@ import httpx
 
 from harness.base.errors import HarnessError
 from harness.cluster.kind import Cluster
+from harness.cluster.pod_health import main_status
 from harness.people.journey import Page
 from harness.people.permissions import COPY, why_no_access
 from harness.people.student import Student
@@ -110,7 +111,7 @@ class Link:
                 f"{self} opened the image {running.rpartition(':')[2]}, not {self.course}. Check the course parameter, "
                 "and that the course is in the spawner's list of known courses (dynamicImageConfig.py)."
             )
-        image_id, pushed = pod.status.container_statuses[0].image_id, registry.digest(self.course)
+        image_id, pushed = main_status(pod).image_id, registry.digest(self.course)
         if image_id != f"{COURSE_REPOSITORY}@{pushed}":
             raise WrongImageError(f"{self} runs {image_id}, and what was pushed for {self.course} is {pushed}.")
 

@@ -16,6 +16,7 @@ STACKS = ("CI", "QA", "Production")
 
 RELEASE = "kubernetes:helm.sh/v3:Release"
 POLICY = "aws:iam/policy:Policy"
+INLINE_POLICY = "aws:iam/rolePolicy:RolePolicy"
 ROLE = "aws:iam/role:Role"
 VAULT_CONNECTION = "vault:database/secretBackendConnection:SecretBackendConnection"
 
@@ -310,8 +311,9 @@ class Program:
 
     @property
     def policies(self) -> tuple[Policy, ...]:
-        """Return AWS' policies."""
-        return tuple(Policy(each.name, _document(each, "policy"), each.place) for each in self.of_type(POLICY))
+        """Return AWS' policies, those of one role alone among them."""
+        found = self.of_type(POLICY, INLINE_POLICY)
+        return tuple(Policy(each.name, _document(each, "policy"), each.place) for each in found)
 
     @property
     def trusts(self) -> tuple[Policy, ...]:

@@ -15,6 +15,7 @@ from harness.base.errors import HarnessError
 from harness.base.signals import threads
 from harness.base.wait import waiting
 from harness.cluster.kind import Cluster
+from harness.cluster.pod_health import main_status
 from harness.courses.images import MARKER
 from harness.hub.api import Hub
 from harness.hub.spawner_probe import GPU
@@ -121,7 +122,7 @@ def _work(result: StudentResult, student: Student, hub: Hub, cluster: Cluster, k
     result.cookies = {each.name: str(each.value) for each in student.cookies.jar if each.name.startswith(COOKIES)}
     pod = cluster.server_pod(hub.namespace, student.name)
     result.pod, result.node = pod.metadata.name, pod.spec.node_name
-    result.image_id = pod.status.container_statuses[0].image_id
+    result.image_id = main_status(pod).image_id
     result.gpus = int((pod.spec.containers[0].resources.limits or {}).get(GPU, 0))
     with kernels, student.server.kernel() as kernel:
         result.marker = kernel.run(f"print(open({MARKER!r}).read().strip())").stdout.strip()

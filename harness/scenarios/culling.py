@@ -348,7 +348,8 @@ def _ask_page(window: Browser, cell: tuple[str, str], log: Callable[[], str], ti
 def _server_log(running: Deployment, hub: Hub, user: str) -> str:
     """Return what a user's server has written in all its life; empty if it is gone."""
     pods = running.cluster.pods(hub.namespace)
-    return "".join(pods.logs(pod.metadata.name, seconds=2 * PATIENCE) for pod in pods.look(server_of(user)))
+    found = [(pod.metadata.name, pod.spec.containers[0].name) for pod in pods.look(server_of(user))]
+    return "".join(pods.logs(pod, container, seconds=2 * PATIENCE) for pod, container in found)
 
 
 def _run_endless_cell(student: Student, seconds: float) -> None:

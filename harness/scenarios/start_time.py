@@ -17,7 +17,7 @@ from kubernetes import client
 
 from harness.base.wait import NotYet
 from harness.cluster.kind import Cluster
-from harness.cluster.pod_health import is_ready
+from harness.cluster.pod_health import is_ready, main_status
 from harness.cluster.pods import wait_for_pods
 from harness.hub.spawner_probe import own_pod
 from harness.people.student import Student
@@ -71,12 +71,11 @@ class PodTimes:
     def read(cls, pod: client.V1Pod) -> PodTimes:
         """Read them of a pod that is ready."""
         since = {each.type: each.last_transition_time for each in pod.status.conditions}
-        [first, *_] = pod.status.container_statuses
         moments = (
             pod.metadata.creation_timestamp,
             since["PodScheduled"],
             since["Initialized"],
-            first.state.running.started_at,
+            main_status(pod).state.running.started_at,
             since["Ready"],
         )
         return cls(*map(datetime.timestamp, moments))

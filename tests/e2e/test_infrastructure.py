@@ -19,6 +19,7 @@ from kubernetes.utils import parse_quantity
 from fixtures.infrastructure import AppliedRelease
 from harness.plan.contract import CLOSED_SERVICES, COURSE_REPOSITORY, USER_SCHEDULERS
 from harness.plan.hubs import AUTHORING, STUDENT, HubSpec
+from harness.program.access import as_list, policies_of, resources_allowed, roles_of, trusted_subjects
 from harness.program.apisix import KINDS, apisix_objects
 from harness.program.closure import settings_of, stacks_of
 from harness.program.difference import flat
@@ -48,6 +49,7 @@ SAFE_DATABASE = {
 }
 """Settings of production's database, each with whether it is on, and what it means if it is not so."""
 PUBLIC_ACCESS = ("blockPublicAcls", "blockPublicPolicy", "ignorePublicAcls", "restrictPublicBuckets")
+HEADER_SIZE = re.compile(r"--max-http-header-size=(\d+)")
 MEANT_TO_DIFFER = ("NOTEBOOK_BUCKET", "domain", "proxy", "ingress")
 
 
@@ -126,18 +128,10 @@ def database_secret(program: Program, release: AppliedRelease) -> VaultSecret:
 
 def database_reference(release: AppliedRelease) -> Mapping[str, Any]:
     """Return the name and the key of the Secret that DATABASE_URL comes from; empty where it comes from none."""
-    entry = database_entry(release)
+    entry = release.environment("hub").get("DATABASE_URL")
     source = entry.get("valueFrom") if isinstance(entry, Mapping) else None
     reference = source.get("secretKeyRef") if isinstance(source, Mapping) else None
     return reference if isinstance(reference, Mapping) else {}
-
-
-def database_entry(release: AppliedRelease) -> Any:
-    """Return DATABASE_URL as a hub's environment has it, which is a map in some values and a list in others."""
-    given = release.value("hub.extraEnv", {})
-    if isinstance(given, Mapping):
-        return given.get("DATABASE_URL")
-    return next((each for each in given if isinstance(each, Mapping) and each.get("name") == "DATABASE_URL"), None)
 
 
 def test_hub_reads_its_database_from_a_secret(applied_values: AppliedRelease) -> None:
@@ -153,8 +147,7 @@ def test_hub_reads_its_database_from_a_secret(applied_values: AppliedRelease) ->
 
 def database_address(release: AppliedRelease) -> str:
     """Return the key of the value that has the address of a hub's database in plain text; empty for none."""
-    entry = database_entry(release)
-    if isinstance(entry, str) or (isinstance(entry, Mapping) and entry.get("value")):
+    if isinstance(release.environment("hub").get("DATABASE_URL"), str):
         return "hub.extraEnv.DATABASE_URL"
     return next((key for key in ("hub.db.url", "hub.db.password") if release.value(key)), "")
 
@@ -177,7 +170,7 @@ def test_accounts_of_the_hubs_are_apart(all_values: Mapping[HubSpec, AppliedRele
 def test_authors_are_told_of_a_bucket(all_values: Mapping[HubSpec, AppliedRelease]) -> None:
     """Authors' servers are told of the bucket that they publish to, and students' are not."""
     students, authors = all_values[STUDENT], all_values[AUTHORING]
-    theirs, bucket = (each.value("singleuser.extraEnv.NOTEBOOK_BUCKET") for each in (students, authors))
+    theirs, bucket = (each.environment("singleuser").get("NOTEBOOK_BUCKET") for each in (students, authors))
     assert bucket, f"{authors}: NOTEBOOK_BUCKET is {bucket!r}: nothing tells authors where they publish"
     assert not theirs, f"{students}: NOTEBOOK_BUCKET is {theirs}, and learners have no business there"
 
@@ -185,21 +178,28 @@ def test_authors_are_told_of_a_bucket(all_values: Mapping[HubSpec, AppliedReleas
 def test_hub_reads_the_database_that_vault_fills(program: Program, applied: AppliedRelease) -> None:
     """DATABASE_URL comes from a Secret that Vault fills, for the very database that Vault's accounts are for."""
     secret = database_secret(program, applied)
-    named = secret.templates["DATABASE_URL"].rpartition("/")[2]
+    named = _database_in(secret, applied)
     urls = {
         each.inputs["backend"]: str(each.inputs["postgresql"]["connectionUrl"])
         for each in program.of_type(VAULT_CONNECTION)
     }
     assert secret.mount in urls, f"{applied}: Vault has no database at {secret.mount}; it has {sorted(urls)}"
-    given = urls[secret.mount].partition("?")[0].rpartition("/")[2]
+    given = _database_of(urls[secret.mount])
     assert named == given, f"{applied}: DATABASE_URL names the database {named}, and Vault's accounts are for {given}"
+
+
+def _database_in(secret: VaultSecret, release: AppliedRelease) -> str:
+    """Return the database that a hub is led to by its Secret."""
+    return _database_of(secret.templates[str(database_reference(release)["key"])])
+
+
+def _database_of(url: str) -> str:
+    return url.partition("?")[0].rpartition("/")[2]
 
 
 def test_hubs_have_databases_of_their_own(program: Program, students: AppliedRelease, authors: AppliedRelease) -> None:
     """Students' and authors' hubs keep their state in two databases."""
-    names = [
-        database_secret(program, each).templates["DATABASE_URL"].rpartition("/")[2] for each in (students, authors)
-    ]
+    names = [_database_in(database_secret(program, each), each) for each in (students, authors)]
     assert len(set(names)) == 2, f"both hubs ({program.stack}) keep their users in the database {names[0]}"
 
 
@@ -208,43 +208,35 @@ def test_authors_account_is_the_trusted_one(program: Program, authors: AppliedRe
     account = authors.value("singleuser.serviceAccountName")
     there = [each.name for each in program.service_accounts if each.namespace == authors.namespace]
     assert account in there, f"{authors}: servers run under {account}, and {authors.namespace} has {sorted(there)}"
-    wanted = f"system:serviceaccount:{authors.namespace}:{account}"
-    trusted = set(_subjects(program))
-    assert wanted in trusted, f"{authors}: servers run as {wanted}, and roles trust {sorted(trusted)}"
+    wanted = subject_of(authors, account)
+    assert roles_of(program, wanted), (
+        f"{authors}: servers run as {wanted}, and roles trust {', '.join(trusted_subjects(program)) or 'none'}"
+    )
+
+
+def subject_of(release: AppliedRelease, account: str) -> str:
+    """Return an account of a hub's namespace as AWS knows it."""
+    return f"system:serviceaccount:{release.namespace}:{account}"
 
 
 def test_students_have_no_account_with_rights(program: Program, students: AppliedRelease) -> None:
     """No role trusts the account that students' servers run under."""
-    account = students.value("singleuser.serviceAccountName") or "default"
-    ours = f"system:serviceaccount:{students.namespace}:{account}"
-    assert ours not in set(_subjects(program)), f"{students}: a role of AWS trusts the students' account {ours}"
-
-
-def _subjects(program: Program) -> Iterator[str]:
-    for trust in program.trusts:
-        for statement in trust.statements:
-            for condition in statement.get("Condition", {}).values():
-                for key, value in condition.items():
-                    if key.endswith(":sub"):
-                        yield from value if isinstance(value, list) else [value]
+    ours = subject_of(students, students.value("singleuser.serviceAccountName") or "default")
+    roles = sorted(roles_of(program, ours))
+    assert not roles, f"{students}: a role of AWS trusts the students' account {ours}: {', '.join(roles)}"
 
 
 def test_authors_bucket_is_the_one_that_they_may_write_to(program: Program, authors: AppliedRelease) -> None:
-    """The bucket in authors' servers is made by the program, and their role's policy is for it."""
-    bucket = authors.value("singleuser.extraEnv.NOTEBOOK_BUCKET")
+    """The bucket in authors' servers is made by the program, and a policy of their role allows to write to it."""
+    bucket = authors.environment("singleuser").get("NOTEBOOK_BUCKET")
     assert bucket in program.buckets, f"{authors}: NOTEBOOK_BUCKET is {bucket!r}, the program makes {program.buckets}"
-    allowed = {
-        str(resource)
-        for policy in program.policies
-        for statement in policy.statements
-        for resource in _list(statement.get("Resource", []))
-    }
+    roles = roles_of(program, subject_of(authors, authors.value("singleuser.serviceAccountName")))
+    allowed = resources_allowed(policies_of(program, roles), "s3:PutObject")
     wanted = f"arn:aws:s3:::{bucket}/*"
-    assert wanted in allowed, f"{authors}: NOTEBOOK_BUCKET is {bucket}, and policies allow {sorted(allowed)}"
-
-
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]
+    assert wanted in allowed, (
+        f"{authors}: NOTEBOOK_BUCKET is {bucket}, and policies of the roles {sorted(roles)} allow to write to "
+        f"{', '.join(sorted(allowed)) or 'nothing'}"
+    )
 
 
 def test_database_is_closed_and_kept(program: Program) -> None:
@@ -273,7 +265,7 @@ def test_authors_bucket_is_closed_and_kept(program: Program) -> None:
     if len(versioned) < len(program.buckets):
         wrong.append(f"a bucket of {program.buckets} has no versions: what an author overwrites is gone")
     for policy in _of_bucket(program, "Policy"):
-        for statement in _list(json.loads(policy.inputs["policy"]).get("Statement", [])):
+        for statement in as_list(json.loads(policy.inputs["policy"]).get("Statement", [])):
             if statement.get("Effect") == "Allow" and _anybody(statement.get("Principal")):
                 wrong.append(f"{policy.name}: {statement.get('Action')} is allowed to everybody")
     for rules in _of_bucket(program, "LifecycleConfiguration"):
@@ -291,14 +283,14 @@ def _of_bucket(program: Program, kind: str) -> tuple[Resource, ...]:
 
 
 def _anybody(principal: Any) -> bool:
-    return principal == "*" or (isinstance(principal, Mapping) and "*" in _list(principal.get("AWS")))
+    return principal == "*" or (isinstance(principal, Mapping) and "*" in as_list(principal.get("AWS")))
 
 
 def test_policies_end_at_the_buckets(program: Program) -> None:
     """No policy of the program allows all of a service's actions on more than the program's own buckets."""
     for policy in program.policies:
         for statement in policy.statements:
-            actions, resources = (_list(statement.get(key, [])) for key in ("Action", "Resource"))
+            actions, resources = (as_list(statement.get(key, [])) for key in ("Action", "Resource"))
             whole = [action for action in actions if re.fullmatch(r"\*|\w+:\*", str(action))]
             wide = [each for each in resources if str(each) in ("*", "arn:aws:s3:::*")]
             assert not (statement.get("Effect") == "Allow" and whole and wide), (
@@ -338,7 +330,7 @@ def test_route_leads_from_the_domain_to_the_proxy(program: Program, applied: App
     [*routes] = routes_of(program, applied)
     assert len(routes) == 1, f"{applied}: expected one route to it, found {[route.name for route in routes]}"
     [route] = routes
-    names = {entry for each in route.plugins for entry in _list(each.config.get("post_logout_redirect_uri", []))}
+    names = {entry for each in route.plugins for entry in as_list(each.config.get("post_logout_redirect_uri", []))}
     hosts = {re.sub(r"^https://|/.*", "", str(name)) for name in names}
     assert set(route.hosts) == hosts or not hosts, (
         f"{applied}: the route is for {list(route.hosts)}, and a logout leads to {sorted(hosts)}"
@@ -369,7 +361,7 @@ def test_certificate_is_for_the_domain(program: Program, applied: AppliedRelease
 
 
 def test_nobody_passes_by_the_gate(program: Program, applied: AppliedRelease) -> None:
-    """Every way to a hub asks for a login first: the route does, and no Service of the program leads past it."""
+    """Every way to a hub asks for a login first: the route does, and neither Service nor Ingress leads past it."""
     for route in routes_of(program, applied):
         login = route.plugin("openid-connect")
         assert login, f"{applied}: the route {route.name} asks for no login: it has no openid-connect"
@@ -388,6 +380,8 @@ def test_nobody_passes_by_the_gate(program: Program, applied: AppliedRelease) ->
         if each.namespace == applied.namespace and each.spec.get("type", "ClusterIP") not in CLOSED_SERVICES
     ]
     assert not open_services, f"{applied}: Services that are reached past the gate: {open_services}"
+    ingresses = [each.name for each in program.of_kind("Ingress") if each.namespace == applied.namespace]
+    assert not ingresses, f"{applied}: Ingresses that lead past the gate: {ingresses}"
 
 
 def test_no_value_opens_a_way_past_the_gate(applied_values: AppliedRelease) -> None:
@@ -459,13 +453,18 @@ def test_requests_carry_an_id(program: Program, applied: AppliedRelease) -> None
         assert plugin.enabled, f"{applied}: the route {route.name} has its request-id disabled"
 
 
+def node_options(release: AppliedRelease) -> str:
+    """Return the options of Node.js that a hub's proxy runs with."""
+    return str(release.environment("proxy.chp").get("NODE_OPTIONS", ""))
+
+
 @pytest.mark.known_defect(
     "the proxy takes headers of 32 KB, and the gate lets 64 KB through",
 )
 def test_headers_that_pass_the_gate_pass_the_proxy(applied_values: AppliedRelease) -> None:
     """A header that the gate lets through fits through the proxy."""
-    options = str(applied_values.value("proxy.chp.extraEnv.NODE_OPTIONS", ""))
-    found = re.search(r"--max-http-header-size=(\d+)", options)
+    options = node_options(applied_values)
+    found = HEADER_SIZE.search(options)
     size = int(found[1]) if found else 16 * 1024  # Node.js' default
     assert size >= GATE_HEADERS, (
         f"{applied_values}: the proxy takes headers of {size} bytes, and the gate of {GATE_HEADERS}"
@@ -474,8 +473,8 @@ def test_headers_that_pass_the_gate_pass_the_proxy(applied_values: AppliedReleas
 
 def test_proxy_takes_long_headers(applied_values: AppliedRelease) -> None:
     """The proxy takes headers of 32 KB, which the session's cookies need."""
-    options = str(applied_values.value("proxy.chp.extraEnv.NODE_OPTIONS", ""))
-    found = re.search(r"--max-http-header-size=(\d+)", options)
+    options = node_options(applied_values)
+    found = HEADER_SIZE.search(options)
     assert found, (
         f"{applied_values}: NODE_OPTIONS is {options!r}: the proxy takes headers of 16 KB, and cookies are longer"
     )
@@ -593,13 +592,19 @@ def test_every_build_job_is_pre_pulled(pipelines: Pipelines, students: AppliedRe
 
 def test_deployments_follow_each_other(pipelines: Pipelines) -> None:
     """The hubs are deployed to CI, then to QA, then to production, each after the one before."""
+    stages = [stack.lower() for stack in STACKS]
     for pipeline in pipelines.pipelines:
-        deploying = [job for job in pipeline.jobs if str(job.get("name", "")).startswith("deploy-")]
-        for before, job in itertools.pairwise(deploying):
-            text = str(job)
-            assert f"'{before['name']}'" in text, (
-                f"{pipeline.file}: {job['name']} does not wait for {before['name']} (passed)"
-            )
+        deploying: dict[str, list[Any]] = {}
+        for job in pipeline.jobs:
+            if str(job.get("name", "")).startswith("deploy-"):
+                deploying.setdefault(job["name"].rpartition("-")[0], []).append(job)
+        for deployment, jobs in deploying.items():
+            found = [job["name"].rpartition("-")[2].lower() for job in jobs]
+            assert found == stages, f"{pipeline.file}: {deployment} goes to {', '.join(found)}: expected {stages}"
+            for before, job in itertools.pairwise(jobs):
+                assert f"'{before['name']}'" in str(job), (
+                    f"{pipeline.file}: {job['name']} does not wait for {before['name']} (passed)"
+                )
 
 
 def test_paths_in_aws_have_no_empty_part(owners: Evaluation) -> None:
@@ -705,7 +710,7 @@ def _secret_names(values: Any) -> Iterator[str]:
             if key == "secretKeyRef" and isinstance(value, Mapping):
                 yield str(value.get("name"))
             elif key in ("imagePullSecrets", "pullSecrets"):
-                yield from (str(each["name"] if isinstance(each, Mapping) else each) for each in _list(value))
+                yield from (str(each["name"] if isinstance(each, Mapping) else each) for each in as_list(value))
             else:
                 yield from _secret_names(value)
     elif isinstance(values, list):

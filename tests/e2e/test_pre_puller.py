@@ -11,6 +11,7 @@ from harness.artifacts.oci import OciImage
 from harness.base.wait import NotYet, wait_until
 from harness.charts.manifests import Manifest
 from harness.cluster.kind import Cluster
+from harness.cluster.pod_health import main_status
 from harness.courses.images import MARKER
 from harness.deployment.changes import images_changed
 from harness.deployment.model import Deployment
@@ -110,7 +111,7 @@ def test_repushed_course_is_what_the_next_student_gets(
     student = visit()
     student.open(f"/tmplogin?course={REPUSHED}")
     pod = cluster.server_pod(hub.namespace, student.name)
-    running = pod.status.container_statuses[0].image_id
+    running = main_status(pod).image_id
     assert running == f"{COURSE_REPOSITORY}@{pushed.digest}", (
         f"the student runs {running}, and pushed was {pushed.digest}: the node's old image was taken "
         "(singleuser.image.pullPolicy: Always brings the new one)"

@@ -15,7 +15,7 @@ import pytest
 from kubernetes.utils import parse_quantity
 
 from harness.base.quantities import GIB, spawner_bytes
-from harness.charts.manifests import Manifest, containers, hub_values
+from harness.charts.manifests import Manifest, containers, hub_values, main_container
 from harness.charts.values import value_at
 from harness.hub.culler import configured
 from harness.plan.contract import (
@@ -40,6 +40,8 @@ WAYS_IN = {"Ingress", "HTTPRoute", "Gateway"}
 """Kinds of objects that lead to a Service from outside of the cluster."""
 SPAWNER_SECTIONS = ("KubeSpawner", "Spawner")
 """Sections of hub.config that set the spawner's times; the first that does wins."""
+PLACEHOLDER_MEMORY = MEMORY_GUARANTEE // GIB * 10**9
+"""Bytes that a placeholder keeps: Kubernetes reads 2G, which the chart hands on from a server's guarantee, as 2e9."""
 BUSY = 60
 """Seconds for which hub and proxy may be too busy to answer Kubernetes, and for which a connection may be quiet."""
 CHP_TIMEOUT = re.compile(r"--(timeout|proxy-timeout)[= ](\d+)")
@@ -116,7 +118,7 @@ def test_part_of_the_release_has_its_share(hub_spec: HubSpec, release: list[Mani
     """Hub, proxy and user scheduler have the CPU and the memory that production gives them."""
     pods = list(parts(release, "Deployment", component))
     assert pods, f"{hub_spec.release} has no {component}"
-    for container in (container for pod in pods for container in containers(pod)):
+    for container in map(main_container, pods):
         resources = container.get("resources") or {}
         limits = resources.get("limits") or {}
         # Without a request, Kubernetes takes the limit for it.
@@ -144,8 +146,16 @@ def test_user_scheduler_is_there_twice(hub_spec: HubSpec, release: list[Manifest
 
 def test_room_is_kept(hub_spec: HubSpec, release: list[Manifest]) -> None:
     """Production keeps room for four more students, and for one more author."""
-    room = sum(each["spec"]["replicas"] for each in parts(release, "StatefulSet", "user-placeholder"))
+    placeholders = list(parts(release, "StatefulSet", "user-placeholder"))
+    room = sum(each["spec"]["replicas"] for each in placeholders)
     assert room >= ROOM[hub_spec], f"{hub_spec.release} keeps room for {room} more servers, expected {ROOM[hub_spec]}"
+    for container in map(main_container, placeholders):
+        kept = (container.get("resources") or {}).get("requests") or {}
+        for what, least in {"memory": PLACEHOLDER_MEMORY, "cpu": CPU_GUARANTEE}.items():
+            assert parse_quantity(kept.get(what, 0)) >= least, (
+                f"{hub_spec.release}: a placeholder keeps {kept.get(what, 0)} of {what} free, and a server is "
+                f"guaranteed {least}"
+            )
 
 
 def test_drain_of_a_node_spares_hub_and_proxy(hub_spec: HubSpec, release: list[Manifest]) -> None:
@@ -174,7 +184,7 @@ def test_one_hub_at_a_time(hub_spec: HubSpec, release: list[Manifest]) -> None:
 def test_busy_hub_and_proxy_are_left_alone(hub_spec: HubSpec, release: list[Manifest]) -> None:
     """Kubernetes restarts neither hub nor proxy before it has given no answer for a minute."""
     for component in ("hub", "proxy"):
-        for container in (each for pod in parts(release, "Deployment", component) for each in containers(pod)):
+        for container in map(main_container, parts(release, "Deployment", component)):
             if probe := container.get("livenessProbe"):
                 # Defaults of Kubernetes.
                 patience = probe.get("periodSeconds", 10) * probe.get("failureThreshold", 3)

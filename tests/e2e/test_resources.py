@@ -14,7 +14,7 @@ from fixtures.target import AskSpawner
 from harness.base.timeline import UUID
 from harness.base.wait import NotYet, wait_until
 from harness.cluster.kind import Cluster
-from harness.cluster.pod_health import memory_limit
+from harness.cluster.pod_health import main_status, memory_limit
 from harness.hub.api import Hub
 from harness.hub.spawner_probe import Request
 from harness.people.browser import Browser
@@ -65,9 +65,9 @@ def test_student_whose_kernel_wants_too_much_is_told(
     browser.screenshot(evidence_dir / "killed.png")
     assert re.search("died|restart", said, re.IGNORECASE), f"the dialog says {said!r}"
     pod = cluster.server_pod(hub.namespace, user)
-    [status] = pod.status.container_statuses
+    status = main_status(pod)
     ended = status.last_state.terminated if status.last_state else None
-    log = cluster.pods(hub.namespace).logs(pod.metadata.name)
+    log = cluster.pods(hub.namespace).logs(pod.metadata.name, status.name)
     seen = (ended and ended.reason == "OOMKilled") or "restarting kernel" in log
     assert seen, f"neither the state of pod {pod.metadata.name} nor its log tells an operator of a killed kernel"
 

@@ -14,6 +14,7 @@ import yaml
 from harness.base.digest import fingerprint
 from harness.base.errors import HarnessError
 from harness.charts.chart import CHART_NAME, SPAWNER_NAME
+from harness.charts.manifests import variables
 from harness.plan.hubs import AUTHORING, HUBS, STUDENT, HubSpec
 from harness.program import revision
 from harness.program.errors import ProgramError
@@ -170,7 +171,7 @@ def release_of(program: Program, hub: HubSpec) -> ProgramRelease:
 
 
 def _has_bucket(release: ProgramRelease) -> bool:
-    return bool(release.values.get("singleuser", {}).get("extraEnv", {}).get("NOTEBOOK_BUCKET"))
+    return bool(variables(release.values.get("singleuser", {})).get("NOTEBOOK_BUCKET"))
 
 
 def named_in(program: Program, hub: HubSpec) -> HubSpec:

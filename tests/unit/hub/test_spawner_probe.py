@@ -70,12 +70,13 @@ class TestChoice:
         ("spec", "bound"),
         [
             ({"nodeSelector": {"ol.mit.edu/gpu_node": "true"}}, True),
+            ({"affinity": terms([{**ON_GPU_NODE, "operator": "NotIn"}])}, False),
             ({"affinity": terms([ON_GPU_NODE, ELSEWHERE])}, True),
             ({"affinity": terms([ON_GPU_NODE], [ELSEWHERE])}, False),
             ({"affinity": terms([ELSEWHERE])}, False),
             ({"affinity": {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": []}}}, False),
         ],
-        ids=["selector", "both", "either", "elsewhere", "preferred"],
+        ids=["selector", "kept-off", "both", "either", "elsewhere", "preferred"],
     )
     def test_bound_to_the_gpu_node(self, spec: dict[str, Any], bound: bool) -> None:
         assert read_choice(answer([], {}, **spec)).on_gpu_node is bound

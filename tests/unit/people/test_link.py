@@ -127,8 +127,11 @@ class FakeServer:
 
 def world(image: str = "intro", image_id: str = "sha256:ff", status: int = 200) -> tuple[Any, Any, Any]:
     """A student, a cluster and a registry in which sha256:ff was pushed for every course."""
-    container = SimpleNamespace(image=f"{COURSE_REPOSITORY}:{image}")
-    state = SimpleNamespace(container_statuses=[SimpleNamespace(image_id=f"{COURSE_REPOSITORY}@{image_id}")])
+    container = SimpleNamespace(name="notebook", image=f"{COURSE_REPOSITORY}:{image}")
+    # The kubelet sorts them by name.
+    metrics = SimpleNamespace(name="metrics", image_id="metrics@sha256:1")
+    server = SimpleNamespace(name="notebook", image_id=f"{COURSE_REPOSITORY}@{image_id}")
+    state = SimpleNamespace(container_statuses=[metrics, server])
     named = SimpleNamespace(name="jupyter-1")
     pod = SimpleNamespace(metadata=named, spec=SimpleNamespace(containers=[container]), status=state)
     hub = SimpleNamespace(namespace="jupyter")

@@ -83,8 +83,11 @@ def test_arrive() -> None:
     """Each student's outcome has the cookies of that student, and one who never arrives is in trouble."""
     pod = SimpleNamespace(
         metadata=SimpleNamespace(name="jupyter-1"),
-        spec=SimpleNamespace(node_name="worker", containers=[SimpleNamespace(resources=SimpleNamespace(limits=None))]),
-        status=SimpleNamespace(container_statuses=[SimpleNamespace(image_id="sha256:1")]),
+        spec=SimpleNamespace(
+            node_name="worker",
+            containers=[SimpleNamespace(name="notebook", resources=SimpleNamespace(limits=None))],
+        ),
+        status=SimpleNamespace(container_statuses=[SimpleNamespace(name="notebook", image_id="sha256:1")]),
     )
     cluster: Any = SimpleNamespace(server_pod=lambda namespace, user: pod)
     gone: list[str] = []
