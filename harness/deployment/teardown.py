@@ -64,9 +64,13 @@ def remove_left(found: Iterable[Run], steps: Steps) -> None:
     """Remove runs that are not in use, those that were kept on purpose too.
 
     Raises:
-        HarnessError: one is in use, or does not go.
+        HarnessError: one is in use, is another user's, or does not go.
     """
     for run in found:
         steps.say(str(run))
-        with runs.held(run.directory, run.name) if run.directory else nullcontext():
-            remove_run(run.name, run.directory, steps)
+        try:
+            directory = run.directory
+        except PermissionError as error:
+            raise HarnessError(f"{run.name} is another user's: {run.checkout} cannot be read") from error
+        with runs.held(directory, run.name) if directory else nullcontext():
+            remove_run(run.name, directory, steps)

@@ -1,4 +1,4 @@
-"""The runs on this machine, of all checkouts: in use, kept, or orphaned."""
+"""The runs on this machine, of all checkouts: in use, kept, orphaned, or unknown."""
 
 from __future__ import annotations
 
@@ -36,9 +36,17 @@ class Run:
 
     @property
     def directory(self) -> Path | None:
-        """The run's directory; None where it is gone, or where the checkout at that path here is another one."""
-        found = self.checkout / STATE_DIRECTORY if self.checkout else None
-        if not self.checkout or not found or not found.is_dir():
+        """The run's directory; None where it is gone, or where the checkout at that path here is another one.
+
+        Raises:
+            PermissionError: it is another user's.
+        """
+        if not self.checkout:
+            return None
+        found = self.checkout / STATE_DIRECTORY
+        try:
+            next(found.iterdir(), None)
+        except (FileNotFoundError, NotADirectoryError):
             return None
         return found if self.identity in ("", identity(self.checkout)) else None
 
@@ -47,14 +55,18 @@ class Run:
         """The run's state.
 
         `in use`: a process works with it. `kept`: it is there on purpose. `orphaned`: its process or its checkout is
-        gone. `unknown`: its checkout is not on this host, or has no label.
+        gone. `unknown`: its checkout is not on this host, is another user's, or has no label.
         """
+        try:
+            directory = self.directory
+        except PermissionError:
+            return UNKNOWN
         if not self.checkout:
             return UNKNOWN
-        if not self.directory:
-            return ORPHANED if self.host in ("", socket.gethostname()) else UNKNOWN
+        if not directory:
+            return UNKNOWN if self._is_elsewhere else ORPHANED
         try:
-            with held(self.directory, self.name):
+            with held(directory, self.name):
                 return KEPT if self.kept else ORPHANED
         except HarnessError:
             return IN_USE
@@ -65,8 +77,12 @@ class Run:
     @property
     def place(self) -> str:
         """The checkout, and its host where that is another one."""
-        elsewhere = self.state == UNKNOWN and self.host
+        elsewhere = self.state == UNKNOWN and self._is_elsewhere
         return f"{self.checkout or '?'}{f' on {self.host}' if elsewhere else ''}"
+
+    @property
+    def _is_elsewhere(self) -> bool:
+        return self.host not in ("", socket.gethostname())
 
 
 def all_runs(now: datetime | None = None) -> list[Run]:

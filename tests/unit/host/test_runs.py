@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from harness.base.errors import HarnessError
+from harness.base.progress import Steps
 from harness.cli import main as command
+from harness.deployment.teardown import remove_left
 from harness.host import runs
 from harness.host.identity import identity
 from tests.unit.fakes import Program
@@ -63,6 +67,20 @@ class TestRuns:
         [run] = runs.all_runs(NOW)
         assert (run.state, run.directory) == (runs.UNKNOWN, None)
         assert str(run) == f"jh-5           unknown     60 min  {tmp_path}/{place} on somebox"
+
+    def test_one_of_another_user(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """It may be in use: nothing can be told of its directory, and it is not removed."""
+
+        def refuse(path: Path) -> Iterator[Path]:
+            raise PermissionError(13, "Permission denied", str(path))
+
+        monkeypatch.setattr(Path, "iterdir", refuse)
+        states = {run.name: run.state for run in runs.all_runs(NOW)}
+        assert states == dict.fromkeys(states, runs.UNKNOWN)
+        [kept] = [run for run in runs.all_runs(NOW) if run.name == "jh-1"]
+        assert str(kept).endswith(f"  {tmp_path}/kept"), "it is on this host"
+        with pytest.raises(HarnessError, match=f"jh-1 is another user's: {tmp_path}/kept cannot be read"):
+            remove_left([kept], Steps(Console(quiet=True)))
 
     def test_one_of_an_older_harness(self, tmp_path: Path) -> None:
         line = f"jh-5\t{tmp_path}/kept\tyes\t\t\t2026-02-01 11:00:00 +0000 UTC\n"
