@@ -13,6 +13,7 @@ from rich.console import Console
 from harness.artifacts.build import build_helm
 from harness.base.errors import NO_VERDICT, EnvironmentFault, HarnessError
 from harness.base.progress import Steps
+from harness.base.shell import kill_children
 from harness.base.signals import listen
 from harness.charts.chart import SPAWNER_KEY, Release, load_chart
 from harness.charts.helm import Helm
@@ -72,6 +73,9 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
+    finally:
+        # Programs that a thread still has under way: Python waits for its threads.
+        kill_children()
     return 0
 
 
@@ -128,21 +132,24 @@ def _add_drill_options(command: argparse.ArgumentParser) -> None:
 
 
 def plan_from(given: argparse.Namespace) -> Plan:
-    """Make the plan from a command's arguments, the environment and pyproject.toml, and check out its courses."""
+    """Make the plan from a command's arguments, the environment and pyproject.toml, and check out its courses.
+
+    What goes away needs neither courses nor files that the environment or pyproject.toml name: they may be gone.
+    """
+    removes = given.command == "down"
     ini = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["tool"]["pytest"]["ini_options"]
 
     def from_ini(option: Option) -> list[str]:
-        value = ini.get(option.ini, [])
+        value = [] if removes else ini.get(option.ini, [])
         return [value] if isinstance(value, str) else list(value)
 
-    options = read(lambda option: getattr(given, option.dest), os.environ, from_ini)
+    options = read(lambda option: getattr(given, option.dest), {} if removes else os.environ, from_ini)
     keep = given.command == "up"
     owners = evaluate_ol_infrastructure(options, cwd=Path.cwd(), environ=os.environ)
     plan = make_plan(
         options, checkout=CHECKOUT, cwd=Path.cwd(), environ=os.environ, ol_infrastructure=owners, keep=keep
     )
-    # What goes away needs no courses, nor does it hang on their being where they were.
-    return plan if given.command == "down" else check_out_courses(plan, Path.cwd())
+    return plan if removes else check_out_courses(plan, Path.cwd())
 
 
 def up(plan: Plan, steps: Steps) -> None:

@@ -13,6 +13,7 @@ from harness.base.digest import fingerprint
 from harness.charts.chart import Chart, Release
 from harness.cluster import kind
 from harness.plan.plan import Plan
+from harness.services.keycloak import REALMS
 
 NAMED = 4
 """Changed inputs that a line names."""
@@ -73,8 +74,11 @@ def cluster_fingerprint(plan: Plan, made: Artifacts) -> str:
 
 
 def _makers() -> list[Path]:
-    """Return the files of the harness that say how nodes and services start: another version of it may start others."""
-    return [Path(kind.__file__), *sorted(Path(services.__file__).parent.glob("*.py"))]
+    """Return the files of the harness that say how nodes and services start: another version of it may start others.
+
+    An image's name does not tell: what is pulled has the name that it is published under.
+    """
+    return [Path(kind.__file__), *sorted(Path(services.__file__).parent.glob("*.py")), *sorted(REALMS.glob("*.json"))]
 
 
 def release_fingerprint(source: Chart, release: Release) -> str:

@@ -6,12 +6,16 @@ import argparse
 import re
 import subprocess
 import sys
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from harness.base.errors import EnvironmentFault, HarnessError
+from harness.base.shell import CommandError, run
+from harness.base.signals import threads
+from harness.base.wait import wait_until
 from harness.cli import main as command
 from harness.deployment import boot, teardown
 from harness.plan.options import OPTIONS
@@ -167,6 +171,32 @@ class TestMain:
         assert command.main(["down", "--course", "nowhere"]) == 0
         assert removed == [()]
 
+    def test_a_run_is_removed_though_a_file_of_the_environment_is_gone(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        removed: list[Any] = []
+        monkeypatch.setattr(teardown, "remove", lambda plan, _: removed.append(plan.name))
+        for name in ("SPAWNER", "VALUES", "OL_INFRASTRUCTURE"):
+            monkeypatch.setenv(f"HARNESS_{name}", "nowhere")
+        assert command.main(["down"]) == 0
+        assert len(removed) == 1
+
+    def test_the_end_of_a_command_ends_the_programs_of_its_threads(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Python waits for its threads, and each of these for a download."""
+        began = tmp_path / "began"
+
+        def booted(*_: Any) -> None:
+            download = ["sh", "-c", f"touch {began}; exec sleep {SECONDS}"]
+            with threads(1) as pool:
+                downloads.append(pool.submit(run, download, timeout=SECONDS))
+                wait_until("the download", began.exists, timeout=SECONDS)
+                raise KeyboardInterrupt
+
+        downloads: list[Future[str]] = []
+        monkeypatch.setattr(boot, "boot", booted)
+        assert command.main(["up"]) == 130
+        assert isinstance(downloads[0].exception(SECONDS / 2), CommandError)
+
     def test_a_fault_of_the_environment_has_an_exit_code_of_its_own(
         self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -214,13 +244,13 @@ class TestMain:
 
     def test_environment(self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("HARNESS_INSTALL", "perhaps")
-        assert command.main(["down"]) == 1
+        assert command.main(["lint"]) == 1
         assert capsys.readouterr().err == "error: --install perhaps: expected one of auto, never\n"
 
     def test_ini(self, at_home: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (at_home / "pyproject.toml").unlink()
         (at_home / "pyproject.toml").write_text('[tool.pytest.ini_options]\nharness_hub_port = "x"\n')
-        assert command.main(["down"]) == 1
+        assert command.main(["lint"]) == 1
         assert "error: --hub-port x: expected a port" in capsys.readouterr().err
 
 

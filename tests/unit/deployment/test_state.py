@@ -137,3 +137,13 @@ class TestClusterFingerprint:
         Path(module.__file__).write_text("# another way")
         now = state.describe_changes(before, state.cluster_fingerprint(plan, self.MADE))
         assert now == "how the harness makes it has changed"
+
+    def test_another_realm_of_keycloaks_counts(
+        self, planned: Planner, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        """It is read at the first start alone, and the name of a pulled image does not tell of it."""
+        plan = planned()
+        before = state.cluster_fingerprint(plan, self.MADE)
+        monkeypatch.setattr(state, "REALMS", tmp_path)
+        (tmp_path / "olapps-realm.json").write_text("{}")
+        assert before != state.cluster_fingerprint(plan, self.MADE)
