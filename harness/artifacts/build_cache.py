@@ -24,6 +24,9 @@ from harness.artifacts.dockerfile import NAMESPACE, local_images
 from harness.artifacts.oci import OciImage, OciStore, put_in_place
 from harness.host.docker import volumes_of
 
+WHOLE = "whole-"
+"""Beginning of a volume's name, after the namespace, that is a sign: every cache directory of a Docker sees it."""
+
 
 class Kept(enum.Enum):
     """Place of an artifact: the cache directory, Docker's images or volumes, or the store of OCI images."""
@@ -90,8 +93,12 @@ class BuildCache:
         """Return the name of an artifact's volume in Docker."""
         return f"{NAMESPACE}-{name}-{self.keys[name]}"
 
+    def sign(self, name: str) -> str:
+        """Return the name of the empty volume that says of an artifact's volume that it is whole."""
+        return f"{NAMESPACE}-{WHOLE}{name}-{self.keys[name]}"
+
     def directory(self, name: str) -> Path:
-        """Return the directory of an artifact that is kept as files; of one in a volume, the sign that it is whole."""
+        """Return the directory of an artifact that is kept as files."""
         return self.cache / "files" / f"{name}-{self.keys[name]}"
 
     def layout(self, name: str) -> OciImage:
@@ -117,7 +124,7 @@ class BuildCache:
             case Kept.IN_DOCKER:
                 return self.tag(name) in images()
             case Kept.IN_VOLUME:
-                return self.directory(name).exists() and self.volume(name) in volumes_of(NAMESPACE)
+                return {self.volume(name), self.sign(name)} <= volumes_of(NAMESPACE)
             case Kept.AS_LAYOUT:
                 return self.layout(name).path.exists()
             case Kept.AS_FILES:

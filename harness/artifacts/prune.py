@@ -8,6 +8,7 @@ import time
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
+from harness.artifacts.build_cache import WHOLE
 from harness.artifacts.dockerfile import NAMESPACE
 from harness.artifacts.oci import OciStore
 from harness.base.shell import CommandError
@@ -31,7 +32,8 @@ def prune(cache: Path, keep: int, in_use: Collection[str]) -> None:
     # Docker may have volumes and images of another cache directory as well, of which this one has no file.
     prefix = f"{NAMESPACE}-"
     volumes = [volume.removeprefix(prefix) for volume in newest_first(volumes_of(NAMESPACE))]
-    remove_volumes(f"{prefix}{volume}" for volume in _outdated(volumes, keep, in_use))
+    signs = [f"{WHOLE}{each}" for each in in_use]
+    remove_volumes(f"{prefix}{volume}" for volume in _outdated(volumes, keep, [*in_use, *signs]))
     store = OciStore(cache / "layouts")
     store.remove(list(_outdated(_by_age(store.directory), keep, in_use)))
     listed = docker("images", "--filter", f"reference={NAMESPACE}/*", "--format", "{{.Repository}}-{{.Tag}}")

@@ -15,8 +15,9 @@ from harness.artifacts.corefile import check_corefile
 from harness.artifacts.dockerfile import build_image
 from harness.artifacts.host_settings import apt_sources, certificates, maven_settings, pip_configuration
 from harness.artifacts.oci import merge
+from harness.base.errors import HarnessError
 from harness.base.files import make_readable
-from harness.base.shell import run
+from harness.base.shell import CommandError, run
 from harness.host.docker import bind, create_volume, remove_volumes, run_once
 from harness.host.node_store import STORE
 from harness.plan.versions import ServiceImage, Versions
@@ -201,13 +202,20 @@ class NodeStore(Recipe):
         return ("node", *self.images, *self.bases)
 
     def make(self, build_cache: BuildCache) -> None:
-        volume = build_cache.volume(self.name)
+        volume, sign = build_cache.volume(self.name), build_cache.sign(self.name)
         for name in self.bases:
             build_cache.layouts.save(build_cache.tag(name), build_cache.layout_name(name))
         prepared = {f"{PREPARED}/{name}:1": build_cache.layout(name) for name in (*self.images, *self.bases)}
-        with build_cache.new_directory(self.name), build_cache.scratch() as scratch:
+        with build_cache.scratch() as scratch:
             merge(prepared, scratch / "images")
-            remove_volumes([volume])
+            try:
+                remove_volumes([sign])
+                remove_volumes([volume])
+            except CommandError as error:
+                raise HarnessError(
+                    f"The volume {volume} is in use: another run, with another cache directory, may be filling it. "
+                    f"Run again when it has ended\n{error.output}"
+                ) from error
             create_volume(volume)
             try:
                 run_once(
@@ -221,6 +229,7 @@ class NodeStore(Recipe):
             except BaseException:
                 remove_volumes([volume])
                 raise
+            create_volume(sign)
 
 
 def recipes(versions: Versions) -> list[Recipe]:

@@ -652,22 +652,34 @@ class TestNodeStore:
     def test_it_is_there_with_its_volume_and_the_sign(
         self, build_cache: BuildCache, docker: Callable[[str], Path]
     ) -> None:
-        calls = docker(f'[ "$1 $2" != "volume ls" ] || echo {build_cache.volume("store")}')
-        assert "store" in build_cache.missing(["store"]), "a volume whose builder was killed"
+        """Both are in Docker, so that all who share it see them."""
+        volume, sign = build_cache.volume("store"), build_cache.sign("store")
+        for there, missing in ((volume, True), (sign, True), (f"{volume} {sign}", False)):
+            docker(f'[ "$1 $2" != "volume ls" ] || printf "%s\\n" {there}')
+            assert ("store" in build_cache.missing(["store"])) == missing, there
+
+    def test_it_has_its_sign_when_it_is_whole(self, build_cache: BuildCache, docker: Callable[[str], Path]) -> None:
+        volume, sign = build_cache.volume("store"), build_cache.sign("store")
+        calls = docker("")
         build_cache.recipes["store"].make(build_cache)
-        assert "store" not in build_cache.missing(["store"])
-        [unpacking] = [call for call in calls.read_text().splitlines() if call.startswith("run ")]
-        assert f"type=volume,source={build_cache.volume('store')},target=/var/lib/containerd" in unpacking
+        first, second, third, unpacking, last = calls.read_text().splitlines()
+        assert [first, second] == [f"volume rm --force {sign}", f"volume rm --force {volume}"]
+        assert [third, last] == [f"volume create {volume}", f"volume create {sign}"]
+        assert f"type=volume,source={volume},target=/var/lib/containerd" in unpacking
         assert unpacking.endswith(f"--entrypoint import-images {build_cache.tag('node')} /images localhost/prepared")
-        docker("")
-        assert "store" in build_cache.missing(["store"]), "a volume that was removed"
 
     def test_one_that_fails_leaves_nothing(self, build_cache: BuildCache, docker: Callable[[str], Path]) -> None:
         calls = docker('[ "$1" != run ] || exit 1')
         with pytest.raises(CommandError):
             build_cache.recipes["store"].make(build_cache)
         assert calls.read_text().splitlines()[-1] == f"volume rm --force {build_cache.volume('store')}"
-        assert not build_cache.directory("store").exists()
+        assert f"volume create {build_cache.sign('store')}" not in calls.read_text()
+
+    def test_one_that_another_fills_is_left_alone(self, build_cache: BuildCache, docker: Callable[[str], Path]) -> None:
+        calls = docker('[ "$1 $2" != "volume rm" ] || { echo volume is in use; exit 1; }')
+        with pytest.raises(HarnessError, match="is in use: another run, with another cache directory, may be filling"):
+            build_cache.recipes["store"].make(build_cache)
+        assert "run " not in calls.read_text()
 
 
 class TestPrune:
