@@ -91,7 +91,7 @@ def build_service(name: str, versions: Versions, cache: Path, steps: Steps) -> s
     build_cache = BuildCache(recipes(versions), IMAGES, cache)
     if build_cache.missing({name}):
         with alone(cache, steps):
-            make(build_cache, build_cache.missing({name}), steps)
+            make(build_cache, build_cache.missing({name}), steps, beside_tests=True)
     return build_cache.tag(name)
 
 
@@ -127,7 +127,7 @@ def _build_layouts(names: Collection[str], versions: Versions, cache: Path, step
     if build_cache.missing(names):
         check_pins(versions, IMAGES)
         with alone(cache, steps):
-            make(build_cache, build_cache.missing(names), steps)
+            make(build_cache, build_cache.missing(names), steps, beside_tests=True)
     return {name: build_cache.layout(name) for name in names}
 
 
@@ -145,13 +145,21 @@ def build_helm(versions: Versions, cache: Path, steps: Steps) -> Path:
     return helm_path(versions, cache)
 
 
-def make(build_cache: BuildCache, names: Collection[str], steps: Steps, optional: Collection[str] = ()) -> None:
+def make(
+    build_cache: BuildCache,
+    names: Collection[str],
+    steps: Steps,
+    optional: Collection[str] = (),
+    *,
+    beside_tests: bool = False,
+) -> None:
     """Make artifacts, each as soon as those that it is made from are there.
 
     The first failure, or Ctrl-C, ends the others.
 
     Args:
         optional: those whose failure ends nothing; what is made from one that failed is left out.
+        beside_tests: tests may be running, whose programs a failure leaves alone: it waits for the others.
     """
     recipes = build_cache.recipes
     waiting = graphlib.TopologicalSorter({name: set(recipes[name].needs) & set(names) for name in names})
@@ -183,7 +191,9 @@ def make(build_cache: BuildCache, names: Collection[str], steps: Steps, optional
                         if name not in optional:
                             raise
                         failed.add(name)
-        except BaseException:
+        except BaseException as error:
+            if beside_tests and isinstance(error, HarnessError):
+                raise
             # A recipe may start another program after the first round.
             while wait(running, timeout=0.2).not_done:
                 kill_children()

@@ -31,7 +31,7 @@ from harness.artifacts.prune import ABANDONED, prune
 from harness.artifacts.recipes import CLUSTER, REPORTED_VERSION, TOOLS, GoPrograms, Image, NodeStore, recipes
 from harness.base.errors import HarnessError
 from harness.base.progress import Steps
-from harness.base.shell import CommandError
+from harness.base.shell import CommandError, run
 from harness.plan.versions import IMAGES, check_pins, read_versions
 
 
@@ -208,6 +208,32 @@ class TestMissing:
         made = bench(Meeting("hub", "hub", Kept.AS_FILES), Meeting("registry", "registry", Kept.AS_FILES))
         make(made, ["hub", "registry"], steps)
         assert made.missing(["hub", "registry"]) == []
+
+    @pytest.mark.parametrize("beside_tests", [False, True])
+    def test_a_failure_beside_tests_leaves_their_programs_alone(
+        self, bench: Callable[..., BuildCache], docker: Callable[[str], Path], steps: Steps, beside_tests: bool
+    ) -> None:
+        """Such as a browser; beside nothing else, it ends what another artifact is made by."""
+        docker("")
+        failed = threading.Event()
+
+        @dataclass(frozen=True)
+        class Broken(Note):
+            def make(self, build_cache: BuildCache) -> None:
+                failed.set()
+                raise HarnessError("it does not build")
+
+        @dataclass(frozen=True)
+        class Slow(Note):
+            def make(self, build_cache: BuildCache) -> None:
+                failed.wait(10)
+                run(["sleep", "1"], timeout=10)
+                super().make(build_cache)
+
+        made = bench(Broken("hub", "hub", Kept.AS_FILES), Slow("registry", "registry", Kept.AS_FILES))
+        with pytest.raises(HarnessError, match="it does not build"):
+            make(made, ["hub", "registry"], steps, beside_tests=beside_tests)
+        assert made.missing(["registry"]) == ([] if beside_tests else ["registry"])
 
     def test_an_optional_one_that_fails_ends_nothing(
         self, bench: Callable[..., BuildCache], docker: Callable[[str], Path], steps: Steps
