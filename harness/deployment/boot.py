@@ -12,7 +12,7 @@ from harness.base.timeline import BOOT, Timeline
 from harness.charts.helm import Helm
 from harness.cluster.kind import Cluster, check_port
 from harness.deployment.context import BootContext
-from harness.deployment.failure import failed_calls_named, side_by_side, undone_on_failure, with_evidence
+from harness.deployment.failure import faults_named, side_by_side, undone_on_failure, with_evidence
 from harness.deployment.gate import remove_gate
 from harness.deployment.hubs import install_release, remove_renamed, remove_users, wait_for_hub
 from harness.deployment.images import make_images, push_images
@@ -51,8 +51,14 @@ def prepare(plan: Plan, steps: Steps) -> Prepared:
     """Make or get what the private copy is made of.
 
     Raises:
+        EnvironmentFault: Docker or the disk failed, or this machine cannot run it.
         HarnessError: something that the copy needs is missing or broken.
     """
+    with faults_named(plan):
+        return _prepare(plan, steps)
+
+
+def _prepare(plan: Plan, steps: Steps) -> Prepared:
     for line in plan.describe():
         steps.say(line)
     how, why = artifacts.choose(plan.artifacts, plan.mirrors)
@@ -114,8 +120,7 @@ def boot_infrastructure(
         HarnessError: something that the copy needs is missing or broken.
     """
     evidence.clear(plan.evidence, BOOT)
-    with failed_calls_named():
-        prepared = prepared or prepare(plan, steps)
+    prepared = prepared or prepare(plan, steps)
     made = prepared.artifacts
     cluster = Cluster(
         plan.name,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +27,7 @@ from harness.evidence import store as evidence
 from harness.evidence.diagnosis import mentions_cause
 from harness.plan.plan import Plan
 
+NO_VERDICT = "The run ends and has no verdict about the deployment."
 CALLS = (httpx.HTTPError, urllib3.exceptions.HTTPError, BotoCoreError, ClientError)
 """Errors, beside ApiException, of the libraries with which a boot talks to hubs, registry, cluster and moto."""
 
@@ -41,6 +44,31 @@ def undone_on_failure(plan: Plan, steps: Steps, undo: Callable[[], None] | None 
     except BaseException:
         with uninterrupted(plan.name, steps.say):
             (undo or (lambda: undo_boot(plan, steps)))()
+        raise
+
+
+@contextmanager
+def faults_named(plan: Plan, find_fault: Callable[..., str] = environment.fault) -> Iterator[None]:
+    """Distinguish faults of the environment while there is nothing yet of which evidence could be kept.
+
+    Args:
+        find_fault: as `with_evidence` takes it.
+
+    Raises:
+        EnvironmentFault, HarnessError: as `with_evidence`.
+    """
+    try:
+        with failed_calls_named():
+            yield
+    except EnvironmentFault:
+        raise
+    except HarnessError as error:
+        fault = find_fault(plan, None, whole=False)
+        # A build that fails gives back what it had taken.
+        if not fault and os.strerror(errno.ENOSPC).lower() in str(error).lower():
+            fault = f"The disk was full: {error}\nMake room (docker system prune)."
+        if fault:
+            raise EnvironmentFault(f"{fault} {NO_VERDICT}") from error
         raise
 
 
@@ -70,7 +98,7 @@ def with_evidence(
             if context.nodes_exist and not fault:
                 _keep_evidence(context, error, write)
         if fault:
-            raise EnvironmentFault(f"{fault} The run ends and has no verdict about the deployment.") from error
+            raise EnvironmentFault(f"{fault} {NO_VERDICT}") from error
         raise
 
 
@@ -91,7 +119,7 @@ def failed_calls_named() -> Iterator[None]:
     """Make the error of a library's call one for people.
 
     Raises:
-        HarnessError: in place of the error of a call to the cluster, the registry, a hub or moto.
+        HarnessError: in place of the error of a call to the cluster, the registry, a hub or moto, or of a file.
     """
     try:
         yield
@@ -103,6 +131,8 @@ def failed_calls_named() -> Iterator[None]:
     except CALLS as error:
         reason = " ".join(str(error).split()) or "it gives no reason"
         raise HarnessError(f"A call of the boot failed, {type(error).__name__}: {reason}") from error
+    except OSError as error:
+        raise HarnessError(f"A file of the boot cannot be read or written: {error}") from error
 
 
 def _reason(refusal: ApiException) -> str:

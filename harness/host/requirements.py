@@ -224,7 +224,8 @@ def start_daemon(cache: Path) -> str:
     """Start an installed Docker daemon that is down, and return how it was started.
 
     Raises:
-        EnvironmentFault: this user is not root, or the daemon does not answer within 60 s (its last lines are shown).
+        EnvironmentFault: this user is not root, or the daemon does not start, or does not answer within 60 s (its last
+            lines are shown).
     """
     if os.geteuid() != 0:
         raise EnvironmentFault(
@@ -232,7 +233,10 @@ def start_daemon(cache: Path) -> str:
         )
     log = cache / "dockerd.log"
     if SYSTEMD.exists():
-        run(["systemctl", "start", "docker"], timeout=90)
+        try:
+            run(["systemctl", "start", "docker"], timeout=90)
+        except CommandError as error:
+            raise EnvironmentFault(f"The Docker daemon does not start: {error}") from error
         how = "started by systemd"
     else:
         cache.mkdir(parents=True, exist_ok=True)

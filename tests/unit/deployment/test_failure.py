@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import threading
@@ -16,11 +17,19 @@ from kubernetes.client import ApiException
 
 from harness.base.errors import EnvironmentFault, HarnessError
 from harness.base.progress import Steps, StoppedError
+from harness.base.shell import CommandError
 from harness.base.signals import cleaning_up
 from harness.base.timeline import Timeline
 from harness.cluster.client import NoAnswerError
 from harness.deployment.context import BootContext
-from harness.deployment.failure import failed_calls_named, side_by_side, undone_on_failure, with_evidence
+from harness.deployment.failure import (
+    NO_VERDICT,
+    failed_calls_named,
+    faults_named,
+    side_by_side,
+    undone_on_failure,
+    with_evidence,
+)
 from harness.plan.plan import Plan
 from tests.unit.deployment.doubles import FakeCluster, context_of
 from tests.unit.fakes import FakeDocker
@@ -83,8 +92,12 @@ class TestFailedCalls:
                 EndpointConnectionError(endpoint_url="moto"),
                 r"A call of the boot failed, .*: Could not connect .*",
             ),
+            (
+                OSError(errno.ENOSPC, "No space left on device", "layer"),
+                r"A file of the boot cannot be read or written: .*: 'layer'",
+            ),
         ],
-        ids=["httpx", "httpx, without words", "kubernetes", "kubernetes, in words", "botocore"],
+        ids=["httpx", "httpx, without words", "kubernetes", "kubernetes, in words", "botocore", "file"],
     )
     def test_it_is_told_in_a_line(self, error: Exception, message: str) -> None:
         with pytest.raises(HarnessError, match=rf"\A{message}\Z") as found, failed_calls_named():
@@ -94,6 +107,40 @@ class TestFailedCalls:
     def test_one_that_names_itself_is_told_as_it_is(self) -> None:
         with pytest.raises(NoAnswerError, match=r"\AGET /api: no answer\Z"), failed_calls_named():
             raise NoAnswerError("GET /api: no answer")
+
+
+class TestFaults:
+    @staticmethod
+    def fail(error: Exception, fault: str = "") -> HarnessError:
+        plan: Any = None
+        with pytest.raises(HarnessError) as found, faults_named(plan, lambda *_, **__: fault):
+            raise error
+        return found.value
+
+    def test_one_that_is_still_there(self) -> None:
+        found = self.fail(HarnessError("kube-apiserver does not build"), "The disk is full.")
+        assert isinstance(found, EnvironmentFault)
+        assert str(found) == f"The disk is full. {NO_VERDICT}"
+
+    @pytest.mark.parametrize(
+        "error",
+        [
+            OSError(errno.ENOSPC, "No space left on device"),
+            CommandError("go build failed\n  | no space left on device"),
+        ],
+        ids=["ours", "a-program's"],
+    )
+    def test_a_disk_that_was_full(self, error: Exception) -> None:
+        found = self.fail(error)
+        assert isinstance(found, EnvironmentFault)
+        assert str(found).startswith("The disk was full: ")
+
+    def test_none(self) -> None:
+        found = self.fail(HarnessError("--chart 9.9.9: there is no such version"))
+        assert not isinstance(found, EnvironmentFault)
+
+    def test_one_that_is_known_is_told_as_it_is(self) -> None:
+        assert str(self.fail(EnvironmentFault("no Docker"), "something else")) == "no Docker"
 
 
 class TestEvidence:

@@ -321,6 +321,13 @@ class TestDaemon:
         assert systemctl.calls == ["start docker"]
 
     @pytest.mark.usefixtures("root")
+    def test_systemd_does_not_start_it(self, bin_: Path, tmp_path: Path) -> None:
+        (tmp_path / "systemd").mkdir()
+        Program(bin_, "systemctl", "echo Unit docker.service is masked. >&2; exit 1")
+        Program(bin_, "docker", "exit 1")
+        assert "Unit docker.service is masked." in refusal(lambda: machine.start_daemon(tmp_path))
+
+    @pytest.mark.usefixtures("root")
     def test_does_not_come_up(self, bin_: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         def impatient(*args: Any, **more: Any) -> object:
             return wait_until(*args, **{**more, "timeout": 0})
