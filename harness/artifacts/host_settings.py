@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 
 from harness.base.errors import HarnessError
 from harness.base.shell import run
+from harness.host.isolation import GIVEN_NO_PROXY
 
 CERTIFICATES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
 """Files of trusted certificates on Debian, Fedora and others."""
@@ -102,7 +103,7 @@ def _maven_proxies(environ: Mapping[str, str]) -> Iterator[ElementTree.Element]:
         url = urlsplit(environ.get(f"{protocol}_proxy") or environ.get(f"{protocol.upper()}_PROXY") or "")
         if not url.hostname:
             continue
-        around = environ.get("no_proxy") or environ.get("NO_PROXY") or ""
+        around = environ.get(GIVEN_NO_PROXY, environ.get("no_proxy") or environ.get("NO_PROXY") or "")
         hosts = [f"*{host}" if host.startswith(".") else host for host in around.replace(" ", "").split(",") if host]
         fields = {
             "id": protocol,

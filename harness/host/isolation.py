@@ -15,6 +15,8 @@ from harness.host.leak_check import scratch_prefix
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 CLUSTER = ("10.96.0.0/16", "10.244.0.0/16", ".svc", ".svc.cluster.local", "cluster.local")
 """Addresses and names of Services and pods, which kind sets for its nodes only where it sees the proxy itself."""
+GIVEN_NO_PROXY = "OL_JUPYTERHUB_HARNESS_NO_PROXY"
+"""Environment variable with what the caller's no_proxy was: without the names of a run, which no artifact has."""
 OPEN_FILES = 1024
 """Files that one process of a run may have open at once; the soft limit that nearly all systems set."""
 
@@ -34,6 +36,8 @@ def isolated(containers: Collection[str]) -> Iterator[None]:
         if docker_config.overlay(os.environ, direct, Path(scratch, "docker")):
             os.environ["DOCKER_CONFIG"] = f"{scratch}/docker"
         given = os.environ.get("no_proxy") or os.environ.get("NO_PROXY", "")
+        # Of a run inside another, such as a drill's, the caller is the outer one's.
+        os.environ.setdefault(GIVEN_NO_PROXY, given)
         # Some programs read one, some the other.
         os.environ["no_proxy"] = os.environ["NO_PROXY"] = ",".join(filter(None, (given, *direct)))
         os.environ.pop("DOCKER_DEFAULT_PLATFORM", None)
@@ -41,7 +45,7 @@ def isolated(containers: Collection[str]) -> Iterator[None]:
         try:
             yield
         finally:
-            for name in ("DOCKER_CONFIG", "DOCKER_DEFAULT_PLATFORM", "no_proxy", "NO_PROXY"):
+            for name in ("DOCKER_CONFIG", "DOCKER_DEFAULT_PLATFORM", "no_proxy", "NO_PROXY", GIVEN_NO_PROXY):
                 os.environ.pop(name, None)
                 os.environ.update({name: before[name]} if name in before else {})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -9,6 +10,7 @@ import pytest
 
 from harness.artifacts.host_settings import maven_settings
 from harness.base.errors import HarnessError
+from harness.host.isolation import GIVEN_NO_PROXY, isolated
 
 MIRRORS = """<settings xmlns="http://maven.apache.org/SETTINGS/1.0.0">
   <localRepository>/mine</localRepository>
@@ -44,6 +46,16 @@ def test_proxy_is_that_of_the_environment() -> None:
             *("me", "pass@word", "localhost|*.company.example"),
         ]
     }
+
+
+def test_what_a_run_reaches_without_a_proxy_is_none_of_mavens(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else Keycloak, which it builds, would be another artifact in each run."""
+    monkeypatch.setenv("https_proxy", "http://proxy.example:3128")
+    monkeypatch.setenv("no_proxy", "localhost")
+    monkeypatch.delenv(GIVEN_NO_PROXY, raising=False)
+    before = settings(dict(os.environ))
+    with isolated(["jh-1-registry"]), isolated(["jh-2-registry"]):
+        assert settings(dict(os.environ)) == before
 
 
 def test_a_proxy_of_its_own_wins(tmp_path: Path) -> None:
