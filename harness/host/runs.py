@@ -19,6 +19,10 @@ from harness.host.requirements import daemon_answers
 IN_USE, KEPT, ORPHANED, UNKNOWN = "in use", "kept", "orphaned", "unknown"
 
 
+class InUseError(HarnessError):
+    """Another process works with a run."""
+
+
 @dataclass(frozen=True)
 class Run:
     """One run, as the labels of its network describe it."""
@@ -142,13 +146,14 @@ def held(state: Path, name: str) -> Iterator[None]:
     """Hold a run's directory, which exists, for one process at a time.
 
     Raises:
-        HarnessError: another process has it, or it belongs to another user.
+        InUseError: another process has it.
+        HarnessError: it belongs to another user.
     """
     lock = FileLock(state / LOCK)
     try:
         lock.acquire(timeout=0)
     except Timeout as error:
-        raise HarnessError(f"Another run of this checkout is under way ({name}): wait for it, or end it") from error
+        raise InUseError(f"Another run of this checkout is under way ({name}): wait for it, or end it") from error
     except OSError as error:
         raise HarnessError(f"{name}: {state} is not this user's: {error.strerror}") from error
     try:

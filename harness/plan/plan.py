@@ -15,6 +15,7 @@ import yaml
 from harness.base.errors import HarnessError
 from harness.base.files import parse_python, read_text
 from harness.charts.chart import chart_directory
+from harness.host import runs
 from harness.host.identity import STATE_DIRECTORY, identity
 from harness.plan.contract import KNOWN_COURSES
 from harness.plan.course_repository import Repository, check_out, parse_course, read_repository
@@ -210,11 +211,16 @@ def check_out_courses(plan: Plan, cwd: Path) -> Plan:
         cwd: where relative paths count from.
 
     Raises:
+        InUseError: another run of this checkout is under way, whose courses are there.
         HarnessError: one cannot be had, or is not a course repository.
     """
+    if not plan.course_sources:
+        return plan
     into = plan.state / "courses"
-    courses = [read_repository(check_out(source, into / tag, cwd), tag) for tag, source in plan.course_sources.items()]
-    return dataclasses.replace(plan, courses=tuple(courses))
+    plan.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with runs.held(plan.state, plan.name):
+        found = {tag: check_out(source, into / tag, cwd) for tag, source in plan.course_sources.items()}
+    return dataclasses.replace(plan, courses=tuple(read_repository(each, tag) for tag, each in found.items()))
 
 
 def evaluate_ol_infrastructure(

@@ -12,11 +12,13 @@ import pytest
 from harness.base.digest import fingerprint
 from harness.base.errors import HarnessError
 from harness.base.files import parse_python
+from harness.host import runs
 from harness.host.identity import STATE_DIRECTORY, keep_identity
 from harness.plan.hubs import AUTHORING, STUDENT
 from harness.plan.options import read
 from harness.plan.plan import (
     Plan,
+    check_out_courses,
     default_cache,
     evaluate_ol_infrastructure,
     make_plan,
@@ -330,3 +332,12 @@ class TestFingerprint:
 
     def test_parts_do_not_run_together(self) -> None:
         assert fingerprint(["ab", "c"]) != fingerprint(["a", "bc"])
+
+
+def test_courses_of_a_run_under_way_are_left_as_they_are(planned: Planner, checkout: Path) -> None:
+    plan = planned(course="new.1=courses/gpu_example")
+    [course] = check_out_courses(plan, checkout).courses
+    (course.path / "mark").touch()
+    with runs.held(plan.state, plan.name), pytest.raises(runs.InUseError, match="under way"):
+        check_out_courses(plan, checkout)
+    assert (course.path / "mark").exists()
