@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
@@ -304,6 +305,13 @@ class Visitor:
         if answer.is_error:
             raise JourneyError(f"The hub does not know the visitor: {answer.status_code} {answer.text[:200]}")
         self._take_name(str(answer.json()["name"]))
+        return self.name
+
+    def find_name(self) -> str:
+        """Return the visitor's name, asked of the hub where no server's page has told it; empty where it knows none."""
+        if not self.name and len(self.cookies.jar):
+            with suppress(JourneyError, httpx.HTTPError):
+                self.whoami()
         return self.name
 
     @property

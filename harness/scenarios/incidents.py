@@ -16,10 +16,12 @@ from typing import Any, TypeVar
 from uuid import uuid4
 
 import httpx
+from kubernetes.utils import parse_quantity
 
 from harness.base.errors import HarnessError
 from harness.base.wait import NotYet, wait_until, waiting
 from harness.cluster.kind import Cluster
+from harness.cluster.pod_health import memory_limit
 from harness.deployment.rollout import wait_for_answer
 from harness.faults.broken_hub import MISSING_TAG, crash_hub, stuck_puller
 from harness.faults.full_quota import full_quota
@@ -39,22 +41,27 @@ FAILURES = 3
 """Failed starts that are too many; after five in a row a hub ends itself."""
 KILL_TIMEOUT = 240.0
 """Seconds for a cell to take more memory than it may, on a machine that is busy."""
-GREEDY_CELL = """
+PROCESS = 2**25
+"""Bytes that each process of a greedy cell takes."""
+T = TypeVar("T")
+
+
+def greedy_cell(limit: int) -> str:
+    """Return a cell that takes three times the memory that its server may have, `limit` bytes."""
+    return f"""
 import os, time
 
 # Under cgroup v2 a container is killed as a whole; under v1 the kernel chooses a process, and a notebook's kernel would
 # be started again by its server. So that both end the same way, no process is larger than the server, its parent.
-with open(f"/proc/{os.getppid()}/oom_score_adj", "w") as choice:
+with open(f"/proc/{{os.getppid()}}/oom_score_adj", "w") as choice:
     choice.write("1000")
-for _ in range(400):
+for _ in range({3 * limit // PROCESS}):
     if not os.fork():
-        held = b"x" * 2**25
+        held = b"x" * {PROCESS}
         time.sleep(600)
         os._exit(0)
 time.sleep(600)
 """
-"""A cell that takes three times the memory that its server may have."""
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -159,10 +166,19 @@ class Incidents:
             self._server_up.set()
         before = sum(each.value for each in self._monitoring.query(kills) if each.labels["course"] == course)
         began = time.time()
+        pod = self._cluster.server_pod(self._hub.namespace, student.name)
+        limit = memory_limit(pod, pod.spec.containers[0].name)
+        if limit == "none":
+            raise HarnessError(f"{student.name}'s server has no memory limit: one server may take its whole node")
         # The session cannot be closed on a server that is gone.
-        with suppress(CellError, httpx.HTTPError), student.server.kernel() as kernel:
-            kernel.run(GREEDY_CELL, timeout=KILL_TIMEOUT)
-            raise HarnessError(f"A cell took three times the memory of {student.name}'s server, and nothing killed it")
+        with suppress(httpx.HTTPError), student.server.kernel() as kernel:
+            try:
+                kernel.run(greedy_cell(int(parse_quantity(limit))), timeout=KILL_TIMEOUT)
+                why = "it ran to its end"
+            except CellError as error:
+                why = "" if error.died else error.error
+            if why:
+                raise HarnessError(f"A cell that takes thrice what {student.name}'s server may is not killed: {why}")
         return KilledServer(student, began, before)
 
     def _stick(self) -> Alert:

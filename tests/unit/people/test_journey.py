@@ -260,6 +260,24 @@ class TestSpawn:
             visit().open(LINK)
 
 
+class TestName:
+    def test_one_without_a_server_is_a_user_too(self, fake: FakeHub, visit: Callable[..., Student]) -> None:
+        fake.answers["/hub/home"] = [Answer(200, cookie="_xsrf=crumb; Path=/hub/")]
+        fake.answers["/hub/api/user"] = [Answer(200, lines=[f'{{"name": "{NAME}"}}'])]
+        student = visit()
+        assert student.find_name() == "", "who was never there is nobody"
+        student.get("/hub/home")
+        assert student.find_name() == NAME
+        assert fake.asked.count(("GET", "/hub/api/user")) == 1
+
+    def test_one_whom_the_hub_does_not_know(self, fake: FakeHub, visit: Callable[..., Student]) -> None:
+        fake.answers["/hub/home"] = [Answer(200, cookie="_xsrf=crumb; Path=/hub/")]
+        fake.answers["/hub/api/user"] = [Answer(403)]
+        student = visit()
+        student.get("/hub/home")
+        assert student.find_name() == ""
+
+
 class TestToken:
     def test_token_is_made_once(self, fake: FakeHub, visit: Callable[..., Student]) -> None:
         fake.plays(lines=READY)

@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
+from kubernetes import client
 
 from harness.base.errors import HarnessError
 from harness.faults.broken_hub import MISSING_TAG
@@ -17,7 +18,7 @@ from harness.monitoring.client import Alert, Sample
 from harness.people.kernel import CellError
 from harness.people.link import EXAMPLE
 from harness.scenarios import incidents as module
-from harness.scenarios.incidents import CRASH, FAILED, FAILURES, HAPPENS, KILL, STUCK, Incidents
+from harness.scenarios.incidents import CRASH, FAILED, FAILURES, HAPPENS, KILL, STUCK, Incidents, greedy_cell
 
 ROOM = Sample({"course": EXAMPLE.course, "deployment": "hub", "status": "failure"}, 3.0)
 WAIT = 10
@@ -28,7 +29,8 @@ class Stage:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, answer: Callable[[httpx.Request], httpx.Response]) -> None:
         self.happened: list[str] = []
-        self.kernel_ends: Exception | None = CellError("the kernel died", "")
+        self.limits = "4Gi"
+        self.kernel_ends: Exception | None = CellError("the kernel died", "", died=True)
         for name, note in (("stuck_puller", "puller"), ("full_quota", "quota")):
             monkeypatch.setattr(module, name, lambda *_, note=note: self._around(note))
         monkeypatch.setattr(module, "crash_hub", lambda *_: self.happened.append("crash"))
@@ -39,7 +41,14 @@ class Stage:
         """Let things happen."""
         container = SimpleNamespace(image=f"here:{MISSING_TAG}")
         puller = SimpleNamespace(spec=SimpleNamespace(init_containers=[container]))
-        cluster: Any = SimpleNamespace(pods=lambda _: SimpleNamespace(look=lambda _: [puller]))
+        container = client.V1Container(
+            name="notebook",
+            resources=client.V1ResourceRequirements(limits={"memory": self.limits} if self.limits else {}),
+        )
+        server_pod = SimpleNamespace(spec=SimpleNamespace(init_containers=[], containers=[container]))
+        cluster: Any = SimpleNamespace(
+            pods=lambda _: SimpleNamespace(look=lambda _: [puller]), server_pod=lambda namespace, user: server_pod
+        )
         hub: Any = SimpleNamespace(namespace="jupyter", release="jupyterhub", api=self.client)
         monitoring: Any = SimpleNamespace(
             query=lambda _: [ROOM], wait_for=lambda *_, **__: [ROOM], wait_for_alert=self._alert
@@ -101,11 +110,29 @@ def test_what_is_not_asked_for_does_not_happen(stage: Stage, asked: str, happens
             getattr(incidents, other)()
 
 
-def test_a_cell_that_nothing_kills_is_told(stage: Stage) -> None:
-    stage.kernel_ends = None
+@pytest.mark.parametrize(
+    ("ends", "why"), [(None, "it ran to its end"), (CellError("not done after 240 s", ""), "not done after 240 s")]
+)
+def test_a_cell_that_nothing_kills_is_told(stage: Stage, ends: Exception | None, why: str) -> None:
+    stage.kernel_ends = ends
     incidents = stage.play(KILL)
-    with pytest.raises(HarnessError, match="three times the memory of one's server, and nothing killed it"):
+    with pytest.raises(HarnessError, match=f"takes thrice what one's server may is not killed: {why}"):
         incidents.killed_server()
+
+
+def test_a_server_without_a_limit_is_told(stage: Stage) -> None:
+    stage.limits = ""
+    incidents = stage.play(KILL)
+    with pytest.raises(HarnessError, match="one's server has no memory limit"):
+        incidents.killed_server()
+    assert "kill" not in stage.happened
+
+
+def test_a_greedy_cell_takes_three_times_what_it_may() -> None:
+    cell = greedy_cell(2**30)
+    compile(cell, "cell", "exec")
+    assert "range(96)" in cell
+    assert f'b"x" * {2**25}' in cell
 
 
 def test_a_hub_that_ends_before_its_starts_have_failed_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
