@@ -1,4 +1,4 @@
-"""What AWS allows to the accounts of servers, by a program's roles and policies."""
+"""Rights in AWS of the accounts of servers, by the roles and policies of a program."""
 
 from __future__ import annotations
 

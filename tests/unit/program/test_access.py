@@ -1,4 +1,4 @@
-"""What AWS allows to accounts of servers."""
+"""Rights in AWS of the accounts of servers."""
 
 from __future__ import annotations
 
