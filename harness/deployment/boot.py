@@ -54,11 +54,6 @@ def prepare(plan: Plan, steps: Steps) -> Prepared:
         EnvironmentFault: Docker or the disk failed, or this machine cannot run it.
         HarnessError: something that the copy needs is missing or broken.
     """
-    with faults_named(plan):
-        return _prepare(plan, steps)
-
-
-def _prepare(plan: Plan, steps: Steps) -> Prepared:
     for line in plan.describe():
         steps.say(line)
     how, why = artifacts.choose(plan.artifacts, plan.mirrors)
@@ -67,6 +62,11 @@ def _prepare(plan: Plan, steps: Steps) -> Prepared:
     machine.prepare(
         steps, building=how == "build", may_install=plan.may_install, cache=plan.cache, checkout=plan.checkout
     )
+    with faults_named(plan):
+        return _prepare_artifacts(plan, steps, how, kubernetes)
+
+
+def _prepare_artifacts(plan: Plan, steps: Steps, how: str, kubernetes: str) -> Prepared:
     for line in runs.beside(plan.name):
         steps.say(f"{'beside:':<11}{line}")
     if not docker.running(plan.name):
