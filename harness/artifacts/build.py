@@ -14,7 +14,7 @@ from harness.artifacts.build_cache import BuildCache, Recipe
 from harness.artifacts.forecast import Durations, Forecast
 from harness.artifacts.model import Artifacts
 from harness.artifacts.oci import OciImage
-from harness.artifacts.prune import LOCK, prune
+from harness.artifacts.prune import prune
 from harness.artifacts.recipes import recipes
 from harness.base.errors import EnvironmentFault, HarnessError
 from harness.base.progress import Steps
@@ -218,7 +218,7 @@ def _make_one(build_cache: BuildCache, name: str, steps: Steps, forecast: Foreca
 def alone(cache: Path, steps: Steps) -> Iterator[None]:
     """Build alone: wait until another run has built, whose artifacts are then used."""
     cache.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(cache / LOCK)
+    lock = FileLock(cache / "build.lock")
     try:
         lock.acquire(timeout=0)
     except Timeout:
@@ -228,7 +228,7 @@ def alone(cache: Path, steps: Steps) -> Iterator[None]:
             except Timeout as error:
                 raise HarnessError(
                     f"Another run has been building for {WAIT_FOR_OTHERS:.0f} s: wait for its end, or end it "
-                    f"(it holds {cache / LOCK})"
+                    f"(it holds {cache / 'build.lock'})"
                 ) from error
     try:
         yield

@@ -8,16 +8,12 @@ import time
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from harness.artifacts.build_cache import WHOLE
 from harness.artifacts.dockerfile import NAMESPACE
 from harness.artifacts.oci import OciStore
 from harness.base.shell import CommandError
 from harness.host.docker import docker, newest_first, remove_volumes, volumes_of
 
-LOCK = "build.lock"
-"""File in the cache directory that is locked by the one run that builds, or removes, artifacts there."""
 ABANDONED = 24 * 3600.0
 """Age in seconds at which a scratch directory can only be left over from a killed run."""
 
@@ -38,34 +34,19 @@ def prune(cache: Path, keep: int, in_use: Collection[str]) -> None:
     volumes = [volume.removeprefix(prefix) for volume in newest_first(volumes_of(NAMESPACE))]
     signs = [f"{WHOLE}{each}" for each in in_use]
     remove_volumes(f"{prefix}{volume}" for volume in _outdated(volumes, keep, [*in_use, *signs]))
-    _prune_images(OciStore(cache / "layouts"), "", keep, in_use)
-
-
-def prune_course(store: OciStore, name: str, keep: int) -> None:
-    """Remove all but the newest `keep` versions of a course's image; while another run builds, leave it to the next.
-
-    Args:
-        name: of the image in Docker, without its tag.
-    """
-    with contextlib.suppress(Timeout), FileLock(store.directory.parent / LOCK, timeout=0):
-        _prune_images(store, name, keep, ())
-
-
-def _prune_images(store: OciStore, name: str, keep: int, in_use: Collection[str]) -> None:
-    """Remove outdated images of a name, or of all names where it is empty, from a store and from Docker."""
-    store.remove(list(_outdated(_by_age(store.directory, f"*{name}"), keep, in_use)))
-    reference = f"reference={NAMESPACE}/{name or '*'}"
-    listed = docker("images", "--filter", reference, "--format", "{{.Repository}}-{{.Tag}}")
+    store = OciStore(cache / "layouts")
+    store.remove(list(_outdated(_by_age(store.directory), keep, in_use)))
+    listed = docker("images", "--filter", f"reference={NAMESPACE}/*", "--format", "{{.Repository}}-{{.Tag}}")
     images = [image.removeprefix(f"{NAMESPACE}/") for image in listed.split()]
     for image in _outdated(images, keep, in_use):
-        repository, _, key = image.rpartition("-")
+        name, _, key = image.rpartition("-")
         with contextlib.suppress(CommandError):
-            docker("rmi", f"{NAMESPACE}/{repository}:{key}")
+            docker("rmi", f"{NAMESPACE}/{name}:{key}")
 
 
-def _by_age(directory: Path, names: str = "*") -> list[str]:
+def _by_age(directory: Path) -> list[str]:
     """Return the names in a directory that end in a key, newest first."""
-    found = [path for path in directory.glob(f"{names}-*") if not path.name.startswith("tmp-")]
+    found = [path for path in directory.glob("*-*") if not path.name.startswith("tmp-")]
     return [path.name for path in sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)]
 
 

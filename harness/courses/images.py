@@ -9,14 +9,11 @@ from pathlib import Path
 from harness.artifacts.dockerfile import NAMESPACE, build_image, local_images, on_base
 from harness.artifacts.model import Artifacts
 from harness.artifacts.oci import OciImage, OciStore
-from harness.artifacts.prune import prune_course
 from harness.base.digest import fingerprint
 from harness.base.files import read_text
 from harness.host.docker import docker
 from harness.plan.plan import Plan
 
-KEEP = 4
-"""Newest images of a course that stay: several runs may have versions of their own."""
 MARKER = "/etc/ol-course"
 """File in every course image that holds the course's tag: what proves, read through the kernel, which image runs."""
 
@@ -68,8 +65,6 @@ class CourseBuilder:
             base = self.base if self.offline else None
             arguments = {"BASE_IMAGE": self.base}
             build_image(repository, tag=image, build_args=arguments, what=f"course {tag}", base=base)
-            # Each edit of an author's is another image.
-            prune_course(self.store, f"course-{tag.lower()}", KEEP)
         return image
 
     def _marked(self, image: OciImage, tag: str) -> OciImage:

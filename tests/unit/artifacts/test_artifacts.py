@@ -17,7 +17,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from filelock import FileLock
 from rich.console import Console
 
 from harness.artifacts import pull
@@ -28,7 +27,7 @@ from harness.artifacts.dockerfile import NAMESPACE, build_image, explain, on_bas
 from harness.artifacts.forecast import Durations
 from harness.artifacts.host_settings import pip_configuration
 from harness.artifacts.oci import OciStore, merge
-from harness.artifacts.prune import ABANDONED, LOCK, prune, prune_course
+from harness.artifacts.prune import ABANDONED, prune
 from harness.artifacts.recipes import CLUSTER, REPORTED_VERSION, TOOLS, GoPrograms, Image, NodeStore, recipes
 from harness.base.errors import HarnessError
 from harness.base.progress import Steps
@@ -722,27 +721,6 @@ class TestPrune:
             assert {path.name for path in (tmp_path / place).iterdir()} == {"go-tools-d", "go-tools-c", "go-tools-a"}
         changes = [call for call in calls.read_text().splitlines() if not call.startswith(("images ", "volume ls "))]
         assert changes == [f"rmi {NAMESPACE}/kube-proxy:2"]
-
-    def test_of_one_course(self, tmp_path: Path, docker: Callable[[str], Path]) -> None:
-        calls = docker(f"[ $1 != images ] || for key in 3 2 1; do echo {NAMESPACE}/course-a.1-$key; done")
-        store = OciStore(tmp_path / "layouts")
-        for name in ("course-a.1", "image-course-a.1", "course-b.1"):
-            for age, key in enumerate("321"):
-                directory = store.directory / f"{name}-{key}"
-                directory.mkdir(parents=True)
-                os.utime(directory, (1000 - age, 1000 - age))
-        prune_course(store, "course-a.1", keep=2)
-        gone = {"course-a.1-1", "image-course-a.1-1"}
-        names = {f"{name}-{key}" for name in ("course-a.1", "image-course-a.1", "course-b.1") for key in "123"}
-        assert {path.name for path in store.directory.iterdir()} == names - gone
-        assert f"reference={NAMESPACE}/course-a.1 " in calls.read_text()
-        assert calls.read_text().splitlines()[-1] == f"rmi {NAMESPACE}/course-a.1:1"
-
-    def test_of_a_course_while_another_run_builds(self, tmp_path: Path, docker: Callable[[str], Path]) -> None:
-        calls = docker("")
-        with FileLock(tmp_path / LOCK):
-            prune_course(OciStore(tmp_path / "layouts"), "course-a.1", keep=2)
-        assert not calls.exists() or not calls.read_text()
 
     def test_the_newest_volumes_stay(self, tmp_path: Path, docker: Callable[[str], Path]) -> None:
         """The cache knows none of them: another one, with the same Docker, does."""
