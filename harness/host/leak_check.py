@@ -25,8 +25,13 @@ def mark(name: str) -> str:
 
 
 def scratch_prefix() -> str:
-    """Return the prefix of this process's temporary directories, which no other run has."""
-    return f"{PREFIX}{os.getpid()}-"
+    """Return the prefix of this process's temporary directories, which no other run has.
+
+    Containers that share the directory of temporary files may have processes of one number: Linux tells these by the
+    namespace of process IDs (namespaces(7)). A few digits of it keep paths short, as those of sockets must be.
+    """
+    namespace = Path("/proc/self/ns/pid").stat().st_ino
+    return f"{PREFIX}{os.getpid()}-{namespace % 0x10000:x}-"
 
 
 def left(name: str, state: Path, *, kept: bool, volumes: set[str]) -> list[str]:

@@ -78,6 +78,8 @@ class TestNothing:
 
     def test_of_another_run(self, look: Looking, tmp_path: Path, sleeper: Callable[..., object]) -> None:
         (tmp_path / "tmp/harness-1-browser-x").mkdir()
+        # Of a process of this number in another container.
+        (tmp_path / f"tmp/harness-{os.getpid()}-0-browser-x").mkdir()
         sleeper(**{MARK: "jh-1:1"})
         assert look() == []
 
