@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from harness.host import docker_config
-from harness.host.leak_check import scratch_prefix
+from harness.host.leak_check import scratch_prefix, scratch_root
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 CLUSTER = ("10.96.0.0/16", "10.244.0.0/16", ".svc", ".svc.cluster.local", "cluster.local")
@@ -32,7 +32,7 @@ def isolated(containers: Collection[str]) -> Iterator[None]:
     """
     direct = (*LOOPBACK, *containers, *CLUSTER)
     before = dict(os.environ)
-    with tempfile.TemporaryDirectory(prefix=scratch_prefix()) as scratch:
+    with tempfile.TemporaryDirectory(prefix=scratch_prefix(), dir=scratch_root()) as scratch:
         if docker_config.overlay(os.environ, direct, Path(scratch, "docker")):
             os.environ["DOCKER_CONFIG"] = f"{scratch}/docker"
         given = os.environ.get("no_proxy") or os.environ.get("NO_PROXY", "")

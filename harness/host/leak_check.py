@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from harness.base.errors import EnvironmentFault
 from harness.base.shell import MARK, CommandError
 from harness.base.wait import NotYet, TooLateError, wait_until
 from harness.host import docker
@@ -17,6 +18,10 @@ from harness.host.identity import STAY
 GRACE = 5.0
 """Seconds for processes that were just killed to be gone."""
 PREFIX = "harness-"
+LONGEST = 24
+"""Characters of the directory that temporary directories are in. Below it, a browser's own has up to 38, and Chromium's
+socket 45; the path of a socket has 107 at most (unix(7))."""
+SHORT = Path("/tmp")
 
 
 def mark(name: str) -> str:
@@ -32,6 +37,23 @@ def scratch_prefix() -> str:
     """
     namespace = Path("/proc/self/ns/pid").stat().st_ino
     return f"{PREFIX}{os.getpid()}-{namespace % 0x10000:x}-"
+
+
+def scratch_root() -> Path:
+    """Return the directory for this process's temporary directories: that of TMPDIR, or /tmp where that is too long.
+
+    Raises:
+        EnvironmentFault: it is too long, and /tmp cannot be written.
+    """
+    given = Path(tempfile.gettempdir())
+    if len(str(given)) <= LONGEST:
+        return given
+    if not os.access(SHORT, os.W_OK | os.X_OK):
+        raise EnvironmentFault(
+            f"TMPDIR {given} is too long for the sockets of a browser, and {SHORT} cannot be written. Set TMPDIR to a "
+            f"path of {LONGEST} characters at most."
+        )
+    return SHORT
 
 
 def left(name: str, state: Path, *, kept: bool, volumes: set[str]) -> list[str]:
@@ -97,7 +119,7 @@ def _mounts(state: Path) -> Iterator[str]:
 
 
 def _scratch() -> Iterator[str]:
-    for path in Path(tempfile.gettempdir()).glob(f"{scratch_prefix()}*"):
+    for path in scratch_root().glob(f"{scratch_prefix()}*"):
         yield f"directory {path}"
 
 

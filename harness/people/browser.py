@@ -39,7 +39,7 @@ from harness.base.names import Names
 from harness.base.shell import environment, tail
 from harness.base.timeline import UUID, Timeline
 from harness.base.wait import NeverError, NotYet, TooLateError, seldom, wait_until
-from harness.host.leak_check import scratch_prefix
+from harness.host.leak_check import scratch_prefix, scratch_root
 
 T = TypeVar("T")
 
@@ -438,7 +438,8 @@ def browser(
     chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
     if not chromium or not driver:
         raise HarnessError("No browser here: chromium and chromedriver are expected in PATH")
-    with TemporaryDirectory(prefix=f"{scratch_prefix()}browser-", ignore_cleanup_errors=True) as scratch:
+    prefix = f"{scratch_prefix()}browser-"
+    with TemporaryDirectory(prefix=prefix, dir=scratch_root(), ignore_cleanup_errors=True) as scratch:
         options = Options()
         options.binary_location = chromium
         for argument in (

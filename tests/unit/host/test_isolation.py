@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from harness.host import leak_check
 from harness.host.isolation import isolated
 from tests.unit.fakes import Program
 
@@ -28,6 +29,7 @@ def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "docker"))
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(leak_check, "LONGEST", 1000)
 
 
 @contextmanager

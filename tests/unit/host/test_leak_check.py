@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from harness.base.errors import EnvironmentFault
 from harness.base.shell import MARK
 from harness.host import leak_check as leftovers
-from harness.host.leak_check import left, mark, scratch_prefix
+from harness.host.leak_check import left, mark, scratch_prefix, scratch_root
 from tests.unit.fakes import Program
 
 DOCKER = """
@@ -40,6 +41,7 @@ def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Program:
 def look(tmp_path: Path, docker: Program, monkeypatch: pytest.MonkeyPatch) -> Looking:
     """Looks for what is left of the run jh-1, whose temporary files are nobody else's."""
     monkeypatch.setattr(leftovers, "GRACE", 0.0)
+    monkeypatch.setattr(leftovers, "LONGEST", 1000)
     for name in ("state", "tmp"):
         (tmp_path / name).mkdir()
     for name in ("lock", "identity"):
@@ -141,3 +143,21 @@ class TestLeft:
         monkeypatch.setattr(Path, "read_text", lambda _: text)
         assert list(leftovers._mounts(tmp_path / "a state")) == [f"mount {tmp_path}/a state/certs.d"]
         assert list(leftovers._mounts(tmp_path / "another")) == []
+
+
+class TestScratch:
+    """A browser's socket is below it, and the path of a socket is short."""
+
+    def test_is_where_it_is_asked_for(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(tempfile, "tempdir", "/var/tmp")
+        assert scratch_root() == Path("/var/tmp")
+
+    def test_is_elsewhere_if_that_is_too_long(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(tempfile, "tempdir", f"/{'x' * 99}")
+        assert scratch_root() == Path("/tmp")
+
+    def test_has_no_place(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(tempfile, "tempdir", f"/{'x' * 99}")
+        monkeypatch.setattr(leftovers, "SHORT", tmp_path / "none")
+        with pytest.raises(EnvironmentFault, match=r"none cannot be written\. Set TMPDIR to a path of 24 characters"):
+            scratch_root()
