@@ -53,6 +53,13 @@ def variables(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: each.get("value", each) if isinstance(each, Mapping) else each for name, each in entries.items()}
 
 
+def secret_reference(variable: Any) -> Mapping[str, Any]:
+    """Return the name and the key of the Secret that a variable of `variables` comes from; empty where it is none."""
+    source = variable.get("valueFrom") if isinstance(variable, Mapping) else None
+    reference = source.get("secretKeyRef") if isinstance(source, Mapping) else None
+    return reference if isinstance(reference, Mapping) else {}
+
+
 def hub_values(manifests: Iterable[Manifest]) -> dict[str, Any]:
     """Return the values that a release's hub gets, with the chart's defaults; none where there is no hub."""
     for manifest in manifests:

@@ -204,8 +204,7 @@ def prerequisites(objects: list[dict[str, Any]], hub_spec: HubSpec, database: Po
     """
     values = manifests.hub_values(objects)
     made: list[dict[str, Any]] = []
-    source = manifests.variables(values.get("hub", {})).get("DATABASE_URL")
-    if isinstance(source, dict) and (ref := source.get("valueFrom", {}).get("secretKeyRef")):
+    if ref := manifests.secret_reference(manifests.variables(values.get("hub", {})).get("DATABASE_URL")):
         data = {ref["key"]: database.url(hub_spec.database)}
         made.append({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": ref["name"]}, "stringData": data})
     if account := values.get("singleuser", {}).get("serviceAccountName"):

@@ -17,6 +17,7 @@ import pytest
 from kubernetes.utils import parse_quantity
 
 from fixtures.infrastructure import AppliedRelease
+from harness.charts.manifests import secret_reference
 from harness.plan.contract import CLOSED_SERVICES, COURSE_REPOSITORY, USER_SCHEDULERS
 from harness.plan.hubs import AUTHORING, STUDENT, HubSpec
 from harness.program.access import as_list, policies_of, resources_allowed, roles_of, trusted_subjects
@@ -128,10 +129,7 @@ def database_secret(program: Program, release: AppliedRelease) -> VaultSecret:
 
 def database_reference(release: AppliedRelease) -> Mapping[str, Any]:
     """Return the name and the key of the Secret that DATABASE_URL comes from; empty where it comes from none."""
-    entry = release.environment("hub").get("DATABASE_URL")
-    source = entry.get("valueFrom") if isinstance(entry, Mapping) else None
-    reference = source.get("secretKeyRef") if isinstance(source, Mapping) else None
-    return reference if isinstance(reference, Mapping) else {}
+    return secret_reference(release.environment("hub").get("DATABASE_URL"))
 
 
 def test_hub_reads_its_database_from_a_secret(applied_values: AppliedRelease) -> None:

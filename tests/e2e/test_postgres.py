@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from harness.base.wait import NotYet, wait_until
-from harness.charts.manifests import variables
+from harness.charts.manifests import secret_reference, variables
 from harness.cluster.kind import Cluster
 from harness.cluster.pods import server_of
 from harness.deployment.rollout import restart_hub
@@ -122,9 +122,7 @@ def test_each_hub_has_a_secret_of_its_own(student_values: Mapping[str, Any], aut
 
 def database_secret(values: Mapping[str, Any]) -> str:
     """Name of the secret that a hub takes the address of its database from; empty for none."""
-    entry = variables(values["hub"]).get("DATABASE_URL")
-    source = entry.get("valueFrom", {}).get("secretKeyRef", {}) if isinstance(entry, Mapping) else {}
-    return str(source.get("name", ""))
+    return str(secret_reference(variables(values["hub"]).get("DATABASE_URL")).get("name", ""))
 
 
 @pytest.mark.students(anybody=str(EXAMPLE))

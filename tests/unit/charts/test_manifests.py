@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from harness.charts.manifests import Manifest, hub_image, variables
+from harness.charts.manifests import Manifest, hub_image, secret_reference, variables
 
 SOURCE = {"valueFrom": {"secretKeyRef": {"name": "database", "key": "url"}}}
 
@@ -22,6 +22,19 @@ SOURCE = {"valueFrom": {"secretKeyRef": {"name": "database", "key": "url"}}}
 )
 def test_variables_in_every_form_that_the_chart_takes(given: Any, found: dict[str, Any]) -> None:
     assert variables({"extraEnv": given}) == found
+
+
+@pytest.mark.parametrize(
+    ("variable", "found"),
+    [
+        (SOURCE, {"name": "database", "key": "url"}),
+        ("postgresql://host/hub", {}),
+        ({"valueFrom": {"configMapKeyRef": {"name": "a", "key": "b"}}}, {}),
+        (None, {}),
+    ],
+)
+def test_a_variables_secret_is_the_one_that_it_comes_from(variable: Any, found: dict[str, str]) -> None:
+    assert secret_reference(variable) == found
 
 
 def test_the_hubs_image_is_that_of_the_hub() -> None:
