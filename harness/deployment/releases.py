@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import hashlib
 import json
 import secrets
 from collections.abc import Mapping
@@ -19,6 +20,7 @@ from harness.charts import chart, manifests
 from harness.charts.chart import Chart, Release
 from harness.charts.helm import ChartRepositoryError, Helm, UnknownValuesError
 from harness.charts.manifests import Manifest
+from harness.charts.values import value_at
 from harness.deployment.scaling import write_overlay
 from harness.gate.gate import PASSPHRASE
 from harness.plan.hubs import AUTHORING, HUBS, SCALED, HubSpec
@@ -200,13 +202,27 @@ def write_run_values(plan: Plan, hub_spec: HubSpec, secret: Mapping[str, str]) -
 def prerequisites(objects: list[dict[str, Any]], hub_spec: HubSpec, database: Postgres) -> list[dict[str, Any]]:
     """Return what production makes beside the chart, and a release needs: the database's address, an account.
 
-    Their names are taken from the rendered values, so that values of any author find theirs.
+    Their names are taken from the rendered values, so that values of any author find theirs. A Secret of which only the
+    name is known here has a stand-in for each text, without which no pod starts that asks for it.
     """
     values = manifests.hub_values(objects)
-    made: list[dict[str, Any]] = []
-    if ref := manifests.secret_reference(manifests.variables(values.get("hub", {})).get("DATABASE_URL")):
-        data = {ref["key"]: database.url(hub_spec.database)}
-        made.append({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": ref["name"]}, "stringData": data})
+    of_release = {each["metadata"]["name"] for each in objects if each["kind"] == "Secret"}
+    texts: dict[str, dict[str, str]] = {}
+    for part in ("hub", "proxy.chp", "singleuser"):
+        for name, variable in manifests.variables(value_at(values, part) or {}).items():
+            ref = manifests.secret_reference(variable)
+            if ref and ref["name"] not in of_release:
+                text = database.url(hub_spec.database) if name == "DATABASE_URL" else _stand_in(ref)
+                texts.setdefault(ref["name"], {})[ref["key"]] = text
+    made: list[dict[str, Any]] = [
+        {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": data}
+        for name, data in texts.items()
+    ]
     if account := values.get("singleuser", {}).get("serviceAccountName"):
         made.append({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": account}})
     return made
+
+
+def _stand_in(reference: Mapping[str, Any]) -> str:
+    """Return 32 bytes as hexadecimal digits, the form of keys that JupyterHub wants; the same in every run."""
+    return hashlib.sha256(f"{reference['name']}/{reference['key']}".encode()).hexdigest()

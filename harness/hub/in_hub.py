@@ -121,8 +121,14 @@ def settings(make: Callable[[], Any]) -> dict[str, Any]:
 
 
 def in_force(part: Any) -> dict[str, Any]:
-    """Return every setting of a part of the hub with its value, be it set or a default, and under `class` its class."""
-    found: dict[str, Any] = {"class": f"{type(part).__module__}.{type(part).__qualname__}"}
+    """Return every setting of a part of the hub with its value, be it set or a default.
+
+    Under `class` is its class, and under `sections` are the sections of the configuration that it reads.
+    """
+    found: dict[str, Any] = {
+        "class": f"{type(part).__module__}.{type(part).__qualname__}",
+        "sections": type(part).section_names(),
+    }
     for name in part.trait_names(config=True):
         try:
             found[name] = plain(name, getattr(part, name))

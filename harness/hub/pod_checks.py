@@ -7,6 +7,7 @@ holds for values, `hub.config`, extraConfig and the spawner alike, because it se
 from __future__ import annotations
 
 import base64
+import difflib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -33,6 +34,10 @@ from harness.plan.hubs import STUDENT, HubSpec
 
 NO_COURSE = "(no course)"
 """In place of a course, a request that names none."""
+GIVEN = "given"
+"""The configuration as it was set, beside what each part of the hub makes of it."""
+CLOSE = 0.9
+"""How alike two names are of which one is taken for the other misspelt; 1 is the same (difflib)."""
 GB = 10**9
 MEMORY_LIMIT, MEMORY_GUARANTEE = 4 * GB, 2 * GB
 START_TIMEOUT, HTTP_TIMEOUT = 600, 30
@@ -42,10 +47,13 @@ CLASS = 32
 FAILURES = 5
 """Failed starts in a row after which a hub may end itself; no fewer."""
 HOME = "/home/jovyan"
+OWNER = 1000
+"""The user whose home that is, as upstream's notebook images have it."""
 PRIVATE = re.compile(
-    r"AWS_(ACCESS_KEY_ID|SECRET_ACCESS_KEY|SESSION_TOKEN|ROLE_ARN)|DATABASE_URL|CONFIGPROXY_AUTH_TOKEN"
+    r"AWS_(ACCESS_KEY_ID|ROLE_ARN)|DATABASE_URL"
+    r"|(?!(JUPYTERHUB|JPY)_API_TOKEN$).*_(API_?KEY|ACCESS_KEY|SECRET(_KEY)?|PASSWORD|TOKEN)"
 )
-"""Variables that no student's server may have."""
+"""Variables that no student's server may have: anybody can read them there. A server's own token is its user's."""
 BUCKET = "NOTEBOOK_BUCKET"
 EVICTABLE = {"cluster-autoscaler.kubernetes.io/safe-to-evict": "true", "karpenter.sh/do-not-disrupt": "false"}
 """Annotations by which an autoscaler may remove a pod that runs."""
@@ -226,9 +234,11 @@ def check_environment(hub: MadeHub, course: str, server: Choice) -> Iterator[str
         return
     if bucket:
         yield f"the student's server has {BUCKET}={bucket}, expected none"
-    private = [name for name in variables if PRIVATE.fullmatch(name)]
-    if private:
-        yield f"the student's server has the variable {', '.join(private)}, expected none of these"
+    for name, value in variables.items():
+        if PRIVATE.fullmatch(name) and value:
+            yield f"the student's server has the variable {name}, expected none: every student may read it"
+        elif isinstance(value, Mapping) and "secretKeyRef" in value:
+            yield f"the student's server has {name} of the Secret {value['secretKeyRef'].get('name')}, expected none"
     if container.get("envFrom"):
         yield f"the student's server takes its environment from {container['envFrom']}, expected no such source"
 
@@ -264,7 +274,9 @@ def check_mounts(hub: MadeHub, course: str, server: Choice) -> Iterator[str]:
     files = {file["mountPath"] for file in (singleuser.get("extraFiles") or {}).values()}
     more = (singleuser.get("storage") or {}).get("extraVolumeMounts") or ()
     more = more.values() if isinstance(more, Mapping) else more
-    declared = files | {each["mountPath"] for each in more}
+    # Authors may keep their work; students' goes with the server.
+    kept = (singleuser.get("storage") or {}).get("homeMountPath")
+    declared = files | {each["mountPath"] for each in more} | ({kept} if kept and not hub.for_students else set())
     volumes = {volume["name"]: volume for volume in _spec(server).get("volumes") or ()}
     mounted = {}
     for mount in _container(server).get("volumeMounts") or ():
@@ -308,8 +320,11 @@ def check_lasting(hub: MadeHub, course: str, server: Choice) -> Iterator[str]:
 def check_privileges(hub: MadeHub, course: str, server: Choice) -> Iterator[str]:
     """Check that a server does not run as root, and has no capabilities; that its programs may use sudo is wanted."""
     of_pod, own = _spec(server).get("securityContext") or {}, _container(server).get("securityContext") or {}
-    if own.get("runAsUser", of_pod.get("runAsUser")) == 0:
+    user = own.get("runAsUser", of_pod.get("runAsUser"))
+    if user == 0:
         yield "the server runs as root, expected a user with fewer rights"
+    elif user not in (None, OWNER):
+        yield f"the server runs as the user {user}, expected {OWNER}: it may write nothing in {HOME}"
     if more := (own.get("capabilities") or {}).get("add"):
         yield f"the server has the capabilities {', '.join(more)}, expected none more than usual"
 
@@ -367,8 +382,42 @@ def _texts(holder: Manifest) -> dict[str, str]:
 def check_parts(hub: MadeHub) -> Iterator[str]:
     """Check that each part of the hub can be made of its settings."""
     for part, settings in hub.configuration.items():
-        if part != "given" and "error" in settings:
+        if part != GIVEN and "error" in settings:
             yield f"its {part} cannot be made, and the hub does not start: {settings['error']}"
+
+
+def check_settings(hub: MadeHub) -> Iterator[str]:
+    """Check that the hub reads every setting of its configuration: traitlets only warns of one that nothing has.
+
+    A section of a class that this hub does not use is no fault, unless its name is close to that of one that it uses.
+    """
+    read: dict[str, set[str]] = {}
+    for part in (settings for name, settings in hub.configuration.items() if name != GIVEN):
+        for section in part.get("sections", ()):
+            read.setdefault(section, set()).update(part)
+    for section, settings in hub.configuration[GIVEN].items():
+        if section not in read:
+            near = difflib.get_close_matches(section, [each for each in read if each[0] == section[0]], 1, CLOSE)
+            for name in settings if near else ():
+                yield f"nothing reads {section}.{name}: expected {near[0]}.{name}"
+            continue
+        # A name with a capital is a section in this one.
+        for name in (name for name in settings if name not in read[section] and not name[0].isupper()):
+            near = difflib.get_close_matches(name, read[section], 1)
+            yield f"nothing reads {section}.{name}: {section} has no such setting{f', but {near[0]}' if near else ''}"
+
+
+def check_announcements(hub: MadeHub) -> Iterator[str]:
+    """Check that the hub's pages have what the values tell people there, whatever replaces it later."""
+    given = hub.values.get("hub") or {}
+    of_config = ((given.get("config") or {}).get("JupyterHub") or {}).get("template_vars") or {}
+    there = hub.configuration["JupyterHub"].get("template_vars") or {}
+    for name in {**(given.get("templateVars") or {}), **of_config}:
+        if name not in there:
+            yield (
+                f"the hub's pages lack {name} of the values: the spawner file or extraConfig replaces "
+                f"JupyterHub.template_vars by {', '.join(there) or 'nothing'}, where it has to add to them"
+            )
 
 
 def check_limits(hub: MadeHub) -> Iterator[str]:

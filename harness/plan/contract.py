@@ -79,6 +79,10 @@ SHARES = {
     "user-scheduler": {"cpu": "100m", "memory": "256Mi"},
 }
 """Resources that the parts of a release have, by the component that they are."""
+NOT_HELD = {"hub", "user-scheduler"}
+"""Parts of a release whose CPU production does not limit: a class takes a whole one of the hub for its arrival."""
+WHOLE_CPU = "1"
+"""The least to which their CPU may be limited."""
 USER_SCHEDULERS = 2
 """Copies of the user scheduler; one places pods while a drain moves the other."""
 ROOM = {STUDENT: 4, AUTHORING: 1}

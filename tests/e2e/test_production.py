@@ -27,11 +27,13 @@ from harness.plan.contract import (
     MEMORY_GUARANTEE,
     MEMORY_LIMIT,
     NODE_PORTS,
+    NOT_HELD,
     PATIENCE,
     ROOM,
     SHARES,
     START_TIMEOUT,
     USER_SCHEDULERS,
+    WHOLE_CPU,
 )
 from harness.plan.hubs import HUBS, STUDENT, HubSpec
 from harness.plan.plan import Plan
@@ -124,9 +126,11 @@ def test_part_of_the_release_has_its_share(hub_spec: HubSpec, release: list[Mani
         # Without a request, Kubernetes takes the limit for it.
         requests = {**limits, **(resources.get("requests") or {})}
         for what, least in SHARES[component].items():
-            for bound, given in (("is guaranteed", requests.get(what, 0)), ("may use", limits.get(what))):
-                assert given is None or parse_quantity(given) >= parse_quantity(least), (
-                    f"{hub_spec.release}: the {component} {bound} {given} of {what}, expected {least}"
+            most = WHOLE_CPU if what == "cpu" and component in NOT_HELD else least
+            bounds = (("is guaranteed", requests.get(what, 0), least), ("may use", limits.get(what), most))
+            for bound, given, expected in bounds:
+                assert given is None or parse_quantity(given) >= parse_quantity(expected), (
+                    f"{hub_spec.release}: the {component} {bound} {given} of {what}, expected {expected}"
                 )
 
 

@@ -89,6 +89,16 @@ def test_each_part_of_a_hub_can_be_made(made_by_production: Hubs) -> None:
     check_hubs(made_by_production, pod_checks.check_parts)
 
 
+def test_something_reads_each_setting(made_by_production: Hubs) -> None:
+    """Each setting of hub.config and of the spawner file is one that the hub has: a misspelt one does nothing."""
+    check_hubs(made_by_production, pod_checks.check_settings)
+
+
+def test_announcements_reach_the_hubs_pages(made_by_production: Hubs) -> None:
+    """What the values put on the hub's pages is there, and nothing later replaces it."""
+    check_hubs(made_by_production, pod_checks.check_announcements)
+
+
 def test_a_class_may_arrive_at_once(made_by_production: Hubs) -> None:
     """No limit of a hub turns away a class of 32, and a few failed starts end no hub."""
     check_hubs(made_by_production, pod_checks.check_limits)

@@ -342,3 +342,26 @@ class TestPrerequisites:
         objects = rendered({"hub": {"extraEnv": {"DATABASE_URL": REF}}})
         [secret] = prerequisites(objects, AUTHORING, DATABASE)
         assert secret["stringData"]["url"].endswith("/jupyterhub_authoring")
+
+    def test_stand_ins_for_secrets_of_which_the_name_is_known(self) -> None:
+        """Each text that a variable takes is there, but in Secrets of the release, which has its own."""
+
+        def of(name: str, key: str) -> dict[str, Any]:
+            return {"valueFrom": {"secretKeyRef": {"name": name, "key": key}}}
+
+        env = {"DATABASE_URL": REF, "JUPYTERHUB_CRYPT_KEY": of("creds", "crypt"), "OWN": of("hub", "values.yaml")}
+        values = {
+            "hub": {"extraEnv": env},
+            "proxy": {"chp": {"extraEnv": [{"name": "PASS", **of("proxy-pass", "text")}]}},
+            "singleuser": {"extraEnv": {"SURVEY": of("survey", "url")}},
+        }
+        made = {
+            each["metadata"]["name"]: each["stringData"] for each in prerequisites(rendered(values), STUDENT, DATABASE)
+        }
+        assert {name: set(texts) for name, texts in made.items()} == {
+            "creds": {"url", "crypt"},
+            "proxy-pass": {"text"},
+            "survey": {"url"},
+        }
+        assert made["creds"]["url"].startswith("postgresql://")
+        assert len(bytes.fromhex(made["creds"]["crypt"])) == 32

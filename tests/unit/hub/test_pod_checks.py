@@ -44,9 +44,13 @@ CONFIGURATION: dict[str, Any] = {
         "shutdown_on_logout": False,
         "tornado_settings": {"slow_spawn_timeout": 0, "cookie_options": {"expires_days": 1}},
     },
-    "Authenticator": {"class": "tmpauthenticator.TmpAuthenticator"},
+    "Authenticator": {
+        "class": "tmpauthenticator.TmpAuthenticator",
+        "sections": ["Authenticator", "TmpAuthenticator"],
+        "allow_all": True,
+    },
     "Proxy": {},
-    "Spawner": {"consecutive_failure_limit": 5},
+    "Spawner": {"consecutive_failure_limit": 5, "mem_limit": 4 * 2**30, "sections": ["Spawner", "KubeSpawner"]},
     "given": {"error": "is no error here"},
 }
 Change = Callable[[dict[str, Any]], object]
@@ -153,6 +157,8 @@ HUB_CHECKS = [
     pod_checks.check_behaviour,
     pod_checks.check_activity,
     pod_checks.check_culler,
+    pod_checks.check_settings,
+    pod_checks.check_announcements,
 ]
 
 
@@ -265,7 +271,8 @@ SERVER_FAULTS: list[tuple[ServerCheck, dict[str, Any], str]] = [
     (
         pod_checks.check_environment,
         {"container": named("AWS_SECRET_ACCESS_KEY", "x")},
-        f"{IN_EACH}the student's server has the variable AWS_SECRET_ACCESS_KEY, expected none of these",
+        f"{IN_EACH}the student's server has the variable AWS_SECRET_ACCESS_KEY, expected none: every student may "
+        "read it",
     ),
     (
         pod_checks.check_environment,
@@ -365,6 +372,11 @@ SERVER_FAULTS: list[tuple[ServerCheck, dict[str, Any], str]] = [
         pod_checks.check_privileges,
         {"container": lambda each: each.update(securityContext={"runAsUser": 0})},
         f"{IN_EACH}the server runs as root, expected a user with fewer rights",
+    ),
+    (
+        pod_checks.check_privileges,
+        {"container": lambda each: each.update(securityContext={"runAsUser": 1001})},
+        f"{IN_EACH}the server runs as the user 1001, expected 1000: it may write nothing in /home/jovyan",
     ),
     (
         pod_checks.check_privileges,
@@ -558,6 +570,24 @@ HUB_FAULTS: list[tuple[HubCheck, HubSpec, Change, str]] = [
         "JupyterHub.shutdown_on_logout is True, expected False: a logout ends the server, and all that was written in "
         "it",
     ),
+    (
+        pod_checks.check_settings,
+        STUDENT,
+        setting("given", KubeSpawner={"mem_limt": "8G"}),
+        "nothing reads KubeSpawner.mem_limt: KubeSpawner has no such setting, but mem_limit",
+    ),
+    (
+        pod_checks.check_settings,
+        AUTHORING,
+        setting("given", Authenticator={"something_new": 1}),
+        "nothing reads Authenticator.something_new: Authenticator has no such setting",
+    ),
+    (
+        pod_checks.check_settings,
+        STUDENT,
+        setting("given", Kubespawner={"mem_limit": "8G"}),
+        "nothing reads Kubespawner.mem_limit: expected KubeSpawner.mem_limit",
+    ),
 ]
 
 
@@ -566,6 +596,76 @@ HUB_FAULTS: list[tuple[HubCheck, HubSpec, Change, str]] = [
 )
 def test_fault_of_a_hub(check: HubCheck, hub: HubSpec, change: Change, fault: str) -> None:
     assert hub_faults([made(STUDENT), made(hub, settings=change)], check) == [f"{hub.release}: {fault}"]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"templateVars": {"announcement": "News"}},
+        {"config": {"JupyterHub": {"template_vars": {"announcement": "News"}}}},
+    ],
+    ids=["a key of the chart", "hub.config"],
+)
+def test_an_announcement_that_is_replaced(given: dict[str, Any]) -> None:
+    """What the values put on the hub's pages is lost where the spawner file gives other variables in its place."""
+    lost, added = {"logo_url": "/"}, {"logo_url": "/", "announcement": "News"}
+    hubs = [
+        made(given=lambda values: values.update(hub=given), settings=setting("JupyterHub", template_vars=there))
+        for there in (lost, added)
+    ]
+    assert hub_faults(hubs, pod_checks.check_announcements) == [
+        "jupyterhub: the hub's pages lack announcement of the values: the spawner file or extraConfig replaces "
+        "JupyterHub.template_vars by logo_url, where it has to add to them"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("OPENAI_API_KEY", "sk-1"),
+        ("AWS_SECRET_ACCESS_KEY", "x"),
+        ("CONFIGPROXY_AUTH_TOKEN", "x"),
+        ("DATABASE_URL", "postgresql://"),
+        ("SMTP_PASSWORD", "x"),
+    ],
+)
+def test_a_variable_that_is_private(name: str, value: str) -> None:
+    [fault] = server_faults([made(container=named(name, value))], pod_checks.check_environment)
+    assert fault == (f"{IN_EACH}the student's server has the variable {name}, expected none: every student may read it")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("JUPYTERHUB_API_TOKEN", "x"),
+        ("JPY_API_TOKEN", "x"),
+        ("TOKENIZERS_PARALLELISM", "false"),
+        ("KEYBOARD", "us"),
+        ("JUPYTER_TOKEN", ""),
+    ],
+)
+def test_a_variable_that_is_not_private(name: str, value: str) -> None:
+    assert not server_faults([made(container=named(name, value))], pod_checks.check_environment)
+
+
+def test_a_variable_of_a_secret() -> None:
+    variable = {"name": "SURVEY", "valueFrom": {"secretKeyRef": {"name": "survey", "key": "url"}}}
+    hubs = [made(hub, container=lambda each: each["env"].append(variable)) for hub in (STUDENT, AUTHORING)]
+    assert server_faults(hubs, pod_checks.check_environment) == [
+        f"{IN_EACH}the student's server has SURVEY of the Secret survey, expected none"
+    ]
+
+
+def test_authors_may_keep_their_work() -> None:
+    """A volume for their work is no more than the values say; a student's server keeps nothing."""
+    work = mount(f"{pod_checks.HOME}/work", persistentVolumeClaim={"claimName": "work"})
+
+    def storage(given: dict[str, Any]) -> None:
+        given["singleuser"]["storage"] = {"homeMountPath": f"{pod_checks.HOME}/work"}
+
+    hubs = [made(hub, spec=work, given=storage) for hub in (AUTHORING, STUDENT)]
+    [fault] = server_faults(hubs, pod_checks.check_mounts)
+    assert fault.startswith(f"{IN_EACH}persistentVolumeClaim more is mounted at {pod_checks.HOME}/work")
 
 
 @pytest.mark.parametrize(
@@ -606,6 +706,8 @@ def test_more_is_no_fault(check: ServerCheck, change: dict[str, Any]) -> None:
         setting("JupyterHub", active_server_limit=32, concurrent_spawn_limit=0),
         setting("JupyterHub", tornado_settings={}, cookie_max_age_days=1),
         setting("JupyterHub", api_page_max_limit=20, template_vars={"announcement": "News"}),
+        setting("given", PAMAuthenticator={"open_sessions": False}, OAuthenticator={"client_id": "x"}),
+        setting("given", KubeSpawner={"mem_limit": "8G", "Nested": {"x": 1}}),
     ],
 )
 def test_other_settings_are_no_fault(change: Change) -> None:
