@@ -9,14 +9,16 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import httpx
 import pytest
 
 from harness.base.errors import HarnessError
 from harness.base.progress import Steps
+from harness.base.timeline import BOOT
 from harness.charts.chart import Release
 from harness.deployment import boot, state, teardown
 from harness.drills import live_stage
-from harness.drills.judge import SuiteRun
+from harness.drills.judge import SuiteFailure, SuiteRun
 from harness.drills.live_stage import LiveStage, comparable
 from harness.drills.model import (
     Addition,
@@ -100,10 +102,11 @@ class TestStage:
             course_image=lambda tag: f"image of {tag}",
             builder=None,
             cluster=None,
-            student=SimpleNamespace(users=dict),
-            authoring=SimpleNamespace(users=dict),
+            student=SimpleNamespace(users=dict, version=self.version),
+            authoring=SimpleNamespace(users=dict, version=lambda: "5"),
         )
         self.boots: list[Plan] = []
+        self.answers = True
 
         known = state.State(plan.state / state.STATE)
 
@@ -122,6 +125,11 @@ class TestStage:
         made = LiveStage(plan, steps)
         made.boot()
         return made
+
+    def version(self) -> str:
+        if not self.answers:
+            raise httpx.ConnectError("refused")
+        return "5"
 
     def drill(self, **changes: Any) -> Drill:
         return dataclasses.replace(REGRESSION, **changes)
@@ -192,7 +200,39 @@ class TestStage:
         with pytest.raises(DoesNotApplyError, match="no image c"):
             live.plant(self.drill(deleted_tags=("c",)))
 
+    def test_releases_are_left_to_the_next_drill(self, live: LiveStage) -> None:
+        live.restore()
+        assert len(self.boots) == 1
+
+    def test_a_hub_that_does_not_answer_is_brought_back(self, live: LiveStage) -> None:
+        self.answers = False
+        live.restore()
+        assert self.boots[1:] == [live.plan]
+
+    @pytest.mark.parametrize(("caught_by", "boots"), [(("test_a.py::test_a",), 2), ((BOOT,), 1)])
+    def test_a_step_that_is_refused_is_made_from_the_plan(
+        self, live: LiveStage, monkeypatch: pytest.MonkeyPatch, caught_by: tuple[str, ...], boots: int
+    ) -> None:
+        """The tests of a drill run again on the deployment as planned, if the change before may be why it fails."""
+        refused = SuiteRun(boot=SuiteFailure(BOOT, "field is immutable"))
+        runs = [PASSED, refused, PASSED]
+        monkeypatch.setattr(live_stage, "run_tests", lambda *_: runs.pop(0))
+        values = {STUDENT: ValueChanges({"cull.every": 5})}
+        live.plant(self.drill(values=values))([], 1)
+        live.restore()
+        found = live.plant(self.drill(values=values, caught_by=caught_by))([], 1)
+        assert (found is PASSED, len(self.boots)) == (boots == 2, boots)
+
+    def test_a_boot_that_fails_on_the_deployment_as_planned(
+        self, live: LiveStage, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        refused = SuiteRun(boot=SuiteFailure(BOOT, "no hub"))
+        monkeypatch.setattr(live_stage, "run_tests", lambda *_: refused)
+        assert live.plant(self.drill(values={STUDENT: ValueChanges({"cull.every": 5})}))([], 1) is refused
+        assert len(self.boots) == 1
+
     def test_what_cannot_be_brought_back_is_made_anew(self, live: LiveStage) -> None:
+        self.answers = False
         helm: Any = live.running.helm
         helm.objects = [manifest_of("another password", digest="one")]
         live.restore()
@@ -201,6 +241,7 @@ class TestStage:
     def test_a_run_that_is_told_to_end_makes_nothing_anew(
         self, live: LiveStage, monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        self.answers = False
         helm: Any = live.running.helm
         helm.objects = [manifest_of("another password", digest="one")]
         monkeypatch.setattr(teardown, "remove", lambda plan, steps: signal.raise_signal(signal.SIGTERM))
@@ -209,6 +250,7 @@ class TestStage:
         assert len(self.boots) == 2
 
     def test_another_digest_of_the_same_is_no_difference(self, live: LiveStage) -> None:
+        self.answers = False
         helm: Any = live.running.helm
         helm.objects = [manifest_of("password", digest="another")]
         live.restore()
