@@ -27,6 +27,7 @@ from harness.plan.hubs import HUBS, STUDENT, HubSpec
 from harness.policies.addon import CALLER, METADATA, METADATA_PORT, STRANGER
 from harness.policies.probe import Answers, Place, from_kernel, from_pod, from_proxy, missed, reached
 from harness.scenarios.ahead import Arrival
+from harness.services.postgres import Postgres
 
 pytestmark = pytest.mark.touches("the network of all pods")
 LINK = f"/tmplogin?course={EXAMPLE.course}"
@@ -168,6 +169,18 @@ def test_proxys_api_is_reached_by_labelled_pods_alone(
 ) -> None:
     """The proxy's API, which moves every route, is open to the hub and pods with its label, and to no other pod."""
     port_checks[hub_spec.release, PROXY_PORT].result()
+
+
+@each_hub
+def test_hub_reaches_its_database_and_kubernetes(
+    network_policies: NetworkPolicies, deployment: Deployment, database: Postgres, cluster: Cluster, hub_spec: HubSpec
+) -> None:
+    """The hub reaches its database and the Kubernetes API, without which nobody gets a server."""
+    spec = deployment.plan.hub(hub_spec)
+    [pod] = cluster.pods(spec.namespace).look("component=hub")
+    places = {"its database": Place(database.name, database.PORT), API_SERVER: Place("kubernetes.default", 443)}
+    wrong = missed(from_pod(cluster, spec.namespace, pod.metadata.name, places))
+    assert not wrong, f"{spec.release}: the hub does not reach {', '.join(wrong)}: see hub.networkPolicy"
 
 
 @each_hub
