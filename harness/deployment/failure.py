@@ -28,8 +28,8 @@ from harness.evidence.diagnosis import mentions_cause
 from harness.plan.plan import Plan
 
 NO_VERDICT = "The run ends and has no verdict about the deployment."
-CALLS = (httpx.HTTPError, urllib3.exceptions.HTTPError, BotoCoreError, ClientError)
-"""Errors, beside ApiException, of the libraries with which a boot talks to hubs, registry, cluster and moto."""
+CALLS = (httpx.HTTPError, urllib3.exceptions.HTTPError, BotoCoreError, ClientError, ConnectionError, TimeoutError)
+"""Errors, beside ApiException, of what a boot asks of hubs, registry, cluster and moto."""
 
 
 @contextmanager

@@ -109,7 +109,9 @@ def configuration(app: JupyterHub, db: Any) -> dict[str, Any]:
         "Proxy": lambda: app.proxy_class(parent=app),
         "Spawner": lambda: new_spawner(app, db),
     }
-    return {name: settings(make) for name, make in parts.items()} | {"given": plain("", app.config)}
+    # A section is a class: its name is no secret's, whatever it has in it.
+    given = {name: plain("", section) for name, section in app.config.items()}
+    return {name: settings(make) for name, make in parts.items()} | {"given": given}
 
 
 def settings(make: Callable[[], Any]) -> dict[str, Any]:

@@ -105,12 +105,16 @@ def read_choice(answer: Mapping[str, Any]) -> Choice:
 
 
 def _needs_gpu_node(spec: Mapping[str, Any]) -> bool:
-    if GPU_NODE in (spec.get("nodeSelector") or {}):
+    if (spec.get("nodeSelector") or {}).get(GPU_NODE) == "true":
         return True
     affinity = (spec.get("affinity") or {}).get("nodeAffinity") or {}
     terms = (affinity.get("requiredDuringSchedulingIgnoredDuringExecution") or {}).get("nodeSelectorTerms") or []
     keys = [
-        {match["key"] for match in term.get("matchExpressions", []) if match["operator"] in ("In", "Exists")}
+        {
+            match["key"]
+            for match in term.get("matchExpressions", [])
+            if match["operator"] == "Exists" or (match["operator"] == "In" and "true" in match.get("values", ()))
+        }
         for term in terms
     ]
     # Terms are alternatives: a pod may go where any of them holds.

@@ -302,9 +302,14 @@ class Visitor:
             JourneyError: the hub has no user for them.
         """
         answer = self.get("/hub/api/user", headers={"X-XSRFToken": self._xsrf})
-        if answer.is_error:
-            raise JourneyError(f"The hub does not know the visitor: {answer.status_code} {answer.text[:200]}")
-        self._take_name(str(answer.json()["name"]))
+        try:
+            name = str(answer.raise_for_status().json()["name"])
+        except (httpx.HTTPStatusError, ValueError, LookupError) as error:
+            # At the gate it may be a way to the login, or a page.
+            raise JourneyError(
+                f"The hub does not know the visitor: {answer.status_code} {answer.text[:200]}"
+            ) from error
+        self._take_name(name)
         return self.name
 
     def find_name(self) -> str:

@@ -42,6 +42,13 @@ def policies_of(program: Program, roles: Collection[str]) -> list[Policy]:
         for each in program.of_type(*ATTACHMENTS)
         if any(_end(role) in roles for role in (each.inputs.get("role"), *as_list(each.inputs.get("roles", []))))
     }
+    called = _called(program, ROLE)
+    attached |= {
+        _end(arn)
+        for each in program.of_type(ROLE)
+        if called[each.name] in roles
+        for arn in each.inputs.get("managedPolicyArns") or ()
+    }
     theirs = {name for name, called in _called(program, POLICY).items() if called in attached}
     theirs |= {each.name for each in program.of_type(INLINE_POLICY) if _end(each.inputs.get("role")) in roles}
     return [policy for policy in program.policies if policy.name in theirs]
@@ -71,7 +78,8 @@ def _subjects(statement: Mapping[str, Any]) -> Iterator[tuple[str, bool]]:
         (str(pattern), "StringLike" in operator)
         for operator, keys in statement.get("Condition", {}).items()
         for key, value in keys.items()
-        if key.endswith(":sub")
+        # One that leaves accounts out, as StringNotEquals does, is for all others.
+        if key.endswith(":sub") and "Not" not in operator
         for pattern in as_list(value)
     ]
     yield from conditions or [(ALL, True)]

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from harness.artifacts import pull
+from harness.artifacts import build, pull
 from harness.artifacts import resolve as artifacts
 from harness.artifacts.build import SERVED, SERVED_IF_NAMED, alone, build_helm, helm_path, make
 from harness.artifacts.build_cache import BuildCache, Kept, Recipe
@@ -209,11 +209,20 @@ class TestMissing:
         make(made, ["hub", "registry"], steps)
         assert made.missing(["hub", "registry"]) == []
 
-    @pytest.mark.parametrize("beside_tests", [False, True])
+    @pytest.mark.parametrize(
+        ("error", "beside_tests", "ended"),
+        [(HarnessError, False, True), (HarnessError, True, False), (KeyboardInterrupt, True, True)],
+    )
     def test_a_failure_beside_tests_leaves_their_programs_alone(
-        self, bench: Callable[..., BuildCache], docker: Callable[[str], Path], steps: Steps, beside_tests: bool
+        self,
+        bench: Callable[..., BuildCache],
+        docker: Callable[[str], Path],
+        steps: Steps,
+        error: type[BaseException],
+        beside_tests: bool,
+        ended: bool,
     ) -> None:
-        """Such as a browser; beside nothing else, it ends what another artifact is made by."""
+        """Such as a browser; beside nothing else, and on Ctrl-C, it ends what another artifact is made by."""
         docker("")
         failed = threading.Event()
 
@@ -221,7 +230,7 @@ class TestMissing:
         class Broken(Note):
             def make(self, build_cache: BuildCache) -> None:
                 failed.set()
-                raise HarnessError("it does not build")
+                raise error("it does not build")
 
         @dataclass(frozen=True)
         class Slow(Note):
@@ -231,9 +240,23 @@ class TestMissing:
                 super().make(build_cache)
 
         made = bench(Broken("hub", "hub", Kept.AS_FILES), Slow("registry", "registry", Kept.AS_FILES))
-        with pytest.raises(HarnessError, match="it does not build"):
+        with pytest.raises(error, match="it does not build"):
             make(made, ["hub", "registry"], steps, beside_tests=beside_tests)
-        assert made.missing(["registry"]) == ([] if beside_tests else ["registry"])
+        assert made.missing(["registry"]) == (["registry"] if ended else [])
+
+    @pytest.mark.parametrize("what", ["service", "addons"])
+    def test_what_tests_may_wait_for_is_made_beside_them(
+        self, docker: Callable[[str], Path], steps: Steps, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+    ) -> None:
+        docker("")
+        asked: list[dict[str, bool]] = []
+        monkeypatch.setattr(build, "make", lambda *_, **how: asked.append(how))
+        versions = read_versions()
+        if what == "service":
+            build.build_service("postgres", versions, tmp_path / "cache", steps)
+        else:
+            build.build_addons(versions.addons(), versions, tmp_path / "cache", steps)
+        assert asked == [{"beside_tests": True}]
 
     def test_an_optional_one_that_fails_ends_nothing(
         self, bench: Callable[..., BuildCache], docker: Callable[[str], Path], steps: Steps
@@ -724,7 +747,8 @@ class TestPrune:
 
     def test_the_newest_volumes_stay(self, tmp_path: Path, docker: Callable[[str], Path]) -> None:
         """The cache knows none of them: another one, with the same Docker, does."""
-        names = [f"{NAMESPACE}-node-store-{key}" for key in "1234"]
+        kinds = ("node-store", "whole-node-store")
+        names = [f"{NAMESPACE}-{kind}-{key}" for key in "1234" for kind in kinds]
         dates = "\n".join(f"2026-01-0{number}T00:00:00Z\t{name}" for number, name in enumerate(names, 1))
         calls = docker(
             f"""case "$1 $2" in
@@ -737,7 +761,7 @@ class TestPrune:
             call for call in calls.read_text().splitlines() if call.startswith(("volume rm", "volume in"))
         ]
         assert "of-others" not in asked
-        assert removed == [f"volume rm --force {NAMESPACE}-node-store-2"]
+        assert removed == [f"volume rm --force {NAMESPACE}-node-store-2 {NAMESPACE}-whole-node-store-2"]
 
     def test_what_a_killed_run_left_goes(self, tmp_path: Path, docker: Callable[[str], Path]) -> None:
         docker("")

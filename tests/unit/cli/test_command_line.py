@@ -171,7 +171,11 @@ class TestMain:
         assert command.main(["down", "--course", "nowhere"]) == 0
         assert removed == [()]
 
-    def test_a_run_is_removed_though_a_file_of_the_environment_is_gone(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_run_is_removed_though_a_file_of_the_environment_is_gone(
+        self, at_home: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (at_home / "pyproject.toml").unlink()
+        (at_home / "pyproject.toml").write_text('[tool.pytest.ini_options]\nharness_authoring_values = "nowhere"\n')
         removed: list[Any] = []
         monkeypatch.setattr(teardown, "remove", lambda plan, _: removed.append(plan.name))
         for name in ("SPAWNER", "VALUES", "OL_INFRASTRUCTURE"):
@@ -244,10 +248,12 @@ class TestMain:
 
     def test_environment(self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("HARNESS_INSTALL", "perhaps")
+        monkeypatch.setattr(command, "lint", lambda *_: None)
         assert command.main(["lint"]) == 1
         assert capsys.readouterr().err == "error: --install perhaps: expected one of auto, never\n"
 
-    def test_ini(self, at_home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_ini(self, at_home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(command, "lint", lambda *_: None)
         (at_home / "pyproject.toml").unlink()
         (at_home / "pyproject.toml").write_text('[tool.pytest.ini_options]\nharness_hub_port = "x"\n')
         assert command.main(["lint"]) == 1

@@ -123,6 +123,15 @@ class TestPrepare:
         with pytest.raises(HarnessError, match=r"\AA call of the boot failed, ReadTimeout: timed out\Z"):
             boot.boot(planned(chart="builtin"), steps)
 
+    def test_docker_is_not_asked_before_it_has_answered(
+        self, planned: Planner, steps: Steps, docker: FakeDocker, failing: Failing
+    ) -> None:
+        """What the machine lacks is told as it is, in place of a Docker that does not answer."""
+        Program(docker.path.parent, "docker", "exit 1")
+        failing(machine, "prepare", HarnessError("it lacks something"))
+        with pytest.raises(HarnessError, match=r"\Ait lacks something\Z"):
+            boot.prepare(planned(chart="builtin"), steps)
+
     @pytest.mark.usefixtures("docker")
     def test_says_what_else_has_the_machine_s_cores(self, planned: Planner, steps: Steps, out: io.StringIO) -> None:
         boot.prepare(planned(chart="builtin"), steps)

@@ -86,6 +86,8 @@ class TestFailedCalls:
         [
             (httpx.ReadTimeout("timed out"), r"A call of the boot failed, ReadTimeout: timed out"),
             (httpx.ReadTimeout(""), r"A call of the boot failed, ReadTimeout: it gives no reason"),
+            (TimeoutError(), r"A call of the boot failed, TimeoutError: it gives no reason"),
+            (ConnectionRefusedError("refused"), r"A call of the boot failed, ConnectionRefusedError: refused"),
             (ApiException(403, "Forbidden"), r"The cluster's API server refused a call: 403 Forbidden"),
             (NO_SUCH_NODE, r"The cluster's API server refused a call: 404 nodes \"jh-1-worker\" not found"),
             (
@@ -97,7 +99,16 @@ class TestFailedCalls:
                 r"A file of the boot cannot be read or written: .*: 'layer'",
             ),
         ],
-        ids=["httpx", "httpx, without words", "kubernetes", "kubernetes, in words", "botocore", "file"],
+        ids=[
+            "httpx",
+            "httpx, without words",
+            "time",
+            "connection",
+            "kubernetes",
+            "kubernetes, in words",
+            "botocore",
+            "file",
+        ],
     )
     def test_it_is_told_in_a_line(self, error: Exception, message: str) -> None:
         with pytest.raises(HarnessError, match=rf"\A{message}\Z") as found, failed_calls_named():

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from harness.host import leak_check
-from harness.host.isolation import isolated
+from harness.host.isolation import GIVEN_NO_PROXY, isolated
 from tests.unit.fakes import Program
 
 NAMES = ("jh-1-registry", "jh-1-moto")
@@ -25,7 +25,7 @@ NAMES = ("jh-1-registry", "jh-1-moto")
 @pytest.fixture(autouse=True)
 def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An environment without a word on proxies or Docker."""
-    for name in ("NO_PROXY", "no_proxy", "DOCKER_DEFAULT_PLATFORM"):
+    for name in ("NO_PROXY", "no_proxy", "DOCKER_DEFAULT_PLATFORM", GIVEN_NO_PROXY):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "docker"))
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
@@ -87,6 +87,14 @@ class TestDocker:
         configure(tmp_path, {"credsStore": "gone", "credHelpers": helpers, "auths": {"c.example": {}}})
         with run():
             assert seen_by_docker() == {"credHelpers": {"a.example": "here"}, "auths": {"c.example": {}}}
+
+    def test_its_settings_are_in_a_short_place(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(leak_check, "LONGEST", 0)
+        monkeypatch.setattr(leak_check, "SHORT", tmp_path / "short")
+        (tmp_path / "short").mkdir()
+        configure(tmp_path, {"credsStore": "gone"})
+        with run():
+            assert Path(os.environ["DOCKER_CONFIG"]).is_relative_to(tmp_path / "short")
 
     def test_settings_that_work_stay_the_users_own(self, tmp_path: Path) -> None:
         configure(tmp_path, {"auths": {"a": {}}, "currentContext": "default"})

@@ -137,6 +137,12 @@ class TestLeft:
             f"file {tmp_path}/state/secrets.json",
         ]
 
+    def test_files_where_tmpdir_is_long(self, look: Looking, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(leftovers, "LONGEST", 0)
+        monkeypatch.setattr(leftovers, "SHORT", tmp_path / "short")
+        (tmp_path / f"short/{scratch_prefix()}browser-x").mkdir(parents=True)
+        assert look() == [f"directory {tmp_path}/short/{scratch_prefix()}browser-x"]
+
     def test_a_mount(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         point = str(tmp_path / "a state/certs.d").replace(" ", r"\040")
         text = f"22 1 0:20 / / rw - ext4 /dev/a rw\n36 22 0:30 / {point} rw - tmpfs none rw\n"

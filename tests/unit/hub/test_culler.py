@@ -18,7 +18,9 @@ HUB = Hub("http://hub", "jupyter", "jupyterhub", "jupyterhub", "token")
 def cluster(processes: str, log: str = "") -> Any:
     pod = SimpleNamespace(metadata=SimpleNamespace(name="hub-1"))
     return SimpleNamespace(
-        pods=lambda namespace: SimpleNamespace(look=lambda selector: [pod], logs=lambda pod, container: log),
+        pods=lambda namespace: SimpleNamespace(
+            look=lambda selector: [pod], logs=lambda pod, container: {"hub": log}[container]
+        ),
         execute=lambda *_: f"/usr/bin/tini \n{processes}\njupyterhub --config x \n",
     )
 

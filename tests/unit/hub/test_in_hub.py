@@ -31,6 +31,10 @@ class Part:
     auth_token = "a secret"
     command: tuple[str, ...] = ("configurable-http-proxy",)
 
+    @classmethod
+    def section_names(cls) -> list[str]:
+        return ["Whole", "Part"]
+
     def trait_names(self, *, config: bool) -> list[str]:
         assert config
         return ["start_timeout", "auth_token", "command", "proxy_cmd"]
@@ -69,11 +73,20 @@ def test_settings(in_hub: ModuleType) -> None:
     found = in_hub.settings(Part)
     assert found.pop("class").endswith("Part")
     assert found == {
+        "sections": ["Whole", "Part"],
         "start_timeout": 600,
         "auth_token": "(left out)",
         "command": ["configurable-http-proxy"],
         "proxy_cmd": "(unknown: ValueError: no value)",
     }
+
+
+def test_names_of_settings_are_told_in_every_section(in_hub: ModuleType) -> None:
+    """The name of a class is no secret's, though the texts of its settings may be."""
+    config = {"SharedPasswordAuthenticator": {"admin_password": "word", "user_passwort": None}}
+    app = mock.MagicMock(config=config)
+    given = in_hub.configuration(app, db=None)["given"]
+    assert given == {"SharedPasswordAuthenticator": {"admin_password": "(left out)", "user_passwort": None}}
 
 
 def test_a_part_that_cannot_be_made(in_hub: ModuleType) -> None:

@@ -71,12 +71,14 @@ class TestChoice:
         [
             ({"nodeSelector": {"ol.mit.edu/gpu_node": "true"}}, True),
             ({"affinity": terms([{**ON_GPU_NODE, "operator": "NotIn"}])}, False),
+            ({"affinity": terms([{**ON_GPU_NODE, "values": ["false"]}])}, False),
+            ({"nodeSelector": {ON_GPU_NODE["key"]: "false"}}, False),
             ({"affinity": terms([ON_GPU_NODE, ELSEWHERE])}, True),
             ({"affinity": terms([ON_GPU_NODE], [ELSEWHERE])}, False),
             ({"affinity": terms([ELSEWHERE])}, False),
             ({"affinity": {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": []}}}, False),
         ],
-        ids=["selector", "kept-off", "both", "either", "elsewhere", "preferred"],
+        ids=["selector", "kept-off", "other-value", "other-label", "both", "either", "elsewhere", "preferred"],
     )
     def test_bound_to_the_gpu_node(self, spec: dict[str, Any], bound: bool) -> None:
         assert read_choice(answer([], {}, **spec)).on_gpu_node is bound

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar, NoReturn
@@ -299,6 +300,22 @@ def test_a_menu_that_is_not_there() -> None:
 def test_too_late() -> None:
     with pytest.raises(TooLateError, match=r"the heading on the page: not there after 0 s.*Your server is starting"):
         window([]).wait_for("the heading", "h2", timeout=0)
+
+
+def test_its_files_are_in_a_short_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its socket is among them."""
+    monkeypatch.setattr(shutil, "which", lambda name: f"/bin/{name}")
+    monkeypatch.setattr(browser, "scratch_root", lambda: tmp_path)
+    started: list[str] = []
+
+    def start(options: webdriver.ChromeOptions, service: webdriver.ChromeService) -> NoReturn:
+        started.append(str(service.env["TMPDIR"]))
+        raise WebDriverException("far enough")
+
+    monkeypatch.setattr(browser, "_Chrome", start)
+    with pytest.raises(BrowserCrashedError, match="far enough"), browser.browser(lambda _: None):
+        pass
+    assert [Path(each).parent for each in started] == [tmp_path]
 
 
 @pytest.fixture

@@ -267,12 +267,17 @@ class TestName:
         student = visit()
         assert student.find_name() == "", "who was never there is nobody"
         student.get("/hub/home")
-        assert student.find_name() == NAME
+        assert [student.find_name(), student.find_name()] == [NAME, NAME]
         assert fake.asked.count(("GET", "/hub/api/user")) == 1
 
-    def test_one_whom_the_hub_does_not_know(self, fake: FakeHub, visit: Callable[..., Student]) -> None:
+    @pytest.mark.parametrize(
+        "answer",
+        [Answer(403), Answer(drops=True), Answer(302, to="/login"), Answer(200, lines=["<html>"])],
+        ids=["unknown", "gone", "at the login", "a page"],
+    )
+    def test_one_whom_the_hub_does_not_know(self, fake: FakeHub, visit: Callable[..., Student], answer: Answer) -> None:
         fake.answers["/hub/home"] = [Answer(200, cookie="_xsrf=crumb; Path=/hub/")]
-        fake.answers["/hub/api/user"] = [Answer(403)]
+        fake.answers["/hub/api/user"] = [answer]
         student = visit()
         student.get("/hub/home")
         assert student.find_name() == ""

@@ -12,6 +12,7 @@ from harness.program.model import INLINE_POLICY, POLICY, ROLE, Program, Resource
 
 AUTHORS = "system:serviceaccount:authors:publisher"
 ATTACHMENT = "aws:iam/rolePolicyAttachment:RolePolicyAttachment"
+ATTACHMENTS = "aws:iam/policyAttachment:PolicyAttachment"
 WRITE = {"Effect": "Allow", "Action": "s3:Put*", "Resource": "arn:aws:s3:::notebooks/*"}
 
 
@@ -36,8 +37,20 @@ class TestRoles:
             ({"ForAnyValue:StringLike": {"oidc:sub": "*:publishe?"}}, True),
             ({"StringLike": {"oidc:sub": "system:serviceaccount:[a]uthors:*"}}, False),
             ({"StringEquals": {"oidc:aud": "sts.amazonaws.com"}}, True),
+            ({"StringNotEquals": {"oidc:sub": "another"}}, True),
+            ({"StringNotEquals": {"oidc:sub": "another"}, "StringEquals": {"oidc:sub": "a third"}}, False),
         ],
-        ids=["it", "among-others", "no-wildcard", "wildcard", "one-character", "no-brackets", "whoever-has-a-token"],
+        ids=[
+            "it",
+            "among-others",
+            "no-wildcard",
+            "wildcard",
+            "one-character",
+            "no-brackets",
+            "whoever-has-a-token",
+            "all-but-one",
+            "one-and-not-another",
+        ],
     )
     def test_trust_by_their_conditions(self, condition: dict[str, Any], trusted: bool) -> None:
         assert roles_of(program(role("publish", condition)), AUTHORS) == ({"publish"} if trusted else set())
@@ -57,17 +70,27 @@ class TestRoles:
 
 
 class TestPolicies:
+    def test_of_the_role_itself(self) -> None:
+        policy = (POLICY, "publishing", {"policy": {"Statement": [WRITE]}})
+        made = program(policy, role("publish", {}, managedPolicyArns=["arn:aws:iam::1:publishing"]), role("other", {}))
+        assert [each.name for each in policies_of(made, {"publish"})] == ["publishing"]
+        assert policies_of(made, {"other"}) == []
+
     @pytest.mark.parametrize(
-        "inputs",
+        ("kind", "inputs"),
         [
-            {"policyArn": "arn:aws:iam::1:publishing", "role": "publish"},
-            {"policyArn": "arn:aws:iam::1:policy/path/publishing", "role": "arn:aws:iam::1:role/path/publish"},
+            (ATTACHMENT, {"policyArn": "arn:aws:iam::1:publishing", "role": "publish"}),
+            (
+                ATTACHMENT,
+                {"policyArn": "arn:aws:iam::1:policy/path/publishing", "role": "arn:aws:iam::1:role/path/publish"},
+            ),
+            (ATTACHMENTS, {"policyArn": "arn:aws:iam::1:publishing", "roles": ["publish"]}),
         ],
     )
-    def test_are_those_that_are_attached(self, inputs: dict[str, Any]) -> None:
+    def test_are_those_that_are_attached(self, kind: str, inputs: dict[str, Any]) -> None:
         policy = (POLICY, "publishing", {"policy": {"Statement": [WRITE]}})
-        assert policies_of(program(policy, (ATTACHMENT, "attachment", inputs)), {"other"}) == []
-        [found] = policies_of(program(policy, (ATTACHMENT, "attachment", inputs)), {"publish"})
+        assert policies_of(program(policy, (kind, "attachment", inputs)), {"other"}) == []
+        [found] = policies_of(program(policy, (kind, "attachment", inputs)), {"publish"})
         assert found.name == "publishing"
 
     def test_one_that_no_role_has_allows_nothing(self) -> None:

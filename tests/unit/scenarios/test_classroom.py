@@ -87,7 +87,10 @@ def test_arrive() -> None:
             node_name="worker",
             containers=[SimpleNamespace(name="notebook", resources=SimpleNamespace(limits=None))],
         ),
-        status=SimpleNamespace(container_statuses=[SimpleNamespace(name="notebook", image_id="sha256:1")]),
+        # The kubelet sorts them by name.
+        status=SimpleNamespace(
+            container_statuses=[SimpleNamespace(name=name, image_id=f"{name}@sha256:1") for name in ("a", "notebook")]
+        ),
     )
     cluster: Any = SimpleNamespace(server_pod=lambda namespace, user: pod)
     gone: list[str] = []
@@ -100,6 +103,7 @@ def test_arrive() -> None:
     [two] = [each for each in arrived.results.values() if each.name == "two"]
     assert one.cookies == {SESSION_COOKIE: f"{SESSION_COOKIE} of one", LOGIN_COOKIE: f"{LOGIN_COOKIE} of one"}
     assert (one.pod, one.marker, one.trouble) == ("jupyter-1", "intro", "")
+    assert one.image_id == "notebook@sha256:1"
     assert two.trouble == "ImagePullBackOff"
     assert "of one" not in repr(one), "a result shows what it takes to be its student"
     assert sorted(gone) == ["one", "two"]

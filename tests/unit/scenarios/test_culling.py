@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 
 from harness.people.browser import Browser
-from harness.scenarios.culling import Background, _ask_when_old
+from harness.scenarios.culling import Background, _ask_when_old, _server_log
 from harness.scenarios.scaled_hub import ServerLifetime
 
 
@@ -52,3 +52,15 @@ def test_page_whose_server_is_gone_tells_of_its_login(console: list[str], unsave
     page = _ask_when_old(window, ("", ""), life, 60.0, lambda: None, str)
     assert page.unsaved == unsaved
     assert page.forgotten == "its server went after 55 s"
+
+
+def test_the_log_of_a_server_is_not_that_of_a_sidecar() -> None:
+    """Where a pod has two containers, Kubernetes refuses a log of neither."""
+    containers = [SimpleNamespace(name="notebook"), SimpleNamespace(name="a")]
+    pod = SimpleNamespace(metadata=SimpleNamespace(name="jupyter-1"), spec=SimpleNamespace(containers=containers))
+    pods = SimpleNamespace(
+        look=lambda selector: [pod], logs=lambda pod, container, seconds: f"{container} of {pod}" if seconds else ""
+    )
+    running: Any = SimpleNamespace(cluster=SimpleNamespace(pods=lambda namespace: pods))
+    hub: Any = SimpleNamespace(namespace="jupyter")
+    assert _server_log(running, hub, "1") == "notebook of jupyter-1"

@@ -29,6 +29,7 @@ class Stage:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, answer: Callable[[httpx.Request], httpx.Response]) -> None:
         self.happened: list[str] = []
+        self.cells: list[str] = []
         self.limits = "4Gi"
         self.kernel_ends: Exception | None = CellError("the kernel died", "", died=True)
         for name, note in (("stuck_puller", "puller"), ("full_quota", "quota")):
@@ -73,6 +74,7 @@ class Stage:
     def _kernel(self) -> Iterator[Any]:
         def run(code: str, timeout: float) -> None:
             self.happened.append("kill")
+            self.cells.append(code)
             if self.kernel_ends:
                 raise self.kernel_ends
 
@@ -96,6 +98,7 @@ def test_what_would_be_in_anothers_way_waits_for_it(stage: Stage) -> None:
     assert order("quota ends") < order("puller ends"), "the pre-puller's own pod comes back after the quota"
     assert max(order("quota ends"), order("kill")) < order("crash") < order("hub is back")
     assert len(incidents.users) == FAILURES
+    assert stage.cells == [greedy_cell(4 * 2**30)]
 
 
 @pytest.mark.parametrize(("asked", "happens"), [(KILL, "kill"), (STUCK, "puller ends"), (CRASH, "hub is back")])

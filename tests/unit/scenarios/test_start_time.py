@@ -26,6 +26,8 @@ def started(
     server = client.V1Container(name="notebook", lifecycle=client.V1Lifecycle(post_start=hook))
     state = client.V1ContainerState(running=client.V1ContainerStateRunning(started_at=at(running)))
     status = client.V1ContainerStatus(name="notebook", image="", image_id="", ready=True, restart_count=0, state=state)
+    # The kubelet sorts them by name.
+    sidecar = client.V1ContainerStatus(name="a", image="", image_id="", ready=True, restart_count=0)
     return client.V1Pod(
         metadata=client.V1ObjectMeta(name="jupyter-1", creation_timestamp=at(100)),
         spec=client.V1PodSpec(containers=[server], scheduler_name="jupyterhub-user-scheduler", **spec),
@@ -34,7 +36,7 @@ def started(
                 client.V1PodCondition(type=name, status="True", last_transition_time=at(when))
                 for name, when in conditions.items()
             ],
-            container_statuses=[status],
+            container_statuses=[sidecar, status],
         ),
     )
 

@@ -14,6 +14,7 @@ from harness.program.model import RELEASE, Program, Resource
 
 PLACE = Place("deployment.py", 7)
 BUCKET = {"singleuser": {"extraEnv": {"NOTEBOOK_BUCKET": "courses"}}}
+LISTED = {"singleuser": {"extraEnv": [{"name": "NOTEBOOK_BUCKET", "value": "courses"}]}}
 
 
 def release(name: str, values: dict[str, Any] | None = None, chart: str = "jupyterhub") -> Resource:
@@ -44,8 +45,9 @@ def program(*resources: Resource) -> Program:
         ([release("class"), release("jupyterhub-authoring")], "class", "jupyterhub-authoring"),
         ([release("class"), release("studio", BUCKET)], "class", "studio"),
         ([release("class"), release("studio", BUCKET), release("redis", chart="redis")], "class", "studio"),
+        ([release("class"), release("studio", LISTED)], "class", "studio"),
     ],
-    ids=["today's names", "authors renamed", "students renamed", "both renamed", "with another chart"],
+    ids=["today's names", "authors renamed", "students renamed", "both renamed", "with another chart", "as a list"],
 )
 def test_each_hub_is_found(releases: list[Resource], students: str, authors: str) -> None:
     found = [release_of(program(*releases), hub).name for hub in HUBS]
