@@ -3,9 +3,25 @@
 from __future__ import annotations
 
 import ssl
+from http.cookiejar import Cookie, CookieJar
 from typing import Any
 
 import httpx
+
+LOOPBACK = ("127.0.0.1", "localhost.local")
+"""Domains of cookies from this machine, as http.cookiejar has them."""
+
+
+class LoopbackJar(CookieJar):
+    """The cookies of a client to which loopback is a secure place without TLS too, as it is to a browser.
+
+    httpx copies the cookies for each request, and leaves a jar's policy behind: what it keeps has to be right.
+    """
+
+    def set_cookie(self, cookie: Cookie) -> None:
+        """Keep a cookie; one of loopback that is Secure goes to loopback by http too."""
+        cookie.secure = cookie.secure and cookie.domain not in LOOPBACK
+        super().set_cookie(cookie)
 
 
 class Client(httpx.Client):
@@ -14,7 +30,8 @@ class Client(httpx.Client):
     def __init__(self, **kwargs: Any) -> None:
         # Reading certificates that are not needed costs a tenth of a second of CPU, for each student. The caller's
         # environment has proxies and passwords (.netrc) for others.
-        super().__init__(verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), trust_env=False, **kwargs)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        super().__init__(verify=context, trust_env=False, cookies=LoopbackJar(), **kwargs)
 
     def send(self, request: httpx.Request, **kwargs: Any) -> httpx.Response:
         """Send a request.

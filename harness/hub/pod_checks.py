@@ -65,6 +65,8 @@ ACTIVITY_INTERVAL = 300.0
 HARMLESS = {"emptyDir", "name"}
 """Keys of a volume that brings nothing from anywhere."""
 CULLING = re.compile(r"\b(cull_idle_timeout|shutdown_no_activity_timeout)\b[\"']?\s*[=:]\s*(\d+)")
+AUTOSAVE_OFF = re.compile(r"[\"']autosave[\"']\s*:\s*false\b")
+"""Setting of @jupyterlab/docmanager-extension:plugin, as JSON has it."""
 CULLS_CONNECTED = re.compile(r"\bcull_connected\b[\"']?\s*[=:]\s*(true|True|1)\b")
 
 
@@ -343,6 +345,16 @@ def check_kernel_culling(hub: MadeHub, course: str, server: Choice) -> Iterator[
                 what = "the server" if setting.startswith("shutdown") else "kernels"
                 page = "also under an open page, " if connected else ""
                 yield f"{where} ends {what} {page}after {seconds} s ({setting}), expected {least:.0f} s or never"
+
+
+def check_autosave(hub: MadeHub, course: str, server: Choice) -> Iterator[str]:
+    """Check that no settings file keeps a student's page from saving by itself: a download has what was saved."""
+    off = [where for where, text in mounted_files(hub, server).items() if AUTOSAVE_OFF.search(text)]
+    if hub.for_students:
+        yield from (
+            f"{where} has autosave false, expected true or nothing: who downloads a notebook gets an old one"
+            for where in off
+        )
 
 
 def mounted_files(hub: MadeHub, server: Choice) -> dict[str, str]:

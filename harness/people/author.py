@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from urllib.parse import unquote
 
@@ -39,11 +40,26 @@ class Author(Student):
         """Fill in the form as it was rendered, send it, and wait for the server.
 
         Raises:
-            SpawnError, JourneyError: as `open`.
+            SpawnError, JourneyError: as `open`; or the form has no such course.
         """
         if "course" not in self.see_form():
             raise JourneyError(f"The form at /hub/spawn has no field for a course\n{self.journey}")
         [action] = re.findall(r'<form[^>]*action="([^"]*)"', self.form)[:1] or ["/hub/spawn"]
-        fields = {"course": course, "_xsrf": self._xsrf}
+        fields = {"course": self._as_offered(course), "_xsrf": self._xsrf}
         answer = self.request("POST", unquote(action), data=fields)
         return self._arrive(f"the form with {course}", answer, expects_server=True)
+
+    def _as_offered(self, course: str) -> str:
+        """Return a course as the form sends it: as it is, or the value of the option where the field is a list."""
+        field = re.search(r'<select[^>]*name="course".*?</select>', self.form, re.DOTALL)
+        if not field:
+            return course
+        options = re.findall(r'<option(?:[^>]*?\bvalue="([^"]*)")?[^>]*>([^<]*)', field[0])
+        offered = [html.unescape(value or text.strip()) for value, text in options]
+        found = next((each for each in offered if each.lower() == course.lower()), None)
+        if found is None:
+            raise JourneyError(
+                f"The form at /hub/spawn is a list without {course}. It has {len(offered)} options: "
+                f"{', '.join(offered[:5])}\n{self.journey}"
+            )
+        return found

@@ -243,15 +243,23 @@ class Browser:
             return NotYet(BUSY)
 
     def fill(self, name: str, text: str) -> None:
-        """Type into the field with that name or id.
+        """Type into the field with that name or id, or choose that option where it is a list; its case does not count.
 
         Raises:
             HarnessError: there is none, or the page is too busy to take it.
         """
         with self._acting(f"the field {name}"):
             field = self.driver.find_element(By.CSS_SELECTOR, f'[name="{name}"], #{name}')
-            field.clear()
-            field.send_keys(text)
+            if field.tag_name != "select":
+                field.clear()
+                field.send_keys(text)
+                return
+            options = {str(each.get_attribute("value")): each for each in field.find_elements(By.TAG_NAME, "option")}
+            wanted = next((value for value in options if value.lower() == text.lower()), None)
+            if wanted is None:
+                offered = ", ".join(list(options)[:5])
+                raise NeverError(f"the field {name} is a list without {text}. It has {len(options)} options: {offered}")
+            options[wanted].click()
 
     def run_first_cell(self, code: str, timeout: float | None = None) -> None:
         """Replace the first code cell of the notebook on screen, and run it, by the keyboard.

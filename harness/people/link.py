@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import re
 import shlex
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -44,6 +45,9 @@ class NoNotebookError(HarnessError):
 
 OTHER_PARAMETERS = ("tag", "needs_gpu")
 """Further parameters of a link that the spawner reads."""
+SIGNS = "%, ? and # in a notebook's name break its link today. Rename it."
+_NO_ADDRESS = re.compile("%(?![0-9A-Fa-f]{2})")
+"""A sign that breaks an address in a browser, and that httpx mends on the way."""
 _NOTEBOOKS = "find . -name '*.ipynb' -not -path '*/.*/*' 2>/dev/null"
 
 
@@ -86,11 +90,12 @@ class Link:
 
         Raises:
             WrongImageError: another image runs.
-            NoNotebookError: the notebook is not there.
+            NoNotebookError: the notebook is not there, or is, and the link ends at another page.
             SpawnError, JourneyError: the student never arrived.
         """
         page = student.open(str(self))
         self.check(student, cluster, registry)
+        self._check_page(student, page)
         return page
 
     def check(self, student: Student, cluster: Cluster, registry: Registry) -> None:
@@ -135,6 +140,20 @@ class Link:
             raise NoNotebookError(
                 f"{self} opened the right image, {self.course}, and learners cannot open {self.notebook}: "
                 f"{why or f'{answer.status_code} {answer.text[:200]}'}"
+            )
+
+    def _check_page(self, student: Student, page: Page) -> None:
+        """Check that the link ended at its notebook's own page, because Jupyter answers 200 for any."""
+        if not self.notebook:
+            return
+        targets = [urlsplit(hop.location or "").path for hop in student.journey.hops]
+        broken = [target for target in targets if "/notebooks/" in target and _NO_ADDRESS.search(target)]
+        if broken or page.path != f"/user/{student.name}/notebooks/{self.notebook}":
+            by_name = set("%?#") & set(self.notebook)
+            raise NoNotebookError(
+                f"{self} opened the right image, {self.course}, and ended at {[*broken, urlsplit(page.url).path][0]}, "
+                f"expected the page of {self.notebook}: "
+                + (SIGNS if by_name else "check the default_url that the spawner sets for the link's notebook.")
             )
 
     def _whereabouts(self, student: Student, root: str, served: list[str], inside: Callable[..., str]) -> str:

@@ -67,8 +67,8 @@ CULL_EVERY = 300.0
 CULL_TIMEOUT = 900.0
 CULL_MAX_AGE = 14400.0
 """Seconds between two passes of the idle culler; seconds of idleness, and of age, after which it stops a server."""
-IDLE_END = 1800.0
-"""Seconds after its last use within which a server has to be gone."""
+IDLE_END = {STUDENT: 7200.0, AUTHORING: 86400.0}
+"""Seconds after its last use within which a server has to be gone, on each hub: authors share one, students do not."""
 
 MEMORY_GUARANTEE, MEMORY_LIMIT = 2 * GIB, 4 * GIB
 """Bytes that each server is guaranteed, and may use."""

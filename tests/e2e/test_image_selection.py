@@ -16,10 +16,12 @@ import pytest
 
 from fixtures.target import AskSpawner
 from harness.base.files import parse_python
+from harness.charts.chart import Release
 from harness.cluster.kind import Cluster
 from harness.deployment.model import Deployment
 from harness.hub.spawner_probe import Choice, Request
 from harness.plan.contract import COURSE_REPOSITORY, CPU_COURSES, DEFAULT_COURSE, GPU_COURSES, KNOWN_COURSES
+from harness.plan.hubs import AUTHORING
 from harness.plan.plan import Plan
 from harness.scenarios.classroom import ClassArrival, shared
 from harness.services.registry import Registry
@@ -111,6 +113,12 @@ TABLE = [
     Row(Request("", options={}), DEFAULT_COURSE),
     Row(Request("course=nope", options={"course": PLAIN}), DEFAULT_COURSE),
 ]
+AUTHORS_TABLE = [
+    link(f"course={PLAIN}", PLAIN),
+    link(f"course={PLAIN}&tag={TAG}", TAG),
+    link(f"course={DEFAULT_COURSE}&needs_gpu=true", DEFAULT_COURSE, gpu=True),
+]
+"""What an author who has logged in tries by a link, which the form has no fields for."""
 a_class = pytest.mark.touches("all processors, for a minute")
 HOSTILE = ["../../../etc/passwd.ipynb", "//evil.example/x.ipynb", "https://evil.example/x.ipynb", "%0d%0aX:1.ipynb"]
 
@@ -139,6 +147,21 @@ def test_request_decides(choices: Mapping[str, Choice], row: Row) -> None:
     assert page == expected, f"{said}; expected page {expected or 'of its own choice'}"
     assert found.gpus == int(row.gpu), f"{said}; expected {int(row.gpu)} GPU, found {found.gpus}"
     assert found.on_gpu_node == row.gpu, f"{said}, and {'must' if row.gpu else 'must not'} be bound to the GPU node"
+
+
+def test_authors_have_tag_and_gpu_by_a_link(
+    choices: Mapping[str, Choice], ask_spawner: AskSpawner, releases: Mapping[str, Release]
+) -> None:
+    """On the authors' hub too, a link's tag decides the image, and needs_gpu gives a GPU."""
+    asked = ask_spawner([row.request for row in AUTHORS_TABLE], releases[AUTHORING.name])
+    authors, students = asked[0].spawner.get("class"), choices[f"?course={PLAIN}"].spawner.get("class")
+    if authors and authors != students and asked[0].tag != PLAIN:
+        pytest.skip(f"the authors' hub has another spawner, {authors}, and it reads no links")
+    for row, found in zip(AUTHORS_TABLE, asked, strict=True):
+        said = f"authors' {row} gives {found}; expected image {row.tag}{', a GPU' if row.gpu else ', no GPU'}"
+        assert (found.tag, found.gpus) == (row.tag, int(row.gpu)), (
+            f"{said}: see what the spawner makes of course, tag and needs_gpu where authenticator_class is not tmp"
+        )
 
 
 def first_page(choices: Mapping[str, Choice]) -> str | None:

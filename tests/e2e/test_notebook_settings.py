@@ -21,6 +21,8 @@ ENTRIES = {
     "docmanager:save-all",
     "notebook:trust",
 }
+KEPT = "docmanager:save"
+"""Their one way to save at once, for the button is hidden."""
 BUTTONS = {"run", "runAll", "downloadNotebook"}
 DISABLED = ("debugger", "nbdime", "application-extension:logo", ":trusted", ":dirty", "ol-jupyter-authoring")
 
@@ -37,6 +39,7 @@ def test_students_have_few_menus(browser: Browser) -> None:
     left = ENTRIES & entries
     assert not left, f"students still have {sorted(left)} in the File menu"
     assert "hub:control-panel" in entries, f"students have no Hub Control Panel in the File menu, but {sorted(entries)}"
+    assert KEPT in entries, f"students cannot save: expected {KEPT} in the File menu, found {sorted(entries)}"
     buttons = set(browser.buttons(".jp-NotebookPanel-toolbar"))
     assert buttons == BUTTONS, f"students have the buttons {sorted(buttons)}, expected {sorted(BUTTONS)}"
 

@@ -74,6 +74,11 @@ def test_kernels_live_as_long_as_their_server(made_by_production: Hubs) -> None:
     check_servers(made_by_production, pod_checks.check_kernel_culling)
 
 
+def test_students_pages_save_by_themselves(made_by_production: Hubs) -> None:
+    """A student's page saves by itself, so that a download has what is on screen."""
+    check_servers(made_by_production, pod_checks.check_autosave)
+
+
 def test_nothing_but_the_hub_ends_a_server_in_use(made_by_production: Hubs) -> None:
     """Neither Kubernetes nor an autoscaler ends a server, and each reports its use in time for the culler."""
     check_servers(made_by_production, pod_checks.check_lasting)

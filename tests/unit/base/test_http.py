@@ -1,4 +1,4 @@
-"""HTTP's time-outs, which name the request."""
+"""HTTP's time-outs, which name the request, and its cookies."""
 
 from __future__ import annotations
 
@@ -33,3 +33,32 @@ def test_no_proxy_is_asked_for_what_the_run_has_started(monkeypatch: pytest.Monk
         threading.Thread(target=hub.handle_request, daemon=True).start()
         # The server's own refusal of a method that it does not know.
         assert http.get(f"http://127.0.0.1:{hub.server_port}/hub/api").status_code == 501
+
+
+@pytest.mark.parametrize(
+    ("host", "sent"),
+    [("127.0.0.1:8000", "a=1; b=2"), ("localhost:8000", "a=1; b=2"), ("nb.learn.mit.edu", "b=2")],
+)
+def test_secure_cookies_stay_from_http_but_for_loopback(host: str, sent: str) -> None:
+    """As in a browser; a hub behind its gate may say Secure of its cookies, and a copy has no TLS."""
+    asked: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request.headers.get("cookie", ""))
+        cookies = [("set-cookie", "a=1; Path=/; Secure; HttpOnly"), ("set-cookie", "b=2; Path=/")]
+        return httpx.Response(302, headers=[("location", "/next"), *cookies])
+
+    with http.Client(base_url=f"http://{host}", transport=httpx.MockTransport(answer)) as client:
+        first = client.get("/")
+        client.get("/")
+    assert asked == ["", sent]
+    assert first.next_request
+    assert first.next_request.headers["cookie"] == sent
+
+
+def test_secure_cookies_go_by_https() -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, headers={"set-cookie": "a=1; Secure"}, text=request.headers.get("cookie", ""))
+
+    with http.Client(base_url="https://nb.learn.mit.edu", transport=httpx.MockTransport(answer)) as client:
+        assert [client.get("/").text for _ in range(2)] == ["", "a=1"]

@@ -147,6 +147,7 @@ SERVER_CHECKS = [
     pod_checks.check_times,
     pod_checks.check_mounts,
     pod_checks.check_kernel_culling,
+    pod_checks.check_autosave,
     pod_checks.check_lasting,
     pod_checks.check_privileges,
 ]
@@ -445,6 +446,23 @@ class TestKernelCulling:
         text = json.dumps({"MappingKernelManager": {"cull_idle_timeout": 14400, "cull_connected": True}})
         [fault] = server_faults([self.hub(text, seconds=28800)], pod_checks.check_kernel_culling)
         assert fault.endswith("expected 28800 s or never")
+
+
+class TestAutosave:
+    """The settings of Jupyter's pages in a file of each server."""
+
+    @pytest.mark.parametrize("indent", [None, 2])
+    def test_switched_off(self, indent: int | None) -> None:
+        text = json.dumps({"@jupyterlab/docmanager-extension:plugin": {"autosave": False}}, indent=indent)
+        hubs = [made(hub, files=lambda texts: texts.update(menus=text)) for hub in (STUDENT, AUTHORING)]
+        fault = f"{MENUS} has autosave false, expected true or nothing: who downloads a notebook gets an old one"
+        assert server_faults(hubs, pod_checks.check_autosave) == [f"{IN_EACH}{fault}"], "authors save as they like"
+
+    @pytest.mark.parametrize("settings", [{"autosave": True}, {"autosaveInterval": 30}, {"confirm": False}])
+    def test_on(self, settings: dict[str, Any]) -> None:
+        text = json.dumps({"@jupyterlab/docmanager-extension:plugin": settings})
+        hub = made(files=lambda texts: texts.update(menus=text))
+        assert not server_faults([hub], pod_checks.check_autosave)
 
 
 def test_files_of_every_kind_of_volume() -> None:

@@ -66,6 +66,32 @@ def test_form_without_a_course() -> None:
         author(lambda _: httpx.Response(200, text=LOGIN)).ask_for("intro")
 
 
+LIST = """
+<form><select class="form-control" name="course">
+  <option value="">Choose</option><option selected value="r&amp;d">R and D</option><option> intro </option>
+</select><input name="_xsrf"></form>
+"""
+
+
+@pytest.mark.parametrize(("course", "sent"), [("INTRO", "intro"), ("R&D", "r%26d")])
+def test_list_of_courses_sends_an_option(course: str, sent: str) -> None:
+    asked: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.method == "POST":
+            asked.append(request.content.decode())
+            return httpx.Response(302, headers={"Location": "/user/admin/lab"})
+        return httpx.Response(200, text=LIST if request.url.path == "/hub/spawn" else "the lab")
+
+    author(answer).ask_for(course)
+    assert asked == [f"course={sent}&_xsrf=1"]
+
+
+def test_list_without_the_course() -> None:
+    with pytest.raises(JourneyError, match=r"is a list without uai\. It has 3 options: Choose, r&d, intro"):
+        author(lambda _: httpx.Response(200, text=LIST)).ask_for("uai")
+
+
 def hub_with_a_form(sends_to: str, *progress: str) -> Answer:
     """A hub whose form leads there, and that reports this progress of the author's server."""
 

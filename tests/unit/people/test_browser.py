@@ -163,6 +163,50 @@ def test_a_field_that_is_not_there() -> None:
         Browser(driver).fill("course", "uai_source-uai.1")
 
 
+class Form(Driver):
+    """A page with one field, and what is done to it: a list if it has options, or else a field for text."""
+
+    def __init__(self, *options: str) -> None:
+        super().__init__([])
+        self.did: list[str] = []
+        found = [
+            SimpleNamespace(get_attribute={"value": each}.get, click=lambda each=each: self.did.append(f"chose {each}"))
+            for each in options
+        ]
+        self._field = SimpleNamespace(
+            tag_name="select" if options else "input",
+            find_elements=lambda by, tag: found if tag == "option" else [],
+            clear=lambda: self.did.append("cleared"),
+            send_keys=lambda text: self.did.append(f"typed {text}"),
+        )
+
+    def find_element(self, by: str, css: str) -> Any:
+        return self._field if "course" in css else super().find_element(by, css)
+
+
+@pytest.mark.parametrize(
+    ("options", "did"),
+    [
+        ((), ["cleared", "typed uai_source-uai.ST1"]),
+        (("uai_source-uai.0", "uai_source-uai.st1"), ["chose uai_source-uai.st1"]),
+        (("uai_source-uai.ST1",), ["chose uai_source-uai.ST1"]),
+    ],
+    ids=["text", "list", "list of capitals"],
+)
+def test_a_field_is_filled_as_a_person_does(options: tuple[str, ...], did: list[str]) -> None:
+    driver: Any = Form(*options)
+    Browser(driver).fill("course", "uai_source-uai.ST1")
+    assert driver.did == did
+
+
+def test_a_list_without_the_option() -> None:
+    driver: Any = Form("intro", "uai_source-uai.0")
+    message = r"\Athe field course is a list without uai_source-uai\.1\. It has 2 options: intro, uai_source-uai\.0\Z"
+    with pytest.raises(NeverError, match=message):
+        Browser(driver).fill("course", "uai_source-uai.1")
+    assert not driver.did
+
+
 def test_a_page_that_is_too_busy_to_take_a_key() -> None:
     class Busy(Driver):
         def find_element(self, by: str, css: str) -> Any:

@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, parse_qsl, quote, urlsplit
 
 import httpx
 import pytest
 
+from harness.people.journey import Hop, Journey, Page
 from harness.people.kernel import CellResult
 from harness.people.link import Link, LinkError, NoNotebookError, WrongImageError
 from harness.plan.contract import COURSE_REPOSITORY
@@ -135,14 +136,54 @@ def world(image: str = "intro", image_id: str = "sha256:ff", status: int = 200) 
     named = SimpleNamespace(name="jupyter-1")
     pod = SimpleNamespace(metadata=named, spec=SimpleNamespace(containers=[container]), status=state)
     hub = SimpleNamespace(namespace="jupyter")
-    student = SimpleNamespace(hub=hub, name="1", open=lambda link: f"page of {link}", server=FakeServer(status))
+
+    def open_link(link: str) -> Page:
+        """Go where a spawner leads that pastes the notebook's name into the address, as httpx does."""
+        target = f"/user/1/notebooks/{dict(parse_qsl(urlsplit(link).query)).get('notebook', '')}"
+        student.journey.hops += [Hop(link, 302, None, 0.1), Hop("/user/1/", 302, target, 0.1)]
+        return Page(httpx.URL(f"http://hub{target}").raw_path.decode(), 200, "the shell")
+
+    student = SimpleNamespace(hub=hub, name="1", open=open_link, server=FakeServer(status), journey=Journey())
     cluster = SimpleNamespace(server_pod=lambda namespace, user: pod, execute=lambda *command: f"{HOME}\n")
     return student, cluster, SimpleNamespace(digest=lambda course: "sha256:ff")
 
 
-def test_followed() -> None:
-    page: object = Link("intro", "A.ipynb").follow(*world())
-    assert page == "page of /tmplogin?course=intro&notebook=A.ipynb"
+@pytest.mark.parametrize("notebook", ["A.ipynb", "Week 2/LogReg_&_été (C++), v1.ipynb"])
+def test_followed(notebook: str) -> None:
+    assert Link("intro", notebook).follow(*world()).path == f"/user/1/notebooks/{notebook}"
+
+
+@pytest.mark.parametrize(
+    ("notebook", "ended"),
+    [
+        ("Lab #1.ipynb", "/user/1/notebooks/Lab%20"),
+        ("Why?.ipynb", "/user/1/notebooks/Why"),
+        ("a%20b.ipynb", "/user/1/notebooks/a%20b.ipynb"),
+        ("100%.ipynb", "/user/1/notebooks/100%.ipynb"),
+    ],
+)
+def test_name_that_breaks_its_link(notebook: str, ended: str) -> None:
+    """The server has the notebook, and the link ends at the page of another."""
+    with pytest.raises(NoNotebookError) as caught:
+        Link("intro", notebook).follow(*world())
+    assert f"and ended at {ended}, expected the page of {notebook}: %, ? and # in a notebook's n" in str(caught.value)
+    assert str(caught.value).endswith("break its link today. Rename it.")
+
+
+@pytest.mark.parametrize("notebook", ["Lab #1.ipynb", "Why?.ipynb", "100%.ipynb"])
+def test_name_that_a_spawner_quotes(notebook: str) -> None:
+    student, *others = world()
+    pasted = student.open
+    student.open = lambda link: pasted(link.replace(quote(notebook, safe=""), quote(quote(notebook), safe="")))
+    assert Link("intro", notebook).follow(student, *others).path == f"/user/1/notebooks/{notebook}"
+
+
+def test_link_that_ends_at_the_list_of_files() -> None:
+    student, *others = world()
+    student.open = lambda link: Page("/user/1/tree?course=intro", 200, "the list")
+    expected = r"ended at /user/1/tree, expected the page of A\.ipynb: check the default_url that the spawner sets"
+    with pytest.raises(NoNotebookError, match=expected):
+        Link("intro", "A.ipynb").follow(student, *others)
 
 
 @pytest.mark.parametrize(
@@ -174,4 +215,4 @@ def test_notebook_that_is_none() -> None:
 
 
 def test_without_a_notebook_nothing_is_looked_for() -> None:
-    assert Link("intro").follow(*world(status=404))
+    assert Link("intro").follow(*world(status=404)).status == 200
