@@ -7,6 +7,7 @@ definition lacks without a word, so that a typing mistake has no effect and no e
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
@@ -20,6 +21,7 @@ from harness.program.model import KubernetesObject, Program
 Name = Annotated[str, Field(min_length=1)]
 Duration = Annotated[str, Field(pattern=r"^([0-9]+(\.[0-9]+)?(ns|us|ms|s|m|h))+$")]
 """A time as Go has it: metav1.Duration of api/v2/apisixroute_types.go, of which the definition only says "string"."""
+SECONDS = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 Host = Annotated[str, Field(pattern=r"^\*?[0-9a-zA-Z-.]+$")]
 
 
@@ -197,6 +199,12 @@ def apisix_objects(program: Program) -> list[KubernetesObject]:
         ProgramError: the controller's resource definition does not take one, or it is not known before it is applied.
     """
     return [_checked(each.known()) for kind in KINDS for each in program.of_kind(kind)]
+
+
+def seconds(duration: Any) -> float:
+    """Return a time as Go has it, in seconds; 0 for what is none, which the controller takes for its default."""
+    parts = re.findall(r"([0-9.]+)(ns|us|ms|s|m|h)", str(duration))
+    return sum(float(number) * SECONDS[unit] for number, unit in parts)
 
 
 def _checked(found: KubernetesObject) -> KubernetesObject:

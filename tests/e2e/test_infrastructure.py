@@ -18,10 +18,10 @@ from kubernetes.utils import parse_quantity
 
 from fixtures.infrastructure import AppliedRelease
 from harness.charts.manifests import secret_reference
-from harness.plan.contract import CLOSED_SERVICES, COURSE_REPOSITORY, USER_SCHEDULERS
+from harness.plan.contract import BUSY, CLOSED_SERVICES, COURSE_REPOSITORY, INGRESS_CLASS, USER_SCHEDULERS
 from harness.plan.hubs import AUTHORING, STUDENT, HubSpec
 from harness.program.access import as_list, policies_of, resources_allowed, roles_of, trusted_subjects
-from harness.program.apisix import KINDS, apisix_objects
+from harness.program.apisix import KINDS, apisix_objects, seconds
 from harness.program.closure import settings_of, stacks_of
 from harness.program.difference import flat
 from harness.program.evaluation import APPLICATIONS, Evaluation
@@ -346,6 +346,20 @@ def test_apisix_takes_what_it_is_given(program: Program) -> None:
     assert given == KINDS.keys(), f"{program.stack}: expected {', '.join(KINDS)}, found {', '.join(sorted(given))}"
 
 
+def test_apisix_reads_what_it_is_given(owners: Evaluation) -> None:
+    """Routes and hosts are of the class that the clusters' APISIX reads."""
+    wrong = sorted(
+        f"{program.application} for {program.stack}: {each.kind} {each.name} is of the class {found or 'of none'!r}"
+        for program in owners.programs.values()
+        for each in program.objects
+        if each.kind in KINDS
+        and (found := each.spec.get("ingressClassName", "")) != INGRESS_CLASS
+        # A set of plugins is found by its name.
+        and (found or each.kind != "ApisixPluginConfig")
+    )
+    assert not wrong, f"{'; '.join(wrong)}: expected {INGRESS_CLASS!r}: no controller reads it, and no one gets in"
+
+
 def test_certificate_is_for_the_domain(program: Program, applied: AppliedRelease) -> None:
     """A certificate is asked for with the name of each host that a route takes."""
     named = {
@@ -401,6 +415,26 @@ def test_websockets_pass_the_route(program: Program, applied: AppliedRelease) ->
         assert route.websocket, f"{applied}: the route {route.name} has no websocket: true; no kernel answers"
 
 
+def test_route_ends_no_quiet_connection(program: Program, applied: AppliedRelease) -> None:
+    """The gate keeps a connection over which nothing is said for a minute, such as a kernel's that computes."""
+    limits = [(route.name, route.rule.get("timeout")) for route in routes_of(program, applied)]
+    limits += [
+        (f"{each.kind} {each.name}", each.spec.get("timeout"))
+        for each in program.objects
+        if each.kind in ("ApisixUpstream", "BackendTrafficPolicy") and each.namespace == applied.namespace
+    ]
+    wrong = [
+        f"{name} has timeout.{way} {limit.get(way)}"
+        for name, limit in limits
+        for way in ("read", "send")
+        if limit and 0 < seconds(limit.get(way)) < BUSY
+    ]
+    assert not wrong, (
+        f"{applied}: {', '.join(wrong)}: expected at least {BUSY} s, or the page of a learner whose cell computes "
+        "loses its kernel"
+    )
+
+
 def test_sessions_live_for_a_fortnight(program: Program, applied: AppliedRelease) -> None:
     """A session at the gate ends after 14 days."""
     _check_session(program, applied, {"absolute_timeout": FORTNIGHT})
@@ -441,6 +475,22 @@ def test_session_cookies_have_names_of_their_own(programs: Mapping[str, Program]
     assert not shared, f"one cookie {shared[0]} for " + ", ".join(key for key, name in names.items() if name in shared)
     plain = sorted(key for key, name in names.items() if name == "session")
     assert not plain, f"the cookie of {plain[0]} has the default name 'session', which other applications use too"
+
+
+def test_session_stays_with_its_hub(program: Program, applied: AppliedRelease) -> None:
+    """The gate's cookie goes back to the hub's own host, and with its session to no other host of the domain."""
+    hosts = {host for route in program.routes for host in route.hosts}
+    for route in routes_of(program, applied):
+        cookie = _session(route).get("cookie")
+        nested = cookie.get("domain") if isinstance(cookie, Mapping) else None
+        for domain in filter(None, (_session(route).get("cookie_domain"), nested)):
+            name = str(domain).removeprefix(".")
+            others = sorted(host for host in hosts if host.endswith(f".{name}"))
+            only_here = name in route.hosts and not others
+            assert only_here, (
+                f"{applied}: the session's cookie is for {domain}, expected no cookie_domain: every host of it gets "
+                f"the session of who is logged in at {', '.join(route.hosts)}"
+            )
 
 
 def test_requests_carry_an_id(program: Program, applied: AppliedRelease) -> None:
