@@ -16,9 +16,15 @@ from typing import Any
 import pytest
 from kubernetes.utils import parse_quantity
 
-from fixtures.infrastructure import AppliedRelease
+from fixtures.infrastructure import FILES, AppliedRelease
 from harness.charts.manifests import secret_reference
-from harness.plan.contract import BUSY, CLOSED_SERVICES, COURSE_REPOSITORY, INGRESS_CLASS, USER_SCHEDULERS
+from harness.plan.contract import (
+    BUSY,
+    CLOSED_SERVICES,
+    COURSE_REPOSITORY,
+    INGRESS_CLASS,
+    USER_SCHEDULERS,
+)
 from harness.plan.hubs import AUTHORING, STUDENT, HubSpec
 from harness.program.access import as_list, may_write_to, policies_of, resources_allowed, roles_of, trusted_subjects
 from harness.program.apisix import KINDS, apisix_objects, seconds
@@ -49,6 +55,9 @@ SAFE_DATABASE = {
     "backupRetentionPeriod": (True, "there are no backups of the database"),
 }
 """Settings of production's database, each with whether it is on, and what it means if it is not so."""
+SHARED = "SharedPasswordAuthenticator"
+ADMIN_PASSWORD = 32
+"""Characters that JupyterHub asks of the password of a SharedPasswordAuthenticator's administrators."""
 PUBLIC_ACCESS = ("blockPublicAcls", "blockPublicPolicy", "ignorePublicAcls", "restrictPublicBuckets")
 HEADER_SIZE = re.compile(r"--max-http-header-size=(\d+)")
 MEANT_TO_DIFFER = ("NOTEBOOK_BUCKET", "domain", "proxy", "ingress")
@@ -155,6 +164,24 @@ def test_hubs_name_secrets_of_their_own(all_values: Mapping[HubSpec, AppliedRele
     students, authors = all_values[STUDENT], all_values[AUTHORING]
     names = [database_reference(each).get("name") for each in (students, authors)]
     assert len(set(names)) == 2, f"{students} and {authors}: both hubs read their database from the Secret {names[0]}"
+
+
+def test_shared_password_is_there(applied_values: AppliedRelease) -> None:
+    """A hub with a shared password has one, and administrators' is as long as JupyterHub asks for."""
+    given = applied_values.value("hub.config.SharedPasswordAuthenticator") or {}
+    chosen = str(applied_values.value("hub.config.JupyterHub.authenticator_class", ""))
+    # Files get a password of the run's own, and a spawner's file may set one.
+    elsewhere = applied_values.source == FILES or SHARED in str(applied_values.value("hub.extraConfig"))
+    if chosen in ("shared-password", f"jupyterhub.authenticators.shared.{SHARED}") and not elsewhere:
+        assert any(given.get(key) for key in ("admin_password", "user_password")), (
+            f"{applied_values}: expected hub.config.{SHARED}.admin_password, found none: no author can log in"
+        )
+    password = str(given.get("admin_password") or "")
+    # A secret is known by its name alone.
+    assert not password or password.startswith("secret:") or len(password) >= ADMIN_PASSWORD, (
+        f"{applied_values}: hub.config.{SHARED}.admin_password has {len(password)} characters, expected "
+        f"{ADMIN_PASSWORD} or more: the hub does not start"
+    )
 
 
 def test_accounts_of_the_hubs_are_apart(all_values: Mapping[HubSpec, AppliedRelease]) -> None:
