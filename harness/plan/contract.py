@@ -100,6 +100,10 @@ SSO_HOST = "sso.ol.mit.edu"
 """Host of the Keycloak that learners and authors log in to (keycloak:domain)."""
 SSO_REALM, SSO_CLIENT = "olapps", "ol-mitlearn-client"
 """Its realm, and the client that the gate is there."""
+SSO_SECRET = "secret-operations/sso/mitlearn"
+"""Place in Vault of what the gate needs to be that client."""
+SSO_ADDRESSES = "keycloak_realm:olapps-mitlearn-client-redirect-uris"
+"""Setting with the addresses that Keycloak may send people back to from that client."""
 GATED_HOSTS = {STUDENT: "nb.learn.mit.edu", AUTHORING: "authoring.nb.learn.mit.edu"}
 """Host of each hub behind the gate."""
 OTHER_GATED_HOSTS = ("nb.ci.learn.mit.edu", "nb.rc.learn.mit.edu")

@@ -18,18 +18,23 @@ from kubernetes.utils import parse_quantity
 
 from fixtures.infrastructure import FILES, AppliedRelease
 from harness.charts.manifests import secret_reference
+from harness.gate.settings import CALLBACK
 from harness.plan.contract import (
     BUSY,
     CLOSED_SERVICES,
     COURSE_REPOSITORY,
     INGRESS_CLASS,
+    SSO_ADDRESSES,
+    SSO_SECRET,
     USER_SCHEDULERS,
 )
 from harness.plan.hubs import AUTHORING, STUDENT, HubSpec
 from harness.program.access import as_list, may_write_to, policies_of, resources_allowed, roles_of, trusted_subjects
 from harness.program.apisix import KINDS, apisix_objects, seconds
-from harness.program.closure import settings_of, stacks_of
+from harness.program.closure import APPLICATIONS as DIRECTORIES
+from harness.program.closure import KEYCLOAK, settings_of, stacks_of
 from harness.program.difference import flat
+from harness.program.errors import ProgramError
 from harness.program.evaluation import APPLICATIONS, Evaluation
 from harness.program.model import STACKS, VAULT_CONNECTION, Program, Resource, Route, VaultSecret
 from harness.program.pipelines import BuildJob, Pipelines
@@ -117,7 +122,7 @@ def test_vault_is_the_same_for_all(owners: Evaluation) -> None:
 def _vaults(owners: Evaluation, program: Program) -> Iterator[str]:
     """Yield the addresses of Vault that a program asks: its provider's, and the one of the provider by default."""
     yield from (str(resource.inputs.get("address")) for resource in program.of_type("pulumi:providers:vault"))
-    if address := settings_of(owners.checkout, program.application, program.stack).get("vault:address"):
+    if address := settings_of(owners.checkout / DIRECTORIES[program.application], program.stack).get("vault:address"):
         yield str(address)
 
 
@@ -517,6 +522,35 @@ def test_session_stays_with_its_hub(program: Program, applied: AppliedRelease) -
                 f"{applied}: the session's cookie is for {domain}, expected no cookie_domain: every host of it gets "
                 f"the session of who is logged in at {', '.join(route.hosts)}"
             )
+
+
+def test_login_comes_back_to_the_hub(owners: Evaluation, program: Program, applied: AppliedRelease) -> None:
+    """Keycloak may send people back to each host of a hub, whatever path they came by."""
+    filled = {f"{each.mount}/{each.path}" for each in program.secrets if each.namespace == applied.namespace}
+    try:
+        allowed = settings_of(owners.checkout / KEYCLOAK, program.stack).get(SSO_ADDRESSES)
+    except ProgramError:
+        allowed = None
+    if SSO_SECRET not in filled or not allowed:
+        pytest.skip(f"{applied}: the checkout does not have the return addresses of the client of its gate")
+    wrong = [
+        address
+        for route in routes_of(program, applied)
+        for address in _callbacks(route)
+        # Keycloak knows a wildcard at the end alone.
+        if not any(address == each or (each.endswith("*") and address.startswith(each[:-1])) for each in allowed)
+    ]
+    assert not wrong, (
+        f"{applied}: Keycloak refuses to send people back to {', '.join(wrong)}, so that no one logs in: expected it "
+        f"in {SSO_ADDRESSES} of {KEYCLOAK} for {program.stack}, found {', '.join(allowed)}"
+    )
+
+
+def _callbacks(route: Route) -> list[str]:
+    login = route.plugin("openid-connect")
+    given = str(login.config.get("redirect_uri") or "") if login else ""
+    # By itself APISIX puts its callback behind the path that was asked for.
+    return [given] if "://" in given else [f"https://{host}{given or '/any' + CALLBACK}" for host in route.hosts]
 
 
 def test_requests_carry_an_id(program: Program, applied: AppliedRelease) -> None:
