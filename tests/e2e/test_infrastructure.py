@@ -37,6 +37,7 @@ from harness.program.difference import flat
 from harness.program.errors import ProgramError
 from harness.program.evaluation import APPLICATIONS, Evaluation
 from harness.program.model import STACKS, VAULT_CONNECTION, Program, Resource, Route, VaultSecret
+from harness.program.network import SECURITY_GROUPS, ingress_rules, is_wide
 from harness.program.pipelines import BuildJob, Pipelines
 
 FORTNIGHT = 1_209_600
@@ -63,6 +64,7 @@ SAFE_DATABASE = {
 SHARED = "SharedPasswordAuthenticator"
 ADMIN_PASSWORD = 32
 """Characters that JupyterHub asks of the password of a SharedPasswordAuthenticator's administrators."""
+POSTGRES_PORT = 5432
 PUBLIC_ACCESS = ("blockPublicAcls", "blockPublicPolicy", "ignorePublicAcls", "restrictPublicBuckets")
 HEADER_SIZE = re.compile(r"--max-http-header-size=(\d+)")
 MEANT_TO_DIFFER = ("NOTEBOOK_BUCKET", "domain", "proxy", "ingress")
@@ -279,6 +281,21 @@ def test_database_is_closed_and_kept(program: Program) -> None:
             for key, (expected, effect) in SAFE_DATABASE.items():
                 wrong += [f"{key}: {effect}"] if bool(given.get(key)) != expected else []
         assert not wrong, f"{database.name} ({program.stack}, {database.place}): {'; '.join(wrong)}"
+
+
+def test_database_takes_connections_of_ours_alone(program: Program) -> None:
+    """The database's security groups let something in at its port, and not the whole internet."""
+    groups = program.of_type(*SECURITY_GROUPS)
+    rules = [rule for group in groups for rule in ingress_rules(group, POSTGRES_PORT)]
+    assert rules or not groups, (
+        f"{program.application} for {program.stack}: no rule of {', '.join(each.name for each in groups)} lets "
+        f"anything in at {POSTGRES_PORT}: no hub reaches its database, and none starts"
+    )
+    wide = sorted({source for rule in rules for source in rule if is_wide(source)})
+    assert not wide, (
+        f"{program.application} for {program.stack}: {', '.join(wide)} may connect to the database at {POSTGRES_PORT}, "
+        "which a password alone protects then: expected networks of ours"
+    )
 
 
 def test_authors_bucket_is_closed_and_kept(program: Program) -> None:
