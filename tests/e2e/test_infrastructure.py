@@ -39,6 +39,7 @@ from harness.program.evaluation import APPLICATIONS, Evaluation
 from harness.program.model import STACKS, VAULT_CONNECTION, Program, Resource, Route, VaultSecret
 from harness.program.network import SECURITY_GROUPS, ingress_rules, is_wide
 from harness.program.pipelines import BuildJob, Pipelines
+from harness.program.vault import refused_secrets
 
 FORTNIGHT = 1_209_600
 """Seconds that the owners let a session live (48395e12f, 4d1367366)."""
@@ -218,6 +219,17 @@ def test_hub_reads_the_database_that_vault_fills(program: Program, applied: Appl
     assert secret.mount in urls, f"{applied}: Vault has no database at {secret.mount}; it has {sorted(urls)}"
     given = _database_of(urls[secret.mount])
     assert named == given, f"{applied}: DATABASE_URL names the database {named}, and Vault's accounts are for {given}"
+
+
+def test_vault_lets_secrets_be_filled(owners: Evaluation) -> None:
+    """Vault's policies let the role of each Secret that is filled from Vault read what it is filled from."""
+    wrong = sorted(
+        f"{program.application} for {program.stack}: {secret.name} is filled from {path}, which Vault's policy "
+        f"{', '.join(policies)} does not let it read"
+        for program in owners.programs.values()
+        for secret, path, policies in refused_secrets(program)
+    )
+    assert not wrong, "no hub starts, or no one logs in, for want of a Secret: " + "\n".join(wrong)
 
 
 def _database_in(secret: VaultSecret, release: AppliedRelease) -> str:
