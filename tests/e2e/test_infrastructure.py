@@ -24,6 +24,8 @@ from harness.plan.contract import (
     CLOSED_SERVICES,
     COURSE_REPOSITORY,
     INGRESS_CLASS,
+    REGION,
+    REPOSITORY,
     SSO_ADDRESSES,
     SSO_SECRET,
     USER_SCHEDULERS,
@@ -32,13 +34,13 @@ from harness.plan.hubs import AUTHORING, STUDENT, HubSpec
 from harness.program.access import as_list, may_write_to, policies_of, resources_allowed, roles_of, trusted_subjects
 from harness.program.apisix import KINDS, apisix_objects, seconds
 from harness.program.closure import APPLICATIONS as DIRECTORIES
-from harness.program.closure import KEYCLOAK, settings_of, stacks_of
+from harness.program.closure import COURSES_PIPELINE, KEYCLOAK, settings_of, stacks_of
 from harness.program.difference import flat
 from harness.program.errors import ProgramError
 from harness.program.evaluation import APPLICATIONS, Evaluation
 from harness.program.model import STACKS, VAULT_CONNECTION, Program, Resource, Route, VaultSecret
 from harness.program.network import SECURITY_GROUPS, ingress_rules, is_wide
-from harness.program.pipelines import BuildJob, Pipelines
+from harness.program.pipelines import BuildJob, Pipelines, course_pipelines, resources_of_steps
 from harness.program.vault import refused_secrets
 
 FORTNIGHT = 1_209_600
@@ -716,6 +718,36 @@ def test_every_repository_has_a_course(pipelines: Pipelines) -> None:
         counts = Counter(value.strip().removesuffix(".git").lower() for value in values)
         twice = sorted(value for value, count in counts.items() if count > 1)
         assert not twice, f"two build jobs for one {what}: {', '.join(twice)}"
+
+
+def test_push_of_an_author_is_built(pipelines: Pipelines) -> None:
+    """What an author pushes to a course's repository, or publishes, starts a build by itself."""
+    wrong = []
+    for command, definition in course_pipelines(pipelines):
+        origin = command.variables.get("course_repo") or command.variables.get("s3_object_path") or ""
+        triggers = [resource for step, resource in resources_of_steps(definition, "get") if step.get("trigger")]
+        if not any(origin in str(resource.get("source")) for resource in triggers):
+            wrong.append(command.variables["image_name"])
+    assert not wrong, (
+        f"{COURSES_PIPELINE}: what an author pushes to {wrong[0]} and {len(wrong) - 1} other courses builds nothing: "
+        "expected a get step of the repository with trigger: true"
+    )
+
+
+def test_build_is_what_servers_pull(pipelines: Pipelines) -> None:
+    """Each course's build is pushed to the repository and the tag that students' servers pull."""
+    wrong = []
+    for command, definition in course_pipelines(pipelines):
+        image = command.variables["image_name"]
+        puts = [resource.get("source", {}) for _, resource in resources_of_steps(definition, "put")]
+        expected = {"repository": (REPOSITORY, COURSE_REPOSITORY), "tag": (image,), "aws_region": (REGION, None)}
+        if not any(all(source.get(key) in values for key, values in expected.items()) for source in puts):
+            found = [":".join(str(source.get(key)) for key in expected) for source in puts if "repository" in source]
+            wrong.append(f"{image} goes to {', '.join(found) or 'no repository'}")
+    assert not wrong, (
+        f"{COURSES_PIPELINE}: the image of {wrong[0]}, and {len(wrong) - 1} more: servers pull "
+        f"{COURSE_REPOSITORY}, tag image_name, and never get what an author pushed"
+    )
 
 
 def test_every_build_job_is_pre_pulled(pipelines: Pipelines, students: AppliedRelease) -> None:
