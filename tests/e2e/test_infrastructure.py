@@ -32,7 +32,7 @@ from harness.plan.contract import (
 )
 from harness.plan.hubs import AUTHORING, STUDENT, HubSpec
 from harness.program.access import as_list, may_write_to, policies_of, resources_allowed, roles_of, trusted_subjects
-from harness.program.apisix import KINDS, apisix_objects, seconds
+from harness.program.apisix import KINDS, apisix_objects, seconds, turns_away
 from harness.program.closure import APPLICATIONS as DIRECTORIES
 from harness.program.closure import COURSES_PIPELINE, KEYCLOAK, settings_of, stacks_of
 from harness.program.difference import flat
@@ -469,6 +469,17 @@ def test_no_value_opens_a_way_past_the_gate(applied_values: AppliedRelease) -> N
             assert not applied_values.value(f"{service}.{key}"), (
                 f"{applied_values}: {service}.{key} opens a way past the gate"
             )
+
+
+def test_gate_takes_a_class_at_one_address(program: Program, applied: AppliedRelease) -> None:
+    """The gate turns no one away for where they come from, for their browser, or for how many of them come at once."""
+    wrong = [
+        f"{plugin.name} of the route {route.name}: {reason}"
+        for route in routes_of(program, applied)
+        for plugin in route.plugins
+        if plugin.enabled and (reason := turns_away(plugin))
+    ]
+    assert not wrong, f"{applied}: the gate turns learners away: {'; '.join(wrong)}"
 
 
 def test_websockets_pass_the_route(program: Program, applied: AppliedRelease) -> None:
