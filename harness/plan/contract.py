@@ -92,14 +92,22 @@ START_TIMEOUT = 600.0
 PATIENCE = {"http_timeout": 30.0, "k8s_api_request_timeout": 3.0, "k8s_api_request_retry_timeout": 30.0}
 """Seconds that the spawner waits for a server's first answer, for one of Kubernetes, and for one after all retries:
 JupyterHub's own, which production leaves as they are."""
+BUSY = 60
+"""Seconds for which hub and proxy may be too busy to answer Kubernetes, and for which a connection may be quiet."""
 CLOSED_SERVICES = frozenset({"ClusterIP", "NodePort"})
 """Types of Services that a load balancer of AWS is not made for."""
 NODE_PORTS = range(30_000, 32_768)
 """Ports that Kubernetes gives to Services of type NodePort."""
+INGRESS_CLASS = "apache-apisix"
+"""Class of the objects that the clusters' APISIX reads (infrastructure/aws/eks/apisix_official.py)."""
 SSO_HOST = "sso.ol.mit.edu"
 """Host of the Keycloak that learners and authors log in to (keycloak:domain)."""
 SSO_REALM, SSO_CLIENT = "olapps", "ol-mitlearn-client"
 """Its realm, and the client that the gate is there."""
+SSO_SECRET = "secret-operations/sso/mitlearn"
+"""Place in Vault of what the gate needs to be that client."""
+SSO_ADDRESSES = "keycloak_realm:olapps-mitlearn-client-redirect-uris"
+"""Setting with the addresses that Keycloak may send people back to from that client."""
 GATED_HOSTS = {STUDENT: "nb.learn.mit.edu", AUTHORING: "authoring.nb.learn.mit.edu"}
 """Host of each hub behind the gate."""
 OTHER_GATED_HOSTS = ("nb.ci.learn.mit.edu", "nb.rc.learn.mit.edu")

@@ -65,6 +65,15 @@ def resources_allowed(policies: Collection[Policy], action: str) -> set[str]:
     }
 
 
+def may_write_to(policies: Collection[Policy], bucket: str) -> bool:
+    """Return whether policies allow to write objects of a bucket: all of them, or those under a prefix."""
+    for resource in resources_allowed(policies, "s3:PutObject"):
+        pattern, _, objects = resource.partition("/")
+        if (objects or pattern.endswith("*")) and _matches(f"arn:aws:s3:::{bucket}", pattern):
+            return True
+    return False
+
+
 def as_list(value: Any) -> list[Any]:
     """Return a list as it is, and anything else as a list of one: AWS takes both."""
     return value if isinstance(value, list) else [value]

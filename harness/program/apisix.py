@@ -7,6 +7,7 @@ definition lacks without a word, so that a typing mistake has no effect and no e
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
@@ -15,11 +16,21 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from harness.base.validation import first_error
 from harness.program.errors import ProgramError
-from harness.program.model import KubernetesObject, Program
+from harness.program.model import KubernetesObject, Plugin, Program
 
 Name = Annotated[str, Field(min_length=1)]
 Duration = Annotated[str, Field(pattern=r"^([0-9]+(\.[0-9]+)?(ns|us|ms|s|m|h))+$")]
 """A time as Go has it: metav1.Duration of api/v2/apisixroute_types.go, of which the definition only says "string"."""
+LIMITS = {"limit-count": ("count",), "limit-req": ("rate", "burst"), "limit-conn": ("conn", "burst")}
+"""Plugins that limit requests, with the settings that say how many pass."""
+OF_MANY = re.compile("addr|forwarded|real_ip|constant")
+"""Things that such a plugin counts by, which those in one room have in common."""
+CLASS_REQUESTS = 3000
+"""Requests within a minute of a class of 30 behind one address: the page of a notebook asks for 100 things."""
+NOTEBOOK = 10 * 1024 * 1024
+"""Bytes of a notebook with pictures, which is saved in one request."""
+BROWSER = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0"
+SECONDS = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 Host = Annotated[str, Field(pattern=r"^\*?[0-9a-zA-Z-.]+$")]
 
 
@@ -197,6 +208,31 @@ def apisix_objects(program: Program) -> list[KubernetesObject]:
         ProgramError: the controller's resource definition does not take one, or it is not known before it is applied.
     """
     return [_checked(each.known()) for kind in KINDS for each in program.of_kind(kind)]
+
+
+def seconds(duration: Any) -> float:
+    """Return a time as Go has it, in seconds; 0 for what is none, which the controller takes for its default."""
+    parts = re.findall(r"([0-9.]+)(ns|us|ms|s|m|h)", str(duration))
+    return sum(float(number) * SECONDS[unit] for number, unit in parts)
+
+
+def turns_away(plugin: Plugin) -> str:
+    """Return how a plugin turns learners away by what a class or all of them have in common; empty if it does not."""
+    given = plugin.config
+    if plugin.name in ("ip-restriction", "ua-restriction"):
+        if lists := [key for key in ("whitelist", "allowlist") if given.get(key)]:
+            return f"it takes no one but its {lists[0]}"
+        if refused := [each for each in given.get("denylist", ()) if re.search(each, BROWSER)]:
+            return f"it refuses browsers, by {refused[0]!r}"
+    size = given.get("max_body_size") or 0
+    if plugin.name == "client-control" and 0 < size < NOTEBOOK:
+        return f"max_body_size is {size}, expected at least {NOTEBOOK}, or a notebook with pictures is not saved"
+    if OF_MANY.search(f"{given.get('key_type')} {given.get('key', 'remote_addr')}"):
+        numbers = [number for key in LIMITS.get(plugin.name, ()) if isinstance(number := given.get(key), int | float)]
+        most = sum(numbers) * 60 / max(60, given.get("time_window", 0))
+        if numbers and most < CLASS_REQUESTS:
+            return f"it takes {most:g} requests of one address, expected at least {CLASS_REQUESTS}, as of a class"
+    return ""
 
 
 def _checked(found: KubernetesObject) -> KubernetesObject:

@@ -21,6 +21,8 @@ APPLICATIONS = {
 """Directory of each Pulumi program, in a checkout of mitodl/ol-infrastructure."""
 CLUSTERS = SOURCE / "ol_infrastructure/infrastructure/aws/eks"
 """Directory of the program that makes the clusters; its stack files list their namespaces."""
+KEYCLOAK = SOURCE / "ol_infrastructure/substructure/keycloak"
+"""Directory of the program that tells Keycloak of the hubs; its stack files list where a login may return to."""
 PIPELINE_DIRECTORY = SOURCE / "ol_concourse/pipelines"
 COURSES_PIPELINE = PIPELINE_DIRECTORY / "container_images/jupyter_courses.py"
 HUB_PIPELINES = PIPELINE_DIRECTORY / "infrastructure/jupyterhub"
@@ -226,13 +228,16 @@ def stacks_of(checkout: Path) -> set[str]:
     return found
 
 
-def settings_of(checkout: Path, application: str, stack: str) -> dict[str, Any]:
+def settings_of(directory: Path, stack: str) -> dict[str, Any]:
     """Return the configuration of a program for a stack, as its stack file has it.
+
+    Args:
+        directory: of the program.
 
     Raises:
         ProgramError: there is no such file.
     """
-    content = yaml.safe_load(stack_file(checkout / APPLICATIONS[application], stack).read_text(encoding="utf-8"))
+    content = yaml.safe_load(stack_file(directory, stack).read_text(encoding="utf-8"))
     return dict(content.get("config") or {})
 
 

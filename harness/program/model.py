@@ -18,6 +18,8 @@ RELEASE = "kubernetes:helm.sh/v3:Release"
 POLICY = "aws:iam/policy:Policy"
 INLINE_POLICY = "aws:iam/rolePolicy:RolePolicy"
 ROLE = "aws:iam/role:Role"
+VAULT_POLICY = "vault:index/policy:Policy"
+VAULT_ROLE = "vault:kubernetes/authBackendRole:AuthBackendRole"
 VAULT_CONNECTION = "vault:database/secretBackendConnection:SecretBackendConnection"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -169,6 +170,33 @@ def _build_jobs(checkout: Path, commands: list[SetPipeline], images: list[dict[s
                 s3_bucket=_or_none(command, "s3_bucket"),
                 s3_object_path=_or_none(command, "s3_object_path"),
             )
+
+
+def course_pipelines(pipelines: Pipelines) -> Iterator[tuple[SetPipeline, Mapping[str, Any]]]:
+    """Yield each command that sets up a course's pipeline, and the definition with the command's variables in place."""
+    definitions = {(each.file, each.name): json.dumps(each.definition) for each in pipelines.pipelines}
+    for command in pipelines.commands:
+        text = definitions.get((command.file, command.definition))
+        if command.file == str(COURSES_PIPELINE) and "image_name" in command.variables and text:
+            for name, value in command.variables.items():
+                text = text.replace(f"(({name}))", json.dumps(value)[1:-1])
+            yield command, json.loads(text)
+
+
+def resources_of_steps(
+    definition: Mapping[str, Any], kind: str
+) -> Iterator[tuple[Mapping[str, Any], Mapping[str, Any]]]:
+    """Yield each step of a kind, `get` or `put`, however deep in a job, and the resource that it is for."""
+    resources = {each["name"]: each for each in definition.get("resources") or ()}
+    waiting: list[Any] = [definition.get("jobs") or []]
+    while waiting:
+        found = waiting.pop()
+        if isinstance(found, dict):
+            if isinstance(name := found.get(kind), str):
+                yield found, resources.get(found.get("resource") or name, {})
+            waiting += found.values()
+        elif isinstance(found, list):
+            waiting += found
 
 
 def _or_none(command: SetPipeline, variable: str) -> str | None:

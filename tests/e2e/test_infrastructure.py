@@ -16,17 +16,32 @@ from typing import Any
 import pytest
 from kubernetes.utils import parse_quantity
 
-from fixtures.infrastructure import AppliedRelease
+from fixtures.infrastructure import FILES, AppliedRelease
 from harness.charts.manifests import secret_reference
-from harness.plan.contract import CLOSED_SERVICES, COURSE_REPOSITORY, USER_SCHEDULERS
+from harness.gate.settings import CALLBACK
+from harness.plan.contract import (
+    BUSY,
+    CLOSED_SERVICES,
+    COURSE_REPOSITORY,
+    INGRESS_CLASS,
+    REGION,
+    REPOSITORY,
+    SSO_ADDRESSES,
+    SSO_SECRET,
+    USER_SCHEDULERS,
+)
 from harness.plan.hubs import AUTHORING, STUDENT, HubSpec
-from harness.program.access import as_list, policies_of, resources_allowed, roles_of, trusted_subjects
-from harness.program.apisix import KINDS, apisix_objects
-from harness.program.closure import settings_of, stacks_of
+from harness.program.access import as_list, may_write_to, policies_of, resources_allowed, roles_of, trusted_subjects
+from harness.program.apisix import KINDS, apisix_objects, seconds, turns_away
+from harness.program.closure import APPLICATIONS as DIRECTORIES
+from harness.program.closure import COURSES_PIPELINE, KEYCLOAK, settings_of, stacks_of
 from harness.program.difference import flat
+from harness.program.errors import ProgramError
 from harness.program.evaluation import APPLICATIONS, Evaluation
 from harness.program.model import STACKS, VAULT_CONNECTION, Program, Resource, Route, VaultSecret
-from harness.program.pipelines import BuildJob, Pipelines
+from harness.program.network import SECURITY_GROUPS, ingress_rules, is_wide
+from harness.program.pipelines import BuildJob, Pipelines, course_pipelines, resources_of_steps
+from harness.program.vault import refused_secrets
 
 FORTNIGHT = 1_209_600
 """Seconds that the owners let a session live (48395e12f, 4d1367366)."""
@@ -49,6 +64,10 @@ SAFE_DATABASE = {
     "backupRetentionPeriod": (True, "there are no backups of the database"),
 }
 """Settings of production's database, each with whether it is on, and what it means if it is not so."""
+SHARED = "SharedPasswordAuthenticator"
+ADMIN_PASSWORD = 32
+"""Characters that JupyterHub asks of the password of a SharedPasswordAuthenticator's administrators."""
+POSTGRES_PORT = 5432
 PUBLIC_ACCESS = ("blockPublicAcls", "blockPublicPolicy", "ignorePublicAcls", "restrictPublicBuckets")
 HEADER_SIZE = re.compile(r"--max-http-header-size=(\d+)")
 MEANT_TO_DIFFER = ("NOTEBOOK_BUCKET", "domain", "proxy", "ingress")
@@ -108,7 +127,7 @@ def test_vault_is_the_same_for_all(owners: Evaluation) -> None:
 def _vaults(owners: Evaluation, program: Program) -> Iterator[str]:
     """Yield the addresses of Vault that a program asks: its provider's, and the one of the provider by default."""
     yield from (str(resource.inputs.get("address")) for resource in program.of_type("pulumi:providers:vault"))
-    if address := settings_of(owners.checkout, program.application, program.stack).get("vault:address"):
+    if address := settings_of(owners.checkout / DIRECTORIES[program.application], program.stack).get("vault:address"):
         yield str(address)
 
 
@@ -157,6 +176,24 @@ def test_hubs_name_secrets_of_their_own(all_values: Mapping[HubSpec, AppliedRele
     assert len(set(names)) == 2, f"{students} and {authors}: both hubs read their database from the Secret {names[0]}"
 
 
+def test_shared_password_is_there(applied_values: AppliedRelease) -> None:
+    """A hub with a shared password has one, and administrators' is as long as JupyterHub asks for."""
+    given = applied_values.value("hub.config.SharedPasswordAuthenticator") or {}
+    chosen = str(applied_values.value("hub.config.JupyterHub.authenticator_class", ""))
+    # Files get a password of the run's own, and a spawner's file may set one.
+    elsewhere = applied_values.source == FILES or SHARED in str(applied_values.value("hub.extraConfig"))
+    if chosen in ("shared-password", f"jupyterhub.authenticators.shared.{SHARED}") and not elsewhere:
+        assert any(given.get(key) for key in ("admin_password", "user_password")), (
+            f"{applied_values}: expected hub.config.{SHARED}.admin_password, found none: no author can log in"
+        )
+    password = str(given.get("admin_password") or "")
+    # A secret is known by its name alone.
+    assert not password or password.startswith("secret:") or len(password) >= ADMIN_PASSWORD, (
+        f"{applied_values}: hub.config.{SHARED}.admin_password has {len(password)} characters, expected "
+        f"{ADMIN_PASSWORD} or more: the hub does not start"
+    )
+
+
 def test_accounts_of_the_hubs_are_apart(all_values: Mapping[HubSpec, AppliedRelease]) -> None:
     """Authors' servers run under an account that is named, and students' servers do not run under it."""
     students, authors = all_values[STUDENT], all_values[AUTHORING]
@@ -184,6 +221,17 @@ def test_hub_reads_the_database_that_vault_fills(program: Program, applied: Appl
     assert secret.mount in urls, f"{applied}: Vault has no database at {secret.mount}; it has {sorted(urls)}"
     given = _database_of(urls[secret.mount])
     assert named == given, f"{applied}: DATABASE_URL names the database {named}, and Vault's accounts are for {given}"
+
+
+def test_vault_lets_secrets_be_filled(owners: Evaluation) -> None:
+    """Vault's policies let the role of each Secret that is filled from Vault read what it is filled from."""
+    wrong = sorted(
+        f"{program.application} for {program.stack}: {secret.name} is filled from {path}, which Vault's policy "
+        f"{', '.join(policies)} does not let it read"
+        for program in owners.programs.values()
+        for secret, path, policies in refused_secrets(program)
+    )
+    assert not wrong, "no hub starts, or no one logs in, for want of a Secret: " + "\n".join(wrong)
 
 
 def _database_in(secret: VaultSecret, release: AppliedRelease) -> str:
@@ -229,11 +277,10 @@ def test_authors_bucket_is_the_one_that_they_may_write_to(program: Program, auth
     bucket = authors.environment("singleuser").get("NOTEBOOK_BUCKET")
     assert bucket in program.buckets, f"{authors}: NOTEBOOK_BUCKET is {bucket!r}, the program makes {program.buckets}"
     roles = roles_of(program, subject_of(authors, authors.value("singleuser.serviceAccountName")))
-    allowed = resources_allowed(policies_of(program, roles), "s3:PutObject")
-    wanted = f"arn:aws:s3:::{bucket}/*"
-    assert wanted in allowed, (
+    policies = policies_of(program, roles)
+    assert may_write_to(policies, str(bucket)), (
         f"{authors}: NOTEBOOK_BUCKET is {bucket}, and policies of the roles {sorted(roles)} allow to write to "
-        f"{', '.join(sorted(allowed)) or 'nothing'}"
+        f"{', '.join(sorted(resources_allowed(policies, 's3:PutObject'))) or 'nothing'}"
     )
 
 
@@ -248,6 +295,21 @@ def test_database_is_closed_and_kept(program: Program) -> None:
             for key, (expected, effect) in SAFE_DATABASE.items():
                 wrong += [f"{key}: {effect}"] if bool(given.get(key)) != expected else []
         assert not wrong, f"{database.name} ({program.stack}, {database.place}): {'; '.join(wrong)}"
+
+
+def test_database_takes_connections_of_ours_alone(program: Program) -> None:
+    """The database's security groups let something in at its port, and not the whole internet."""
+    groups = program.of_type(*SECURITY_GROUPS)
+    rules = [rule for group in groups for rule in ingress_rules(group, POSTGRES_PORT)]
+    assert rules or not groups, (
+        f"{program.application} for {program.stack}: no rule of {', '.join(each.name for each in groups)} lets "
+        f"anything in at {POSTGRES_PORT}: no hub reaches its database, and none starts"
+    )
+    wide = sorted({source for rule in rules for source in rule if is_wide(source)})
+    assert not wide, (
+        f"{program.application} for {program.stack}: {', '.join(wide)} may connect to the database at {POSTGRES_PORT}, "
+        "which a password alone protects then: expected networks of ours"
+    )
 
 
 def test_authors_bucket_is_closed_and_kept(program: Program) -> None:
@@ -324,13 +386,13 @@ def routes_of(program: Program, release: AppliedRelease) -> list[Route]:
 
 
 def test_route_leads_from_the_domain_to_the_proxy(program: Program, applied: AppliedRelease) -> None:
-    """One route leads to each hub: from its domain and no other, for all paths, to the proxy's Service."""
+    """One route leads to each hub: from its domain, where a logout ends too, for all paths, to the proxy's Service."""
     [*routes] = routes_of(program, applied)
     assert len(routes) == 1, f"{applied}: expected one route to it, found {[route.name for route in routes]}"
     [route] = routes
     names = {entry for each in route.plugins for entry in as_list(each.config.get("post_logout_redirect_uri", []))}
     hosts = {re.sub(r"^https://|/.*", "", str(name)) for name in names}
-    assert set(route.hosts) == hosts or not hosts, (
+    assert hosts <= set(route.hosts), (
         f"{applied}: the route is for {list(route.hosts)}, and a logout leads to {sorted(hosts)}"
     )
     assert route.paths == ("/*",), f"{applied}: expected the route to take all paths, /*; it takes {list(route.paths)}"
@@ -344,6 +406,20 @@ def test_apisix_takes_what_it_is_given(program: Program) -> None:
     """Routes, plugins and hosts have the fields and types that APISIX's ingress controller takes, and no others."""
     given = {each.kind for each in apisix_objects(program)}
     assert given == KINDS.keys(), f"{program.stack}: expected {', '.join(KINDS)}, found {', '.join(sorted(given))}"
+
+
+def test_apisix_reads_what_it_is_given(owners: Evaluation) -> None:
+    """Routes and hosts are of the class that the clusters' APISIX reads."""
+    wrong = sorted(
+        f"{program.application} for {program.stack}: {each.kind} {each.name} is of the class {found or 'of none'!r}"
+        for program in owners.programs.values()
+        for each in program.objects
+        if each.kind in KINDS
+        and (found := each.spec.get("ingressClassName", "")) != INGRESS_CLASS
+        # A set of plugins is found by its name.
+        and (found or each.kind != "ApisixPluginConfig")
+    )
+    assert not wrong, f"{'; '.join(wrong)}: expected {INGRESS_CLASS!r}: no controller reads it, and no one gets in"
 
 
 def test_certificate_is_for_the_domain(program: Program, applied: AppliedRelease) -> None:
@@ -395,10 +471,41 @@ def test_no_value_opens_a_way_past_the_gate(applied_values: AppliedRelease) -> N
             )
 
 
+def test_gate_takes_a_class_at_one_address(program: Program, applied: AppliedRelease) -> None:
+    """The gate turns no one away for where they come from, for their browser, or for how many of them come at once."""
+    wrong = [
+        f"{plugin.name} of the route {route.name}: {reason}"
+        for route in routes_of(program, applied)
+        for plugin in route.plugins
+        if plugin.enabled and (reason := turns_away(plugin))
+    ]
+    assert not wrong, f"{applied}: the gate turns learners away: {'; '.join(wrong)}"
+
+
 def test_websockets_pass_the_route(program: Program, applied: AppliedRelease) -> None:
     """The route lets WebSockets through, without which no kernel answers."""
     for route in routes_of(program, applied):
         assert route.websocket, f"{applied}: the route {route.name} has no websocket: true; no kernel answers"
+
+
+def test_route_ends_no_quiet_connection(program: Program, applied: AppliedRelease) -> None:
+    """The gate keeps a connection over which nothing is said for a minute, such as a kernel's that computes."""
+    limits = [(route.name, route.rule.get("timeout")) for route in routes_of(program, applied)]
+    limits += [
+        (f"{each.kind} {each.name}", each.spec.get("timeout"))
+        for each in program.objects
+        if each.kind in ("ApisixUpstream", "BackendTrafficPolicy") and each.namespace == applied.namespace
+    ]
+    wrong = [
+        f"{name} has timeout.{way} {limit.get(way)}"
+        for name, limit in limits
+        for way in ("read", "send")
+        if limit and 0 < seconds(limit.get(way)) < BUSY
+    ]
+    assert not wrong, (
+        f"{applied}: {', '.join(wrong)}: expected at least {BUSY} s, or the page of a learner whose cell computes "
+        "loses its kernel"
+    )
 
 
 def test_sessions_live_for_a_fortnight(program: Program, applied: AppliedRelease) -> None:
@@ -441,6 +548,51 @@ def test_session_cookies_have_names_of_their_own(programs: Mapping[str, Program]
     assert not shared, f"one cookie {shared[0]} for " + ", ".join(key for key, name in names.items() if name in shared)
     plain = sorted(key for key, name in names.items() if name == "session")
     assert not plain, f"the cookie of {plain[0]} has the default name 'session', which other applications use too"
+
+
+def test_session_stays_with_its_hub(program: Program, applied: AppliedRelease) -> None:
+    """The gate's cookie goes back to the hub's own host, and with its session to no other host of the domain."""
+    hosts = {host for route in program.routes for host in route.hosts}
+    for route in routes_of(program, applied):
+        cookie = _session(route).get("cookie")
+        nested = cookie.get("domain") if isinstance(cookie, Mapping) else None
+        for domain in filter(None, (_session(route).get("cookie_domain"), nested)):
+            name = str(domain).removeprefix(".")
+            others = sorted(host for host in hosts if host.endswith(f".{name}"))
+            only_here = name in route.hosts and not others
+            assert only_here, (
+                f"{applied}: the session's cookie is for {domain}, expected no cookie_domain: every host of it gets "
+                f"the session of who is logged in at {', '.join(route.hosts)}"
+            )
+
+
+def test_login_comes_back_to_the_hub(owners: Evaluation, program: Program, applied: AppliedRelease) -> None:
+    """Keycloak may send people back to each host of a hub, whatever path they came by."""
+    filled = {f"{each.mount}/{each.path}" for each in program.secrets if each.namespace == applied.namespace}
+    try:
+        allowed = settings_of(owners.checkout / KEYCLOAK, program.stack).get(SSO_ADDRESSES)
+    except ProgramError:
+        allowed = None
+    if SSO_SECRET not in filled or not allowed:
+        pytest.skip(f"{applied}: the checkout does not have the return addresses of the client of its gate")
+    wrong = [
+        address
+        for route in routes_of(program, applied)
+        for address in _callbacks(route)
+        # Keycloak knows a wildcard at the end alone.
+        if not any(address == each or (each.endswith("*") and address.startswith(each[:-1])) for each in allowed)
+    ]
+    assert not wrong, (
+        f"{applied}: Keycloak refuses to send people back to {', '.join(wrong)}, so that no one logs in: expected it "
+        f"in {SSO_ADDRESSES} of {KEYCLOAK} for {program.stack}, found {', '.join(allowed)}"
+    )
+
+
+def _callbacks(route: Route) -> list[str]:
+    login = route.plugin("openid-connect")
+    given = str(login.config.get("redirect_uri") or "") if login else ""
+    # By itself APISIX puts its callback behind the path that was asked for.
+    return [given] if "://" in given else [f"https://{host}{given or '/any' + CALLBACK}" for host in route.hosts]
 
 
 def test_requests_carry_an_id(program: Program, applied: AppliedRelease) -> None:
@@ -577,6 +729,36 @@ def test_every_repository_has_a_course(pipelines: Pipelines) -> None:
         counts = Counter(value.strip().removesuffix(".git").lower() for value in values)
         twice = sorted(value for value, count in counts.items() if count > 1)
         assert not twice, f"two build jobs for one {what}: {', '.join(twice)}"
+
+
+def test_push_of_an_author_is_built(pipelines: Pipelines) -> None:
+    """What an author pushes to a course's repository, or publishes, starts a build by itself."""
+    wrong = []
+    for command, definition in course_pipelines(pipelines):
+        origin = command.variables.get("course_repo") or command.variables.get("s3_object_path") or ""
+        triggers = [resource for step, resource in resources_of_steps(definition, "get") if step.get("trigger")]
+        if not any(origin in str(resource.get("source")) for resource in triggers):
+            wrong.append(command.variables["image_name"])
+    assert not wrong, (
+        f"{COURSES_PIPELINE}: what an author pushes to {wrong[0]} and {len(wrong) - 1} other courses builds nothing: "
+        "expected a get step of the repository with trigger: true"
+    )
+
+
+def test_build_is_what_servers_pull(pipelines: Pipelines) -> None:
+    """Each course's build is pushed to the repository and the tag that students' servers pull."""
+    wrong = []
+    for command, definition in course_pipelines(pipelines):
+        image = command.variables["image_name"]
+        puts = [resource.get("source", {}) for _, resource in resources_of_steps(definition, "put")]
+        expected = {"repository": (REPOSITORY, COURSE_REPOSITORY), "tag": (image,), "aws_region": (REGION, None)}
+        if not any(all(source.get(key) in values for key, values in expected.items()) for source in puts):
+            found = [":".join(str(source.get(key)) for key in expected) for source in puts if "repository" in source]
+            wrong.append(f"{image} goes to {', '.join(found) or 'no repository'}")
+    assert not wrong, (
+        f"{COURSES_PIPELINE}: the image of {wrong[0]}, and {len(wrong) - 1} more: servers pull "
+        f"{COURSE_REPOSITORY}, tag image_name, and never get what an author pushed"
+    )
 
 
 def test_every_build_job_is_pre_pulled(pipelines: Pipelines, students: AppliedRelease) -> None:

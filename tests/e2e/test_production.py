@@ -19,6 +19,7 @@ from harness.charts.manifests import Manifest, containers, hub_values, main_cont
 from harness.charts.values import value_at
 from harness.hub.culler import configured
 from harness.plan.contract import (
+    BUSY,
     CLOSED_SERVICES,
     CPU_GUARANTEE,
     CULL_MAX_AGE,
@@ -44,8 +45,6 @@ SPAWNER_SECTIONS = ("KubeSpawner", "Spawner")
 """Sections of hub.config that set the spawner's times; the first that does wins."""
 PLACEHOLDER_MEMORY = MEMORY_GUARANTEE // GIB * 10**9
 """Bytes that a placeholder keeps: Kubernetes reads 2G, which the chart hands on from a server's guarantee, as 2e9."""
-BUSY = 60
-"""Seconds for which hub and proxy may be too busy to answer Kubernetes, and for which a connection may be quiet."""
 CHP_TIMEOUT = re.compile(r"--(timeout|proxy-timeout)[= ](\d+)")
 """Options of configurable-http-proxy that end a connection, in milliseconds."""
 

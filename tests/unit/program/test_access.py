@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from harness.program.access import policies_of, resources_allowed, roles_of, trusted_subjects
+from harness.program.access import may_write_to, policies_of, resources_allowed, roles_of, trusted_subjects
 from harness.program.closure import Place
 from harness.program.model import INLINE_POLICY, POLICY, ROLE, Program, Resource
 
@@ -115,3 +115,21 @@ class TestPolicies:
 def test_resources_are_those_of_the_action(statement: dict[str, Any], allowed: bool) -> None:
     made = program((POLICY, "publishing", {"policy": {"Statement": statement}}))
     assert resources_allowed(made.policies, "s3:PutObject") == ({"arn:aws:s3:::notebooks/*"} if allowed else set())
+
+
+@pytest.mark.parametrize(
+    ("resource", "allowed"),
+    [
+        ("arn:aws:s3:::notebooks/*", True),
+        ("arn:aws:s3:::notebooks/authors/*", True),
+        ("arn:aws:s3:::note*/*", True),
+        ("arn:aws:s3:::notebooks*", True),
+        ("*", True),
+        ("arn:aws:s3:::notebooks", False),
+        ("arn:aws:s3:::notebooks-qa/*", False),
+        ("arn:aws:s3:::notebooks-*", False),
+    ],
+)
+def test_objects_of_a_bucket_are_written_under_a_prefix_too(resource: str, allowed: bool) -> None:
+    made = program((POLICY, "publishing", {"policy": {"Statement": {**WRITE, "Resource": resource}}}))
+    assert may_write_to(made.policies, "notebooks") is allowed

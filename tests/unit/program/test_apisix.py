@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from harness.program.apisix import KINDS, apisix_objects
+from harness.program.apisix import CLASS_REQUESTS, KINDS, NOTEBOOK, apisix_objects, seconds, turns_away
 from harness.program.errors import ProgramError
-from harness.program.model import UNKNOWN
+from harness.program.model import UNKNOWN, Plugin
 from tests.unit.program.apisix_resources import SPECS, changed, program_of
 
 RULE, PLUGIN = "http.0", "http.0.plugins.0"
@@ -75,3 +75,38 @@ def test_what_is_not_known_before_it_is_applied_is_named() -> None:
     unknown = changed("ApisixTls", "secret.name", UNKNOWN)
     with pytest.raises(ProgramError, match=re.escape("spec.secret.name of ApisixTls the-apisixtls is not known")):
         apisix_objects(program_of(unknown))
+
+
+@pytest.mark.parametrize(
+    ("duration", "expected"), [("60s", 60), ("1m30s", 90), ("1.5h", 5400), ("250ms", 0.25), ("0s", 0), (None, 0)]
+)
+def test_seconds_of_a_duration(duration: str | None, expected: float) -> None:
+    assert seconds(duration) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "config", "reason"),
+    [
+        ("limit-count", {"count": 100, "time_window": 60}, "takes 100 requests of one address"),
+        ("limit-count", {"count": 86_400, "time_window": 86_400}, "takes 60 requests"),
+        ("limit-count", {"count": CLASS_REQUESTS, "time_window": 1}, ""),
+        ("limit-count", {"count": 10, "key": "http_authorization"}, ""),
+        ("limit-count", {"count": 10, "key_type": "constant", "key": "all"}, "takes 10 requests"),
+        ("limit-req", {"rate": 5, "burst": 5, "key": "http_x_forwarded_for"}, "takes 10 requests"),
+        ("limit-req", {"rate": CLASS_REQUESTS, "burst": 0, "key": "remote_addr"}, ""),
+        ("limit-conn", {"conn": 8, "burst": 2, "key_type": "var_combination", "key": "$remote_addr $host"}, "takes 10"),
+        ("client-control", {"max_body_size": NOTEBOOK - 1}, f"max_body_size is {NOTEBOOK - 1}"),
+        ("client-control", {"max_body_size": NOTEBOOK}, ""),
+        ("client-control", {"max_body_size": 0}, ""),
+        ("ip-restriction", {"whitelist": ["192.0.2.0/24"]}, "takes no one but its whitelist"),
+        ("ip-restriction", {"blacklist": ["192.0.2.0/24"]}, ""),
+        ("ua-restriction", {"allowlist": ["Edge"]}, "takes no one but its allowlist"),
+        ("ua-restriction", {"denylist": ["GPTBot", "Chrome/"]}, "refuses browsers, by 'Chrome/'"),
+        ("ua-restriction", {"denylist": ["GPTBot"]}, ""),
+        ("cors", {"allow_origins": "**"}, ""),
+    ],
+)
+def test_learners_are_turned_away(name: str, config: dict[str, Any], reason: str) -> None:
+    found = turns_away(Plugin(name, config))
+    assert reason in found
+    assert bool(found) is bool(reason)
