@@ -223,6 +223,11 @@ def test_hub_reads_the_database_that_vault_fills(program: Program, applied: Appl
     assert named == given, f"{applied}: DATABASE_URL names the database {named}, and Vault's accounts are for {given}"
 
 
+def test_each_secret_that_a_release_takes_is_filled(program: Program, applied: AppliedRelease) -> None:
+    """Each Secret that a release's values name is filled from Vault or made by the program: its pods wait for it."""
+    _check_secrets(program, str(applied), applied.namespace, applied.values)
+
+
 def test_vault_lets_secrets_be_filled(owners: Evaluation) -> None:
     """Vault's policies let the role of each Secret that is filled from Vault read what it is filled from."""
     wrong = sorted(
@@ -845,14 +850,8 @@ class TestDataHub:
 
     def test_hub_reads_the_database_that_vault_fills(self, data_program: Program) -> None:
         """Each Secret that the hub's environment names is filled from Vault or made by the program."""
-        made = {(each.namespace, each.target) for each in data_program.secrets}
-        made |= {(each.namespace, each.name) for each in data_program.of_kind("Secret")}
         for release in data_program.releases:
-            for name in sorted(_secret_names(release.values)):
-                assert (release.namespace, name) in made, (
-                    f"{release.name} ({data_program.stack}) takes the Secret {name}, which nothing fills in "
-                    f"{release.namespace}; there are {sorted(secret for _, secret in made)}"
-                )
+            _check_secrets(data_program, f"{release.name} ({data_program.stack})", release.namespace, release.values)
 
     def test_user_scheduler_has_its_memory(self, data_program: Program) -> None:
         """The user scheduler has the memory that it was given after it had run out of it."""
@@ -881,6 +880,15 @@ class TestDataHub:
                 f"{release.name} ({data_program.stack}): {image.get('name')} is private, and singleuser.image has no "
                 "pullSecrets"
             )
+
+
+def _check_secrets(program: Program, release: str, namespace: str, values: Mapping[str, Any]) -> None:
+    made = {each.target for each in program.secrets if each.namespace == namespace}
+    made |= {each.name for each in program.of_kind("Secret") if each.namespace == namespace}
+    missing = sorted(set(_secret_names(values)) - made)
+    assert not missing, (
+        f"{release} takes the Secret {', '.join(missing)}, which nothing fills in {namespace}; there are {sorted(made)}"
+    )
 
 
 def _secret_names(values: Any) -> Iterator[str]:
