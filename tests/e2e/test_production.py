@@ -215,7 +215,9 @@ def test_nothing_is_reachable_past_the_gate(hub_spec: HubSpec, release: list[Man
     """
     for manifest in release:
         name = f"{hub_spec.release}: {manifest['kind']} {manifest['metadata']['name']}"
-        assert manifest["kind"] not in WAYS_IN, f"{name} leads to the hub past the gate, which asks for the login"
+        assert manifest["kind"] not in WAYS_IN, (
+            f"{name} leads to the hub past the gate, which asks for the login: expected none (ingress, httpRoute)"
+        )
         if manifest["kind"] == "Service":
             kind = manifest["spec"].get("type", "ClusterIP")
             assert kind in CLOSED_SERVICES, (
