@@ -37,7 +37,7 @@ NO_COURSE = "(no course)"
 GIVEN = "given"
 """The configuration as it was set, beside what each part of the hub makes of it."""
 CLOSE = 0.9
-"""How alike two names are of which one is taken for the other misspelt; 1 is the same (difflib)."""
+"""Likeness of two names from which on one is taken for the other misspelt; 1 is the same (difflib)."""
 GB = 10**9
 MEMORY_LIMIT, MEMORY_GUARANTEE = 4 * GB, 2 * GB
 START_TIMEOUT, HTTP_TIMEOUT = 600, 30
