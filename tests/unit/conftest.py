@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -19,6 +20,12 @@ from harness.plan.sources.ol_infrastructure import OlInfrastructure
 from tests.unit.fakes import FakeDocker
 
 ROOT = Path(__file__).parents[2]
+
+
+def pytest_configure() -> None:
+    # A shell ignores Ctrl-C for what it runs in the background, which all that a test starts would inherit.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
