@@ -274,10 +274,11 @@ def check_mounts(hub: MadeHub, course: str, server: Choice) -> Iterator[str]:
     """Check that a server has the settings files of the values, and nothing of its node or of others."""
     singleuser = hub.values.get("singleuser", {})
     files = {file["mountPath"] for file in (singleuser.get("extraFiles") or {}).values()}
-    more = (singleuser.get("storage") or {}).get("extraVolumeMounts") or ()
+    storage = singleuser.get("storage") or {}
+    more = storage.get("extraVolumeMounts") or ()
     more = more.values() if isinstance(more, Mapping) else more
     # Authors may keep their work; students' goes with the server.
-    kept = (singleuser.get("storage") or {}).get("homeMountPath")
+    kept = storage.get("homeMountPath")
     declared = files | {each["mountPath"] for each in more} | ({kept} if kept and not hub.for_students else set())
     volumes = {volume["name"]: volume for volume in _spec(server).get("volumes") or ()}
     mounted = {}
@@ -349,12 +350,11 @@ def check_kernel_culling(hub: MadeHub, course: str, server: Choice) -> Iterator[
 
 def check_autosave(hub: MadeHub, course: str, server: Choice) -> Iterator[str]:
     """Check that no settings file keeps a student's page from saving by itself: a download has what was saved."""
-    off = [where for where, text in mounted_files(hub, server).items() if AUTOSAVE_OFF.search(text)]
-    if hub.for_students:
-        yield from (
-            f"{where} has autosave false, expected true or nothing: who downloads a notebook gets an old one"
-            for where in off
-        )
+    if not hub.for_students:
+        return
+    for where, text in mounted_files(hub, server).items():
+        if AUTOSAVE_OFF.search(text):
+            yield f"{where} has autosave false, expected true or nothing: who downloads a notebook gets an old one"
 
 
 def mounted_files(hub: MadeHub, server: Choice) -> dict[str, str]:

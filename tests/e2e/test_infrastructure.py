@@ -178,7 +178,7 @@ def test_hubs_name_secrets_of_their_own(all_values: Mapping[HubSpec, AppliedRele
 
 def test_shared_password_is_there(applied_values: AppliedRelease) -> None:
     """A hub with a shared password has one, and administrators' is as long as JupyterHub asks for."""
-    given = applied_values.value("hub.config.SharedPasswordAuthenticator") or {}
+    given = applied_values.value(f"hub.config.{SHARED}") or {}
     chosen = str(applied_values.value("hub.config.JupyterHub.authenticator_class", ""))
     # Files get a password of the run's own, and a spawner's file may set one.
     elsewhere = applied_values.source == FILES or SHARED in str(applied_values.value("hub.extraConfig"))
