@@ -30,7 +30,6 @@ CLASS_REQUESTS = 3000
 NOTEBOOK = 10 * 1024 * 1024
 """Bytes of a notebook with pictures, which is saved in one request."""
 BROWSER = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0"
-SECONDS = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 Host = Annotated[str, Field(pattern=r"^\*?[0-9a-zA-Z-.]+$")]
 
 
@@ -208,12 +207,6 @@ def apisix_objects(program: Program) -> list[KubernetesObject]:
         ProgramError: the controller's resource definition does not take one, or it is not known before it is applied.
     """
     return [_checked(each.known()) for kind in KINDS for each in program.of_kind(kind)]
-
-
-def seconds(duration: Any) -> float:
-    """Return a time as Go has it, in seconds; 0 for what is none, which the controller takes for its default."""
-    parts = re.findall(r"([0-9.]+)(ns|us|ms|s|m|h)", str(duration))
-    return sum(float(number) * SECONDS[unit] for number, unit in parts)
 
 
 def turns_away(plugin: Plugin) -> str:

@@ -18,6 +18,7 @@ from pydantic import AfterValidator, TypeAdapter, ValidationError, with_config
 
 from harness.base.errors import HarnessError
 from harness.base.intervals import Span
+from harness.base.quantities import duration_seconds
 from harness.base.validation import first_error
 from harness.monitoring.graphs import Graph
 from harness.people.journey import Journey
@@ -35,7 +36,6 @@ kernel answers.
 INTERRUPTED = "interrupted"
 """The reason that is recorded for a run that Ctrl-C ended."""
 _PULLED = re.compile(r"Successfully pulled image .*? in ((?:[\d.]+(?:h|ms|m|s|us|µs|ns))+)")
-_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
 
 
 class RecordError(HarnessError):
@@ -194,10 +194,7 @@ def read_record(file: Path) -> Record:
 
 def pulls(text: str) -> list[float]:
     """Return the seconds of each image pull that the kubelet's events name, such as `in 1m2.5s`."""
-    return [
-        sum(float(number) * _UNITS[unit] for number, unit in re.findall(r"([\d.]+)(h|ms|m|s|us|µs|ns)", found))
-        for found in _PULLED.findall(text)
-    ]
+    return [duration_seconds(found) for found in _PULLED.findall(text)]
 
 
 def median(timings: list[Timing]) -> float:

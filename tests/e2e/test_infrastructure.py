@@ -17,6 +17,7 @@ import pytest
 from kubernetes.utils import parse_quantity
 
 from fixtures.infrastructure import FILES, AppliedRelease
+from harness.base.quantities import duration_seconds
 from harness.charts.manifests import secret_reference
 from harness.gate.settings import CALLBACK
 from harness.plan.contract import (
@@ -32,7 +33,7 @@ from harness.plan.contract import (
 )
 from harness.plan.hubs import AUTHORING, STUDENT, HubSpec
 from harness.program.access import as_list, may_write_to, policies_of, resources_allowed, roles_of, trusted_subjects
-from harness.program.apisix import KINDS, apisix_objects, seconds, turns_away
+from harness.program.apisix import KINDS, apisix_objects, turns_away
 from harness.program.closure import APPLICATIONS as DIRECTORIES
 from harness.program.closure import COURSES_PIPELINE, KEYCLOAK, settings_of, stacks_of
 from harness.program.difference import flat
@@ -505,7 +506,8 @@ def test_route_ends_no_quiet_connection(program: Program, applied: AppliedReleas
         f"{name} has timeout.{way} {limit.get(way)}"
         for name, limit in limits
         for way in ("read", "send")
-        if limit and 0 < seconds(limit.get(way)) < BUSY
+        # 0 is the controller's default.
+        if limit and 0 < duration_seconds(limit.get(way)) < BUSY
     ]
     assert not wrong, (
         f"{applied}: {', '.join(wrong)}: expected at least {BUSY} s, or the page of a learner whose cell computes "

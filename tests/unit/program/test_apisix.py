@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from harness.program.apisix import CLASS_REQUESTS, KINDS, NOTEBOOK, apisix_objects, seconds, turns_away
+from harness.program.apisix import CLASS_REQUESTS, KINDS, NOTEBOOK, apisix_objects, turns_away
 from harness.program.errors import ProgramError
 from harness.program.model import UNKNOWN, Plugin
 from tests.unit.program.apisix_resources import SPECS, changed, program_of
@@ -75,13 +75,6 @@ def test_what_is_not_known_before_it_is_applied_is_named() -> None:
     unknown = changed("ApisixTls", "secret.name", UNKNOWN)
     with pytest.raises(ProgramError, match=re.escape("spec.secret.name of ApisixTls the-apisixtls is not known")):
         apisix_objects(program_of(unknown))
-
-
-@pytest.mark.parametrize(
-    ("duration", "expected"), [("60s", 60), ("1m30s", 90), ("1.5h", 5400), ("250ms", 0.25), ("0s", 0), (None, 0)]
-)
-def test_seconds_of_a_duration(duration: str | None, expected: float) -> None:
-    assert seconds(duration) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(
