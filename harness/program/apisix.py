@@ -7,9 +7,10 @@ definition lacks without a word, so that a typing mistake has no effect and no e
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -21,12 +22,14 @@ from harness.program.model import KubernetesObject, Plugin, Program
 Name = Annotated[str, Field(min_length=1)]
 Duration = Annotated[str, Field(pattern=r"^([0-9]+(\.[0-9]+)?(ns|us|ms|s|m|h))+$")]
 """A time as Go has it: metav1.Duration of api/v2/apisixroute_types.go, of which the definition only says "string"."""
-LIMITS = {"limit-count": ("count",), "limit-req": ("rate", "burst"), "limit-conn": ("conn", "burst")}
-"""Plugins that limit requests, with the settings that say how many pass."""
 OF_MANY = re.compile("addr|forwarded|real_ip|constant")
 """Things that such a plugin counts by, which those in one room have in common."""
-CLASS_REQUESTS = 3000
-"""Requests within a minute of a class of 30 behind one address: the page of a notebook asks for 100 things."""
+PAGE_REQUESTS = 100
+"""Requests within a second of one learner: the page of a notebook asks for that many things."""
+CLASS_REQUESTS = 30 * PAGE_REQUESTS
+"""Requests within a minute of a class of 30 behind one address."""
+CLASS_CONNECTIONS = 30 * (6 + 2)
+"""Requests at a time of such a class: a browser has six connections to a host, and two WebSockets to a notebook."""
 NOTEBOOK = 10 * 1024 * 1024
 """Bytes of a notebook with pictures, which is saved in one request."""
 BROWSER = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0"
@@ -221,11 +224,31 @@ def turns_away(plugin: Plugin) -> str:
     if plugin.name == "client-control" and 0 < size < NOTEBOOK:
         return f"max_body_size is {size}, expected at least {NOTEBOOK}, or a notebook with pictures is not saved"
     if OF_MANY.search(f"{given.get('key_type')} {given.get('key', 'remote_addr')}"):
-        numbers = [number for key in LIMITS.get(plugin.name, ()) if isinstance(number := given.get(key), int | float)]
-        most = sum(numbers) * 60 / max(60, given.get("time_window", 0))
-        if numbers and most < CLASS_REQUESTS:
-            return f"it takes {most:g} requests of one address, expected at least {CLASS_REQUESTS}, as of a class"
+        for most, what, least, whose in _limits(plugin):
+            if most < least:
+                return f"it takes {most:g} requests of one address {what}, expected at least {least}, as of {whose}"
     return ""
+
+
+def _limits(plugin: Plugin) -> Iterator[tuple[float, str, int, str]]:
+    """Yield how many requests a plugin lets through, in which time, how many it must, and whose these are.
+
+    What is over `rate` or `conn` waits, and what is over it by more than `burst` is refused (apache/apisix,
+    docs/en/latest/plugins). Numbers that are not known yet, or that APISIX itself fills in, count as enough.
+    """
+
+    def number(key: str, default: float = math.inf) -> float:
+        found = plugin.config.get(key, default)
+        return found if isinstance(found, int | float) else math.inf
+
+    match plugin.name:
+        case "limit-count":
+            yield number("count") * 60 / max(60, number("time_window", 60)), "in a minute", CLASS_REQUESTS, "a class"
+        case "limit-req":
+            yield number("rate") * 60 + number("burst"), "in a minute", CLASS_REQUESTS, "a class"
+            yield number("rate") + number("burst"), "in a second", PAGE_REQUESTS, "a notebook's page"
+        case "limit-conn":
+            yield number("conn") + number("burst"), "at a time", CLASS_CONNECTIONS, "a class"
 
 
 def _checked(found: KubernetesObject) -> KubernetesObject:
