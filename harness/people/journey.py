@@ -292,8 +292,13 @@ class Visitor:
             if answer.is_error:
                 answer.read()
                 raise SpawnError(f"The progress of {self}'s server: {answer.status_code} {answer.text[:200]}")
+            before = ""
             for line in answer.iter_lines():
-                yield json.loads(line.removeprefix("data:")) if line.startswith("data:") else {}
+                if line.startswith("data:"):
+                    yield json.loads(line.removeprefix("data:"))
+                elif not before.startswith("data:"):  # the empty line that ends an event
+                    yield {}
+                before = line
 
     def whoami(self) -> str:
         """Return the hub's name for the visitor with these cookies.

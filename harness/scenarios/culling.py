@@ -26,7 +26,7 @@ from harness.hub.api import Hub
 from harness.hub.culler import Times, read_culler
 from harness.monitoring.client import Alert, Monitoring
 from harness.people.browser import Browser, browser
-from harness.people.journey import user_in
+from harness.people.journey import Page, user_in
 from harness.people.kernel import CellError
 from harness.people.link import EXAMPLE
 from harness.people.student import Student
@@ -79,6 +79,16 @@ class OldPage:
 
 
 @dataclass(frozen=True)
+class Return:
+    """The return of a student whose server was culled, with the cookies of it, to a new server."""
+
+    name: str
+    page: Page
+    notebook: int
+    """Status of the notebook's contents on the new server."""
+
+
+@dataclass(frozen=True)
 class CulledServers:
     """The ends of three servers: one that is not used, one in which a cell runs, and one whose page is open."""
 
@@ -89,7 +99,8 @@ class CulledServers:
     page: ServerLifetime
     old_page: OldPage
     returning: Student
-    """The student of the idle server, who still has the cookies of it."""
+    """The student of the idle server, who came back once it was gone."""
+    returned: Future[Return]
 
 
 @dataclass(frozen=True)
@@ -202,8 +213,8 @@ def _culled_servers(
         work.start()
         with (
             browser(page_probe(running.cluster, hub), timeline, PATIENCE, TIMER_SPEEDUP) as window,
-            # Beside the watch, for a page may take its time.
-            ThreadPoolExecutor(1) as side,
+            # Beside the watch, for a page and a student who comes back may take their time.
+            ThreadPoolExecutor(2) as side,
         ):
             window.open(hub.url + str(EXAMPLE))
             window.wait_for_notebook()
@@ -213,15 +224,17 @@ def _culled_servers(
             began = _ask_page(window, SET, log, PATIENCE)
             # Last: from here on all servers are looked at.
             idle.open(str(EXAMPLE))
-            watch.add(idle.name)
+            left = idle.name
+            watch.add(left)
             opened.set()
             asked = side.submit(_ask_when_old, window, began, watch.lifetimes[page], OLD * times.max_age, over, log)
+            returned = side.submit(_return, idle, hub, watch.lifetimes[left], times, over)
             longest = times.max_age + 2 * times.every + 2 * SLACK
             with suppress(TooLateError):
                 wait_until("the end of all servers", watch.all_gone, timeout=longest, fail_if=over)
             old_page = asked.result()
         there = watch.lifetimes
-        yield CulledServers(hub, times, there[idle.name], there[busy.name], there[page], old_page, idle)
+        yield CulledServers(hub, times, there[left], there[busy.name], there[page], old_page, idle, returned)
     finally:
         for name in watch.lifetimes:
             # One that does not go ends with its hub.
@@ -311,6 +324,25 @@ def _ask_when_old(
     if life.gone_at is not None:
         began = (f"its server {life.end}", f"{_first_refusal(window)}its server {life.end}")
     return OldPage(life.last_seen, *(began if any(began) else _ask_page(window, STILL, log, ASK_TIMEOUT)))
+
+
+def _return(student: Student, hub: Hub, life: ServerLifetime, times: Times, over: Callable[[], str | None]) -> Return:
+    """Wait until a student's idle server is gone, and have the student come back, and go for good.
+
+    Raises:
+        HarnessError: the server does not go, or the return does not end at a page.
+    """
+
+    def gone() -> bool | NotYet:
+        return life.gone_at is not None or NotYet(f"it is there after {life.last_seen:.0f} s")
+
+    longest = times.timeout + 2 * times.every + 2 * SLACK
+    wait_until("the end of an idle server, whose student comes back", gone, timeout=longest, fail_if=over)
+    page = student.open(str(EXAMPLE))
+    try:
+        return Return(student.name, page, student.server.contents(EXAMPLE.notebook).status_code)
+    finally:
+        hub.delete_user(student.name, fail_if=over)
 
 
 def _first_refusal(window: Browser) -> str:

@@ -9,13 +9,14 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
 from pathlib import Path
 
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
-from fixtures.session import attribute_to_test
+from fixtures.session import asks_for, attribute_to_test
 from harness.base.errors import HarnessError
 from harness.base.signals import threads
 from harness.base.timeline import Timeline
@@ -165,6 +166,22 @@ def mistakes(
             departures.add(deployment.student, student.name)
 
 
+@pytest.fixture(scope="module")
+def known_ahead(
+    listed: Release, known_among: Callable[..., set[str]], request: pytest.FixtureRequest
+) -> Iterator[Future[set[str]] | None]:
+    """The courses that the spawner is told of and knows, asked beside the learners of the new course."""
+    asked = any(asks_for(item, "known") for item in request.session.items)
+    with threads(1) as pool:
+        yield pool.submit(known_among, sorted({*KNOWN, *PRE_PULLED}), listed) if asked else None
+
+
+@pytest.fixture
+def known(known_ahead: Future[set[str]]) -> set[str]:
+    """The courses, of those that a list has, that the spawner knows."""
+    return known_ahead.result()
+
+
 @pytest.fixture
 def mistake(mistakes: Mapping[str, Arrival], record: Record, request: pytest.FixtureRequest) -> Iterator[Arrival]:
     """The learner who meets the mistake that the test is about."""
@@ -181,7 +198,7 @@ def cells(*sources: str) -> str:
     return str(nbformat.writes(notebook))
 
 
-@pytest.mark.usefixtures("mistakes")
+@pytest.mark.usefixtures("mistakes", "known_ahead")
 def test_new_course(
     author: Clone, build: Build, try_as_learner: Try, registry: Registry, aws: Aws, cluster: Cluster,
     visit: Callable[[], Student],
@@ -227,9 +244,8 @@ def test_new_course(
 class TestMistakes:
     """Each ends in a failure that says what the mistake was."""
 
-    def test_missing_from_a_list(self, known_among: Callable[..., set[str]], listed: Release) -> None:
+    def test_missing_from_a_list(self, known: set[str]) -> None:
         """A course that is missing from a list is named, with the list and what comes of it."""
-        known = known_among(sorted({*KNOWN, *PRE_PULLED}), listed)
         said = differences(known, PRE_PULLED, [COURSE, OTHER, ELSEWHERE, UNLISTED, UNPULLED])
         assert said == [
             f"{UNBUILT} is pre-pulled and has no build job: its image is never updated",

@@ -242,6 +242,7 @@ class TestConfiguration:
     @pytest.mark.parametrize(
         ("pod", "options"),
         [
+            ("kube-apiserver", []),
             ("etcd", ["--unsafe-no-fsync"]),
             ("kube-controller-manager", ["--leader-elect=false", "--kube-api-qps=200", "--kube-api-burst=400"]),
             ("kube-scheduler", ["--leader-elect=false"]),
@@ -253,7 +254,11 @@ class TestConfiguration:
         _, patched = map(yaml.safe_load, control_plane["kubeadmConfigPatches"])
         [mounted] = [each for each in control_plane["extraMounts"] if each["containerPath"] == "/kind/patches"]
         assert patched == {"kind": "InitConfiguration", "patches": {"directory": "/kind/patches"}}
-        changes = yaml.safe_load((Path(mounted["hostPath"]) / f"{pod}+json.yaml").read_text())
+        patches = Path(mounted["hostPath"])
+        merged = yaml.safe_load((patches / f"{pod}+strategic.yaml").read_text())
+        container = {"name": pod, "env": [{"name": "GOGC", "value": "400"}]}
+        assert merged == {"spec": {"containers": [container]}}
+        changes = yaml.safe_load((patches / f"{pod}+json.yaml").read_text())
         assert changes == [{"op": "add", "path": "/spec/containers/0/command/-", "value": each} for each in options]
         assert len(worker["extraMounts"]) == 1, "it has no control plane"
 
