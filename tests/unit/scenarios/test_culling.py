@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from concurrent.futures import Future
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
+from harness.base.wait import NeverError
+from harness.hub.culler import Times
 from harness.people.browser import Browser
-from harness.scenarios.culling import Background, _ask_when_old, _server_log
+from harness.people.link import EXAMPLE
+from harness.scenarios.culling import Background, _ask_when_old, _return, _server_log
 from harness.scenarios.scaled_hub import ServerLifetime
 
 
@@ -64,3 +68,41 @@ def test_the_log_of_a_server_is_not_that_of_a_sidecar() -> None:
     running: Any = SimpleNamespace(cluster=SimpleNamespace(pods=lambda namespace: pods))
     hub: Any = SimpleNamespace(namespace="jupyter")
     assert _server_log(running, hub, "1") == "notebook of jupyter-1"
+
+
+class Returning:
+    """A student who comes back, and the hub that deletes the user."""
+
+    name = "old"
+
+    def __init__(self) -> None:
+        self.deleted: list[str] = []
+        self.server = SimpleNamespace(contents=lambda path: SimpleNamespace(status_code=200))
+
+    def open(self, link: str) -> str:
+        self.name = "new"
+        return f"the page of {link}"
+
+    def delete_user(self, name: str, fail_if: Callable[[], str | None]) -> None:
+        self.deleted.append(name)
+
+
+def come_back(student: Returning, gone_at: float | None, over: str | None = None) -> Any:
+    life = ServerLifetime("old", started=0.0, last_seen=20.0, gone_at=gone_at)
+    anybody: Any = student
+    return _return(anybody, anybody, life, Times(every=1, timeout=2, max_age=3), lambda: over)
+
+
+class TestReturn:
+    def test_student_comes_back_and_goes_for_good(self) -> None:
+        student = Returning()
+        found = come_back(student, gone_at=21.0)
+        assert (found.name, found.page, found.notebook) == ("new", f"the page of {EXAMPLE}", 200)
+        assert student.deleted == ["new"]
+
+    def test_nobody_comes_back_while_the_server_is_there(self) -> None:
+        student = Returning()
+        with pytest.raises(NeverError, match=r"the end of an idle server.*the run ends"):
+            come_back(student, gone_at=None, over="the run ends")
+        assert student.name == "old"
+        assert not student.deleted
