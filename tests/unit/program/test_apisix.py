@@ -88,7 +88,7 @@ def test_what_is_not_known_before_it_is_applied_is_named() -> None:
         (
             "limit-req",
             {"rate": 5, "burst": 5, "key": "http_x_forwarded_for"},
-            "takes 305 requests of one address in a mi",
+            "takes 305 requests of one address in a minute",
         ),
         ("limit-req", {"rate": 60, "burst": 10, "key": "remote_addr"}, "takes 70 requests of one address in a second"),
         ("limit-req", {"rate": 100, "burst": 0, "key": "remote_addr"}, ""),
