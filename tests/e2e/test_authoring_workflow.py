@@ -171,13 +171,13 @@ def known_ahead(
     listed: Release, known_among: Callable[..., set[str]], request: pytest.FixtureRequest
 ) -> Iterator[Future[set[str]] | None]:
     """The courses that the spawner is told of and knows, asked beside the learners of the new course."""
-    asked = any(asks_for(item, "known") for item in request.session.items)
+    asked = any(asks_for(item, "known_once_listed") for item in request.session.items)
     with threads(1) as pool:
         yield pool.submit(known_among, sorted({*KNOWN, *PRE_PULLED}), listed) if asked else None
 
 
 @pytest.fixture
-def known(known_ahead: Future[set[str]]) -> set[str]:
+def known_once_listed(known_ahead: Future[set[str]]) -> set[str]:
     """The courses, of those that a list has, that the spawner knows."""
     return known_ahead.result()
 
@@ -244,9 +244,9 @@ def test_new_course(
 class TestMistakes:
     """Each ends in a failure that says what the mistake was."""
 
-    def test_missing_from_a_list(self, known: set[str]) -> None:
+    def test_missing_from_a_list(self, known_once_listed: set[str]) -> None:
         """A course that is missing from a list is named, with the list and what comes of it."""
-        said = differences(known, PRE_PULLED, [COURSE, OTHER, ELSEWHERE, UNLISTED, UNPULLED])
+        said = differences(known_once_listed, PRE_PULLED, [COURSE, OTHER, ELSEWHERE, UNLISTED, UNPULLED])
         assert said == [
             f"{UNBUILT} is pre-pulled and has no build job: its image is never updated",
             f"{UNLISTED} is pre-pulled and unknown to the spawner: its links open base_authoring_image",
