@@ -15,7 +15,7 @@ import pytest
 from harness.base.errors import EnvironmentFault, HarnessError
 from harness.base.shell import CommandError, run
 from harness.base.signals import threads
-from harness.base.wait import wait_until
+from harness.base.wait import NotYet, wait_until
 from harness.cli import main as command
 from harness.deployment import boot, teardown
 from harness.plan.options import OPTIONS
@@ -193,7 +193,7 @@ class TestMain:
             download = ["sh", "-c", f"touch {began}; exec sleep {SECONDS}"]
             with threads(1) as pool:
                 downloads.append(pool.submit(run, download, timeout=SECONDS))
-                wait_until("the download", began.exists, timeout=SECONDS)
+                wait_until("the download", lambda: began.exists() or NotYet("not begun"), timeout=SECONDS)
                 raise KeyboardInterrupt
 
         downloads: list[Future[str]] = []
