@@ -6,9 +6,11 @@ import contextlib
 import os
 import signal
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
 
 from harness.base.errors import HarnessError
 
@@ -97,6 +99,61 @@ def lines_of(args: Sequence[str | Path]) -> Iterator[Iterator[str]]:
         yield iter(process.stdout or ())
     finally:
         _end(process)
+
+
+Dialogue = Callable[[str], str]
+"""Gives a program a line, and returns the line that it answers.
+
+Raises:
+    CommandError: the program has ended, or did not answer in time and was killed.
+"""
+
+
+@contextmanager
+def dialogue(args: Sequence[str | Path], *, timeout: float, what: str) -> Iterator[Dialogue]:
+    """Start a program that answers each line with a line, and yield what asks it; it ends with the context.
+
+    Args:
+        timeout: seconds for an answer.
+        what: how a message names the work.
+
+    Raises:
+        CommandError: it could not be started.
+    """
+    with TemporaryFile("w+", errors="replace") as errors:
+        process = _start([str(arg) for arg in args], stdin=subprocess.PIPE, stderr=errors.fileno())
+        late = threading.Event()
+
+        def give_up() -> None:
+            late.set()
+            _kill(process)
+
+        def ask(line: str) -> str:
+            timer = threading.Timer(timeout, give_up)
+            timer.daemon = True
+            timer.start()
+            try:
+                with contextlib.suppress(BrokenPipeError):
+                    print(line, file=process.stdin, flush=True)
+                answer = process.stdout.readline() if process.stdout else ""
+            finally:
+                timer.cancel()
+            if answer.endswith("\n"):
+                return answer
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=10)
+            errors.seek(0)
+            said = errors.read()
+            how = f"no answer within {timeout:.0f} s, killed" if late.is_set() else f"exit code {process.returncode}"
+            raise CommandError(f"{what}: {how}.{tail(said)}", said)
+
+        try:
+            yield ask
+        finally:
+            _end(process)
+            for pipe in filter(None, (process.stdin, process.stdout)):
+                with contextlib.suppress(BrokenPipeError):  # what it was never given
+                    pipe.close()
 
 
 def _start(

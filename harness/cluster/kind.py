@@ -8,8 +8,8 @@ import os
 import shlex
 import socket
 import subprocess
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from pytest_kind import KindCluster
 from urllib3.exceptions import HTTPError
 
 from harness.base.errors import HarnessError
-from harness.base.shell import CommandError, run, tail
+from harness.base.shell import CommandError, Dialogue, dialogue, run, tail
 from harness.base.wait import NotYet, TooLateError, seldom, wait_until
 from harness.cluster.client import connect
 from harness.cluster.pod_health import ended_pods, is_ready, is_running, lost_nodes, started_after
@@ -471,8 +471,22 @@ class Cluster:
 
     def kubectl(self, *args: str, stdin: str | None = None, timeout: float = 60) -> str:
         """Run kubectl on this cluster, and never on that of the caller's KUBECONFIG."""
-        command: list[str | Path] = [self._kubectl, "--kubeconfig", self.kubeconfig, *args]
-        return run(command, timeout=timeout, stdin=stdin, what=f"kubectl {' '.join(args[:4])}")
+        return run(self._kubectl_with(args), timeout=timeout, stdin=stdin, what=f"kubectl {' '.join(args[:4])}")
+
+    def dialogue(self, namespace: str, pod: str, *command: str, timeout: float) -> AbstractContextManager[Dialogue]:
+        """Start a program in a pod that answers each line with a line.
+
+        Args:
+            timeout: seconds for an answer.
+
+        Raises:
+            CommandError: kubectl cannot be started.
+        """
+        args = ("exec", "--stdin", "--namespace", namespace, pod, "--", *command)
+        return dialogue(self._kubectl_with(args), timeout=timeout, what=f"kubectl {' '.join(args[:5])}")
+
+    def _kubectl_with(self, args: Iterable[str]) -> list[str | Path]:
+        return [self._kubectl, "--kubeconfig", self.kubeconfig, *args]
 
 
 def _core_dns_patch(control_plane: str) -> dict[str, Any]:

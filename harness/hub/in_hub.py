@@ -1,14 +1,15 @@
 """Answers what this hub makes of its configuration: the pods its spawner would create, and the settings in force.
 
-It runs inside the hub's own image and under its configuration. Arguments: those of the hub's own command line. Standard
-input: a JSON list of requests. Last line of standard output: a JSON object, `answers` in the order of the requests and
-`configuration` by class. See harness/hub/spawner_probe.py, which has the form of both.
+It runs inside the hub's own image and under its configuration. Arguments: those of the hub's own command line. Each
+line of standard input: a JSON list of requests. Each line of standard output: a JSON object, `answers` in the order of
+the requests and `configuration` by class. See harness/hub/spawner_probe.py, which has the form of both.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import sys
 import uuid
@@ -86,7 +87,7 @@ async def answer(spawner: Any, request: dict[str, Any], kubernetes: ApiClient) -
         await maybe_future(spawner.start())
     except Created as created:
         return {"pod": kubernetes.sanitize_for_serialization(created.pod), "spawner": in_force(spawner)}
-    except Exception as error:  # noqa: BLE001  # any error of a spawner is its answer
+    except (Exception, SystemExit) as error:  # noqa: BLE001  # any error of a spawner is its answer
         return {"error": describe(error)}
     return {"error": "the spawner started something without asking for a pod"}
 
@@ -154,18 +155,23 @@ def plain(name: str, value: Any) -> Any:
     return f"({getattr(value, '__qualname__', type(value).__qualname__)})"
 
 
-def describe(error: Exception) -> str:
+def describe(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
 
 
 async def main() -> None:
+    # Nothing but answers goes there: what the configuration prints is an error's explanation.
+    output = os.fdopen(os.dup(sys.stdout.fileno()), "w")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     app = JupyterHub()
     app.parse_command_line(sys.argv[1:])
     app.load_config_file(app.config_file)
     db = orm.new_session_factory("sqlite:///:memory:")()
     async with ApiClient() as kubernetes:
-        answers = [await answer(new_spawner(app, db), request, kubernetes) for request in json.load(sys.stdin)]
-        print(json.dumps({"answers": answers, "configuration": configuration(app, db)}))
+        made = configuration(app, db)
+        for line in sys.stdin:
+            answers = [await answer(new_spawner(app, db), request, kubernetes) for request in json.loads(line)]
+            print(json.dumps({"answers": answers, "configuration": made}), file=output, flush=True)
 
 
 if __name__ == "__main__":

@@ -124,7 +124,8 @@ def _needs_gpu_node(spec: Mapping[str, Any]) -> bool:
 Ask = Callable[[Iterable[Request]], HubAnswer]
 """Asks a hub what its spawner would create for each request, and which settings are in force.
 
-All are asked at once, in one process: about 3 s for the first, milliseconds for each other.
+One process of the hub answers: about 3 s for the first request, in which it loads its configuration, and milliseconds
+for each other.
 
 Raises:
     HarnessError: the hub's configuration does not load.
@@ -159,22 +160,24 @@ def hub_to_ask(cluster: Cluster, objects: Iterable[Manifest]) -> Iterator[Ask]:
     given_arguments = template["spec"]["containers"][0].get("args", [])
     arguments = [str(argument) for argument in given_arguments if argument != "jupyterhub"]
     script = Path(__file__).with_name("in_hub.py").read_text()
-    command = ["exec", "--stdin", "--namespace", name, name, "--", "python3", "-c", script, *arguments]
-
-    def asked(requests: Iterable[Request]) -> HubAnswer:
-        questions = json.dumps([request.as_json() for request in requests])
-        output = cluster.kubectl(*command, stdin=questions, timeout=120)
-        found = json.loads(output.splitlines()[-1])
-        return HubAnswer([read_choice(answer) for answer in found["answers"]], found["configuration"])
+    command = ("python3", "-c", script, *arguments)
 
     try:
         cluster.apply(name, *needed, pod(name, beside(template, service_variables(given))))
         _wait_for_pod(cluster, name)
-        yield asked
+        with cluster.dialogue(name, name, *command, timeout=ANSWER_TIMEOUT) as hub_process:
+
+            def asked(requests: Iterable[Request]) -> HubAnswer:
+                found = json.loads(hub_process(json.dumps([request.as_json() for request in requests])))
+                return HubAnswer([read_choice(answer) for answer in found["answers"]], found["configuration"])
+
+            yield asked
     finally:
         cluster.kubectl("delete", "namespace", name, "--ignore-not-found", "--wait=false")
 
 
+ANSWER_TIMEOUT = 120
+"""Seconds for a hub's answer, the loading of its configuration included."""
 NEEDED = {"ServiceAccount", "Role", "RoleBinding", "Secret", "ConfigMap", "PersistentVolumeClaim"}
 """Kinds of objects without which a hub's pod does not start, or its spawner may not look at the pods there are."""
 

@@ -34,7 +34,7 @@ from harness.people.student import Student
 from harness.plan.course_repository import Repository, describe
 from harness.plan.hubs import STUDENT
 from harness.plan.plan import Plan
-from harness.plan.sources.new_courses import pre_puller_with, spawner_with
+from harness.plan.sources.new_courses import spawner_with
 from harness.program.pipelines import BuildJob
 from harness.report.run_record import Record
 from harness.scenarios.ahead import Arrival, Sent
@@ -113,12 +113,15 @@ def begin_course(plan: Plan, directory: Path) -> Clone:
 
 @pytest.fixture(scope="module")
 def listed(deployment: Deployment, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Release]:
-    """Step 3: the students' hub, its spawner and pre-puller told of courses, of some by mistake not both."""
+    """Step 3: the students' hub, its spawner told of courses.
+
+    Its pre-puller is not, whose list is compared all the same: it would start anew, here and at the end, with a
+    container for each course on each node, and no learner of a course waits for it.
+    """
     own = deployment.releases[STUDENT]
     spawner = tmp_path_factory.mktemp("listed") / "dynamicImageConfig.py"
     spawner.write_text(spawner_with(deployment.plan.spawner, KNOWN))
-    replaced = {**own.replaced, **pre_puller_with(PRE_PULLED)}
-    told = dataclasses.replace(own, set_files={**own.set_files, SPAWNER_KEY: spawner}, replaced=replaced)
+    told = dataclasses.replace(own, set_files={**own.set_files, SPAWNER_KEY: spawner})
     with changes.changed(deployment, STUDENT, told):
         yield told
 

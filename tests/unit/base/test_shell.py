@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from harness.base.errors import HarnessError
-from harness.base.shell import CommandError, environment, kill_children, lines_of, run, tail
+from harness.base.shell import CommandError, dialogue, environment, kill_children, lines_of, run, tail
 from harness.base.wait import NotYet, wait_until
 
 
@@ -93,6 +93,41 @@ class TestFailure:
     def test_no_such_program(self) -> None:
         with pytest.raises(CommandError, match=r"\Aa tool: /no/such/tool cannot be started: No such file or directory"):
             run(["/no/such/tool"], timeout=20, what="a tool")
+
+
+ECHO = "while read line; do echo got $line; echo $line >&2; done"
+
+
+class TestDialogue:
+    def test_an_answer_for_each_line(self) -> None:
+        with dialogue(["sh", "-c", ECHO], timeout=20, what="an echo") as ask:
+            assert [ask("one"), ask("two")] == ["got one\n", "got two\n"]
+
+    def test_a_program_that_ends(self) -> None:
+        with dialogue(["sh", "-c", f"{ECHO} | head -1; exit 3"], timeout=20, what="an echo") as ask:
+            assert ask("one") == "got one\n"
+            for _ in range(2):
+                with pytest.raises(CommandError, match=r"\Aan echo: exit code 3\.\n  \| one\Z"):
+                    ask("two")
+
+    def test_a_program_that_does_not_answer(self) -> None:
+        with (
+            dialogue(["sh", "-c", "echo loading >&2; exec sleep 60"], timeout=0.3, what="a hub") as ask,
+            pytest.raises(CommandError, match=r"\Aa hub: no answer within 0 s, killed\.\n  \| loading"),
+        ):
+            ask("one")
+
+    def test_ends_with_its_context(self) -> None:
+        with dialogue(["sh", "-c", "echo $$; exec sleep 60"], timeout=20, what="a sleep") as ask:
+            pid = int(ask(""))
+        assert not alive(pid)
+
+    def test_no_such_program(self) -> None:
+        with (
+            pytest.raises(CommandError, match=r"/no/such/tool cannot be started"),
+            dialogue(["/no/such/tool"], timeout=20, what="a tool"),
+        ):
+            pass
 
 
 class TestTimeout:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
@@ -146,14 +148,27 @@ class TestAsk:
         applied: list[Any] = []
         calls: list[tuple[str, ...]] = []
 
-        def kubectl(*command: str, **_: Any) -> str:
+        asked: list[str] = []
+
+        @contextmanager
+        def dialogue(namespace: str, pod: str, *command: str, timeout: float) -> Iterator[Callable[[str], str]]:
             calls.append(command)
             found = {"answers": [answer([], {})], "configuration": {"JupyterHub": {"port": 1}}}
-            return f"noise\n{json.dumps(found)}"
+
+            def ask(line: str) -> str:
+                asked.append(line)
+                return json.dumps(found)
+
+            yield ask
+
+        def kubectl(*command: str) -> None:
+            calls.append(command)
 
         pod = SimpleNamespace(status=SimpleNamespace(phase="Running"))
         pods = SimpleNamespace(look=lambda _: [pod], change=lambda _: None)
-        cluster: Any = SimpleNamespace(apply=lambda *each: applied.extend(each), kubectl=kubectl, pods=lambda _: pods)
+        cluster: Any = SimpleNamespace(
+            apply=lambda *each: applied.extend(each), dialogue=dialogue, kubectl=kubectl, pods=lambda _: pods
+        )
         found = ask(cluster, [self.HUB, self.SECRET, self.BINDING, *self.OTHERS], [Request("course=intro")])
         assert [choice.tag for choice in found.choices] == ["intro"]
         assert found.configuration == {"JupyterHub": {"port": 1}}
@@ -168,8 +183,9 @@ class TestAsk:
             {"name": "PROXY_API_SERVICE_PORT", "value": "8001"},
             {"name": "PROXY_API_SERVICE_PORT_HTTP_API", "value": "8001"},
         ]
-        asked, removed = calls
-        assert asked[-2:] == ("--config", "1")
+        assert asked == ['[{"query": "course=intro"}]']
+        started, removed = calls
+        assert started[-2:] == ("--config", "1")
         assert removed == ("delete", "namespace", namespace, "--ignore-not-found", "--wait=false")
 
 
