@@ -23,23 +23,23 @@ class AuthorsUser:
     def __init__(self, new: Callable[[], Author], cleanup: UserCleanup, password: str) -> None:
         self._new, self._cleanup, self._password = new, cleanup, password
         self.author: Author | None = None
-        self._at_work = False
+        self._at_work_on = ""
         self._leaving: Hub | None = None
         """The hub of an author who has left, and whose user may still be there."""
 
-    def at_work(self, course: str) -> Author:
-        """Return an author who works; if none does, one logs in first, and fills in the form.
+    def open(self, course: str) -> Author:
+        """Return an author who works on a course; if none does, one logs in first, and fills in the form.
 
         Raises:
             SpawnError, JourneyError: the author gets no server.
         """
-        if self.author and self._at_work:
+        if self.author and self._at_work_on == course:
             return self.author
         author = self.anew()
         if (status := author.log_in(self._password)) != 302:
             raise JourneyError(f"the shared password is refused: {status}, expected 302\n{author.journey}")
         author.ask_for(course)
-        self._at_work = True
+        self._at_work_on = course
         return author
 
     def anew(self) -> Author:
@@ -58,4 +58,4 @@ class AuthorsUser:
             self.author.close()
             self._cleanup.add(self.author.hub, NAME)
             self._leaving = self.author.hub
-        self.author, self._at_work = None, False
+        self.author, self._at_work_on = None, ""

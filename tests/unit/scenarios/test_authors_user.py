@@ -47,25 +47,27 @@ def user_of(happened: list[str], password: str = "right") -> AuthorsUser:
 def test_tests_that_look_share_a_server() -> None:
     happened: list[str] = []
     user = user_of(happened)
-    assert user.at_work("a") is user.at_work("a")
+    assert user.open("a") is user.open("a")
     assert happened == ["a starts"]
+    user.open("b")
+    assert happened == ["a starts", *LEAVES, GONE, "b starts"]
 
 
 def test_a_test_that_begins_anew_finds_nothing() -> None:
     """The author at work is gone before, and the one who comes to work after it starts a server again."""
     happened: list[str] = []
     user = user_of(happened)
-    at_work = user.at_work("a")
+    at_work = user.open("a")
     assert user.anew() is not at_work
     assert happened == ["a starts", *LEAVES, GONE]
-    user.at_work("b")
+    user.open("b")
     assert happened[4:] == [*LEAVES, GONE, "b starts"]
 
 
 def test_who_leaves_is_waited_for_by_the_next_alone() -> None:
     happened: list[str] = []
     user = user_of(happened)
-    user.at_work("a")
+    user.open("a")
     user.free()
     assert happened == ["a starts", *LEAVES]
     user.anew()
@@ -77,11 +79,11 @@ def test_an_author_who_is_refused_stays_until_the_next_test() -> None:
     happened: list[str] = []
     user = user_of(happened, password="wrong")
     with pytest.raises(JourneyError, match="the shared password is refused: 403, expected 302"):
-        user.at_work("a")
+        user.open("a")
     assert user.author
     assert happened == []
     with pytest.raises(JourneyError, match="refused"):
-        user.at_work("a")
+        user.open("a")
     assert happened == [*LEAVES, GONE]
 
 
