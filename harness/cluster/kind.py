@@ -135,10 +135,13 @@ class Cluster:
         self._add_gpus()
         self._wait_for_nodes()
 
-    def resume(self) -> None:
+    def resume(self, before_pods: Callable[[], None] = lambda: None) -> None:
         """Start nodes that were stopped, such as by a restart of Docker, and wait until they are ready.
 
         All pods but the cluster's own are made anew: what is known of those that were there is as old as they are.
+
+        Args:
+            before_pods: called when the API server answers, and before any pod is made.
 
         Raises:
             CommandError: a container does not start.
@@ -158,6 +161,7 @@ class Cluster:
         self._remove_all("leases", "metadata.namespace!=kube-node-lease")
         # A hub that starts before names are served finds no database, and ends.
         with self._without_new_pods():
+            before_pods()
             self._remove_all("pods", "metadata.namespace!=kube-system", *AT_ONCE)
             self._connect_nodes()
             self._wait_for_names(started)

@@ -16,7 +16,7 @@ from harness.deployment.failure import faults_named, side_by_side, undone_on_fai
 from harness.deployment.gate import remove_gate
 from harness.deployment.hubs import install_release, remove_renamed, remove_users, wait_for_hub
 from harness.deployment.images import make_images, push_images
-from harness.deployment.infrastructure import create_cluster, reuse_or_reset, start_services
+from harness.deployment.infrastructure import create_cluster, let_pre_pullers_run, reuse_or_reset, start_services
 from harness.deployment.inputs import read_inputs
 from harness.deployment.model import Deployment, Prepared
 from harness.deployment.monitoring import build_monitoring, remove_monitoring
@@ -196,6 +196,7 @@ def install_hubs(
                 installing.result()
         hubs = [running.hub(spec) for spec in wanted]
         version, *_ = [wait_for_hub(context, hub) for hub in hubs]
+        let_pre_pullers_run(context)
         if clear:
             for hub in hubs:
                 remove_users(context, hub)

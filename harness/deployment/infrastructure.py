@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Mapping
+
+from kubernetes.client.exceptions import ApiException
+
 from harness.artifacts.model import Artifacts
 from harness.base.shell import CommandError
 from harness.base.wait import NeverError, TooLateError
@@ -12,6 +17,10 @@ from harness.evidence.environment import parts
 from harness.host import docker
 from harness.services.container import Content, Services
 
+PRE_PULLER = "component=continuous-image-puller"
+"""Label of a pre-puller (zero-to-jupyterhub-k8s, jupyterhub/templates/image-puller)."""
+HELD = "ol-jupyterhub-harness/pre-puller"
+"""Label that no node has."""
 SERVED = ("services", "images")
 """Keys of the state that are about the services, which come and go without the cluster."""
 
@@ -82,15 +91,39 @@ def _resume_or_remove(context: BootContext, made_of: str) -> None:
     context.state.forget("cluster")
     try:
         with context.steps.step("kept cluster") as step:
-            cluster.resume()
+            cluster.resume(before_pods=functools.partial(hold_pre_pullers, context))
             step.done("its nodes were stopped, and are back")
         context.state.set("cluster", made_of)
-    except (CommandError, NeverError, TooLateError) as error:
+    except (ApiException, CommandError, NeverError, TooLateError) as error:
         why = " ".join(str(error).split())
         context.steps.say(f"{'kept:':<11}cluster {cluster.name} is replaced, it does not come back: {why}")
         docker.remove_containers(cluster.nodes)
         context.state.clear(but=SERVED)
         context.stopped = False
+
+
+def hold_pre_pullers(context: BootContext) -> None:
+    """Have no pre-puller run until `let_pre_pullers_run`: its containers, one for each course, would start before hubs.
+
+    The images are on the nodes already, but for one that has changed in the registry.
+    """
+    context.state.set("pre-pullers", "held")
+    _patch_pre_pullers(context, {HELD: "true"})
+
+
+def let_pre_pullers_run(context: BootContext) -> None:
+    """Have the pre-pullers run that were held, in this run or in one that was killed."""
+    if context.state.get("pre-pullers"):
+        _patch_pre_pullers(context, {HELD: None})
+        context.state.forget("pre-pullers")
+
+
+def _patch_pre_pullers(context: BootContext, labels: Mapping[str, str | None]) -> None:
+    """Have the pre-pullers run on nodes with some labels alone; None takes a label away."""
+    apps = context.cluster.apps
+    patch = {"spec": {"template": {"spec": {"nodeSelector": labels}}}}
+    for each in apps.list_daemon_set_for_all_namespaces(label_selector=PRE_PULLER).items:
+        apps.patch_namespaced_daemon_set(each.metadata.name, each.metadata.namespace, patch)
 
 
 def start_services(context: BootContext, artifacts: Artifacts, services: Services, images: RegistryImages) -> None:

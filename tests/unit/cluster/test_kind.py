@@ -167,7 +167,12 @@ class TestResume:
         monkeypatch.setattr(client.CoreV1Api, "list_node", nodes)
         monkeypatch.setattr(client.CoreV1Api, "patch_node_status", add_gpus)
         monkeypatch.setattr(Cluster, "api", client.ApiClient())
-        it.resume()
+
+        def before_pods() -> None:
+            with calls.open("a") as file:
+                file.write("before pods\n")
+
+        it.resume(before_pods)
         return [line for line in calls.read_text().splitlines() if not line.startswith(("docker inspect", "docker ps"))]
 
     def test_pods_are_made_anew_and_no_one_waits_for_old_leases(self, done: list[str]) -> None:
@@ -183,7 +188,8 @@ class TestResume:
         """A hub that does finds no database, and ends; the API server still takes the old name servers for ready."""
         closed, opened = (number for number, line in enumerate(done) if " taint nodes --all " in line)
         meanwhile = done[closed + 1 : opened]
-        assert " delete pods " in meanwhile[0]
+        assert meanwhile[0] == "before pods"
+        assert " delete pods " in meanwhile[1]
         assert meanwhile.count("look at the name servers") == 4, "until those that are new are ready"
         assert len([line for line in meanwhile if line.endswith("KUBE-SERVICES")]) == 4, (
             "of both nodes, until both lead"

@@ -16,7 +16,14 @@ from harness.base.progress import Steps
 from harness.base.wait import TooLateError
 from harness.deployment.context import BootContext
 from harness.deployment.images import RegistryImages
-from harness.deployment.infrastructure import create_cluster, reuse_or_reset, start_services
+from harness.deployment.infrastructure import (
+    HELD,
+    PRE_PULLER,
+    create_cluster,
+    let_pre_pullers_run,
+    reuse_or_reset,
+    start_services,
+)
 from harness.deployment.state import State, fingerprints
 from harness.host.identity import identity
 from harness.plan.plan import Plan
@@ -104,6 +111,7 @@ class TestReuseOrReset:
         assert docker.changes == [remade(REMADE[-1], plan)]
 
 
+HOLD = f"jupyter/puller on { {HELD: 'true'} }"
 STOPPED = """case "$*" in
   "ps "*status=running*) cat "$here/running" ;;
   "ps "*) for part in control-plane worker moto registry keycloak; do printf "jh-1-$part\\tExited\\n"; done ;;
@@ -119,11 +127,21 @@ class StoppedCluster(FakeCluster):
     def __init__(self, error: BaseException | None = None) -> None:
         super().__init__()
         self.nodes, self.error = ("jh-1-control-plane", "jh-1-worker"), error
+        puller = SimpleNamespace(metadata=SimpleNamespace(name="puller", namespace="jupyter"))
 
-    def resume(self) -> None:
+        def pullers(label_selector: str) -> Any:
+            return SimpleNamespace(items=[puller] if label_selector == PRE_PULLER else [])
+
+        def patch(name: str, namespace: str, change: Any) -> None:
+            self.done.append(f"{namespace}/{name} on {change['spec']['template']['spec']['nodeSelector']}")
+
+        self.apps = SimpleNamespace(list_daemon_set_for_all_namespaces=pullers, patch_namespaced_daemon_set=patch)
+
+    def resume(self, before_pods: Callable[[], None]) -> None:
         self.done.append("resume")
         if self.error:
             raise self.error
+        before_pods()
 
 
 class Killed(BaseException):
@@ -161,9 +179,18 @@ class TestResume:
         changes = [call for call in docker.calls if not call.startswith(("ps", "version"))]
         assert changes == ["rm --force --volumes jh-1-keycloak jh-1-moto jh-1-registry"]
         create_cluster(context, WANTED)
-        assert cluster.done == ["resume"]
+        assert cluster.done == ["resume", HOLD]
         assert context.state.get("cluster") == WANTED
         assert "kept cluster: its nodes were stopped, and are back" in out.getvalue()
+
+    def test_pre_pullers_run_again_once_in_this_run_or_a_later_one(
+        self, planned: Planner, steps: Steps, docker: Program
+    ) -> None:
+        cluster, plan = StoppedCluster(), planned()
+        create_cluster(self.stopped(plan, steps, cluster), WANTED)
+        for _ in range(2):
+            let_pre_pullers_run(context_of(plan, steps, cluster))
+        assert cluster.done == ["resume", HOLD, f"jupyter/puller on { {HELD: None} }"]
 
     def test_one_that_was_on_its_way_back_when_its_run_was_killed_is_no_whole_one(
         self, planned: Planner, steps: Steps, docker: Program
