@@ -11,6 +11,7 @@ import functools
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import pytest
@@ -25,7 +26,7 @@ from harness.cluster.kind import Cluster
 from harness.courses.author_clone import Clone
 from harness.courses.build_job import run_job
 from harness.courses.consistency import differences, job_faults
-from harness.courses.notebook_check import NotebookCheck
+from harness.courses.notebook_check import MemoryQuota, NotebookCheck, check_notebook
 from harness.deployment import changes
 from harness.deployment.model import Deployment
 from harness.people.journey import Page, ServerProbe, SpawnError
@@ -37,21 +38,22 @@ from harness.plan.plan import Plan
 from harness.plan.sources.new_courses import spawner_with
 from harness.program.pipelines import BuildJob
 from harness.report.run_record import Record
-from harness.scenarios.ahead import Arrival, Sent
+from harness.scenarios.ahead import Sent
 from harness.scenarios.user_cleanup import UserCleanup
 from harness.services.aws import Aws
 from harness.services.registry import Registry
 
-COURSE, OTHER, ELSEWHERE = "bicycles.1", "bicycles.2", "bicycles.3"
+COURSE, OTHER, ELSEWHERE, LACKING = "bicycles.1", "bicycles.2", "bicycles.3", "bicycles.4"
 UNLISTED, UNPULLED, UNBUILT = "unlisted", "unpulled", "unbuilt"
-KNOWN = {COURSE: False, OTHER: False, ELSEWHERE: False, UNPULLED: False, UNBUILT: False}
-PRE_PULLED = (COURSE, OTHER, ELSEWHERE, UNLISTED, UNBUILT)
+KNOWN = dict.fromkeys((COURSE, OTHER, ELSEWHERE, LACKING, UNPULLED, UNBUILT), False)
+PRE_PULLED = (COURSE, OTHER, ELSEWHERE, LACKING, UNLISTED, UNBUILT)
 
 pytestmark = [
     pytest.mark.timeout(900),  # a build takes as long as the package index does
     pytest.mark.touches("the students' release"),
 ]
 
+Mistake = Sent[Student, Any]
 Try = Callable[[Repository, str], NotebookCheck]
 Build = Callable[[str, Path], Repository]
 
@@ -63,6 +65,7 @@ class Learner:
     author: Clone
     build: Build
     follow: Callable[[Link], Page]
+    run: Callable[[Link], NotebookCheck]
 
 
 def link_to_unlisted(learner: Learner) -> Page:
@@ -92,10 +95,19 @@ def link_to_anothers_repository(learner: Learner) -> Page:
     return learner.follow(Link(OTHER, "tandems.ipynb"))
 
 
-MISTAKES = {
+def run_without_a_package(learner: Learner) -> NotebookCheck:
+    """Run a notebook that imports what its course's requirements.txt lacks."""
+    learner.author.write("needs.ipynb", cells("1 + 1", "import a_package_nobody_has"))
+    learner.author.push("Use a package")
+    learner.build(LACKING, learner.author.origin)
+    return learner.run(Link(LACKING, "needs.ipynb"))
+
+
+MISTAKES: Mapping[str, Callable[[Learner], Page | NotebookCheck]] = {
     "test_missing_from_the_spawner": link_to_unlisted,
     "test_missing_image": link_to_unbuilt,
     "test_notebooks_not_in_the_home_directory": link_to_notebooks_elsewhere,
+    "test_missing_dependency": run_without_a_package,
     "test_anothers_repository": link_to_anothers_repository,
 }
 """What leads a learner to each mistake, by its test."""
@@ -148,16 +160,23 @@ def mistakes(
     server_probe: ServerProbe,
     departures: UserCleanup,
     timeline: Timeline,
+    memory_quota: MemoryQuota,
     tmp_path_factory: pytest.TempPathFactory,
     request: pytest.FixtureRequest,
-) -> Iterator[Mapping[str, Arrival]]:
+) -> Iterator[Mapping[str, Mistake]]:
     """The learners who meet the mistakes that tests ask for, side by side, and beside those of the new course."""
 
-    def meet(mistake: Callable[[Learner], Page], student: Student) -> Page:
+    def meet(mistake: Callable[[Learner], Page | NotebookCheck], student: Student) -> Page | NotebookCheck:
         directory = tmp_path_factory.mktemp(mistake.__name__)
         build = functools.partial(run_build, deployment, aws, registry, directory)
         follow = functools.partial(Link.follow, student=student, cluster=deployment.cluster, registry=registry)
-        return mistake(Learner(begin_course(deployment.plan, directory), build, follow))
+
+        def run(link: Link) -> NotebookCheck:
+            found = NotebookCheck(link.course, link.notebook, memory_quota)
+            check_notebook(found, link, student, deployment.cluster, registry, deployment.plan.cell_timeout)
+            return found
+
+        return mistake(Learner(begin_course(deployment.plan, directory), build, follow, run))
 
     asked = {item.originalname for item in request.session.items if isinstance(item, pytest.Function)}
     students = {test: Student(deployment.student, server_probe, timeline) for test in MISTAKES if test in asked}
@@ -186,7 +205,7 @@ def known_once_listed(known_ahead: Future[set[str]]) -> set[str]:
 
 
 @pytest.fixture
-def mistake(mistakes: Mapping[str, Arrival], record: Record, request: pytest.FixtureRequest) -> Iterator[Arrival]:
+def mistake(mistakes: Mapping[str, Mistake], record: Record, request: pytest.FixtureRequest) -> Iterator[Mistake]:
     """The learner who meets the mistake that the test is about."""
     learner = mistakes[request.node.originalname]
     attribute_to_test(request, learner.person)
@@ -249,40 +268,38 @@ class TestMistakes:
 
     def test_missing_from_a_list(self, known_once_listed: set[str]) -> None:
         """A course that is missing from a list is named, with the list and what comes of it."""
-        said = differences(known_once_listed, PRE_PULLED, [COURSE, OTHER, ELSEWHERE, UNLISTED, UNPULLED])
+        said = differences(known_once_listed, PRE_PULLED, [COURSE, OTHER, ELSEWHERE, LACKING, UNLISTED, UNPULLED])
         assert said == [
             f"{UNBUILT} is pre-pulled and has no build job: its image is never updated",
             f"{UNLISTED} is pre-pulled and unknown to the spawner: its links open base_authoring_image",
             f"{UNPULLED} is known to the spawner and never pre-pulled: its first student on a node waits for the pull",
         ]
 
-    def test_missing_from_the_spawner(self, mistake: Arrival) -> None:
+    def test_missing_from_the_spawner(self, mistake: Mistake) -> None:
         """A course that the spawner does not know opens the default image, and the failure names the list."""
         with pytest.raises(
             WrongImageError, match=f"opened the image base_authoring_image, not {UNLISTED}.*known cours"
         ):
             _ = mistake.page
 
-    def test_missing_image(self, mistake: Arrival) -> None:
+    def test_missing_image(self, mistake: Mistake) -> None:
         """A course whose image was never built is a failure at once that names the image."""
         with pytest.raises(SpawnError, match=rf"ImagePull.*ol-course-notebooks:{UNBUILT}"):
             _ = mistake.page
 
-    def test_notebooks_not_in_the_home_directory(self, mistake: Arrival) -> None:
+    def test_notebooks_not_in_the_home_directory(self, mistake: Mistake) -> None:
         """Notebooks that the Dockerfile copies elsewhere are found there, and the failure says what to change."""
         elsewhere = r"The image has it as /opt/course/lectures/lecture1/first_look\.ipynb: have the Dockerfile copy it"
         with pytest.raises(NoNotebookError, match=elsewhere):
             _ = mistake.page
 
-    def test_missing_dependency(self, author: Clone, build: Build, try_as_learner: Try) -> None:
+    def test_missing_dependency(self, mistake: Mistake) -> None:
         """A package that requirements.txt lacks is named, with the cell that imports it."""
-        author.write("needs.ipynb", cells("1 + 1", "import a_package_nobody_has"))
-        author.push("Use a package")
-        trial = try_as_learner(build(COURSE, author.origin), "needs.ipynb")
+        trial: NotebookCheck = mistake.page
         expected = "cell 2: ModuleNotFoundError: No module named 'a_package_nobody_has' (is it in requirements.txt?)"
         assert trial.trouble == expected, trial.explanation
 
-    def test_anothers_repository(self, mistake: Arrival) -> None:
+    def test_anothers_repository(self, mistake: Mistake) -> None:
         """Two courses with each other's repository: the failure says what the image has in place of the notebook."""
         other = r"has no file of that name. Notebooks in the learner's home directory: .*bootstrap\.ipynb"
         with pytest.raises(NoNotebookError, match=other):

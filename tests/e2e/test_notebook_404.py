@@ -31,12 +31,12 @@ OPENS = {
 }
 DOES_NOT_OPEN = {
     "missing": "lectures/lecture1/missing.ipynb",
-    "wrong case": "Lectures/Lecture1/Regression.ipynb",
+    "wrong case": "lectures%2Flecture1%2FRegression.ipynb",
     "wrong directory": "regression.ipynb",
     "encoded three times": "practice%25252FMy%252520Notes.ipynb",
     "another host": "%2F%2Fevil.example%2Fx.ipynb",
 }
-follows_what_is_written = pytest.mark.students(own=f"/tmplogin?course={COURSE}&notebook={{written}}")
+follows_what_is_written = pytest.mark.students(anybody=f"/tmplogin?course={COURSE}&notebook={{written}}")
 LEADS_OUT = ["..%2Fpasswd.ipynb", "..%2F..%2Fetc%2Fpasswd.ipynb"]
 
 
@@ -44,7 +44,7 @@ LEADS_OUT = ["..%2Fpasswd.ipynb", "..%2F..%2Fetc%2Fpasswd.ipynb"]
 @pytest.mark.parametrize("written", OPENS)
 def test_notebook_opens(arrivals: Mapping[str, Arrival], written: str) -> None:
     """However its path is written in the link, a notebook that is there opens."""
-    path, student, page = OPENS[written], arrivals["own"].person, arrivals["own"].page
+    path, student, page = OPENS[written], arrivals["anybody"].person, arrivals["anybody"].page
     assert page.path == f"/user/{student.name}/notebooks/{path}", f"notebook={written} ended at {page.path}"
     found = student.server.contents(path)
     assert found.status_code == 200, f"notebook={written}: the contents API says {found.status_code} of {path}"
@@ -55,7 +55,7 @@ def test_notebook_opens(arrivals: Mapping[str, Arrival], written: str) -> None:
 @pytest.mark.parametrize("written", DOES_NOT_OPEN.values(), ids=DOES_NOT_OPEN)
 def test_notebook_that_is_not_there_is_a_404(arrivals: Mapping[str, Arrival], written: str) -> None:
     """A notebook that is not there is a 404 of the contents API, and the student's server stays usable."""
-    student, page = arrivals["own"].person, arrivals["own"].page
+    student, page = arrivals["anybody"].person, arrivals["anybody"].page
     own = f"/user/{student.name}/"
     assert page.path.startswith(own), f"notebook={written} sends the student away from their server, to {page.path}"
     assert page.path.startswith(f"{own}notebooks/"), f"notebook={written} opens {page.path}, where no notebook is"
@@ -82,7 +82,7 @@ def opened_by(arrival: Arrival) -> str:
 @pytest.mark.parametrize("written", LEADS_OUT)
 def test_path_out_of_the_home_directory_is_a_404(arrivals: Mapping[str, Arrival], written: str) -> None:
     """A path that leads out of the home directory opens nothing, and the student's server stays usable."""
-    student, opened = arrivals["own"].person, opened_by(arrivals["own"])
+    student, opened = arrivals["anybody"].person, opened_by(arrivals["anybody"])
     assert not opened, f"notebook={written} leads out of the home directory, and ended at {opened}"
     student.open(f"/user/{student.name}/notebooks/{NOTEBOOK}")
     right = student.server.contents(NOTEBOOK)
@@ -93,7 +93,7 @@ def test_path_out_of_the_home_directory_is_a_404(arrivals: Mapping[str, Arrival]
 @pytest.mark.parametrize("written", ["lectures/lecture1/regression.txt"])
 def test_what_is_no_notebook_opens_the_first_page(arrivals: Mapping[str, Arrival], written: str) -> None:
     """A path that does not end in .ipynb opens the server's own first page, and no error."""
-    student, page = arrivals["own"].person, arrivals["own"].page
+    student, page = arrivals["anybody"].person, arrivals["anybody"].page
     assert page.status == 200, f"the page answers {page.status}"
     assert page.path.startswith(f"/user/{student.name}/"), f"the link ended at {page.path}"
     assert "regression" not in page.path, f"a page for {page.path} opened, which is no notebook"
@@ -129,7 +129,7 @@ def test_student_sees_that_a_notebook_is_missing(browser: Browser, evidence_dir:
     assert "linear regression" in shown, f"the right link shows {shown!r}"
 
 
-@pytest.mark.students(wrong_image=str(WRONG_IMAGE), wrong_path=str(WRONG_PATH))
+@pytest.mark.students(wrong_image=str(WRONG_IMAGE), anybody=str(WRONG_PATH))
 def test_wrong_image_is_told_from_wrong_path(
     arrivals: Mapping[str, Arrival], cluster: Cluster, registry: Registry
 ) -> None:
@@ -137,4 +137,4 @@ def test_wrong_image_is_told_from_wrong_path(
     with pytest.raises(WrongImageError, match=r"opened the image base_authoring_image, not uai_source-uai\.10"):
         WRONG_IMAGE.check(arrivals["wrong_image"].arrived, cluster, registry)
     with pytest.raises(NoNotebookError, match=r"Regression\.ipynb is not in it"):
-        WRONG_PATH.check(arrivals["wrong_path"].arrived, cluster, registry)
+        WRONG_PATH.check(arrivals["anybody"].arrived, cluster, registry)
