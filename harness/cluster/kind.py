@@ -151,12 +151,7 @@ class Cluster:
         started = {node: docker.started_at(node) for node in self.nodes}
         self.__dict__.pop("api", None)
 
-        def answers() -> bool | NotYet:
-            # It answers before it has read who has which rights, and refuses everybody until then.
-            error = self._failed_request("/readyz", RESUME_ATTEMPT)
-            return NotYet(_last_line(error)) if error else True
-
-        wait_until("the API server", answers, timeout=RESUME_TIMEOUT, fail_if=self._why_gone())
+        wait_until("the API server", self._is_served, timeout=RESUME_TIMEOUT, fail_if=self._why_gone())
         # A release's scheduler waits 15 s for the end of a lease that one before it has.
         self._remove_all("leases", "metadata.namespace!=kube-node-lease")
         # A hub that starts before names are served finds no database, and ends.
@@ -169,6 +164,21 @@ class Cluster:
         self._wait_for_nodes(since=started)
         # What a kubelet does not know of, it takes away from its node when it starts.
         self._add_gpus()
+
+    def _is_served(self) -> bool | NotYet:
+        """Return whether the API server is ready; it answers before, and refuses everybody while it reads the rights.
+
+        Not by kubectl, each start of which takes time from what is waited for.
+        """
+        try:
+            self.api.rest_client.request(
+                "GET", f"{self.api.configuration.host}/readyz", _request_timeout=RESUME_ATTEMPT
+            )
+        except ApiException as error:
+            return NotYet(f"{error.status} {error.reason}")
+        except HTTPError as error:
+            return NotYet(str(error))
+        return True
 
     @contextmanager
     def _without_new_pods(self) -> Iterator[None]:
