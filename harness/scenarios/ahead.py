@@ -153,6 +153,10 @@ class PeopleAhead(Generic[P, E]):
         self._wait("people of a test", found.values())
         return found
 
+    def is_last(self, test: str) -> bool:
+        """Return whether no later test looks at a test's people."""
+        return all(self._last[key] == test for key in self._tests[self._places[test]].keys.values())
+
     def end(self, test: str) -> list[P]:
         """Return the people whom no later test looks at, now that a test is over."""
         keys = [key for key in self._tests[self._places[test]].keys.values() if self._last[key] == test]

@@ -5,12 +5,16 @@ The page itself proves nothing: it answers 200 for any path. What tells is the c
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import pytest
 
+from fixtures.target import AskSpawner
 from harness.cluster.kind import Cluster
+from harness.hub.spawner_probe import Choice, Request
 from harness.people.browser import Browser
 from harness.people.journey import JourneyError
 from harness.people.link import EXAMPLE, Link, NoNotebookError, WrongImageError
@@ -36,30 +40,72 @@ DOES_NOT_OPEN = {
     "encoded three times": "practice%25252FMy%252520Notes.ipynb",
     "another host": "%2F%2Fevil.example%2Fx.ipynb",
 }
-follows_what_is_written = pytest.mark.students(anybody=f"/tmplogin?course={COURSE}&notebook={{written}}")
+FOLLOWED = f"/tmplogin?course={COURSE}&notebook={{written}}"
+OPENED_BY_ONE = {
+    "practice%2FMy%20Notes.ipynb",
+    "practice%2FLogReg_%26_CART.ipynb",
+    "practice/%C3%A9t%C3%A9.ipynb",
+    DOES_NOT_OPEN["missing"],
+    DOES_NOT_OPEN["wrong directory"],
+}
+"""Notebooks whose pages, as the spawner gives them to a server, are opened by one student. What a link to such a name
+does on its way is seen in the browser, or with another name of its kind."""
+follows_what_is_written = pytest.mark.students(anybody=FOLLOWED)
 LEADS_OUT = ["..%2Fpasswd.ipynb", "..%2F..%2Fetc%2Fpasswd.ipynb"]
 
 
-@follows_what_is_written
-@pytest.mark.parametrize("written", OPENS)
-def test_notebook_opens(arrivals: Mapping[str, Arrival], written: str) -> None:
+def each(written: Mapping[str, str]) -> list[Any]:
+    """Return the parameters of a test, each what is written in a link, by its name."""
+    return [
+        pytest.param(it, id=name, marks=pytest.mark.students(anybody=str(EXAMPLE) if it in OPENED_BY_ONE else FOLLOWED))
+        for name, it in written.items()
+    ]
+
+
+@pytest.fixture(scope="module")
+def choices(ask_spawner: AskSpawner) -> Mapping[str, Choice]:
+    """What the spawner makes of the links that nobody follows, by what is written there."""
+    written = sorted(OPENED_BY_ONE)
+    asked = ask_spawner([Request(urlsplit(FOLLOWED.format(written=each)).query) for each in written])
+    return dict(zip(written, asked, strict=True))
+
+
+@pytest.fixture
+def open_written(arrivals: Mapping[str, Arrival], written: str, request: pytest.FixtureRequest) -> Callable[[], str]:
+    """A function that has the test's student open what is written in a link, and returns the path of the page."""
+
+    def page() -> str:
+        arrival = arrivals["anybody"]
+        if written not in OPENED_BY_ONE:
+            return arrival.page.path
+        choice: Choice = request.getfixturevalue("choices")[written]
+        assert choice.default_url, f"notebook={written} gives {choice}"
+        answer = arrival.arrived.call("GET", f"/user/{arrival.person.name}{choice.default_url}", follow_redirects=True)
+        return unquote(urlsplit(str(answer.url)).path)
+
+    return page
+
+
+@pytest.mark.parametrize("written", each({written: written for written in OPENS}))
+def test_notebook_opens(arrivals: Mapping[str, Arrival], open_written: Callable[[], str], written: str) -> None:
     """However its path is written in the link, a notebook that is there opens."""
-    path, student, page = OPENS[written], arrivals["anybody"].person, arrivals["anybody"].page
-    assert page.path == f"/user/{student.name}/notebooks/{path}", f"notebook={written} ended at {page.path}"
+    path, student, opened = OPENS[written], arrivals["anybody"].person, open_written()
+    assert opened == f"/user/{student.name}/notebooks/{path}", f"notebook={written} ended at {opened}"
     found = student.server.contents(path)
     assert found.status_code == 200, f"notebook={written}: the contents API says {found.status_code} of {path}"
     assert found.json()["type"] == "notebook", f"{path} is there, as a {found.json()['type']}"
 
 
-@follows_what_is_written
-@pytest.mark.parametrize("written", DOES_NOT_OPEN.values(), ids=DOES_NOT_OPEN)
-def test_notebook_that_is_not_there_is_a_404(arrivals: Mapping[str, Arrival], written: str) -> None:
+@pytest.mark.parametrize("written", each(DOES_NOT_OPEN))
+def test_notebook_that_is_not_there_is_a_404(
+    arrivals: Mapping[str, Arrival], open_written: Callable[[], str], written: str
+) -> None:
     """A notebook that is not there is a 404 of the contents API, and the student's server stays usable."""
-    student, page = arrivals["anybody"].person, arrivals["anybody"].page
+    student, opened = arrivals["anybody"].person, open_written()
     own = f"/user/{student.name}/"
-    assert page.path.startswith(own), f"notebook={written} sends the student away from their server, to {page.path}"
-    assert page.path.startswith(f"{own}notebooks/"), f"notebook={written} opens {page.path}, where no notebook is"
-    path = page.path.removeprefix(f"{own}notebooks/")
+    assert opened.startswith(own), f"notebook={written} sends the student away from their server, to {opened}"
+    assert opened.startswith(f"{own}notebooks/"), f"notebook={written} opens {opened}, where no notebook is"
+    path = opened.removeprefix(f"{own}notebooks/")
     found = student.server.contents(path)
     assert found.status_code == 404, f"notebook={written}: expected 404 of {path}, found {found.status_code}"
     right = student.server.contents(NOTEBOOK)
@@ -102,7 +148,7 @@ def test_what_is_no_notebook_opens_the_first_page(arrivals: Mapping[str, Arrival
 @pytest.mark.parametrize(
     ("path", "heading"),
     [
-        pytest.param(path, heading, marks=pytest.mark.opens(str(Link(COURSE, path))))
+        pytest.param(path, heading, marks=pytest.mark.opens(own=str(Link(COURSE, path))))
         for path, heading in {
             "practice/LogReg_&_CART.ipynb": "Logistic regression",
             "practice/été.ipynb": "Un été",
@@ -115,7 +161,7 @@ def test_right_notebook_is_on_screen(browser: Browser, path: str, heading: str) 
     assert heading in shown, f"{path} shows the heading {shown!r}"
 
 
-@pytest.mark.opens(str(Link(COURSE, "lectures/lecture1/missing.ipynb")))
+@pytest.mark.opens(own=str(Link(COURSE, "lectures/lecture1/missing.ipynb")))
 def test_student_sees_that_a_notebook_is_missing(browser: Browser, evidence_dir: Path) -> None:
     """A student whose notebook is missing sees a dialog that names it; the right link then works."""
     title = browser.wait_for("the dialog about the missing notebook", ".jp-Dialog-header", instead=browser.another_page)

@@ -27,7 +27,7 @@ BUTTONS = {"run", "runAll", "downloadNotebook"}
 DISABLED = ("debugger", "nbdime", "application-extension:logo", ":trusted", ":dirty", "ol-jupyter-authoring")
 
 
-@pytest.mark.opens(str(EXAMPLE))
+@pytest.mark.opens(anybody=str(EXAMPLE))
 def test_students_have_few_menus(browser: Browser) -> None:
     """Students have none of the menus, entries and buttons that production takes away, and those that it leaves."""
     browser.wait_for_notebook()

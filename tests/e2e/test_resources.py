@@ -55,7 +55,7 @@ def test_server_may_use_what_production_gives(ask_spawner: AskSpawner) -> None:
         assert "cpu" not in limits, f"a student's server is held at {limits['cpu']} CPU ({found})"
 
 
-@pytest.mark.opens(str(EXAMPLE))
+@pytest.mark.opens(own=str(EXAMPLE))
 def test_student_whose_kernel_wants_too_much_is_told(
     browser: Browser, hub: Hub, cluster: Cluster, evidence_dir: Path
 ) -> None:

@@ -172,7 +172,7 @@ def test_health_and_logo(hub: Hub) -> None:
 def test_logo_leads_to_the_dashboard(arrivals: Mapping[str, Arrival]) -> None:
     """The logo on the hub's pages leads back to the learner's dashboard."""
     assert arrivals["anybody"].page.status == 200, f"the link ended in {arrivals['anybody'].page.status}"
-    home = arrivals["anybody"].person.get("/hub/home")
+    home = arrivals["anybody"].person.call("GET", "/hub/home")
     links = re.findall(r'<a[^>]*href="([^"]*)"[^>]*>\s*<img[^>]*logo', home.text)
     assert links, f"no link around the logo on /hub/home ({home.status_code})"
     assert urlsplit(links[0]).path == "/dashboard", f"the logo leads to {links[0]}"
@@ -191,7 +191,7 @@ def test_logout(arrivals: Mapping[str, Arrival]) -> None:
     assert after.is_redirect, f"logged out, /hub/home still answers {after.status_code}"
 
 
-@pytest.mark.opens(str(EXAMPLE))
+@pytest.mark.opens(anybody=str(EXAMPLE))
 def test_browser_shows_the_notebook(browser: Browser) -> None:
     """In a real browser, a course link ends with the notebook on screen and no error dialog."""
     shown = browser.wait_for_notebook("the notebook's first heading")

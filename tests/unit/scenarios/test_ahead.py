@@ -134,6 +134,7 @@ def test_tests_share_a_student_by_name_and_link(town: Town) -> None:
     assert len(town.students) == 4
     assert a["anybody"].arrived is c["anybody"].arrived
     assert str(a["anybody"].page) == "page of x"
+    assert [ahead.is_last(test) for test in "abc"] == [False, True, True]
     assert ahead.end("a") == [a["own"].person]
     assert ahead.end("b") == [b["anybody"].person, b["own"].person]
     assert ahead.end("c") == [c["anybody"].person]
