@@ -6,7 +6,7 @@ import copy
 import json
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 from kubernetes import client
 
 from harness.base.errors import HarnessError
+from harness.base.shell import CommandError, Dialogue
 from harness.base.wait import NotYet
 from harness.charts.manifests import Manifest
 from harness.cluster.kind import Cluster
@@ -165,10 +166,19 @@ def hub_to_ask(cluster: Cluster, objects: Iterable[Manifest]) -> Iterator[Ask]:
     try:
         cluster.apply(name, *needed, pod(name, beside(template, service_variables(given))))
         _wait_for_pod(cluster, name)
-        with cluster.dialogue(name, name, *command, timeout=ANSWER_TIMEOUT) as hub_process:
+        with ExitStack() as processes:
+            process: Dialogue | None = None
 
             def asked(requests: Iterable[Request]) -> HubAnswer:
-                found = json.loads(hub_process(json.dumps([request.as_json() for request in requests])))
+                nonlocal process
+                process = process or processes.enter_context(
+                    cluster.dialogue(name, name, *command, timeout=ANSWER_TIMEOUT)
+                )
+                try:
+                    found = json.loads(process(json.dumps([request.as_json() for request in requests])))
+                except CommandError:
+                    process = None  # the next question is put to another one
+                    raise
                 return HubAnswer([read_choice(answer) for answer in found["answers"]], found["configuration"])
 
             yield asked

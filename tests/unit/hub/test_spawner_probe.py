@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
@@ -12,10 +12,11 @@ import pytest
 from kubernetes.client import V1ObjectMeta, V1PodCondition, V1PodStatus
 
 from harness.base.errors import HarnessError
+from harness.base.shell import CommandError
 from harness.base.wait import NeverError
 from harness.cluster.pod_health import stuck_reason
 from harness.hub.api import Hub
-from harness.hub.spawner_probe import Choice, Request, ask, beside, known_courses, node_for, read_choice
+from harness.hub.spawner_probe import Choice, Request, ask, beside, hub_to_ask, known_courses, node_for, read_choice
 
 IMAGE = "registry.example/courses:intro"
 ON_GPU_NODE = {"key": "ol.mit.edu/gpu_node", "operator": "In", "values": ["true"]}
@@ -187,6 +188,30 @@ class TestAsk:
         started, removed = calls
         assert started[-2:] == ("--config", "1")
         assert removed == ("delete", "namespace", namespace, "--ignore-not-found", "--wait=false")
+
+
+def test_a_question_after_one_that_ended_the_process() -> None:
+    """A spawner that takes its process down with one question is asked the next all the same."""
+
+    def fail(line: str) -> str:
+        raise CommandError("exit code 3")
+
+    def tell(line: str) -> str:
+        return json.dumps({"answers": [answer([], {})], "configuration": {}})
+
+    answers = [fail, tell]
+    pod = SimpleNamespace(status=SimpleNamespace(phase="Running"))
+    cluster: Any = SimpleNamespace(
+        apply=lambda *_: None,
+        kubectl=lambda *_: None,
+        dialogue=lambda *_, timeout: nullcontext(answers.pop(0)),
+        pods=lambda _: SimpleNamespace(look=lambda _: [pod], change=lambda _: None),
+    )
+    with hub_to_ask(cluster, [TestAsk.HUB]) as asked:
+        with pytest.raises(CommandError, match="exit code 3"):
+            asked([Request("course=intro")])
+        for _ in range(2):
+            assert [choice.tag for choice in asked([Request("course=intro")]).choices] == ["intro"]
 
 
 class FakeCluster:
