@@ -135,7 +135,7 @@ class Cluster:
         self._add_gpus()
         self._wait_for_nodes()
 
-    def resume(self, before_pods: Callable[[], None] = lambda: None) -> None:
+    def resume(self, before_pods: Callable[[], None]) -> None:
         """Start nodes that were stopped, such as by a restart of Docker, and wait until they are ready.
 
         All pods but the cluster's own are made anew: what is known of those that were there is as old as they are.
