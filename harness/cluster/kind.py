@@ -64,6 +64,8 @@ RESUME_TIMEOUT = 60.0
 """Seconds for the API server of a cluster whose nodes were stopped to answer again."""
 RESUME_ATTEMPT = 2
 """Seconds that it has for one answer meanwhile."""
+ALL_LEASES = "/apis/coordination.k8s.io/v1/leases?limit=1"
+"""Path that only those with rights to all of the cluster may ask for."""
 AT_ONCE = ("--grace-period=0", "--force")
 """Options by which kubectl removes a pod whose node may not answer."""
 NAME_SERVERS = "k8s-app=kube-dns"
@@ -166,14 +168,15 @@ class Cluster:
         self._add_gpus()
 
     def _is_served(self) -> bool | NotYet:
-        """Return whether the API server is ready; it answers before, and refuses everybody while it reads the rights.
+        """Return whether the API server is ready and has read that this client has all rights, which is not one moment.
 
         Not by kubectl, each start of which takes time from what is waited for.
         """
         try:
-            self.api.rest_client.request(
-                "GET", f"{self.api.configuration.host}/readyz", _request_timeout=RESUME_ATTEMPT
-            )
+            for path in ("/readyz", ALL_LEASES):
+                self.api.rest_client.request(
+                    "GET", f"{self.api.configuration.host}{path}", _request_timeout=RESUME_ATTEMPT
+                )
         except ApiException as error:
             return NotYet(f"{error.status} {error.reason}")
         except HTTPError as error:
