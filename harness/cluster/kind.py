@@ -8,8 +8,8 @@ import os
 import shlex
 import socket
 import subprocess
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -64,8 +64,6 @@ RESUME_TIMEOUT = 60.0
 """Seconds for the API server of a cluster whose nodes were stopped to answer again."""
 RESUME_ATTEMPT = 2
 """Seconds that it has for one answer meanwhile."""
-ALL_LEASES = "/apis/coordination.k8s.io/v1/leases?limit=1"
-"""Path that only those with rights to all of the cluster may ask for."""
 AT_ONCE = ("--grace-period=0", "--force")
 """Options by which kubectl removes a pod whose node may not answer."""
 NAME_SERVERS = "k8s-app=kube-dns"
@@ -153,44 +151,44 @@ class Cluster:
         started = {node: docker.started_at(node) for node in self.nodes}
         self.__dict__.pop("api", None)
 
-        wait_until("the API server", self._is_served, timeout=RESUME_TIMEOUT, fail_if=self._why_gone())
-        # A release's scheduler waits 15 s for the end of a lease that one before it has.
-        self._remove_all("leases", "metadata.namespace!=kube-node-lease")
+        def in_hand() -> bool | NotYet:
+            # The API server is ready a moment before it has read who may do what, and may start a second time.
+            try:
+                if isinstance(served := self._is_served(), NotYet):
+                    return served
+                # A release's scheduler waits 15 s for the end of a lease that one before it has.
+                self._remove_all("leases", "metadata.namespace!=kube-node-lease")
+                # The nodes take no pods but the cluster's own, which start again by themselves.
+                self.kubectl("taint", "nodes", "--all", "--overwrite", RESUMING)
+                before_pods()
+                self._remove_all("pods", "metadata.namespace!=kube-system", *AT_ONCE)
+            except CommandError as error:
+                return NotYet(_last_line(error))
+            except (ApiException, HTTPError) as error:
+                return NotYet(str(error))
+            return True
+
+        wait_until("the API server", in_hand, timeout=RESUME_TIMEOUT, fail_if=self._why_gone())
+        self._connect_nodes()
         # A hub that starts before names are served finds no database, and ends.
-        with self._without_new_pods():
-            before_pods()
-            self._remove_all("pods", "metadata.namespace!=kube-system", *AT_ONCE)
-            self._connect_nodes()
-            self._wait_for_names(started)
-            self._wait_for_proxies()
+        self._wait_for_names(started)
+        self._wait_for_proxies()
+        self.kubectl("taint", "nodes", "--all", f"{RESUMING}-")
         self._wait_for_nodes(since=started)
         # What a kubelet does not know of, it takes away from its node when it starts.
         self._add_gpus()
 
     def _is_served(self) -> bool | NotYet:
-        """Return whether the API server is ready and has read that this client has all rights, which is not one moment.
-
-        Not by kubectl, each start of which takes time from what is waited for.
-        """
+        """Return whether the API server is ready; not by kubectl, each start of which takes time from its own."""
         try:
-            for path in ("/readyz", ALL_LEASES):
-                self.api.rest_client.request(
-                    "GET", f"{self.api.configuration.host}{path}", _request_timeout=RESUME_ATTEMPT
-                )
+            self.api.rest_client.request(
+                "GET", f"{self.api.configuration.host}/readyz", _request_timeout=RESUME_ATTEMPT
+            )
         except ApiException as error:
             return NotYet(f"{error.status} {error.reason}")
         except HTTPError as error:
             return NotYet(str(error))
         return True
-
-    @contextmanager
-    def _without_new_pods(self) -> Iterator[None]:
-        """Have the nodes take no pods but the cluster's own, which start again by themselves, until the block ends."""
-        self.kubectl("taint", "nodes", "--all", "--overwrite", RESUMING)
-        try:
-            yield
-        finally:
-            self.kubectl("taint", "nodes", "--all", f"{RESUMING}-")
 
     def _remove_all(self, kinds: str, where: str, *options: str) -> None:
         self.kubectl("delete", kinds, "--all-namespaces", f"--field-selector={where}", "--wait=false", *options)
