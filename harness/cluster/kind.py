@@ -154,8 +154,9 @@ class Cluster:
         def in_hand() -> bool | NotYet:
             # The API server is ready a moment before it has read who may do what, and may start a second time.
             try:
-                if isinstance(served := self._is_served(), NotYet):
-                    return served
+                # Not by kubectl, each start of which takes time from what is waited for.
+                ready = f"{self.api.configuration.host}/readyz"
+                self.api.rest_client.request("GET", ready, _request_timeout=RESUME_ATTEMPT)
                 # A release's scheduler waits 15 s for the end of a lease that one before it has.
                 self._remove_all("leases", "metadata.namespace!=kube-node-lease")
                 # The nodes take no pods but the cluster's own, which start again by themselves.
@@ -164,7 +165,9 @@ class Cluster:
                 self._remove_all("pods", "metadata.namespace!=kube-system", *AT_ONCE)
             except CommandError as error:
                 return NotYet(_last_line(error))
-            except (ApiException, HTTPError) as error:
+            except ApiException as error:
+                return NotYet(f"{error.status} {error.reason}")
+            except HTTPError as error:
                 return NotYet(str(error))
             return True
 
@@ -177,18 +180,6 @@ class Cluster:
         self._wait_for_nodes(since=started)
         # What a kubelet does not know of, it takes away from its node when it starts.
         self._add_gpus()
-
-    def _is_served(self) -> bool | NotYet:
-        """Return whether the API server is ready; not by kubectl, each start of which takes time from its own."""
-        try:
-            self.api.rest_client.request(
-                "GET", f"{self.api.configuration.host}/readyz", _request_timeout=RESUME_ATTEMPT
-            )
-        except ApiException as error:
-            return NotYet(f"{error.status} {error.reason}")
-        except HTTPError as error:
-            return NotYet(str(error))
-        return True
 
     def _remove_all(self, kinds: str, where: str, *options: str) -> None:
         self.kubectl("delete", kinds, "--all-namespaces", f"--field-selector={where}", "--wait=false", *options)
